@@ -1,0 +1,3 @@
+//! Benchmarks of Shardwright against its peers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Whole-stack tests of Shardwright; the tests are in `it/`.

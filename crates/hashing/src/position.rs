@@ -1,0 +1,101 @@
+//! Positions: where on the line from 0 to 2^64 a key falls.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// A point of the hash space: the first eight bytes, big-endian, of a SHA-256 digest.
+///
+/// The function is a format: data is placed by it, and golden tests pin it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The first position.
+    pub const MIN: Self = Self(u64::MIN);
+    /// The last position.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Returns the position of a key.
+    #[must_use]
+    pub fn of(key: impl AsRef<[u8]>) -> Self {
+        Self::from_digest(Sha256::digest(key.as_ref()).as_ref())
+    }
+
+    pub(crate) fn from_digest(digest: &[u8]) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(u64::from_be_bytes(first))
+    }
+
+    /// Returns which of `parts` equal ranges of the space holds this position, counted from 0.
+    ///
+    /// # Panics
+    /// If `parts` is 0.
+    #[must_use]
+    pub fn equal_range(self, parts: u32) -> u32 {
+        assert!(parts > 0, "a space is divided into at least one range");
+        let index = (u128::from(self.0) * u128::from(parts)) >> 64;
+        u32::try_from(index).expect("the index is below `parts`")
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Returns the SHA-256 digest of `bytes` in lower-case hexadecimal.
+#[doc(alias = "sha256")]
+#[must_use]
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the shard, counted from 0, of a key among a fixed number of shards: its position modulo `shards`.
+///
+/// Nearly every key moves when the number changes; data that is to be resharded is placed by ranges instead.
+///
+/// # Panics
+/// If `shards` is 0.
+#[doc(alias = "hashToShard")]
+#[must_use]
+pub fn hash_to_shard(key: impl AsRef<[u8]>, shards: u32) -> u32 {
+    assert!(shards > 0, "there is at least one shard");
+    u32::try_from(Position::of(key).0 % u64::from(shards)).expect("a remainder is below its divisor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_of_a_key_is_pinned() {
+        assert_eq!(Position::of("tenant-123"), Position(0x099e_0572_953a_fd9d));
+        assert_eq!(Position::of(""), Position(0xe3b0_c442_98fc_1c14));
+        assert_eq!(Position::of("tenant-123").to_string(), "099e0572953afd9d");
+    }
+
+    #[test]
+    fn the_shard_of_a_key_is_pinned() {
+        assert_eq!(hash_to_shard("tenant-123", 10), 3);
+        assert_eq!(hash_to_shard("tenant-123", 1), 0);
+    }
+
+    #[test]
+    fn equal_ranges_share_the_whole_space() {
+        assert_eq!(Position::MIN.equal_range(3), 0);
+        assert_eq!(Position::MAX.equal_range(3), 2);
+        assert_eq!(Position(1 << 63).equal_range(2), 1);
+        assert_eq!(Position((1 << 63) - 1).equal_range(2), 0);
+    }
+
+    #[test]
+    fn the_digest_is_written_in_hexadecimal() {
+        assert_eq!(
+            sha256_hex("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,3 +1,46 @@
-//! The `shardwright` command.
+//! The `shardwright` command: a directory of SQLite files as one sharded database.
+//!
+//! Each subcommand is one file under `commands`. Exit codes: 0 for success, 1 for an error, 2 for
+//! wrong usage, 3 when a safety check refused, 130 when interrupted.
 
-fn main() {}
+mod commands;
+mod failure;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+
+/// Many SQLite files as one sharded database.
+#[derive(Debug, Parser)]
+#[command(name = "shardwright", version, about, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  shardwright hash tenant-123 --shards 10
+
+Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = arguments
+        .command
+        .run(&mut out)
+        .and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What was answered before the failure is still an answer; if it cannot be written,
+            // the failure is what counts.
+            let flushed = out.flush();
+            failure::report(&error, flushed)
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The binary from outside: its arguments, its output and its exit codes.
+
+mod command;
+mod hash;

@@ -1,1 +1,74 @@
 //! One SQLite shard file: one writer, several readers, write batches, snapshots, scans and hashes.
+//!
+//! A [`ShardFile`] is an SQLite file in WAL mode that says in its `_meta` table what it is. It lends
+//! [`Reader`]s for single reads, [`Snapshot`]s for many reads of one state, and one [`Writer`].
+//! Nothing waits except for a connection or a lock, and no longer than
+//! [`Config::busy_timeout`]. Everything is synchronous and runs on the caller's thread.
+//!
+//! ```
+//! use shardwright_store::{Config, Identity, ShardFile, Value};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("shard-0.db");
+//! let file = ShardFile::create(&path, &Identity::new("shop", "shard-0"), &Config::default())?;
+//!
+//! let mut writer = file.writer()?;
+//! writer.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)", ())?;
+//! writer.execute("INSERT INTO users VALUES (?1, ?2)", &[Value::from(1), Value::from("Ada")])?;
+//!
+//! let name = file.reader()?.query_row(
+//!     "SELECT name FROM users WHERE id = ?1",
+//!     &[Value::from(1)],
+//!     |row| row.get(0).to_value(),
+//! )?;
+//! assert_eq!(name, Some(Value::from("Ada")));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - A file that is missing, damaged, foreign or of another format is refused by name.
+//! - A file that is being created is never taken for a complete one, whenever the process dies.
+//! - A read sees every commit of this process that returned before it began.
+//!
+//! # What this crate does not do
+//!
+//! It does not know keys, ranges or other shards, and it does not keep two processes from writing the
+//! same file; SQLite's lock makes one wait for the other.
+
+mod batch;
+mod clock;
+mod config;
+mod connection;
+mod create;
+mod cursor;
+mod describe;
+mod error;
+mod file;
+mod function;
+mod identity;
+mod params;
+mod pool;
+mod reader;
+mod row;
+mod snapshot;
+mod value;
+mod writer;
+
+pub use crate::{
+    batch::Batch,
+    config::{Access, Config, Expect, Synchronous},
+    connection::Outcome,
+    cursor::Cursor,
+    describe::{Column, Description, Origin},
+    error::{ConstraintKind, Error, Holder, Result},
+    file::ShardFile,
+    function::{Determinism, Function},
+    identity::{Encoding, FORMAT, Identity, META_TABLE},
+    params::Params,
+    reader::Reader,
+    row::Row,
+    snapshot::{Interrupter, Snapshot},
+    value::{Value, ValueRef},
+    writer::Writer,
+};

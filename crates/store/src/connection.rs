@@ -1,0 +1,239 @@
+//! One SQLite connection, set up the way every connection to a shard file is.
+
+use std::{fmt::Write, ops::ControlFlow, path::Path, sync::Arc};
+
+use rusqlite::{CachedStatement, OpenFlags, config::DbConfig};
+
+use crate::{Access, Config, Error, Params, Result, Row, Value};
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The rows that it inserted, updated or deleted itself; not those of triggers and foreign keys.
+    pub changes: u64,
+    /// The rowid of the last row that this connection inserted into a rowid table; 0 if none.
+    pub last_insert_rowid: i64,
+}
+
+/// A connection to the file at `path`.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    raw: rusqlite::Connection,
+    path: Arc<Path>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Create,
+    Write,
+    Read,
+}
+
+impl Connection {
+    pub(crate) fn open(path: &Arc<Path>, config: &Config, purpose: Purpose) -> Result<Self> {
+        let raw = match (config.access, purpose) {
+            (Access::Immutable, _) => rusqlite::Connection::open_with_flags(
+                immutable_uri(path)?,
+                flags(purpose) | OpenFlags::SQLITE_OPEN_URI,
+            ),
+            (Access::ReadWrite | Access::ReadOnly, _) => {
+                rusqlite::Connection::open_with_flags(&**path, flags(purpose))
+            }
+        }
+        .map_err(|error| Error::from_sqlite(error, path))?;
+        let connection = Self {
+            raw,
+            path: Arc::clone(path),
+        };
+        connection.set_up(config, purpose)?;
+        Ok(connection)
+    }
+
+    fn set_up(&self, config: &Config, purpose: Purpose) -> Result<()> {
+        let raw = &self.raw;
+        raw.set_prepared_statement_cache_capacity(config.statement_cache);
+        raw.busy_timeout(config.busy_timeout)
+            .and_then(|()| raw.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true))
+            .and_then(|_| raw.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false))
+            .map_err(|error| self.error(error))?;
+        let foreign_keys = if config.foreign_keys { "ON" } else { "OFF" };
+        self.run_script(&format!("PRAGMA foreign_keys = {foreign_keys}"))?;
+        if purpose != Purpose::Read {
+            let keyword = config.synchronous.keyword();
+            self.run_script(&format!("PRAGMA synchronous = {keyword}"))?;
+        }
+        for function in &config.functions {
+            function.register(self)?;
+        }
+        if !config.setup_sql.is_empty() {
+            self.run_script(&config.setup_sql)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn raw(&self) -> &rusqlite::Connection {
+        &self.raw
+    }
+
+    pub(crate) fn raw_mut(&mut self) -> &mut rusqlite::Connection {
+        &mut self.raw
+    }
+
+    pub(crate) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    #[cold]
+    pub(crate) fn error(&self, error: rusqlite::Error) -> Error {
+        Error::from_sqlite(error, &self.path)
+    }
+
+    pub(crate) fn corrupt(&self, message: &str) -> Error {
+        Error::Corrupt {
+            path: Arc::clone(&self.path),
+            message: message.to_owned(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        self.raw
+            .prepare_cached(sql)
+            .map_err(|error| self.error(error))
+    }
+
+    /// Runs a statement of our own or of a setup script, in which several may stand.
+    pub(crate) fn run_script(&self, sql: &str) -> Result<()> {
+        self.raw
+            .execute_batch(sql)
+            .map_err(|error| self.error(error))
+    }
+
+    /// Runs a statement to its end and drops its rows.
+    pub(crate) fn execute(&self, sql: &str, params: Params<'_>) -> Result<Outcome> {
+        self.query(sql, params, |_| ControlFlow::<()>::Continue(()))
+            .map(|(outcome, _)| outcome)
+    }
+
+    /// Runs a statement and shows each row to `visit`.
+    pub(crate) fn query<B>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let before = self.raw.total_changes();
+        let flow = {
+            let mut statement = self.prepare(sql)?;
+            params.bind(&mut statement)?;
+            self.visit(&mut statement, visit)?
+        };
+        let changed = self.raw.total_changes() != before;
+        Ok((
+            Outcome {
+                changes: if changed { self.raw.changes() } else { 0 },
+                last_insert_rowid: self.raw.last_insert_rowid(),
+            },
+            flow,
+        ))
+    }
+
+    /// Runs a statement that must be a query, and shows each row to `visit`.
+    #[inline]
+    pub(crate) fn read<B>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>> {
+        let mut statement = self.prepare(sql)?;
+        if !is_query(&statement) {
+            return Err(Error::NotAQuery);
+        }
+        params.bind(&mut statement)?;
+        self.visit(&mut statement, visit)
+    }
+
+    /// Returns what `map` makes of the first row, or `None` without rows.
+    pub(crate) fn query_row<T>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        mut map: impl FnMut(&Row<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let flow = self.read(sql, params, |row| ControlFlow::Break(map(row)))?;
+        Ok(flow.break_value())
+    }
+
+    /// Returns the one value that a pragma of ours gives.
+    pub(crate) fn query_pragma(&self, sql: &str) -> Result<Value> {
+        let (_, flow) = self.query(sql, Params::NONE, |row| {
+            ControlFlow::Break(row.get(0).to_value())
+        })?;
+        Ok(flow.break_value().unwrap_or(Value::Null))
+    }
+
+    /// Closes the connection and reports what SQLite says about it.
+    pub(crate) fn close(self) -> Result<()> {
+        let path = self.path;
+        self.raw
+            .close()
+            .map_err(|(_, error)| Error::from_sqlite(error, &path))
+    }
+
+    #[inline]
+    fn visit<B>(
+        &self,
+        statement: &mut rusqlite::Statement<'_>,
+        mut visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>> {
+        let mut rows = statement.raw_query();
+        loop {
+            match rows.next() {
+                Ok(Some(row)) => {
+                    if let ControlFlow::Break(value) = visit(&Row::of_statement(row)) {
+                        return Ok(ControlFlow::Break(value));
+                    }
+                }
+                Ok(None) => return Ok(ControlFlow::Continue(())),
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+    }
+}
+
+/// Returns whether a statement reads and gives rows; BEGIN, ATTACH and the like give none.
+#[inline]
+pub(crate) fn is_query(statement: &rusqlite::Statement<'_>) -> bool {
+    statement.column_count() > 0 && statement.readonly()
+}
+
+fn flags(purpose: Purpose) -> OpenFlags {
+    let access = match purpose {
+        Purpose::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        Purpose::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Purpose::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    // A connection is used by one thread at a time, so it needs no mutex of its own.
+    access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE
+}
+
+/// Returns the URI that makes SQLite take the file as unchangeable.
+fn immutable_uri(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path).map_err(|source| Error::Io {
+        action: "resolve",
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            write!(uri, "%{byte:02x}").expect("writing to a string cannot fail");
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(uri)
+}

@@ -1,0 +1,141 @@
+//! Creating a shard file, all or nothing.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    Access, Config, Error, Identity, Result, Synchronous,
+    connection::{Connection, Purpose},
+};
+
+/// The end of the name of a file that is being created. After a crash such files may be deleted.
+const UNFINISHED: &str = ".creating";
+
+/// Builds the file under a temporary name and links it to `path` when it is complete and on disk.
+pub(crate) fn create(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
+    if path.exists() {
+        return Err(exists(path));
+    }
+    let unfinished = unfinished_name(path);
+    let result = build(&unfinished, identity, config).and_then(|()| publish(&unfinished, path));
+    if result.is_ok() {
+        remove_unfinished(path);
+    } else {
+        // The creation has failed already, and an unfinished file does no harm.
+        let _removed = fs::remove_file(&unfinished);
+    }
+    result
+}
+
+fn build(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
+    let shared: Arc<Path> = Arc::from(path);
+    let config = Config {
+        access: Access::ReadWrite,
+        synchronous: Synchronous::Full,
+        setup_sql: String::new(),
+        ..config.clone()
+    };
+    let connection = Connection::open(&shared, &config, Purpose::Create)?;
+    connection.run_script(&format!(
+        "PRAGMA page_size = {}; PRAGMA encoding = '{}'; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE",
+        identity.page_size, identity.encoding
+    ))?;
+    identity.write(&connection)?;
+    connection.run_script("COMMIT")?;
+    connection.close()?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| failed("sync", path, source))
+}
+
+/// Gives the complete file its name, unless something has it.
+fn publish(unfinished: &Path, path: &Path) -> Result<()> {
+    match fs::hard_link(unfinished, path) {
+        Ok(()) => {
+            sync_directory(path)?;
+            fs::remove_file(unfinished).or_else(|source| match source.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(failed("remove", unfinished, source)),
+            })
+        }
+        Err(_) if path.exists() => Err(exists(path)),
+        Err(source) if source.kind() == io::ErrorKind::Unsupported => {
+            fs::rename(unfinished, path).map_err(|source| failed("rename", unfinished, source))?;
+            sync_directory(path)
+        }
+        Err(source) => Err(failed("create", path, source)),
+    }
+}
+
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> Result<()> {
+    let directory = directory(path);
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| failed("sync", directory, source))
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> Result<()> {
+    Ok(())
+}
+
+/// Removes what creations of this file left behind when they were killed.
+fn remove_unfinished(path: &Path) {
+    let Some(prefix) = path
+        .file_name()
+        .map(|name| format!("{}.", name.to_string_lossy()))
+    else {
+        return;
+    };
+    let Ok(entries) = fs::read_dir(directory(path)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&prefix) && name.contains(UNFINISHED) {
+            // Another creation that is under way fails anyway: the name is taken.
+            let _removed = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn unfinished_name(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(
+        ".{}-{}{UNFINISHED}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
+    PathBuf::from(name)
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::Exists {
+        path: path.to_path_buf(),
+    }
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    }
+}

@@ -1,0 +1,207 @@
+//! A shard file and its connections.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    Access, Config, Error, Holder, Identity, Reader, Result, Snapshot, Value, Writer,
+    connection::{Connection, Purpose},
+    create, identity,
+    pool::{Loan, Pool},
+    reader::Pooled,
+    writer::WriterSlot,
+};
+
+/// An open shard file: one writer and several readers.
+///
+/// Cheap to clone; all clones share the connections, and the last one closes them. Readers see a
+/// commit of this process as soon as the call that made it returns.
+#[derive(Clone, Debug)]
+pub struct ShardFile {
+    shared: Arc<Shared>,
+}
+
+/// What the handles of a file share. Fields drop in this order: readers close before the writer,
+/// which then moves the write-ahead log into the file and removes it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) readers: Pool<Pooled>,
+    pub(crate) writer: WriterSlot,
+    pub(crate) path: Arc<Path>,
+    pub(crate) config: Config,
+    identity: Identity,
+    commits: Arc<AtomicU64>,
+}
+
+impl ShardFile {
+    /// Creates the file and opens it.
+    ///
+    /// The file appears under its name only when it is complete, and never replaces another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if something has that name, [`Error::Full`], [`Error::CannotOpen`] or
+    /// [`Error::Io`] if it cannot be written. Nothing remains then.
+    pub fn create(path: impl AsRef<Path>, identity: &Identity, config: &Config) -> Result<Self> {
+        create::create(path.as_ref(), identity, config)?;
+        Self::open(path, config)
+    }
+
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NotAShardFile`],
+    /// [`Error::UnknownFormat`], [`Error::WrongIdentity`] if `config.expect` names another one, and
+    /// [`Error::CannotOpen`] for everything else that SQLite cannot open.
+    pub fn open(path: impl AsRef<Path>, config: &Config) -> Result<Self> {
+        let path: Arc<Path> = Arc::from(path.as_ref());
+        match std::fs::metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Missing {
+                    path: path.to_path_buf(),
+                });
+            }
+            Err(source) => {
+                return Err(Error::Io {
+                    action: "read",
+                    path: path.to_path_buf(),
+                    source,
+                });
+            }
+        }
+        let commits = Arc::new(AtomicU64::new(0));
+        let (writer, identity) = match config.access {
+            Access::ReadWrite => {
+                let connection = Connection::open(&path, config, Purpose::Write)?;
+                let identity = Identity::read(&connection, &config.expect)?;
+                (
+                    WriterSlot::open(connection, Arc::clone(&commits))?,
+                    identity,
+                )
+            }
+            Access::ReadOnly | Access::Immutable => {
+                let connection = Connection::open(&path, config, Purpose::Read)?;
+                (
+                    WriterSlot::none(),
+                    Identity::read(&connection, &config.expect)?,
+                )
+            }
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                readers: Pool::new(config.readers),
+                writer,
+                path,
+                config: config.clone(),
+                identity,
+                commits,
+            }),
+        })
+    }
+
+    /// Returns the path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Returns what the file says about itself.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// Lends a reader for a few reads. It goes back when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if `config.readers` are in use for longer than `config.busy_timeout`.
+    #[inline]
+    pub fn reader(&self) -> Result<Reader<'_>> {
+        self.shared
+            .lend()
+            .map(|loan| Reader::new(&self.shared, loan))
+    }
+
+    /// Begins a snapshot: everything read through it is the state of this moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardFile::reader`]; a snapshot counts as a reader.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::begin(Arc::clone(&self.shared))
+    }
+
+    /// Waits for the writer and takes it until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`] if the file was not opened for writing, [`Error::Busy`] if somebody else
+    /// has the writer for longer than `config.busy_timeout`.
+    pub fn writer(&self) -> Result<Writer> {
+        Writer::take(Arc::clone(&self.shared))
+    }
+
+    /// Reads one row of the file's `_meta` table.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardFile::reader`].
+    pub fn meta(&self, key: &str) -> Result<Option<Value>> {
+        identity::meta(self.reader()?.connection(), key)
+    }
+
+    /// Closes the file and removes its write-ahead log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] if clones, snapshots or the writer are still around; the file then closes when
+    /// the last of them is dropped.
+    pub fn close(self) -> Result<()> {
+        let shared = Arc::try_unwrap(self.shared).map_err(|shared| Error::InUse {
+            path: Arc::clone(&shared.path),
+            handles: Arc::strong_count(&shared) - 1,
+        })?;
+        shared.readers.clear();
+        shared.writer.close()
+    }
+}
+
+impl Shared {
+    /// Lends a pooled connection.
+    #[inline]
+    pub(crate) fn lend(&self) -> Result<Loan<Pooled>> {
+        self.readers
+            .take(self.config.busy_timeout, || {
+                Connection::open(&self.path, &self.config, Purpose::Read).map(Pooled::new)
+            })?
+            .ok_or_else(|| self.busy(Holder::Readers))
+    }
+
+    pub(crate) fn busy(&self, holder: Holder) -> Error {
+        Error::Busy {
+            path: Arc::clone(&self.path),
+            holder,
+        }
+    }
+
+    /// Returns the number of commits of this process, all of which a read that begins now sees.
+    #[inline]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
+    }
+
+    /// Ends the kept transactions of readers that nobody uses.
+    pub(crate) fn release_idle_readers(&self) {
+        if self.config.snapshot_reads {
+            self.readers.for_each_idle(Pooled::release);
+        }
+    }
+}

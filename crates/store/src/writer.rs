@@ -1,0 +1,323 @@
+//! The one writer of a shard file.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    Error, Holder, Interrupter, Outcome, Params, Result, Row, Value, connection::Connection,
+    file::Shared, identity,
+};
+
+/// The right to write to a shard file, for one holder at a time in this process.
+///
+/// Outside a transaction each statement is one of its own. A writer that is dropped with an open
+/// transaction rolls it back.
+#[derive(Debug)]
+pub struct Writer {
+    connection: Option<Box<WriterConnection>>,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    pub(crate) fn take(shared: Arc<Shared>) -> Result<Self> {
+        if !shared.writer.exists {
+            return Err(Error::ReadOnly {
+                path: Arc::clone(&shared.path),
+            });
+        }
+        let connection = shared
+            .writer
+            .take(shared.config.busy_timeout)
+            .ok_or_else(|| shared.busy(Holder::Writer))?;
+        Ok(Self {
+            connection: Some(connection),
+            shared,
+        })
+    }
+
+    /// Runs one statement to its end and drops the rows it gives.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports. [`Error::TransactionEnded`] if the statement failed and took the open
+    /// transaction with it.
+    pub fn execute<'p>(&mut self, sql: &str, params: impl Into<Params<'p>>) -> Result<Outcome> {
+        self.query(sql, params, |_| ControlFlow::<()>::Continue(()))
+            .map(|(outcome, _)| outcome)
+    }
+
+    /// Runs one statement, and shows the rows that it gives to `visit` until that breaks. All its
+    /// changes are made before the first row is shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::execute`].
+    pub fn query<'p, B>(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let open = self.in_transaction();
+        let result = self.connection().query(sql, params.into(), visit);
+        self.after_statement(open, result)
+    }
+
+    /// Runs statements separated by semicolons. They take no parameters, and their rows are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::execute`]. The statements before the failed one have taken effect, unless a
+    /// transaction around them is rolled back.
+    pub fn execute_script(&mut self, sql: &str) -> Result<()> {
+        let open = self.in_transaction();
+        let result = self.connection().run_script(sql);
+        self.after_statement(open, result)
+    }
+
+    /// Begins a transaction and takes the write lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if another process has the lock, [`Error::Sql`] if a transaction is open.
+    pub fn begin(&mut self) -> Result<()> {
+        self.execute("BEGIN IMMEDIATE", ()).map(drop)
+    }
+
+    /// Commits the open transaction.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports. After [`Error::Constraint`] (a deferred foreign key) and [`Error::Busy`] the
+    /// transaction is still open; after anything else check [`Writer::in_transaction`].
+    pub fn commit(&mut self) -> Result<()> {
+        self.execute("COMMIT", ()).map(drop)
+    }
+
+    /// Undoes the open transaction. Without one it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports.
+    pub fn rollback(&mut self) -> Result<()> {
+        if self.in_transaction() {
+            self.connection().execute("ROLLBACK", Params::NONE)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a savepoint in the open transaction, or a transaction that ends with its release.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports.
+    pub fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.execute_script(&format!("SAVEPOINT {}", quote(name)))
+    }
+
+    /// Keeps what was done since the savepoint, and removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sql`] if there is no such savepoint.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        self.execute_script(&format!("RELEASE {}", quote(name)))
+    }
+
+    /// Undoes what was done since the savepoint, and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sql`] if there is no such savepoint.
+    pub fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.execute_script(&format!("ROLLBACK TO {}", quote(name)))
+    }
+
+    /// Returns whether a transaction is open.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        !self.connection().raw().is_autocommit()
+    }
+
+    /// Writes one row of the file's `_meta` table. Keys that start with a letter and a dot are the
+    /// caller's own; the others belong to the file format.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::execute`].
+    pub fn set_meta(&mut self, key: &str, value: &Value) -> Result<()> {
+        let open = self.in_transaction();
+        let result = identity::set_meta(self.connection(), key, value);
+        self.after_statement(open, result)
+    }
+
+    /// Returns a handle that stops this writer's statements from any thread.
+    #[must_use]
+    pub fn interrupter(&mut self) -> Interrupter {
+        let connection = self.connection_mut();
+        connection
+            .interrupter
+            .get_or_insert_with(|| Interrupter::new(&connection.inner))
+            .clone()
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self
+            .connection
+            .as_ref()
+            .expect("a writer has its connection until it drops")
+            .inner
+    }
+
+    fn connection_mut(&mut self) -> &mut WriterConnection {
+        self.connection
+            .as_mut()
+            .expect("a writer has its connection until it drops")
+    }
+
+    /// Cleans up after a commit, and reports a transaction that ended by a failure.
+    fn after_statement<T>(&mut self, was_open: bool, result: Result<T>) -> Result<T> {
+        if self.in_transaction() {
+            return result;
+        }
+        let commits = self.shared.commits();
+        if commits != self.connection_mut().seen_commits {
+            self.connection_mut().seen_commits = commits;
+            self.after_commit();
+        }
+        result.map_err(|error| match error {
+            error if was_open => Error::TransactionEnded {
+                source: Box::new(error),
+            },
+            error => error,
+        })
+    }
+
+    /// Ends the idle readers' kept transactions, and moves a long write-ahead log into the file.
+    fn after_commit(&mut self) {
+        self.shared.release_idle_readers();
+        let limit = self.shared.config.checkpoint_pages;
+        let connection = self.connection_mut();
+        if connection.wal_pages.load(Ordering::Relaxed) >= limit {
+            // The commit stands whether or not its pages move now; a later commit tries again.
+            let _moved = connection
+                .inner
+                .execute("PRAGMA wal_checkpoint(PASSIVE)", Params::NONE);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            if let Some(interrupter) = connection.interrupter.take() {
+                interrupter.disarm();
+            }
+            if !connection.inner.raw().is_autocommit() {
+                // A rollback that fails has nothing left to undo.
+                let _ended = connection.inner.execute("ROLLBACK", Params::NONE);
+            }
+            self.shared.writer.put(connection);
+        }
+    }
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct WriterConnection {
+    inner: Connection,
+    interrupter: Option<Interrupter>,
+    /// The commits after which readers were last told to let go.
+    seen_commits: u64,
+    /// The length of the write-ahead log after the last commit that wrote.
+    wal_pages: Arc<AtomicU32>,
+}
+
+/// Where the writer waits for its next holder.
+#[derive(Debug)]
+pub(crate) struct WriterSlot {
+    exists: bool,
+    idle: Mutex<Option<Box<WriterConnection>>>,
+    returned: Condvar,
+}
+
+impl WriterSlot {
+    /// The slot of a file that is not open for writing.
+    pub(crate) fn none() -> Self {
+        Self {
+            exists: false,
+            idle: Mutex::new(None),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Makes the slot of a file that is open for writing. Each commit then adds one to `commits`.
+    pub(crate) fn open(mut connection: Connection, commits: Arc<AtomicU64>) -> Result<Self> {
+        let mode = connection.query_pragma("PRAGMA journal_mode = WAL")?;
+        if mode.as_str() != Some("wal") {
+            return Err(Error::ReadOnly {
+                path: Arc::clone(connection.path()),
+            });
+        }
+        let wal_pages = Arc::new(AtomicU32::new(0));
+        let hook = Arc::clone(&wal_pages);
+        // SQLite calls it when a commit is complete and its lock released. It replaces SQLite's own
+        // checkpoint, which would run before the readers have let go of their kept transactions.
+        connection
+            .raw_mut()
+            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+                hook.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+                commits.fetch_add(1, Ordering::Release);
+                Ok(())
+            }))
+            .map_err(|error| connection.error(error))?;
+        Ok(Self {
+            exists: true,
+            idle: Mutex::new(Some(Box::new(WriterConnection {
+                inner: connection,
+                interrupter: None,
+                seen_commits: 0,
+                wal_pages,
+            }))),
+            returned: Condvar::new(),
+        })
+    }
+
+    fn take(&self, limit: Duration) -> Option<Box<WriterConnection>> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut idle, _) = self
+            .returned
+            .wait_timeout_while(idle, limit, |idle| idle.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.take()
+    }
+
+    fn put(&self, connection: Box<WriterConnection>) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        self.returned.notify_one();
+    }
+
+    /// Closes the writer, which moves the write-ahead log into the file and removes it.
+    pub(crate) fn close(&self) -> Result<()> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match idle {
+            Some(connection) => connection.inner.close(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Quotes an identifier for use in SQL.
+pub(crate) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

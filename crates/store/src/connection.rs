@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, ops::ControlFlow, path::Path, sync::Arc};
 
-use rusqlite::{CachedStatement, OpenFlags, config::DbConfig};
+use rusqlite::{CachedStatement, OpenFlags, PrepFlags, config::DbConfig};
 
 use crate::{Access, Config, Error, Params, Result, Row, Value};
 
@@ -103,6 +103,13 @@ impl Connection {
             .map_err(|error| self.error(error))
     }
 
+    /// Compiles a statement that will be run many times.
+    pub(crate) fn prepare_to_keep(&self, sql: &str) -> Result<rusqlite::Statement<'_>> {
+        self.raw
+            .prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT)
+            .map_err(|error| self.error(error))
+    }
+
     /// Runs a statement of our own or of a setup script, in which several may stand.
     pub(crate) fn run_script(&self, sql: &str) -> Result<()> {
         self.raw
@@ -183,7 +190,7 @@ impl Connection {
     }
 
     #[inline]
-    fn visit<B>(
+    pub(crate) fn visit<B>(
         &self,
         statement: &mut rusqlite::Statement<'_>,
         mut visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,

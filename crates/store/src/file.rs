@@ -14,6 +14,7 @@ use crate::{
     create, identity,
     pool::{Loan, Pool},
     reader::Pooled,
+    session::Session,
     writer::WriterSlot,
 };
 
@@ -179,10 +180,17 @@ impl Shared {
     #[inline]
     pub(crate) fn lend(&self) -> Result<Loan<Pooled>> {
         self.readers
-            .take(self.config.busy_timeout, || {
-                Connection::open(&self.path, &self.config, Purpose::Read).map(Pooled::new)
-            })?
+            .take(self.config.busy_timeout, || self.open_reader())?
             .ok_or_else(|| self.busy(Holder::Readers))
+    }
+
+    #[cold]
+    fn open_reader(&self) -> Result<Pooled> {
+        let connection = Connection::open(&self.path, &self.config, Purpose::Read)?;
+        Ok(Pooled::new(Session::new(
+            connection,
+            self.config.statement_cache,
+        )))
     }
 
     pub(crate) fn busy(&self, holder: Holder) -> Error {

@@ -51,7 +51,9 @@ mod params;
 mod pool;
 mod reader;
 mod row;
+mod session;
 mod snapshot;
+mod statement;
 mod value;
 mod writer;
 
@@ -69,6 +71,7 @@ pub use crate::{
     reader::Reader,
     row::Row,
     snapshot::{Interrupter, Snapshot},
+    statement::{Sql, Statement},
     value::{Value, ValueRef},
     writer::Writer,
 };

@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use crate::{
-    Description, Params, Result, Row, clock, connection::Connection, describe, file::Shared,
-    pool::Loan,
+    Description, Params, Result, Row, Sql, clock, connection::Connection, describe, file::Shared,
+    pool::Loan, session::Session,
 };
 
 /// A reader of a shard file, on loan from its pool.
@@ -38,11 +38,11 @@ impl<'f> Reader<'f> {
     #[inline]
     pub fn query<'p, B>(
         &mut self,
-        sql: &str,
+        sql: impl Into<Sql<'p>>,
         params: impl Into<Params<'p>>,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>> {
-        self.current()?.read(sql, params.into(), visit)
+        self.current()?.query(sql.into(), params.into(), visit)
     }
 
     /// Runs a query and returns what `map` makes of its first row, or `None` if it has no rows.
@@ -53,11 +53,12 @@ impl<'f> Reader<'f> {
     #[inline]
     pub fn query_row<'p, T>(
         &mut self,
-        sql: &str,
+        sql: impl Into<Sql<'p>>,
         params: impl Into<Params<'p>>,
-        map: impl FnMut(&Row<'_>) -> T,
+        mut map: impl FnMut(&Row<'_>) -> T,
     ) -> Result<Option<T>> {
-        self.current()?.query_row(sql, params.into(), map)
+        let flow = self.query(sql, params, |row| ControlFlow::Break(map(row)))?;
+        Ok(flow.break_value())
     }
 
     /// Describes a statement without running it. It may be one that writes.
@@ -66,12 +67,12 @@ impl<'f> Reader<'f> {
     ///
     /// What SQLite reports about the statement.
     pub fn describe(&mut self, sql: &str) -> Result<Description> {
-        describe::describe(self.current()?, sql)
+        describe::describe(self.current()?.connection(), sql)
     }
 
     /// Returns the connection, at a state that is recent enough to read.
     #[inline]
-    pub(crate) fn current(&mut self) -> Result<&Connection> {
+    fn current(&mut self) -> Result<&mut Session> {
         let shared = self.shared;
         let pooled = &mut *self
             .loan
@@ -81,16 +82,16 @@ impl<'f> Reader<'f> {
         if shared.config.snapshot_reads {
             pooled.refresh(shared)?;
         }
-        Ok(&pooled.connection)
+        Ok(&mut pooled.session)
     }
 
     pub(crate) fn connection(&self) -> &Connection {
-        &self
-            .loan
+        self.loan
             .as_ref()
             .expect("a reader has its loan until it drops")
             .item
-            .connection
+            .session
+            .connection()
     }
 }
 
@@ -111,7 +112,7 @@ impl Drop for Reader<'_> {
 /// A connection of the pool, and the read transaction that it may keep open.
 #[derive(Debug)]
 pub(crate) struct Pooled {
-    pub(crate) connection: Connection,
+    session: Session,
     hold: Hold,
 }
 
@@ -124,11 +125,15 @@ enum Hold {
 }
 
 impl Pooled {
-    pub(crate) fn new(connection: Connection) -> Self {
+    pub(crate) fn new(session: Session) -> Self {
         Self {
-            connection,
+            session,
             hold: Hold::Free { commits: None },
         }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        self.session.connection()
     }
 
     /// Ends the kept transaction if it is out of date, and keeps one if nothing was committed since
@@ -166,14 +171,14 @@ impl Pooled {
 
     /// Opens a read transaction. It takes its snapshot with the first read.
     pub(crate) fn begin(&self) -> Result<()> {
-        self.connection.execute("BEGIN", Params::NONE).map(drop)
+        self.connection().execute("BEGIN", Params::NONE).map(drop)
     }
 
     /// Ends the transaction that is open, if one is.
     pub(crate) fn release(&mut self) {
-        if !self.connection.raw().is_autocommit() {
+        if !self.connection().raw().is_autocommit() {
             // Ending a read transaction can only fail if it has ended already.
-            let _ended = self.connection.execute("ROLLBACK", Params::NONE);
+            let _ended = self.connection().execute("ROLLBACK", Params::NONE);
         }
         self.hold = Hold::Free { commits: None };
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    Cursor, Description, Params, Result, Row, connection::Connection, describe, file::Shared,
+    Cursor, Description, Params, Result, Row, Sql, connection::Connection, describe, file::Shared,
     pool::Loan, reader::Pooled,
 };
 
@@ -50,11 +50,12 @@ impl Snapshot {
     /// As [`Reader::query`](crate::Reader::query).
     pub fn query<'p, B>(
         &self,
-        sql: &str,
+        sql: impl Into<Sql<'p>>,
         params: impl Into<Params<'p>>,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>> {
-        self.connection().read(sql, params.into(), visit)
+        self.connection()
+            .read(sql.into().as_str(), params.into(), visit)
     }
 
     /// Runs a query and returns what `map` makes of its first row, or `None` if it has no rows.
@@ -64,11 +65,12 @@ impl Snapshot {
     /// As [`Reader::query`](crate::Reader::query).
     pub fn query_row<'p, T>(
         &self,
-        sql: &str,
+        sql: impl Into<Sql<'p>>,
         params: impl Into<Params<'p>>,
         map: impl FnMut(&Row<'_>) -> T,
     ) -> Result<Option<T>> {
-        self.connection().query_row(sql, params.into(), map)
+        self.connection()
+            .query_row(sql.into().as_str(), params.into(), map)
     }
 
     /// Describes a statement without running it. It may be one that writes.
@@ -85,8 +87,12 @@ impl Snapshot {
     /// # Errors
     ///
     /// As [`Reader::query`](crate::Reader::query), except that rows are not computed yet.
-    pub fn cursor<'p>(self: &Rc<Self>, sql: &str, params: impl Into<Params<'p>>) -> Result<Cursor> {
-        Cursor::open(Rc::clone(self), sql, params.into())
+    pub fn cursor<'p>(
+        self: &Rc<Self>,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Cursor> {
+        Cursor::open(Rc::clone(self), sql.into().as_str(), params.into())
     }
 
     /// Returns a handle that stops this snapshot's queries from any thread.
@@ -98,7 +104,7 @@ impl Snapshot {
     }
 
     pub(crate) fn connection(&self) -> &Connection {
-        &self.pooled().connection
+        self.pooled().connection()
     }
 
     fn pooled(&self) -> &Pooled {

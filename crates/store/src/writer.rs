@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Error, Holder, Interrupter, Outcome, Params, Result, Row, Value, connection::Connection,
+    Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value, connection::Connection,
     file::Shared, identity,
 };
 
@@ -47,7 +47,11 @@ impl Writer {
     ///
     /// What SQLite reports. [`Error::TransactionEnded`] if the statement failed and took the open
     /// transaction with it.
-    pub fn execute<'p>(&mut self, sql: &str, params: impl Into<Params<'p>>) -> Result<Outcome> {
+    pub fn execute<'p>(
+        &mut self,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Outcome> {
         self.query(sql, params, |_| ControlFlow::<()>::Continue(()))
             .map(|(outcome, _)| outcome)
     }
@@ -60,12 +64,14 @@ impl Writer {
     /// As [`Writer::execute`].
     pub fn query<'p, B>(
         &mut self,
-        sql: &str,
+        sql: impl Into<Sql<'p>>,
         params: impl Into<Params<'p>>,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<(Outcome, ControlFlow<B>)> {
         let open = self.in_transaction();
-        let result = self.connection().query(sql, params.into(), visit);
+        let result = self
+            .connection()
+            .query(sql.into().as_str(), params.into(), visit);
         self.after_statement(open, result)
     }
 

@@ -1,10 +1,12 @@
 //! Opening, reading and writing one shard file.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 use std::{ops::ControlFlow, path::PathBuf, rc::Rc, time::Duration};
 
 use shardwright_store::{
     Access, Batch, Config, ConstraintKind, Encoding, Error, Expect, Holder, Identity, Params,
-    ShardFile, Value,
+    ShardFile, Statement, Value,
 };
 use tempfile::TempDir;
 
@@ -660,4 +662,38 @@ fn an_immutable_file_with_an_odd_name_opens_and_leaves_nothing_beside_it() {
     .unwrap();
     assert_eq!(file.meta("place").unwrap(), Some(Value::from("shard-0")));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn numbered_statements_survive_schema_changes_and_collisions() {
+    let (_directory, file) = filled(
+        3,
+        &Config {
+            statement_cache: 2,
+            ..config()
+        },
+    );
+    let statements: Vec<_> = (0..5)
+        .map(|offset| Statement::new(format!("SELECT id + {offset}, * FROM t WHERE id = ?1")))
+        .collect();
+    let mut reader = file.reader().unwrap();
+    for width in [3, 4] {
+        for (offset, statement) in (0..).zip(&statements) {
+            let row = reader
+                .query_row(statement, &[Value::from(2)], |row| {
+                    (row.get(0).as_i64(), row.len())
+                })
+                .unwrap();
+            assert_eq!(row, Some((Some(2 + offset), width)));
+        }
+        let mut writer = file.writer().unwrap();
+        writer
+            .execute("ALTER TABLE t ADD COLUMN w DEFAULT 'w'", ())
+            .map(drop)
+            .unwrap_or_else(|error| assert_eq!(error.to_string(), "duplicate column name: w"));
+    }
+    let error = reader
+        .query_row(&Statement::new("DELETE FROM t"), (), |_| ())
+        .unwrap_err();
+    assert!(matches!(error, Error::NotAQuery), "{error}");
 }

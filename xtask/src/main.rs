@@ -1,3 +1,46 @@
-//! Tasks of this repository.
+//! Tasks of this repository: `cargo xtask --help` lists them.
 
-fn main() {}
+mod bench;
+mod ci;
+mod fix;
+mod layers;
+mod report;
+mod shell;
+mod source;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Tasks of the Shardwright repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    Test(test::Args),
+    Ci(ci::Args),
+    Fix(fix::Args),
+    Tidy(tidy::Args),
+    Layers(layers::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Test(args) => test::run(&args),
+        Task::Ci(args) => ci::run(&args),
+        Task::Fix(args) => fix::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Layers(args) => layers::run(&args),
+        Task::Bench(args) => bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! One SQLite connection, set up the way every connection to a shard file is.
 
+mod deferred;
+
+pub(crate) use self::deferred::deferred_violations;
+
 use std::{fmt::Write, ops::ControlFlow, path::Path, sync::Arc};
 
 use rusqlite::{CachedStatement, OpenFlags, PrepFlags, config::DbConfig};

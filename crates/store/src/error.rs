@@ -179,6 +179,9 @@ pub enum Error {
         /// The error that ended it.
         source: Box<Self>,
     },
+    /// The transaction that the statement belongs to has ended already. It did not run.
+    #[error("the transaction has ended already")]
+    NoTransaction,
     /// A decided batch failed to commit, and is rolled back. It has to be applied again.
     #[error("the decided batch did not commit")]
     CommitFailed {
@@ -280,6 +283,7 @@ impl Error {
             | Self::Disk { .. }
             | Self::Io { .. }
             | Self::TransactionStatement
+            | Self::NoTransaction
             | Self::NoTable { .. }
             | Self::InUse { .. }
             | Self::Sqlite { .. } => false,

@@ -73,5 +73,5 @@ pub use crate::{
     snapshot::{Interrupter, Snapshot},
     statement::{Sql, Statement},
     value::{Value, ValueRef},
-    writer::Writer,
+    writer::{Decision, Executed, Fate, Member, Writer},
 };

@@ -1,5 +1,10 @@
 //! The one writer of a shard file.
 
+mod batch;
+mod keyword;
+
+pub use self::batch::{Decision, Executed, Fate, Member};
+
 use std::{
     ops::ControlFlow,
     sync::{

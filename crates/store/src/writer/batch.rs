@@ -1,0 +1,250 @@
+//! Many writes in one transaction, each as if it were alone.
+//!
+//! ```text
+//! BEGIN ─ member 0 ─ member 1 ─ ... ─ decide ─ COMMIT
+//!           │ fails: undone alone
+//!           │ ends the transaction: all others run again, it runs alone afterwards
+//! ```
+
+use std::ops::ControlFlow;
+
+use super::{Writer, keyword};
+use crate::{
+    ConstraintKind, Error, Outcome, Params, Result, Row, Sql, connection::deferred_violations,
+};
+
+/// Whether the members that have run are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Commit them.
+    Commit,
+    /// Undo them all.
+    Rollback,
+}
+
+/// A member that has run and is not committed yet.
+#[derive(Debug)]
+pub struct Executed<T> {
+    /// Its place in the batch, counted from zero.
+    pub member: usize,
+    /// What it returned. After an error nothing of it is left.
+    pub result: Result<T>,
+}
+
+/// What became of a member of a batch.
+#[derive(Debug)]
+pub enum Fate<T> {
+    /// Its changes are committed.
+    Committed(T),
+    /// It succeeded, and the decision was to undo it.
+    RolledBack(T),
+    /// It failed, and nothing of it is left. The other members are not affected.
+    Failed(Error),
+}
+
+/// The view that a member of a batch has of the writer.
+///
+/// It has no way to end the transaction that it shares with others.
+#[derive(Debug)]
+pub struct Member<'w> {
+    writer: &'w mut Writer,
+    used_pragma: bool,
+}
+
+impl Member<'_> {
+    /// Runs one statement to its end and drops the rows it gives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TransactionStatement`] for BEGIN, COMMIT, SAVEPOINT and their like, and
+    /// [`Error::TransactionEnded`] if the statement ended the transaction. Otherwise as
+    /// [`Writer::execute`].
+    pub fn execute<'p>(
+        &mut self,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Outcome> {
+        self.query(sql, params, |_| ControlFlow::<()>::Continue(()))
+            .map(|(outcome, _)| outcome)
+    }
+
+    /// Runs one statement, and shows the rows that it gives to `visit` until that breaks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Member::execute`].
+    pub fn query<'p, B>(
+        &mut self,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let sql = sql.into();
+        if keyword::controls_transaction(sql.as_str()) {
+            return Err(Error::TransactionStatement);
+        }
+        if !self.writer.in_transaction() {
+            return Err(Error::NoTransaction);
+        }
+        self.used_pragma |= keyword::is_pragma(sql.as_str());
+        self.writer.query(sql, params, visit)
+    }
+}
+
+/// How far a transaction came.
+enum Run<T> {
+    /// All members have run, and the transaction is open.
+    Open(Vec<Executed<T>>),
+    /// A member ended the transaction: nothing of it is left.
+    Ended { culprit: usize, error: Error },
+}
+
+impl Writer {
+    /// Runs each member in a savepoint of its own inside one transaction, asks `decide`, and commits.
+    ///
+    /// A member that returns an error, or leaves a deferred foreign key unsatisfied, is undone alone. If
+    /// one ends the transaction itself (`RAISE(ROLLBACK)`, a full disk), the others run again without
+    /// it, and it runs in a transaction of its own after them. So a member may run more than once and
+    /// must do nothing but use what it is given, and `decide` is called once for each transaction, with
+    /// the members in it. Between `decide` and COMMIT nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CommitFailed`] if the decision was to commit and COMMIT failed, and what SQLite reports
+    /// when it cannot begin or undo. Nothing of the batch is committed then. A member that ran alone
+    /// and whose COMMIT failed is [`Fate::Failed`] with the same error.
+    pub fn write_batch<T>(
+        &mut self,
+        members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+        mut decide: impl FnMut(&[Executed<T>]) -> Decision,
+    ) -> Result<Vec<Fate<T>>> {
+        let mut together: Vec<usize> = (0..members.len()).collect();
+        let mut culprits = Vec::new();
+        let mut fates: Vec<Option<Fate<T>>> = members.iter().map(|_| None).collect();
+        while !together.is_empty() {
+            match self.run_members(&together, members)? {
+                Run::Open(executed) => {
+                    self.finish(executed, &mut decide, &mut fates)?;
+                    break;
+                }
+                Run::Ended { culprit, .. } => {
+                    together.retain(|&member| member != culprit);
+                    culprits.push(culprit);
+                }
+            }
+        }
+        culprits.sort_unstable();
+        for culprit in culprits {
+            let finished = match self.run_members(&[culprit], members) {
+                Ok(Run::Open(executed)) => self.finish(executed, &mut decide, &mut fates),
+                Ok(Run::Ended { error, .. }) | Err(error) => Err(error),
+            };
+            if let Err(error) = finished {
+                fates[culprit] = Some(Fate::Failed(error));
+            }
+        }
+        Ok(fates
+            .into_iter()
+            .map(|fate| fate.expect("each member ran together with others or alone"))
+            .collect())
+    }
+
+    /// Begins a transaction and runs members in it.
+    fn run_members<T>(
+        &mut self,
+        chosen: &[usize],
+        members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+    ) -> Result<Run<T>> {
+        self.begin()?;
+        let mut executed = Vec::with_capacity(chosen.len());
+        for &member in chosen {
+            let result = self
+                .run_member(&mut members[member])
+                .inspect_err(|_| self.undo())?;
+            match result {
+                Ok(result) => executed.push(Executed { member, result }),
+                Err(error) => {
+                    return Ok(Run::Ended {
+                        culprit: member,
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(Run::Open(executed))
+    }
+
+    /// Runs one member. The outer error is ours, the middle one says that the transaction has ended,
+    /// the inner one is the member's.
+    fn run_member<T>(
+        &mut self,
+        run: &mut impl FnMut(&mut Member<'_>) -> Result<T>,
+    ) -> Result<Result<Result<T>>> {
+        self.execute("SAVEPOINT member", ())?;
+        let mut member = Member {
+            writer: self,
+            used_pragma: false,
+        };
+        let mut result = run(&mut member);
+        let used_pragma = member.used_pragma;
+        if !self.in_transaction() {
+            return Ok(Err(cause(result.err().unwrap_or(Error::NoTransaction))));
+        }
+        if result.is_ok() && deferred_violations(self.connection())? {
+            result = Err(Error::Constraint {
+                kind: ConstraintKind::ForeignKey,
+                message: "FOREIGN KEY constraint failed".to_owned(),
+            });
+        }
+        if result.is_err() {
+            self.execute("ROLLBACK TO member", ())?;
+        }
+        self.execute("RELEASE member", ())?;
+        if used_pragma {
+            // A member may have set it, and it would last until COMMIT.
+            self.execute_script("PRAGMA defer_foreign_keys = OFF")?;
+        }
+        Ok(Ok(result))
+    }
+
+    /// Asks for the decision, carries it out and records what became of the members.
+    fn finish<T>(
+        &mut self,
+        executed: Vec<Executed<T>>,
+        decide: &mut impl FnMut(&[Executed<T>]) -> Decision,
+        fates: &mut [Option<Fate<T>>],
+    ) -> Result<()> {
+        let decision = decide(&executed);
+        match decision {
+            Decision::Commit => self.commit().map_err(|error| {
+                self.undo();
+                Error::CommitFailed {
+                    source: Box::new(cause(error)),
+                }
+            })?,
+            Decision::Rollback => self.rollback()?,
+        }
+        for Executed { member, result } in executed {
+            fates[member] = Some(match (result, decision) {
+                (Ok(value), Decision::Commit) => Fate::Committed(value),
+                (Ok(value), Decision::Rollback) => Fate::RolledBack(value),
+                (Err(error), _) => Fate::Failed(error),
+            });
+        }
+        Ok(())
+    }
+
+    /// Rolls back after a failure, which is what the caller reports.
+    fn undo(&mut self) {
+        // If this fails too, dropping the writer tries again.
+        let _undone = self.rollback();
+    }
+}
+
+/// Returns what made a transaction end.
+fn cause(error: Error) -> Error {
+    match error {
+        Error::TransactionEnded { source } => *source,
+        other => other,
+    }
+}

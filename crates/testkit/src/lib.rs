@@ -1,1 +1,31 @@
 //! Tools for testing sharded systems: random schemas and statements, and comparison with one SQLite file.
+//!
+//! A [`Case`](sqlgen::Case) is a schema, its rows and statements, all of which follow from a seed. A database under test implements
+//! [`Database`]; [`judge`] runs each statement on an [`Oracle`] too, which is one SQLite database, and says whether
+//! the answer is one that a single SQLite file may give.
+//!
+//! ```
+//! use shardwright_testkit::{Database, ForeignKeys, Oracle, Statement, Verdict, judge};
+//!
+//! let mut oracle = Oracle::in_memory(ForeignKeys::Enforced).unwrap();
+//! let mut tested = Oracle::in_memory(ForeignKeys::Enforced).unwrap();
+//! let statement = Statement::query("SELECT upper('a') AS letter");
+//!
+//! let answer = tested.execute(&statement.sql, &statement.params);
+//! assert_eq!(judge(&mut oracle, &statement, &answer), Verdict::Equal);
+//! ```
+
+mod answer;
+mod compare;
+mod dice;
+mod oracle;
+pub mod sqlgen;
+mod statement;
+mod value;
+
+pub use answer::{Answer, Database, Failure, FailureKind};
+pub use compare::{Verdict, judge};
+pub use dice::Dice;
+pub use oracle::{ForeignKeys, Oracle};
+pub use statement::{Sequence, Statement, Tolerance};
+pub use value::Value;

@@ -3,38 +3,78 @@
 mod examples;
 mod outside;
 
-use crate::{shell, workspace};
+use crate::{
+    shell,
+    workspace::{self, Package},
+};
 
 /// Run the tests of all crates, each library from outside the workspace, and the examples.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Run only this part; may be repeated.
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
     /// Run only the tests whose names contain this, and nothing else.
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
 }
 
-/// Runs all of it, or only the tests that the filter selects.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let root = workspace::root();
-    shell::heading("tests of the workspace");
-    let mut command = shell::cargo(&root);
-    command.args(["test", "--workspace", "--all-features"]);
-    if !args.filter.is_empty() {
-        return shell::run(command.arg("--").args(&args.filter));
-    }
-    shell::run(&mut command)?;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// `cargo test` of the workspace, documentation included.
+    Workspace,
+    /// Each library as the one dependency of a crate elsewhere.
+    Outside,
+    /// The examples of the facade.
+    Examples,
+}
 
+const PARTS: [Part; 3] = [Part::Workspace, Part::Outside, Part::Examples];
+
+/// Runs all of it, or the parts or tests that are asked for.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if !args.filter.is_empty() {
+        return run_workspace(&args.filter);
+    }
     let packages = workspace::packages()?;
+    for part in PARTS {
+        if !args.part.is_empty() && !args.part.contains(&part) {
+            continue;
+        }
+        match part {
+            Part::Workspace => run_workspace(&[])?,
+            Part::Outside => run_outside(&packages)?,
+            Part::Examples => run_examples(&packages)?,
+        }
+    }
+    Ok(())
+}
+
+fn run_workspace(filter: &[String]) -> anyhow::Result<()> {
+    shell::heading("tests of the workspace");
+    let mut command = shell::cargo(&workspace::root());
+    command.args(["test", "--workspace", "--all-features"]);
+    if !filter.is_empty() {
+        command.arg("--").args(filter);
+    }
+    shell::run(&mut command)
+}
+
+fn run_outside(packages: &[Package]) -> anyhow::Result<()> {
     for package in packages.iter().filter(|package| package.published) {
         if let Some(library) = &package.library {
             shell::heading(&format!("{} from outside the workspace", package.name));
-            outside::run(&root, package, library)?;
+            outside::run(&workspace::root(), package, library)?;
         }
     }
-    for package in &packages {
+    Ok(())
+}
+
+fn run_examples(packages: &[Package]) -> anyhow::Result<()> {
+    for package in packages {
         for example in &package.examples {
             shell::heading(&format!("example {example}"));
-            examples::run(&root, package, example)?;
+            examples::run(&workspace::root(), package, example)?;
         }
     }
     Ok(())

@@ -1,4 +1,35 @@
 //! A sharding toolkit and a sharded SQLite database, as one crate with a feature per part.
+//!
+//! Each module is a crate of its own, so a program that needs one part can depend on that part
+//! alone. What they share are a few nouns: a *position* is where a key falls on the line from 0 to
+//! 2^64, a *shard* owns a range of positions, and a *shard map* says which shard owns which.
+//!
+//! | module | crate | use it when |
+//! | --- | --- | --- |
+//! | [`hashing`] | `shardwright-hashing` | a key has to find its shard, the same in every process |
+//! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
+//! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
+//! | `store` | `shardwright-store` | a shard is one SQLite file |
+//! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
+//!
+//! ```
+//! use shardwright::hashing::{Position, hash_to_shard};
+//!
+//! assert_eq!(hash_to_shard("tenant-123", 10), 3);
+//! assert_eq!(Position::of("tenant-123").equal_range(8), 0);
+//! ```
+//!
+//! # Features
+//!
+//! [`hashing`] and [`topology`] are always there. A feature only adds names.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `registry` | the module `registry`, with a store in memory |
+//! | `sqlite` | `registry`, and its store in a SQLite file |
+//! | `store` | the module `store` |
+//! | `sql` | the module `sql` |
+//! | `full` | all of these |
 
 pub use shardwright_hashing as hashing;
 #[cfg(feature = "registry")]

@@ -1,0 +1,4 @@
+//! Whole-stack tests, through the facade as its users see it.
+
+mod documents;
+mod public_names;

@@ -1,3 +1,5 @@
+//! What counts as equal, case by case.
+
 use super::*;
 use crate::oracle::{ForeignKeys, Oracle};
 

@@ -194,6 +194,13 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// Columns of the table hide every name of its rowid, so its rows cannot be told apart. Rename one
+    /// of the columns.
+    #[error("columns of {table} hide rowid, _rowid_ and oid")]
+    NoRowKey {
+        /// The table.
+        table: String,
+    },
     /// Handles of the file are still in use, so it cannot be closed. Drop them first.
     #[error("{} has {handles} handles in use", .path.display())]
     InUse {
@@ -285,6 +292,7 @@ impl Error {
             | Self::TransactionStatement
             | Self::NoTransaction
             | Self::NoTable { .. }
+            | Self::NoRowKey { .. }
             | Self::InUse { .. }
             | Self::Sqlite { .. } => false,
             // The batch was decided: applying it again is a duty, not a retry.

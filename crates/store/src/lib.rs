@@ -37,12 +37,14 @@
 //! same file; SQLite's lock makes one wait for the other.
 
 mod batch;
+mod check;
 mod clock;
 mod config;
 mod connection;
 mod create;
 mod cursor;
 mod describe;
+mod digest;
 mod error;
 mod file;
 mod function;
@@ -54,15 +56,18 @@ mod row;
 mod session;
 mod snapshot;
 mod statement;
+mod table;
 mod value;
 mod writer;
 
 pub use crate::{
     batch::Batch,
+    check::{Checkpoint, Checkpointed, Orphan, Thoroughness},
     config::{Access, Config, Expect, Synchronous},
     connection::Outcome,
     cursor::Cursor,
     describe::{Column, Description, Origin},
+    digest::{Digest, RowDigest},
     error::{ConstraintKind, Error, Holder, Result},
     file::ShardFile,
     function::{Determinism, Function},
@@ -72,6 +77,7 @@ pub use crate::{
     row::Row,
     snapshot::{Interrupter, Snapshot},
     statement::{Sql, Statement},
+    table::{KeyColumn, KeyRange, RowKey, Table},
     value::{Value, ValueRef},
     writer::{Decision, Executed, Fate, Member, Writer},
 };

@@ -210,6 +210,10 @@ impl Writer {
         })
     }
 
+    pub(crate) fn release_idle_readers(&self) {
+        self.shared.release_idle_readers();
+    }
+
     /// Ends the idle readers' kept transactions, and moves a long write-ahead log into the file.
     fn after_commit(&mut self) {
         self.shared.release_idle_readers();

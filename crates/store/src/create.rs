@@ -18,18 +18,28 @@ use crate::{
 /// The end of the name of a file that is being created. After a crash such files may be deleted.
 const UNFINISHED: &str = ".creating";
 
+/// What SQLite adds to the name of a file for the files beside it; first the file itself.
+const LEFT_BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
 /// Builds the file under a temporary name and links it to `path` when it is complete and on disk.
 pub(crate) fn create(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
     if path.exists() {
         return Err(exists(path));
     }
     let unfinished = unfinished_name(path);
-    let result = build(&unfinished, identity, config).and_then(|()| publish(&unfinished, path));
+    let result = build(&unfinished, identity, config)
+        // Whoever took the name meanwhile has also cleared our unfinished file away.
+        .map_err(|error| if path.exists() { exists(path) } else { error })
+        .and_then(|()| publish(&unfinished, path));
     if result.is_ok() {
         remove_unfinished(path);
     } else {
-        // The creation has failed already, and an unfinished file does no harm.
-        let _removed = fs::remove_file(&unfinished);
+        for suffix in LEFT_BESIDE {
+            let mut left = unfinished.clone().into_os_string();
+            left.push(suffix);
+            // The creation has failed already, and an unfinished file does no harm.
+            let _removed = fs::remove_file(left);
+        }
     }
     result
 }
@@ -58,20 +68,17 @@ fn build(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
 /// Gives the complete file its name, unless something has it.
 fn publish(unfinished: &Path, path: &Path) -> Result<()> {
     match fs::hard_link(unfinished, path) {
-        Ok(()) => {
-            sync_directory(path)?;
-            fs::remove_file(unfinished).or_else(|source| match source.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(failed("remove", unfinished, source)),
-            })
-        }
-        Err(_) if path.exists() => Err(exists(path)),
-        Err(source) if source.kind() == io::ErrorKind::Unsupported => {
+        Ok(()) => {}
+        Err(_) if path.exists() => return Err(exists(path)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
             fs::rename(unfinished, path).map_err(|source| failed("rename", unfinished, source))?;
-            sync_directory(path)
         }
-        Err(source) => Err(failed("create", path, source)),
+        Err(source) => return Err(failed("create", path, source)),
     }
+    sync_directory(path).inspect_err(|_| {
+        // The name may not survive a power failure, so it must not be relied on now.
+        let _removed = fs::remove_file(path);
+    })
 }
 
 #[cfg(unix)]
@@ -101,7 +108,11 @@ fn remove_unfinished(path: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(&prefix) && name.contains(UNFINISHED) {
+        let unfinished = LEFT_BESIDE.iter().any(|suffix| {
+            name.strip_suffix(suffix)
+                .is_some_and(|name| name.ends_with(UNFINISHED))
+        });
+        if name.starts_with(&prefix) && unfinished {
             // Another creation that is under way fails anyway: the name is taken.
             let _removed = fs::remove_file(entry.path());
         }

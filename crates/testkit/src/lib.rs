@@ -19,6 +19,7 @@ mod answer;
 mod compare;
 mod dice;
 mod oracle;
+pub mod sample;
 pub mod sqlgen;
 mod statement;
 mod value;

@@ -29,7 +29,6 @@ pub(crate) struct Connection {
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Create,
     Write,
     Read,
 }
@@ -222,7 +221,6 @@ pub(crate) fn is_query(statement: &rusqlite::Statement<'_>) -> bool {
 
 fn flags(purpose: Purpose) -> OpenFlags {
     let access = match purpose {
-        Purpose::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         Purpose::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         Purpose::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };

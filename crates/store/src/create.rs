@@ -27,6 +27,8 @@ pub(crate) fn create(path: &Path, identity: &Identity, config: &Config) -> Resul
         return Err(exists(path));
     }
     let unfinished = unfinished_name(path);
+    // An empty file first: the operating system says more clearly than SQLite why it cannot be.
+    File::create_new(&unfinished).map_err(|source| failed("create", path, source))?;
     let result = build(&unfinished, identity, config)
         // Whoever took the name meanwhile has also cleared our unfinished file away.
         .map_err(|error| if path.exists() { exists(path) } else { error })
@@ -52,7 +54,7 @@ fn build(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
         setup_sql: String::new(),
         ..config.clone()
     };
-    let connection = Connection::open(&shared, &config, Purpose::Create)?;
+    let connection = Connection::open(&shared, &config, Purpose::Write)?;
     connection.run_script(&format!(
         "PRAGMA page_size = {}; PRAGMA encoding = '{}'; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE",
         identity.page_size, identity.encoding

@@ -74,7 +74,7 @@ pub enum Error {
         /// SQLite's description.
         message: String,
     },
-    /// The disk or the file's quota is full. Free space and try again; the transaction is rolled back.
+    /// The disk or the file's quota is full. Free space and try again.
     #[error("no space left to write {}", .path.display())]
     Full {
         /// The file.
@@ -94,8 +94,9 @@ pub enum Error {
         /// What was being waited for.
         holder: Holder,
     },
-    /// SQLite could not open the file, or one of the files beside it.
-    #[error("cannot open {}: {message}", .path.display())]
+    /// SQLite could not open the file, or make the files that it needs beside it. Where the directory is
+    /// read-only, open the file as [`Access::Immutable`](crate::Access::Immutable).
+    #[error("cannot open {}, or write beside it: {message}", .path.display())]
     CannotOpen {
         /// The file.
         path: Arc<Path>,
@@ -228,6 +229,8 @@ pub enum Holder {
     Readers,
     /// Another connection or process holds the lock on the file.
     Lock,
+    /// Another connection has committed since this transaction read. Roll it back before trying again.
+    NewerCommit,
 }
 
 impl fmt::Display for Holder {
@@ -236,6 +239,7 @@ impl fmt::Display for Holder {
             Self::Writer => "the writer is in use",
             Self::Readers => "all readers are in use",
             Self::Lock => "another connection holds its lock",
+            Self::NewerCommit => "the transaction has read a state that is out of date",
         })
     }
 }

@@ -57,7 +57,7 @@ impl ShardFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NotAShardFile`],
+    /// [`Error::ReadOnly`] if it should be writable and is not, [`Error::Missing`], [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NotAShardFile`],
     /// [`Error::UnknownFormat`], [`Error::WrongIdentity`] if `config.expect` names another one, and
     /// [`Error::CannotOpen`] for everything else that SQLite cannot open.
     pub fn open(path: impl AsRef<Path>, config: &Config) -> Result<Self> {

@@ -18,14 +18,23 @@ self_cell!(
     }
 );
 
-/// The compiled statements of a connection, each at the place that its number gives it.
+/// The compiled statements of a connection. The number of a statement decides its set, and within a
+/// set the newest takes the place of the oldest, so a few dozen statements in use never get in each
+/// other's way.
 struct Compiled<'c> {
-    places: Vec<Option<Place<'c>>>,
+    sets: Vec<Set<'c>>,
 }
 
-struct Place<'c> {
-    number: u64,
-    statement: rusqlite::Statement<'c>,
+/// How many statements a set holds.
+const WAYS: usize = 8;
+
+/// The number of no statement.
+const VACANT: u64 = u64::MAX;
+
+struct Set<'c> {
+    numbers: [u64; WAYS],
+    statements: [Option<rusqlite::Statement<'c>>; WAYS],
+    oldest: usize,
 }
 
 /// A connection that reads, with the statements that it keeps compiled.
@@ -43,11 +52,11 @@ pub(crate) struct Session(Cell);
 unsafe impl Send for Session {}
 
 impl Session {
-    /// Keeps up to `capacity` numbered statements.
+    /// Keeps up to `capacity` numbered statements, rounded up to whole sets.
     pub(crate) fn new(connection: Connection, capacity: usize) -> Self {
         Self(Cell::new(connection, |_| Compiled {
-            places: std::iter::repeat_with(|| None)
-                .take(capacity.max(1))
+            sets: std::iter::repeat_with(Set::new)
+                .take(capacity.div_ceil(WAYS).max(1))
                 .collect(),
         }))
     }
@@ -83,16 +92,39 @@ impl<'c> Compiled<'c> {
         connection: &'c Connection,
         statement: &Statement,
     ) -> Result<&mut rusqlite::Statement<'c>> {
-        let number = statement.number();
-        let places = self.places.len() as u64;
-        let place = &mut self.places[(number % places) as usize];
-        if !matches!(place, Some(place) if place.number == number) {
-            *place = Some(Place {
-                number,
-                statement: compile(connection, statement)?,
-            });
+        let sets = self.sets.len() as u64;
+        let set = &mut self.sets[(statement.number() % sets) as usize];
+        let way = match set.find(statement.number()) {
+            Some(way) => way,
+            None => set.replace_oldest(statement.number(), compile(connection, statement)?),
+        };
+        Ok(set.statements[way]
+            .as_mut()
+            .expect("a number stands beside its statement"))
+    }
+}
+
+impl<'c> Set<'c> {
+    fn new() -> Self {
+        Self {
+            numbers: [VACANT; WAYS],
+            statements: [const { None }; WAYS],
+            oldest: 0,
         }
-        Ok(&mut place.as_mut().expect("the place was just filled").statement)
+    }
+
+    #[inline]
+    fn find(&self, number: u64) -> Option<usize> {
+        self.numbers.iter().position(|&other| other == number)
+    }
+
+    #[cold]
+    fn replace_oldest(&mut self, number: u64, statement: rusqlite::Statement<'c>) -> usize {
+        let way = self.oldest;
+        self.statements[way] = Some(statement);
+        self.numbers[way] = number;
+        self.oldest = (way + 1) % WAYS;
+        way
     }
 }
 

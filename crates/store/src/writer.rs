@@ -15,8 +15,8 @@ use std::{
 };
 
 use crate::{
-    Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value, connection::Connection,
-    file::Shared, identity,
+    Description, Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value,
+    connection::Connection, describe, file::Shared, identity,
 };
 
 /// The right to write to a shard file, for one holder at a time in this process.
@@ -78,6 +78,30 @@ impl Writer {
             .connection()
             .query(sql.into().as_str(), params.into(), visit);
         self.after_statement(open, result)
+    }
+
+    /// Runs one statement to its end and returns what `map` makes of the first row it gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::execute`].
+    pub fn query_row<'p, T>(
+        &mut self,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+        mut map: impl FnMut(&Row<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let (_, flow) = self.query(sql, params, |row| ControlFlow::Break(map(row)))?;
+        Ok(flow.break_value())
+    }
+
+    /// Describes a statement without running it, with the schema as the open transaction made it.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports about the statement.
+    pub fn describe(&mut self, sql: &str) -> Result<Description> {
+        describe::describe(self.connection(), sql)
     }
 
     /// Runs statements separated by semicolons. They take no parameters, and their rows are dropped.
@@ -274,8 +298,17 @@ impl WriterSlot {
 
     /// Makes the slot of a file that is open for writing. Each commit then adds one to `commits`.
     pub(crate) fn open(mut connection: Connection, commits: Arc<AtomicU64>) -> Result<Self> {
-        let mode = connection.query_pragma("PRAGMA journal_mode = WAL")?;
-        if mode.as_str() != Some("wal") {
+        // SQLite opens a file that it may not write as if it had been asked to read it only.
+        let read_only = connection
+            .raw()
+            .is_readonly("main")
+            .map_err(|error| connection.error(error))?;
+        if read_only
+            || connection
+                .query_pragma("PRAGMA journal_mode = WAL")?
+                .as_str()
+                != Some("wal")
+        {
             return Err(Error::ReadOnly {
                 path: Arc::clone(connection.path()),
             });

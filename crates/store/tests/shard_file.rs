@@ -697,3 +697,125 @@ fn numbered_statements_survive_schema_changes_and_collisions() {
         .unwrap_err();
     assert!(matches!(error, Error::NotAQuery), "{error}");
 }
+
+#[test]
+fn a_file_that_may_not_be_written_is_not_opened_for_writing() {
+    let (directory, file) = filled(1, &config());
+    file.close().unwrap();
+    let path = directory.path().join("shard-0.db");
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    // A superuser may write it all the same.
+    let writable = std::fs::OpenOptions::new().write(true).open(&path).is_ok();
+    match ShardFile::open(&path, &config()) {
+        Ok(_) => assert!(writable),
+        Err(error) => assert!(
+            !writable && matches!(error, Error::ReadOnly { .. }),
+            "{error}"
+        ),
+    }
+}
+
+#[test]
+fn creating_in_a_directory_that_is_not_there_says_so() {
+    let directory = directory();
+    let path = directory.path().join("none").join("shard-0.db");
+    let error = ShardFile::create(&path, &identity(), &config()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { action: "create", path: named, .. } if *named == path),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_transaction_that_read_an_old_state_cannot_write() {
+    let (_directory, file) = filled(1, &config());
+    let other = ShardFile::open(file.path(), &config()).unwrap();
+    let mut writer = file.writer().unwrap();
+    writer.execute("BEGIN", ()).unwrap();
+    let seen = writer.query_row("SELECT count(*) FROM t", (), |row| row.get(0).as_i64());
+    assert_eq!(seen.unwrap(), Some(Some(1)));
+    insert(&other, 2).unwrap();
+    let error = writer.execute("DELETE FROM t", ()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Busy {
+                holder: Holder::NewerCommit,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    writer.rollback().unwrap();
+    assert_eq!(writer.execute("DELETE FROM t", ()).unwrap().changes, 2);
+}
+
+#[test]
+fn text_of_a_utf16_file_is_read_as_utf8() {
+    let directory = directory();
+    let identity = Identity {
+        encoding: Encoding::Utf16le,
+        ..identity()
+    };
+    let file = ShardFile::create(directory.path().join("a.db"), &identity, &config()).unwrap();
+    let mut writer = file.writer().unwrap();
+    writer.execute("CREATE TABLE t (v)", ()).unwrap();
+    let text = Value::from("\u{1f600} caf\u{e9}");
+    writer
+        .execute("INSERT INTO t VALUES (?1)", std::slice::from_ref(&text))
+        .unwrap();
+    let read = writer.query_row("SELECT v, octet_length(v) FROM t", (), |row| {
+        row.to_values()
+    });
+    assert_eq!(read.unwrap(), Some(vec![text, Value::from(14)]));
+}
+
+#[test]
+fn a_description_tells_columns_parameters_and_effects() {
+    let (_directory, file) = filled(0, &config());
+    let mut reader = file.reader().unwrap();
+    let described = reader
+        .describe("SELECT t.id AS key, v || :a FROM t WHERE v = ? AND id = $b")
+        .unwrap();
+    let columns: Vec<_> = described
+        .columns
+        .iter()
+        .map(|column| {
+            let origin = column.origin.as_ref().map(|origin| origin.column.as_str());
+            (
+                column.name.as_str(),
+                column.declared_type.as_deref(),
+                origin,
+            )
+        })
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            ("key", Some("INTEGER"), Some("id")),
+            ("v || :a", None, None)
+        ]
+    );
+    let names: Vec<_> = described.parameters.iter().map(Option::as_deref).collect();
+    assert_eq!(names, [Some(":a"), None, Some("$b")]);
+    assert!(described.read_only && !described.explain);
+    let insert = reader
+        .describe("INSERT INTO t VALUES (?1, ?2) RETURNING id")
+        .unwrap();
+    assert_eq!(
+        (
+            insert.columns.len(),
+            insert.parameters.len(),
+            insert.read_only
+        ),
+        (1, 2, false)
+    );
+    assert!(
+        reader
+            .describe("EXPLAIN QUERY PLAN SELECT 1")
+            .unwrap()
+            .explain
+    );
+}

@@ -87,7 +87,10 @@ impl Error {
             ErrorCode::ReadOnly => Self::ReadOnly { path },
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy {
                 path,
-                holder: Holder::Lock,
+                holder: match code {
+                    ffi::SQLITE_BUSY_SNAPSHOT => Holder::NewerCommit,
+                    _ => Holder::Lock,
+                },
             },
             ErrorCode::CannotOpen => Self::CannotOpen {
                 path,

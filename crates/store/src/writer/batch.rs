@@ -89,6 +89,21 @@ impl Member<'_> {
         self.used_pragma |= keyword::is_pragma(sql.as_str());
         self.writer.query(sql, params, visit)
     }
+
+    /// Runs one statement to its end and returns what `map` makes of the first row it gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Member::execute`].
+    pub fn query_row<'p, R>(
+        &mut self,
+        sql: impl Into<Sql<'p>>,
+        params: impl Into<Params<'p>>,
+        mut map: impl FnMut(&Row<'_>) -> R,
+    ) -> Result<Option<R>> {
+        let (_, flow) = self.query(sql, params, |row| ControlFlow::Break(map(row)))?;
+        Ok(flow.break_value())
+    }
 }
 
 /// How far a transaction came.

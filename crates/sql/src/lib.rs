@@ -1,1 +1,9 @@
 //! Many SQLite files as one database: planner, scatter and gather, adoption of existing files.
+
+pub mod error;
+pub mod key;
+pub mod schema;
+pub mod shards;
+pub mod statement;
+
+pub use crate::{error::Error, key::Key};

@@ -1,0 +1,484 @@
+//! What can go wrong, each with a stable code and, where one helps, a hint.
+
+/// An error of the sharded database.
+///
+/// Nothing was changed unless the variant says otherwise. [`Error::code`] is stable; messages may improve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// SQLite refused the statement.
+    #[error("{message}")]
+    Sql {
+        /// SQLite's own message.
+        message: String,
+    },
+    /// A constraint refused the write.
+    #[error("{message}")]
+    Constraint {
+        /// SQLite's own message.
+        message: String,
+    },
+    /// A shard's file answered with an error.
+    #[error("{place}: {source}")]
+    Store {
+        /// The shard, or `catalog`.
+        place: String,
+        /// The error of the file.
+        source: shardwright_store::Error,
+    },
+    /// A file or directory could not be used.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was attempted, such as "create directory".
+        action: &'static str,
+        /// The path.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The key given with the call is not the key in the statement. Nothing was run.
+    #[error("the statement is about key {found} of table {table}, the call is for key {given}")]
+    KeyMismatch {
+        /// The table.
+        table: String,
+        /// The key of the call.
+        given: String,
+        /// The key of the statement.
+        found: String,
+    },
+    /// A bare key was given, and the statement's tables have more than one key space.
+    #[error("the key could be of any of the key spaces {}", .groups.join(", "))]
+    AmbiguousKey {
+        /// The key spaces.
+        groups: Vec<String>,
+    },
+    /// A row has no shard key.
+    #[error("the shard key {table}.{column} is NULL")]
+    NullKey {
+        /// The table.
+        table: String,
+        /// The shard-key column.
+        column: String,
+    },
+    /// The shard key of a row cannot be found in the statement.
+    #[error("the statement does not say the value of the shard key {table}.{column}")]
+    KeyRequired {
+        /// The table.
+        table: String,
+        /// The shard-key column.
+        column: String,
+    },
+    /// A write reaches several shards and the caller did not ask for best effort. Nothing was run.
+    #[error("the statement writes to {table} on {shards} shards")]
+    MultiShardWrite {
+        /// The table written.
+        table: String,
+        /// How many shards.
+        shards: usize,
+    },
+    /// A best-effort write failed on a shard after others had committed.
+    #[error("the statement committed on [{}] and failed on {failed}: {source}", .committed.join(", "))]
+    PartialWrite {
+        /// The shards that committed.
+        committed: Vec<String>,
+        /// The shard that failed.
+        failed: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// An update would change a shard key.
+    #[error("the statement changes the shard key {table}.{column}")]
+    ShardKeyUpdate {
+        /// The table.
+        table: String,
+        /// The shard-key column.
+        column: String,
+    },
+    /// A write needs rows of another place to be evaluated.
+    #[error("the write to {table} also needs rows of {other}, which may be on another shard")]
+    NotShardLocal {
+        /// The table written.
+        table: String,
+        /// The table read.
+        other: String,
+    },
+    /// A transaction is bound to one shard and a statement belongs to another.
+    #[error("the transaction is on {bound}, the statement needs {wanted}")]
+    CrossShardTransaction {
+        /// Where the transaction is.
+        bound: String,
+        /// Where the statement belongs.
+        wanted: String,
+    },
+    /// A table without a primary key was asked to be sharded.
+    #[error("table {table} has no primary key")]
+    NoPrimaryKey {
+        /// The table.
+        table: String,
+    },
+    /// There is no such table.
+    #[error("no such table: {table}")]
+    UnknownTable {
+        /// The name.
+        table: String,
+    },
+    /// There is no such column.
+    #[error("table {table} has no column {column}")]
+    UnknownColumn {
+        /// The table.
+        table: String,
+        /// The name.
+        column: String,
+    },
+    /// There is no such shard.
+    #[error("no such shard: {shard}")]
+    UnknownShard {
+        /// The name.
+        shard: String,
+    },
+    /// A table has no declaration in the stored schema.
+    #[error("table {table} is not declared in the stored schema")]
+    Undeclared {
+        /// The table.
+        table: String,
+    },
+    /// A declaration in a comment is not understood.
+    #[error("the declaration {word:?} is not understood")]
+    BadDeclaration {
+        /// The words.
+        word: String,
+    },
+    /// A table is colocated with one that is not sharded or does not exist.
+    #[error("table {table} cannot be colocated with {with}, which is not a sharded table")]
+    BadColocation {
+        /// The table.
+        table: String,
+        /// The other.
+        with: String,
+    },
+    /// Keys of one group do not compare alike.
+    #[error(
+        "the shard keys of {table} and {other} do not compare alike, so they cannot share the key space {group}"
+    )]
+    UnlikeKeys {
+        /// The key space.
+        group: String,
+        /// A table.
+        table: String,
+        /// Another.
+        other: String,
+    },
+    /// A generated column was asked to be the shard key.
+    #[error("the column {table}.{column} is generated and cannot be a shard key")]
+    GeneratedKey {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A trigger may reach rows of another shard.
+    #[error("trigger {trigger} on {table} reaches {reached}, whose rows may be on another shard")]
+    TriggerNotLocal {
+        /// The trigger.
+        trigger: String,
+        /// Its table.
+        table: String,
+        /// The table that it reaches.
+        reached: String,
+    },
+    /// A row conflicts with one on another shard, and the statement says to resolve the conflict by a rule.
+    #[error(
+        "the row conflicts with one on {place} in {constraint}, and {rule} does not work over shards"
+    )]
+    GlobalConflict {
+        /// Where the other row is.
+        place: String,
+        /// The columns that agree.
+        constraint: String,
+        /// The rule of the statement.
+        rule: &'static str,
+    },
+    /// The statement is one that a sharded database does not run.
+    #[error("{what} is not supported on a sharded database")]
+    Unsupported {
+        /// The kind of statement.
+        what: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// A limit on rows, bytes or time was reached. A read has no effect; a write was rolled back.
+    #[error("the statement reached its limit of {limit}")]
+    LimitReached {
+        /// The limit, with its unit.
+        limit: String,
+    },
+    /// Another process has the database open for writing.
+    #[error("{path} is open for writing in another process")]
+    Locked {
+        /// The directory.
+        path: String,
+    },
+    /// The database was opened for reading.
+    #[error("the database is open for reading only: {reason}")]
+    ReadOnly {
+        /// Why.
+        reason: String,
+    },
+    /// The directory holds no database.
+    #[error("{path} holds no sharded database")]
+    NotADatabase {
+        /// The directory.
+        path: String,
+    },
+    /// The directory already holds something.
+    #[error("{path} is not empty")]
+    NotEmpty {
+        /// The directory.
+        path: String,
+    },
+    /// A file that the registry names is not there.
+    #[error("the file of {place} is missing: {path}")]
+    MissingFile {
+        /// The shard, or `catalog`.
+        place: String,
+        /// The path.
+        path: String,
+    },
+    /// An import into the directory was interrupted.
+    #[error("an import into {path} was interrupted")]
+    ImportUnfinished {
+        /// The directory.
+        path: String,
+    },
+    /// The file to import is damaged.
+    #[error("{path} is damaged: {message}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What SQLite's check found first.
+        message: String,
+    },
+    /// The file to import is not a SQLite database.
+    #[error("{path} is not a SQLite database")]
+    NotSqlite {
+        /// The file.
+        path: String,
+    },
+    /// A file of that name is in the way.
+    #[error("{path} exists already")]
+    Exists {
+        /// The path.
+        path: String,
+    },
+    /// The number of shards is out of range.
+    #[error("{shards} shards are out of range: between 1 and {most}")]
+    BadShardCount {
+        /// The number asked for.
+        shards: usize,
+        /// The most that there can be.
+        most: usize,
+    },
+}
+
+impl Error {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Sql { .. } => "SQL_ERROR",
+            Self::Constraint { .. } => "CONSTRAINT",
+            Self::Store { source, .. } => code_of(source),
+            Self::Io { .. } => "IO",
+            Self::KeyMismatch { .. } => "KEY_MISMATCH",
+            Self::AmbiguousKey { .. } => "AMBIGUOUS_KEY",
+            Self::NullKey { .. } => "NULL_KEY",
+            Self::KeyRequired { .. } => "KEY_REQUIRED",
+            Self::MultiShardWrite { .. } => "MULTI_SHARD_WRITE",
+            Self::PartialWrite { .. } => "PARTIAL_WRITE",
+            Self::ShardKeyUpdate { .. } => "SHARD_KEY_UPDATE",
+            Self::NotShardLocal { .. } => "NOT_SHARD_LOCAL",
+            Self::CrossShardTransaction { .. } => "CROSS_SHARD_TRANSACTION",
+            Self::NoPrimaryKey { .. } => "NO_PRIMARY_KEY",
+            Self::UnknownTable { .. } => "UNKNOWN_TABLE",
+            Self::UnknownColumn { .. } => "UNKNOWN_COLUMN",
+            Self::UnknownShard { .. } => "SHARD_NOT_FOUND",
+            Self::Undeclared { .. } => "UNDECLARED_TABLE",
+            Self::BadDeclaration { .. } => "BAD_DECLARATION",
+            Self::BadColocation { .. } => "BAD_COLOCATION",
+            Self::UnlikeKeys { .. } => "UNLIKE_KEYS",
+            Self::GeneratedKey { .. } => "GENERATED_KEY",
+            Self::TriggerNotLocal { .. } => "TRIGGER_NOT_LOCAL",
+            Self::GlobalConflict { .. } => "GLOBAL_CONFLICT",
+            Self::Unsupported { .. } => "UNSUPPORTED",
+            Self::LimitReached { .. } => "LIMIT_REACHED",
+            Self::Locked { .. } => "LOCKED",
+            Self::ReadOnly { .. } => "READ_ONLY",
+            Self::NotADatabase { .. } => "NOT_A_DATABASE",
+            Self::NotEmpty { .. } => "NOT_EMPTY",
+            Self::MissingFile { .. } => "MISSING_FILE",
+            Self::ImportUnfinished { .. } => "IMPORT_UNFINISHED",
+            Self::Damaged { .. } => "DAMAGED",
+            Self::NotSqlite { .. } => "NOT_SQLITE",
+            Self::Exists { .. } => "EXISTS",
+            Self::BadShardCount { .. } => "BAD_SHARD_COUNT",
+        }
+    }
+
+    /// What the caller can do about it, where that is not plain from the message.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::KeyMismatch { .. } => "call with the key of the statement, or leave the key out".into(),
+            Self::AmbiguousKey { .. } => "name the key space with Key::in_group".into(),
+            Self::NullKey { table, .. } => format!(
+                "give every row of {table} a key, or declare the table with null_keys=keep, so that such rows live together on one shard"
+            ),
+            Self::KeyRequired { table, column } => {
+                format!("give {column} in the INSERT into {table} as a literal or a parameter")
+            }
+            Self::MultiShardWrite { table, .. } => format!(
+                "add the shard key of {table} to the WHERE clause, write shard by shard, or ask for best effort"
+            ),
+            Self::PartialWrite { .. } => "repeat the statement where it failed; it is committed elsewhere".into(),
+            Self::ShardKeyUpdate { .. } => "insert the row under its new key and delete the old one".into(),
+            Self::NotShardLocal { table, other } => {
+                format!("colocate {other} with {table}, make it a reference table, or read first and write by key")
+            }
+            Self::CrossShardTransaction { .. } => "use one transaction for each shard".into(),
+            Self::NoPrimaryKey { table } => no_primary_key_remedy(table),
+            Self::GeneratedKey { table, .. } => format!("choose a column that the rows of {table} store"),
+            Self::BadDeclaration { .. } => {
+                "write /* shardwright: shard_key=COLUMN [colocate_with=TABLE] [null_keys=keep] */, /* shardwright: reference */ or /* shardwright: global */".into()
+            }
+            Self::UnlikeKeys { .. } => "give the key columns the same type and collation".into(),
+            Self::TriggerNotLocal { table, .. } => {
+                format!("let the trigger reach only rows with the same key, or declare {table} global")
+            }
+            Self::GlobalConflict { .. } => "delete the other row first, by its own key".into(),
+            Self::Unsupported { hint, .. } => (*hint).to_owned(),
+            Self::LimitReached { .. } => "narrow the statement, or raise the limit".into(),
+            Self::Locked { .. } => "close the other process, or open for reading".into(),
+            Self::ImportUnfinished { .. } => "run the same import again: it continues".into(),
+            Self::NotEmpty { .. } => "name a directory that does not exist yet, or an empty one".into(),
+            Self::MissingFile { .. } => "put the file back from a copy; the other shards are intact".into(),
+            Self::UnknownShard { .. } => "list the shards with `shardwright shards DIR`".into(),
+            Self::Store { source, .. } => return hint_of(source),
+            _ => return None,
+        })
+    }
+
+    /// Whether the statement was refused by a rule of sharding rather than by SQLite or the system.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::KeyMismatch { .. }
+            | Self::AmbiguousKey { .. }
+            | Self::NullKey { .. }
+            | Self::KeyRequired { .. }
+            | Self::MultiShardWrite { .. }
+            | Self::ShardKeyUpdate { .. }
+            | Self::NotShardLocal { .. }
+            | Self::CrossShardTransaction { .. }
+            | Self::NoPrimaryKey { .. }
+            | Self::BadColocation { .. }
+            | Self::UnlikeKeys { .. }
+            | Self::GeneratedKey { .. }
+            | Self::TriggerNotLocal { .. }
+            | Self::GlobalConflict { .. }
+            | Self::Unsupported { .. }
+            | Self::Locked { .. }
+            | Self::ReadOnly { .. }
+            | Self::NotEmpty { .. }
+            | Self::Exists { .. }
+            | Self::ImportUnfinished { .. } => true,
+            Self::Sql { .. }
+            | Self::Constraint { .. }
+            | Self::Store { .. }
+            | Self::Io { .. }
+            | Self::PartialWrite { .. }
+            | Self::UnknownTable { .. }
+            | Self::UnknownColumn { .. }
+            | Self::UnknownShard { .. }
+            | Self::Undeclared { .. }
+            | Self::BadDeclaration { .. }
+            | Self::LimitReached { .. }
+            | Self::NotADatabase { .. }
+            | Self::MissingFile { .. }
+            | Self::Damaged { .. }
+            | Self::NotSqlite { .. }
+            | Self::BadShardCount { .. } => false,
+        }
+    }
+
+    /// Whether the same call may succeed if it is made again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => source.is_retryable(),
+            Self::Locked { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Says at which place an error of a file arose; what SQLite says of the statement is the same everywhere.
+    pub(crate) fn at(place: &str) -> impl FnOnce(shardwright_store::Error) -> Self + use<> {
+        let place = place.to_owned();
+        move |source| match source {
+            shardwright_store::Error::Sql { message, .. } => Self::Sql { message },
+            shardwright_store::Error::Constraint { message, .. } => Self::Constraint { message },
+            source => Self::Store { place, source },
+        }
+    }
+
+    pub(crate) fn from_sqlite(error: rusqlite::Error) -> Self {
+        let message = match &error {
+            rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            other => other.to_string(),
+        };
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => Self::Constraint { message },
+            _ => Self::Sql { message },
+        }
+    }
+}
+
+fn code_of(source: &shardwright_store::Error) -> &'static str {
+    use shardwright_store::Error as Store;
+    match source {
+        Store::Missing { .. } => "MISSING_FILE",
+        Store::NotADatabase { .. } | Store::NotAShardFile { .. } | Store::WrongIdentity { .. } => {
+            "WRONG_FILE"
+        }
+        Store::UnknownFormat { .. } => "UNKNOWN_FORMAT",
+        Store::Corrupt { .. } => "CORRUPT",
+        Store::Full { .. } => "DISK_FULL",
+        Store::ReadOnly { .. } => "READ_ONLY",
+        Store::Busy { .. } => "BUSY",
+        Store::Parameters { .. } | Store::UnknownParameter { .. } => "PARAMETERS",
+        Store::Interrupted => "INTERRUPTED",
+        Store::Disk { .. } | Store::Io { .. } | Store::CannotOpen { .. } => "IO",
+        _ => "STORE",
+    }
+}
+
+fn hint_of(source: &shardwright_store::Error) -> Option<String> {
+    use shardwright_store::Error as Store;
+    Some(match source {
+        Store::Corrupt { .. } => "restore the file from a copy; the other shards are intact".into(),
+        Store::Full { .. } => "free some space and repeat the statement; it was rolled back".into(),
+        Store::Busy { .. } => "repeat the statement; it was not run".into(),
+        Store::UnknownFormat { .. } => {
+            "open it with the release that wrote it, or a newer one".into()
+        }
+        _ => return None,
+    })
+}
+
+fn no_primary_key_remedy(table: &str) -> String {
+    let quoted = crate::schema::quote_identifier(table);
+    let old = crate::schema::quote_identifier(&format!("{table}_old"));
+    format!(
+        "rebuild it with one: ALTER TABLE {quoted} RENAME TO {old}; CREATE TABLE {quoted}(id INTEGER PRIMARY KEY, ...); INSERT INTO {quoted} SELECT rowid, * FROM {old}; DROP TABLE {old};"
+    )
+}

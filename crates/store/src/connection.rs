@@ -2,13 +2,13 @@
 
 mod deferred;
 
-pub(crate) use self::deferred::deferred_violations;
-
 use std::{fmt::Write, ops::ControlFlow, path::Path, sync::Arc};
 
 use rusqlite::{CachedStatement, OpenFlags, PrepFlags, config::DbConfig};
 
 use crate::{Access, Config, Error, Params, Result, Row, Value};
+
+pub(crate) use self::deferred::deferred_violations;
 
 /// What a statement did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

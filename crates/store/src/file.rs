@@ -57,9 +57,10 @@ impl ShardFile {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadOnly`] if it should be writable and is not, [`Error::Missing`], [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NotAShardFile`],
-    /// [`Error::UnknownFormat`], [`Error::WrongIdentity`] if `config.expect` names another one, and
-    /// [`Error::CannotOpen`] for everything else that SQLite cannot open.
+    /// [`Error::Missing`], [`Error::NotADatabase`], [`Error::Corrupt`], [`Error::NotAShardFile`],
+    /// [`Error::UnknownFormat`], [`Error::WrongIdentity`] if `config.expect` names another one,
+    /// [`Error::ReadOnly`] if it should be writable and is not, and [`Error::CannotOpen`] for
+    /// everything else that SQLite cannot open.
     pub fn open(path: impl AsRef<Path>, config: &Config) -> Result<Self> {
         let path: Arc<Path> = Arc::from(path.as_ref());
         match std::fs::metadata(&path) {
@@ -156,7 +157,11 @@ impl ShardFile {
     ///
     /// As [`ShardFile::reader`].
     pub fn meta(&self, key: &str) -> Result<Option<Value>> {
-        identity::meta(self.reader()?.connection(), key)
+        let key = Value::from(key);
+        self.reader()?
+            .query_row(identity::META_SQL, std::slice::from_ref(&key), |row| {
+                row.get(0).to_value()
+            })
     }
 
     /// Closes the file and removes its write-ahead log.

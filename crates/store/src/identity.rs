@@ -188,13 +188,13 @@ fn page_size(connection: &Connection) -> Result<u32> {
         .ok_or_else(|| connection.corrupt("impossible page size"))
 }
 
-/// Reads one row of the `_meta` table.
-pub(crate) fn meta(connection: &Connection, key: &str) -> Result<Option<Value>> {
-    connection.query_row(
-        "SELECT value FROM main._meta WHERE key = ?1",
-        Params::from(&[Value::from(key)]),
-        |row| row.get(0).to_value(),
-    )
+/// Reads the value of one key of the `_meta` table.
+pub(crate) const META_SQL: &str = "SELECT value FROM main._meta WHERE key = ?1";
+
+fn meta(connection: &Connection, key: &str) -> Result<Option<Value>> {
+    connection.query_row(META_SQL, Params::from(&[Value::from(key)]), |row| {
+        row.get(0).to_value()
+    })
 }
 
 /// Writes one row of the `_meta` table.

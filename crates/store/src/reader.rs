@@ -84,15 +84,6 @@ impl<'f> Reader<'f> {
         }
         Ok(&mut pooled.session)
     }
-
-    pub(crate) fn connection(&self) -> &Connection {
-        self.loan
-            .as_ref()
-            .expect("a reader has its loan until it drops")
-            .item
-            .session
-            .connection()
-    }
 }
 
 impl Drop for Reader<'_> {

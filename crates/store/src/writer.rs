@@ -3,8 +3,6 @@
 mod batch;
 mod keyword;
 
-pub use self::batch::{Decision, Executed, Fate, Member};
-
 use std::{
     ops::ControlFlow,
     sync::{
@@ -14,15 +12,20 @@ use std::{
     time::Duration,
 };
 
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
 use crate::{
     Description, Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value,
     connection::Connection, describe, file::Shared, identity,
 };
 
+pub use self::batch::{Decision, Executed, Fate, Member};
+
 /// The right to write to a shard file, for one holder at a time in this process.
 ///
 /// Outside a transaction each statement is one of its own. A writer that is dropped with an open
-/// transaction rolls it back.
+/// transaction rolls it back. Settings made with PRAGMA stay with the file's one writing connection:
+/// the next holder finds them too.
 #[derive(Debug)]
 pub struct Writer {
     connection: Option<Box<WriterConnection>>,
@@ -180,8 +183,8 @@ impl Writer {
         !self.connection().raw().is_autocommit()
     }
 
-    /// Writes one row of the file's `_meta` table. Keys that start with a letter and a dot are the
-    /// caller's own; the others belong to the file format.
+    /// Writes one row of the file's `_meta` table. Keys with a dot in them are the caller's own; the
+    /// others belong to the file format.
     ///
     /// # Errors
     ///
@@ -226,11 +229,11 @@ impl Writer {
             self.connection_mut().seen_commits = commits;
             self.after_commit();
         }
-        result.map_err(|error| match error {
-            error if was_open => Error::TransactionEnded {
-                source: Box::new(error),
-            },
-            error => error,
+        if !was_open {
+            return result;
+        }
+        result.map_err(|error| Error::TransactionEnded {
+            source: Box::new(error),
         })
     }
 
@@ -324,6 +327,7 @@ impl WriterSlot {
                 commits.fetch_add(1, Ordering::Release);
                 Ok(())
             }))
+            .and_then(|()| connection.raw_mut().authorizer(Some(authorize)))
             .map_err(|error| connection.error(error))?;
         Ok(Self {
             exists: true,
@@ -362,6 +366,23 @@ impl WriterSlot {
             Some(connection) => connection.inner.close(),
             None => Ok(()),
         }
+    }
+}
+
+/// Refuses the settings on which the readers' view of commits rests.
+fn authorize(context: AuthContext<'_>) -> Authorization {
+    const OURS: [&str; 3] = ["journal_mode", "locking_mode", "wal_autocheckpoint"];
+    match context.action {
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: Some(_),
+        } if OURS
+            .iter()
+            .any(|ours| pragma_name.eq_ignore_ascii_case(ours)) =>
+        {
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
     }
 }
 

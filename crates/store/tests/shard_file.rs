@@ -819,3 +819,53 @@ fn a_description_tells_columns_parameters_and_effects() {
             .explain
     );
 }
+
+#[test]
+fn settings_on_which_readers_rely_cannot_be_changed() {
+    let (_directory, file) = filled(
+        1,
+        &Config {
+            snapshot_reads: true,
+            ..config()
+        },
+    );
+    let mut writer = file.writer().unwrap();
+    for sql in [
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA wal_autocheckpoint(1)",
+        "PRAGMA main.Locking_Mode = EXCLUSIVE",
+    ] {
+        let error = writer.execute(sql, ()).unwrap_err();
+        assert!(
+            matches!(&error, Error::Sql { message, .. } if message == "not authorized"),
+            "{error:?}"
+        );
+        assert!(writer.execute_script(sql).is_err());
+    }
+    let mode = writer.query_row("PRAGMA journal_mode", (), |row| row.get(0).to_value());
+    assert_eq!(mode.unwrap(), Some(Value::from("wal")));
+}
+
+#[test]
+fn meta_rows_are_read_as_they_were_last_written() {
+    let (_directory, file) = filled(
+        1,
+        &Config {
+            snapshot_reads: true,
+            ..config()
+        },
+    );
+    assert_eq!(file.meta("sql.version").unwrap(), None);
+    for version in 1..5 {
+        file.writer()
+            .unwrap()
+            .set_meta("sql.version", &Value::from(version))
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                file.meta("sql.version").unwrap(),
+                Some(Value::from(version))
+            );
+        }
+    }
+}

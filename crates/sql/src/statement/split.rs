@@ -23,10 +23,17 @@ pub fn is_complete(script: &str) -> bool {
     loop {
         let (statement, after, ended) = first(rest);
         if !ended {
-            return !has_statement(statement) && !statement.contains("/*");
+            return !has_statement(statement) && !ends_in_comment(statement);
         }
         rest = after;
     }
+}
+
+/// Whether a text without a statement ends inside a block comment.
+fn ends_in_comment(text: &str) -> bool {
+    let mut words = Words(text);
+    words.by_ref().for_each(drop);
+    words.0.starts_with("/*")
 }
 
 fn has_statement(text: &str) -> bool {
@@ -129,7 +136,11 @@ impl<'a> Iterator for Words<'a> {
                 continue;
             }
             if let Some(comment) = text.strip_prefix("/*") {
-                self.0 = comment.split_once("*/").map_or("", |(_, after)| after);
+                // A comment that is still open is left to be seen.
+                self.0 = comment.split_once("*/").map_or(text, |(_, after)| after);
+                if self.0 == text {
+                    return None;
+                }
                 continue;
             }
             let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
@@ -193,6 +204,8 @@ mod tests {
     fn a_shell_asks_for_more_until_the_statement_ends() {
         assert!(is_complete("SELECT 1;"));
         assert!(is_complete(" "));
+        assert!(is_complete("SELECT 1; /* done; */ -- /* quite"));
+        assert!(!is_complete("SELECT 1; /* done */ /* or not"));
         assert!(!is_complete("SELECT 1"));
         assert!(!is_complete("SELECT ';"));
         assert!(!is_complete(

@@ -2,3 +2,4 @@
 
 mod documents;
 mod public_names;
+mod sqllogic;

@@ -50,7 +50,10 @@ impl fmt::Display for Position {
 #[doc(alias = "sha256")]
 #[must_use]
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes.as_ref())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Returns the shard, counted from 0, of a key among a fixed number of shards: its position modulo `shards`.
@@ -63,7 +66,8 @@ pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
 #[must_use]
 pub fn hash_to_shard(key: impl AsRef<[u8]>, shards: u32) -> u32 {
     assert!(shards > 0, "there is at least one shard");
-    u32::try_from(Position::of(key).0 % u64::from(shards)).expect("a remainder is below its divisor")
+    u32::try_from(Position::of(key).0 % u64::from(shards))
+        .expect("a remainder is below its divisor")
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ impl<'a> TypedKey<'a> {
             Self::Text(value) => (b't', value),
             Self::Blob(value) => (b'b', value),
         };
-        let length = u32::try_from(group.len()).expect("the name of a key space is short").to_be_bytes();
+        let length = u32::try_from(group.len())
+            .expect("the name of a key space is short")
+            .to_be_bytes();
         let whole = length.len() + group.len() + 1 + payload.len();
         if whole <= ONE_BLOCK {
             let mut block = [0; ONE_BLOCK];
@@ -97,8 +99,14 @@ mod tests {
     fn integral_reals_are_integers() {
         assert_eq!(TypedKey::real(1.0), TypedKey::Integer(1));
         assert_eq!(TypedKey::real(-0.0), TypedKey::Integer(0));
-        assert_eq!(TypedKey::real(-9_223_372_036_854_775_808.0), TypedKey::Integer(i64::MIN));
-        assert_eq!(TypedKey::real(9_223_372_036_854_775_808.0), TypedKey::Real(9_223_372_036_854_775_808.0));
+        assert_eq!(
+            TypedKey::real(-9_223_372_036_854_775_808.0),
+            TypedKey::Integer(i64::MIN)
+        );
+        assert_eq!(
+            TypedKey::real(9_223_372_036_854_775_808.0),
+            TypedKey::Real(9_223_372_036_854_775_808.0)
+        );
         assert_eq!(TypedKey::real(0.5), TypedKey::Real(0.5));
         assert_eq!(TypedKey::real(f64::INFINITY), TypedKey::Real(f64::INFINITY));
         assert_eq!(TypedKey::real(f64::NAN), TypedKey::Null);
@@ -108,9 +116,15 @@ mod tests {
     fn a_long_key_is_hashed_as_a_short_one_is() {
         let text = "x".repeat(100);
         let whole = [&[0, 0, 0, 5][..], b"users", b"t", text.as_bytes()].concat();
-        assert_eq!(TypedKey::text(&text).position_in("users"), Position::of(whole));
+        assert_eq!(
+            TypedKey::text(&text).position_in("users"),
+            Position::of(whole)
+        );
         let whole = [&[0, 0, 0, 5][..], b"users", b"t", b"x"].concat();
-        assert_eq!(TypedKey::text("x").position_in("users"), Position::of(whole));
+        assert_eq!(
+            TypedKey::text("x").position_in("users"),
+            Position::of(whole)
+        );
     }
 
     #[test]

@@ -121,3 +121,87 @@ fn a_seed_always_gives_the_same_case() {
         assert_eq!(once.schema.statements(), again.schema.statements());
     }
 }
+
+#[test]
+fn the_generator_reaches_every_kind_of_clause() {
+    let mut all = String::new();
+    for seed in 0..60 {
+        let case = Case::random(seed, PROFILE);
+        all.extend(case.schema.statements());
+        all.extend(case.steps.iter().map(|step| step.statement.to_string()));
+    }
+    for clause in CLAUSES {
+        assert!(all.contains(clause), "no statement has {clause}");
+    }
+}
+
+const CLAUSES: &[&str] = &[
+    " WITHOUT ROWID",
+    " STRICT",
+    " COLLATE NOCASE",
+    " GENERATED ALWAYS",
+    " FOREIGN KEY",
+    " UNIQUE (",
+    " CHECK (",
+    "CREATE INDEX",
+    "CREATE VIEW",
+    "shard_key=",
+    "colocate_with=",
+    "reference */",
+    "global */",
+    "null_keys=keep",
+    " LEFT JOIN ",
+    " RIGHT JOIN ",
+    " FULL JOIN ",
+    " CROSS JOIN ",
+    " NATURAL ",
+    " USING (",
+    " ON ",
+    ", json_each(",
+    "(VALUES ",
+    " EXISTS (",
+    " IN (SELECT ",
+    " IN (?",
+    ") IN (",
+    "WITH RECURSIVE ",
+    " MATERIALIZED ",
+    " OVER (",
+    " OVER w",
+    " ROWS BETWEEN ",
+    " GROUP BY ",
+    " HAVING ",
+    "count(DISTINCT ",
+    " FILTER (WHERE ",
+    "SELECT DISTINCT ",
+    " UNION ",
+    " UNION ALL ",
+    " EXCEPT ",
+    " INTERSECT ",
+    " ORDER BY 1",
+    " NULLS FIRST",
+    " COLLATE RTRIM ",
+    " LIMIT ",
+    " OFFSET ",
+    "CASE WHEN ",
+    "CAST(",
+    " LIKE ",
+    " GLOB ",
+    " BETWEEN ",
+    " IS NOT ",
+    "no such column",
+    "json_array(",
+    "SELECT *",
+    ".* FROM",
+    "INSERT INTO",
+    "INSERT OR IGNORE",
+    "INSERT OR REPLACE",
+    " ON CONFLICT (",
+    " DO UPDATE SET ",
+    " RETURNING ",
+    "UPDATE ",
+    "DELETE FROM",
+    "?1",
+    "[Order Details]",
+    "`",
+    "-- a note",
+];

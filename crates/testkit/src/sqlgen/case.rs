@@ -123,10 +123,22 @@ impl Case {
         let all = composer.params.take().unwrap_or_default();
         let mut statement = of_query(&query);
         params::settle(&mut statement, &all, dice);
+        statement.sql = dressed(&statement.sql, dice);
         Step {
             statement,
             query: Some((query, all)),
         }
+    }
+}
+
+/// `sql` with a comment or a semicolon now and then.
+fn dressed(sql: &str, dice: &mut Dice) -> String {
+    match dice.index(25) {
+        0 => format!("/* it's a note; */ {sql}"),
+        1 => format!("-- a note\n{sql} ;"),
+        2 => format!("{sql};"),
+        3 => format!("\n\t{sql} -- done"),
+        _ => sql.to_owned(),
     }
 }
 

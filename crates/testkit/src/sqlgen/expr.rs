@@ -77,6 +77,9 @@ impl Composer<'_> {
         {
             return Expr::field(&field);
         }
+        if self.dice.chance(3) {
+            return Expr::text("\"no such column\"");
+        }
         let content = *self.dice.pick(&[
             Content::SmallInt,
             Content::Dyadic,

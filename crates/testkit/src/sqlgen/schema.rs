@@ -217,17 +217,17 @@ fn add_unique(table: &mut Table, dice: &mut Dice) {
     }
 }
 
-/// A unique set of columns besides the key cannot be kept on shards of its own, unless it holds the shard key.
 fn random_placement(table: &Table, earlier: &[Table], dice: &mut Dice) -> Placement {
     let key = table.key_columns();
-    if !table.uniques.is_empty() || key.is_empty() {
-        return if dice.chance(50) {
-            Placement::Reference
-        } else {
-            Placement::Global
-        };
+    if key.is_empty() {
+        let places = [
+            Placement::Undeclared,
+            Placement::Reference,
+            Placement::Global,
+        ];
+        return dice.pick(&places).clone();
     }
-    match dice.weighted(&[(50, 0), (30, 1), (12, 2), (8, 3)]) {
+    match dice.weighted(&[(45, 0), (30, 1), (8, 2), (10, 3), (7, 4)]) {
         0 => Placement::Undeclared,
         1 => {
             let column = *dice.pick(&key);
@@ -235,20 +235,25 @@ fn random_placement(table: &Table, earlier: &[Table], dice: &mut Dice) -> Placem
                 .foreign_keys
                 .iter()
                 .find(|reference| reference.columns == [column])
-                .filter(|reference| is_sharded_by_key(&earlier[reference.parent]))
-                .map(|reference| reference.parent_name.clone());
+                .and_then(|reference| earlier.get(reference.parent))
+                .filter(|parent| is_sharded_by_key(parent))
+                .map(|parent| parent.name.clone());
             Placement::ShardKey(column, with)
         }
-        2 => Placement::Reference,
+        2 => Placement::ShardKey(*dice.pick(&table.stored_columns()), None),
+        3 => Placement::Reference,
         _ => Placement::Global,
     }
 }
 
+/// Whether the whole key of `table` is one column, and its shard key too.
 fn is_sharded_by_key(table: &Table) -> bool {
-    matches!(
-        table.placement,
-        Placement::Undeclared | Placement::ShardKey(..)
-    ) && table.key_columns().len() == 1
+    let key = table.key_columns();
+    match table.placement {
+        Placement::Undeclared => key.len() == 1,
+        Placement::ShardKey(column, _) => key == [column],
+        Placement::Reference | Placement::Global => false,
+    }
 }
 
 fn random_index(name: &str, table: &Table, dice: &mut Dice) -> String {

@@ -39,6 +39,15 @@ pub(super) struct Field {
 }
 
 impl Field {
+    /// The name of its source, quoted, where it is referred to through it.
+    pub(super) fn qualifier(&self) -> Option<String> {
+        let qualifier = self
+            .sql
+            .strip_suffix(&ident(&self.name))?
+            .strip_suffix('.')?;
+        Some(qualifier.to_owned())
+    }
+
     /// A field computed by a query.
     pub(super) fn computed(name: &str, kind: Kind, varied: bool) -> Self {
         Self {

@@ -64,7 +64,11 @@ impl Composer<'_> {
         arm.distinct = self.dice.chance(12);
         let mut items: Vec<Item> = Vec::new();
         if !arm.distinct && self.dice.chance(18) {
-            arm.columns.push("*".to_owned());
+            let all = scope.sources[0].fields[0]
+                .qualifier()
+                .filter(|_| self.dice.chance(30));
+            arm.columns
+                .push(all.map_or("*".to_owned(), |qualifier| format!("{qualifier}.*")));
         } else {
             for _ in 0..self.dice.count(1..=4) {
                 let windowed = self.dice.chance(8);

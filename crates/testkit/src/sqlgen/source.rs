@@ -76,6 +76,9 @@ impl Composer<'_> {
     }
 
     fn function_source(&mut self, scope: &mut Scope<'_>) -> String {
+        if self.dice.chance(40) {
+            return self.values_source(scope);
+        }
         let alias = self.alias("j");
         let fields = vec![Field::computed("value", Kind::Integer, false)];
         let source = Source {
@@ -92,6 +95,22 @@ impl Composer<'_> {
         };
         scope.sources.push(source);
         format!("{call} AS {alias}")
+    }
+
+    fn values_source(&mut self, scope: &mut Scope<'_>) -> String {
+        let alias = self.alias("v");
+        let fields = vec![
+            Field::computed("column1", Kind::Integer, false),
+            Field::computed("column2", Kind::Text, false),
+        ];
+        scope.sources.push(
+            Source {
+                fields,
+                key: Vec::new(),
+            }
+            .qualified(&alias),
+        );
+        format!("(VALUES (1, 'a'), (7, 'B'), (NULL, NULL), (12, 'a')) AS {alias}")
     }
 
     fn join(&mut self, scope: &mut Scope<'_>, only: bool) -> String {

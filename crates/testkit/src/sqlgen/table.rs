@@ -50,7 +50,8 @@ pub struct ForeignKey {
 pub enum Placement {
     /// Nothing: the database decides.
     Undeclared,
-    /// `shard_key=` a column, by its index, with the name of the table to share shards with.
+    /// `shard_key=` a column, by its index, with the name of the table to share shards with. Rows without a key are
+    /// kept if the column may be NULL.
     ShardKey(usize, Option<String>),
     /// `reference`: a copy on every shard.
     Reference,
@@ -124,15 +125,21 @@ impl Table {
             Placement::Undeclared => String::new(),
             Placement::Reference => " /* shardwright: reference */".to_owned(),
             Placement::Global => " /* shardwright: global */".to_owned(),
-            Placement::ShardKey(column, None) => {
+            Placement::ShardKey(column, with) => {
+                let column = &self.columns[*column];
+                let key = ident(&column.name);
+                let with = with
+                    .as_ref()
+                    .map(|with| format!(" colocate_with={}", ident(with)));
+                let nulls = if column.not_null {
+                    ""
+                } else {
+                    " null_keys=keep"
+                };
                 format!(
-                    " /* shardwright: shard_key={} */",
-                    ident(&self.columns[*column].name)
+                    " /* shardwright: shard_key={key}{}{nulls} */",
+                    with.unwrap_or_default()
                 )
-            }
-            Placement::ShardKey(column, Some(with)) => {
-                let (key, with) = (ident(&self.columns[*column].name), ident(with));
-                format!(" /* shardwright: shard_key={key} colocate_with={with} */")
             }
         }
     }

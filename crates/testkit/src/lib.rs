@@ -18,6 +18,7 @@
 mod answer;
 mod compare;
 mod dice;
+mod minimise;
 mod oracle;
 pub mod sample;
 pub mod sqlgen;
@@ -27,6 +28,7 @@ mod value;
 pub use answer::{Answer, Database, Failure, FailureKind};
 pub use compare::{Verdict, judge};
 pub use dice::Dice;
+pub use minimise::minimise;
 pub use oracle::{ForeignKeys, Oracle};
 pub use statement::{Sequence, Statement, Tolerance};
 pub use value::Value;

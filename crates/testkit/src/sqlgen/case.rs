@@ -78,6 +78,38 @@ impl Case {
         case
     }
 
+    /// Makes `loads` insert `rows` as they are now, one statement for each row.
+    pub(crate) fn reload(&mut self) {
+        self.loads.clear();
+        for (table, rows) in self.schema.tables.iter().zip(&self.rows) {
+            self.loads.extend(
+                rows::single_inserts(table, rows).map(|sql| Statement::write(sql, Vec::new())),
+            );
+        }
+    }
+
+    /// Drops the table at `index` with its rows; foreign keys to it stay and refer to nothing.
+    pub(crate) fn drop_table(&mut self, index: usize) {
+        let name = ident(&self.schema.tables[index].name);
+        self.schema.tables.remove(index);
+        self.rows.remove(index);
+        self.schema
+            .indexes
+            .retain(|sql| !sql.contains(&format!(" ON {name} (")));
+        self.reload();
+    }
+
+    /// Makes `query` the last step.
+    pub(crate) fn replace_last(&mut self, query: Query, all: Vec<Value>, dice: &mut Dice) {
+        let mut statement = of_query(&query);
+        params::settle(&mut statement, &all, dice);
+        self.steps.pop();
+        self.steps.push(Step {
+            statement,
+            query: Some((query, all)),
+        });
+    }
+
     fn add_steps(&mut self, profile: Profile, dice: &mut Dice) {
         let mut taken: Vec<Taken> = Vec::new();
         for (table, rows) in self.schema.tables.iter().zip(&self.rows) {
@@ -143,7 +175,7 @@ fn dressed(sql: &str, dice: &mut Dice) -> String {
 }
 
 /// `query` as a statement, before its parameters are settled.
-pub(crate) fn of_query(query: &Query) -> Statement {
+fn of_query(query: &Query) -> Statement {
     let mut statement = Statement::query(query.render());
     statement.sequence = query.sequence();
     statement.tolerance = query.tolerance;

@@ -127,6 +127,23 @@ pub(super) fn inserts(
     statements
 }
 
+/// One INSERT with literals for each of `rows`.
+pub(super) fn single_inserts(table: &Table, rows: &TableRows) -> impl Iterator<Item = String> {
+    let columns = table.stored_columns();
+    let head = format!(
+        "INSERT INTO {} ({})",
+        ident(&table.name),
+        table.names(&columns)
+    );
+    rows.rows.iter().map(move |row| {
+        let values: Vec<String> = columns
+            .iter()
+            .map(|&column| row[column].literal())
+            .collect();
+        format!("{head} VALUES ({})", values.join(", "))
+    })
+}
+
 /// The values that unique sets of columns hold already, by the form that all their collations share.
 pub(super) struct Taken {
     sets: Vec<(Vec<usize>, BTreeSet<Vec<Value>>)>,

@@ -25,6 +25,7 @@ impl Batch {
     }
 
     /// Returns the number of rows.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows
@@ -41,6 +42,7 @@ impl Batch {
     /// # Panics
     ///
     /// If there is no such row.
+    #[inline]
     #[must_use]
     pub fn row(&self, index: usize) -> Row<'_> {
         assert!(index < self.rows, "row {index} of a batch of {}", self.rows);
@@ -49,6 +51,7 @@ impl Batch {
     }
 
     /// Returns the rows in order.
+    #[inline]
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         (0..self.rows).map(|index| self.row(index))
     }
@@ -65,6 +68,7 @@ impl Batch {
     /// # Panics
     ///
     /// If it has another number of columns than the rows before it.
+    #[inline]
     pub fn push(&mut self, row: &Row<'_>) {
         if self.rows == 0 {
             self.columns = row.len();
@@ -83,6 +87,7 @@ impl Batch {
         self.bytes.len()
     }
 
+    #[inline]
     fn cell(&mut self, value: ValueRef<'_>) -> Cell {
         let start = self.bytes.len();
         match value {

@@ -32,6 +32,7 @@ impl<'a> Row<'a> {
         Self(Source::Statement(row))
     }
 
+    #[inline]
     pub(crate) fn of_batch(cells: &'a [Cell], bytes: &'a [u8]) -> Self {
         Self(Source::Batch { cells, bytes })
     }
@@ -81,6 +82,7 @@ impl<'a> Row<'a> {
     }
 
     /// Returns the values from the first column to the last.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = ValueRef<'a>> + use<'a> {
         let row = *self;
         (0..row.len()).map(move |index| row.get(index))

@@ -431,3 +431,57 @@ fn commits_of_a_killed_process_are_there_and_its_open_transaction_is_not() {
     assert_eq!(count(&mut beside.reader().unwrap()), 1);
     beside.writer().unwrap().begin().unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_decided_batch_whose_commit_fails_is_reported_as_such() {
+    use shardwright_store::{Decision, Fate, Member};
+
+    let name = "a_decided_batch_whose_commit_fails_is_reported_as_such";
+    if let Some(directory) = child_task() {
+        let file = ShardFile::open(directory.join("shard-0.db"), &Config::default()).unwrap();
+        let mut decisions = 0;
+        let mut write = |bytes: i64| {
+            let mut member = |member: &mut Member<'_>| {
+                member.execute(
+                    "INSERT INTO t (v) VALUES (zeroblob(?1))",
+                    &[Value::from(bytes)],
+                )
+            };
+            file.writer()
+                .unwrap()
+                .write_batch(std::slice::from_mut(&mut member), |_| {
+                    decisions += 1;
+                    Decision::Commit
+                })
+        };
+        let error = write(1_000_000).unwrap_err();
+        assert!(
+            matches!(&error, Error::CommitFailed { source } if matches!(**source, Error::Disk { .. })),
+            "{error:?}"
+        );
+        assert!(!error.is_retryable());
+        assert_eq!(count(&mut file.reader().unwrap()), 0);
+        assert!(matches!(write(10).unwrap()[..], [Fate::Committed(_)]));
+        assert_eq!(count(&mut file.reader().unwrap()), 1);
+        assert_eq!(decisions, 2);
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    create(directory.path(), &Config::default())
+        .close()
+        .unwrap();
+    // The child may make no file larger than 256 blocks, and is told so by an error, not a signal.
+    let status = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 256; exec \"$0\" --exact \"$1\" --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD_TASK, directory.path())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "the child says why above");
+}

@@ -72,17 +72,35 @@ impl Composer<'_> {
                 _ => self.sample(field),
             };
             let constant = self.constant(value);
-            if many {
+            terms.push(if many {
                 let other = self.sample(field);
-                let other = self.constant(other);
-                terms.push(format!("{} IN ({constant}, {other})", field.sql));
-            } else if self.dice.chance(15) {
-                terms.push(format!("{constant} = {}", field.sql));
+                format!("{} IN ({constant}, {})", field.sql, self.constant(other))
             } else {
-                terms.push(format!("{} = {constant}", field.sql));
-            }
+                self.equality(&field.sql, &constant)
+            });
         }
         Some(terms.join(" AND "))
+    }
+
+    /// One of the ways to say that a key is a constant, or nearly so: conversions and collations may change the rows
+    /// that are meant.
+    fn equality(&mut self, field: &str, constant: &str) -> String {
+        match self.dice.index(22) {
+            0..=2 => format!("{constant} = {field}"),
+            3 => format!("{field} IS {constant}"),
+            4 => format!("{field} = CAST({constant} AS INTEGER)"),
+            5 => format!("{field} = CAST({constant} AS TEXT)"),
+            6 => format!("{constant} COLLATE NOCASE = {field}"),
+            7 => format!("{field} = {constant} COLLATE RTRIM"),
+            8 => format!("+{field} = {constant}"),
+            9 => format!("({field}, 1) = ({constant}, 1)"),
+            10 => format!("{constant} IN ({field}, 3)"),
+            11 => format!("({field} = {constant} OR {field} = 7)"),
+            12 => format!("({field} = {constant} OR 0)"),
+            13 => format!("{field} BETWEEN {constant} AND {constant}"),
+            14 => format!("{field} IN (SELECT {constant})"),
+            _ => format!("{field} = {constant}"),
+        }
     }
 
     fn connective(&mut self, scope: &Scope<'_>, depth: usize, word: &str) -> String {

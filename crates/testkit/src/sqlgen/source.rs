@@ -134,6 +134,11 @@ impl Composer<'_> {
             (10, " FULL JOIN "),
         ]);
         let mut on = self.join_equality(scope);
+        if self.dice.chance(10)
+            && let Some(key) = self.key_predicate(scope)
+        {
+            on = format!("{on} AND {key}");
+        }
         if self.dice.chance(20) {
             on = format!("{on} AND {}", self.predicate(scope, 0));
         }

@@ -96,18 +96,32 @@ impl KeyRules {
             ValueRef::Integer(value) if self.affinity == Affinity::Text => {
                 self.text(Cow::Owned(value.to_string().into_bytes()))
             }
-            ValueRef::Integer(value) => CanonicalKey::Integer(value),
+            ValueRef::Integer(value) => self.number(TypedKey::Integer(value)),
             ValueRef::Real(value) if self.affinity == Affinity::Text => {
                 self.text(Cow::Owned(convert::real_to_text(value)))
             }
             ValueRef::Real(value) => CanonicalKey::from(TypedKey::real(value)),
             ValueRef::Text(bytes) if self.affinity.is_numeric() => {
                 match convert::text_to_number(bytes) {
-                    Some(number) => CanonicalKey::from(number),
+                    Some(number) => self.number(number),
                     None => self.text(Cow::Borrowed(bytes)),
                 }
             }
             ValueRef::Text(bytes) => self.text(Cow::Borrowed(bytes)),
+        }
+    }
+
+    /// A REAL column stores integers as the nearest double, so several of them become one key there.
+    fn number(self, number: TypedKey<'static>) -> CanonicalKey<'static> {
+        match number {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "the rounding is what SQLite does"
+            )]
+            TypedKey::Integer(value) if self.affinity == Affinity::Real => {
+                TypedKey::real(value as f64).into()
+            }
+            number => number.into(),
         }
     }
 

@@ -109,7 +109,7 @@ impl Declaration {
         let mut colocate_with = None;
         let mut null_keys = NullKeys::Refuse;
         let mut plain = None;
-        for word in words.split_whitespace() {
+        for word in split_words(words) {
             match word.split_once('=') {
                 None if word == "reference" => plain = Some(Self::Reference),
                 None if word == "global" => plain = Some(Self::Global),
@@ -132,10 +132,42 @@ impl Declaration {
     }
 }
 
+/// The words of a declaration: a quoted name may hold spaces.
+fn split_words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = None;
+    let mut closing = None;
+    for (at, c) in text.char_indices() {
+        match closing {
+            Some(quote) if c == quote => closing = None,
+            Some(_) => {}
+            None if c.is_whitespace() => {
+                words.extend(start.take().map(|start| &text[start..at]));
+            }
+            None => {
+                start.get_or_insert(at);
+                closing = closing_quote(c);
+            }
+        }
+    }
+    words.extend(start.map(|start| &text[start..]));
+    words
+}
+
+fn closing_quote(opening: char) -> Option<char> {
+    match opening {
+        '"' | '`' => Some(opening),
+        '[' => Some(']'),
+        _ => None,
+    }
+}
+
 fn unquote(value: &str) -> String {
-    value
-        .trim_matches(|c| matches!(c, '"' | '`' | '[' | ']'))
-        .to_owned()
+    let closing = value.chars().next().and_then(closing_quote);
+    match closing.and_then(|closing| Some((closing, value[1..].strip_suffix(closing)?))) {
+        Some((closing, name)) => name.replace(&format!("{closing}{closing}"), &closing.to_string()),
+        None => value.to_owned(),
+    }
 }
 
 /// The comments of a statement, of both forms, outside of literals and quoted names.

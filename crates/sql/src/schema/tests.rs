@@ -89,6 +89,25 @@ fn a_comment_inside_a_literal_declares_nothing() {
 }
 
 #[test]
+fn a_quoted_name_may_hold_anything() {
+    for (quoted, name) in [
+        ("\"Unit Price\"", "Unit Price"),
+        ("[it's a key]", "it's a key"),
+        ("`select`", "select"),
+        ("\"say \"\"hi\"\"\"", "say \"hi\""),
+        ("größe", "größe"),
+    ] {
+        let sql = format!("CREATE TABLE t(a) /* shardwright: shard_key={quoted} null_keys=keep */");
+        let expect = Declaration::Sharded {
+            shard_key: name.to_owned(),
+            colocate_with: None,
+            null_keys: NullKeys::Keep,
+        };
+        assert_eq!(Declaration::in_comment(&sql).expect(quoted), Some(expect));
+    }
+}
+
+#[test]
 fn a_word_that_is_no_declaration_is_refused() {
     for bad in ["shard_key", "shard_key=a global", "copies=3", ""] {
         let sql = format!("CREATE TABLE t(a) /* shardwright: {bad} */");

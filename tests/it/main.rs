@@ -2,4 +2,5 @@
 
 mod documents;
 mod public_names;
+mod scripts;
 mod sqllogic;

@@ -1,13 +1,17 @@
 //! Positions: where on the line from 0 to 2^64 a key falls.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use sha2::{Digest, Sha256};
+
+use crate::Error;
 
 /// A point of the hash space: the first eight bytes, big-endian, of a SHA-256 digest.
 ///
 /// The function is a format: data is placed by it, and golden tests pin it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Position(pub u64);
 
 impl Position {
@@ -46,6 +50,32 @@ impl fmt::Display for Position {
     }
 }
 
+impl FromStr for Position {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let digits = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let position = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        position.map(Self).ok_or_else(|| Error::MalformedPosition {
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
 /// Returns the SHA-256 digest of `bytes` in lower-case hexadecimal.
 #[doc(alias = "sha256")]
 #[must_use]
@@ -79,6 +109,25 @@ mod tests {
         assert_eq!(Position::of("tenant-123"), Position(0x099e_0572_953a_fd9d));
         assert_eq!(Position::of(""), Position(0xe3b0_c442_98fc_1c14));
         assert_eq!(Position::of("tenant-123").to_string(), "099e0572953afd9d");
+    }
+
+    #[test]
+    fn a_position_is_read_back() {
+        for position in [Position::MIN, Position(0x99e), Position::MAX] {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in [
+            "",
+            "+99e0572953afd9d",
+            "099e0572953afd9",
+            "099e0572953afd9dd",
+            "99e0572953afd9dx",
+        ] {
+            let malformed = Error::MalformedPosition {
+                text: text.to_owned(),
+            };
+            assert_eq!(text.parse::<Position>(), Err(malformed));
+        }
     }
 
     #[test]

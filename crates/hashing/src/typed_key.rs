@@ -35,7 +35,6 @@ impl<'a> TypedKey<'a> {
         if value.is_nan() {
             Self::Null
         } else if value.fract() == 0.0 && (-LIMIT..LIMIT).contains(&value) {
-            #[expect(clippy::cast_possible_truncation, reason = "integral and in range")]
             Self::Integer(value as i64)
         } else {
             Self::Real(value)
@@ -55,7 +54,7 @@ impl<'a> TypedKey<'a> {
     /// big-endian. Equal keys of different groups are unrelated.
     #[must_use]
     pub fn position_in(&self, group: &str) -> Position {
-        let mut number = [0; 8];
+        let number;
         let (tag, payload): (u8, &[u8]) = match *self {
             Self::Null => (b'n', &[]),
             Self::Integer(value) => {
@@ -110,6 +109,23 @@ mod tests {
         assert_eq!(TypedKey::real(0.5), TypedKey::Real(0.5));
         assert_eq!(TypedKey::real(f64::INFINITY), TypedKey::Real(f64::INFINITY));
         assert_eq!(TypedKey::real(f64::NAN), TypedKey::Null);
+    }
+
+    #[test]
+    fn the_position_of_a_typed_key_is_pinned() {
+        let long = "x".repeat(100);
+        let cases = [
+            (TypedKey::Null, 0x971d_a766_635a_f6b6),
+            (TypedKey::Integer(1), 0x545c_a94d_efc6_3725),
+            (TypedKey::Integer(-1), 0x1008_7cc9_11c8_4a1d),
+            (TypedKey::real(0.5), 0x285c_68d5_9e88_0bc7),
+            (TypedKey::text("tenant-123"), 0xdecb_609d_a009_2c9c),
+            (TypedKey::Blob(b"\x00\xff"), 0xf16c_3317_3e4a_cce5),
+            (TypedKey::text(&long), 0xbb6d_f61d_b408_6309),
+        ];
+        for (key, position) in cases {
+            assert_eq!(key.position_in("users"), Position(position), "{key:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! The thread that owns the file: it answers requests one by one, and looks for changes of other processes meanwhile.
+
+use std::{
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    database::{Change, Database, Log},
+    open_error::OpenError,
+};
+use crate::{Entry, Key, Listing, Prefix, Revision, StoreError};
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What a handle asks of the thread.
+#[derive(Debug)]
+pub(super) enum Request {
+    Get(Key, Reply<Option<Entry>>),
+    List(Prefix, Reply<Listing>),
+    Change(Change, Reply<Revision>),
+    Changes(Prefix, Revision, Reply<Log>),
+    /// A watcher waits from now on.
+    Poll,
+}
+
+/// How often the thread looks for changes of other processes while somebody watches. One look takes a few microseconds.
+const POLL_EVERY: Duration = Duration::from_millis(10);
+
+/// The handle of the thread. It ends with its handle, after the request that it works on.
+#[derive(Debug)]
+pub(super) struct Driver {
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    latest: watch::Receiver<Revision>,
+}
+
+impl Driver {
+    pub(super) fn start(database: Database) -> Result<Self, OpenError> {
+        let (requests, inbox) = mpsc::channel();
+        let (latest, receiver) = watch::channel(Revision(0));
+        let run = move || {
+            Owner {
+                database,
+                latest,
+                seen: None,
+            }
+            .run(&inbox)
+        };
+        let thread = thread::Builder::new()
+            .name("registry".to_owned())
+            .spawn(run)
+            .map_err(|source| OpenError::Failed {
+                path: "registry thread".into(),
+                source: source.into(),
+            })?;
+        Ok(Self {
+            requests: Some(requests),
+            thread: Some(thread),
+            latest: receiver,
+        })
+    }
+
+    pub(super) fn send(&self, request: Request) -> Result<(), StoreError> {
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        requests.send(request).map_err(|_| StoreError::Closed)
+    }
+
+    /// Returns a view of the last revision. While somebody holds it, changes of other processes show up there.
+    pub(super) fn latest(&self) -> watch::Receiver<Revision> {
+        self.latest.clone()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // The file is closed when the handle is gone, so that its directory can be removed. A panic there has been
+            // reported, and every request since was answered with `Closed`.
+            drop(thread.join());
+        }
+    }
+}
+
+struct Owner {
+    database: Database,
+    latest: watch::Sender<Revision>,
+    /// SQLite's number for the state that was seen last; it changes when another connection changes the file.
+    seen: Option<i64>,
+}
+
+impl Owner {
+    fn run(&mut self, inbox: &Receiver<Request>) {
+        loop {
+            // The driver holds one receiver itself.
+            let watched = self.latest.receiver_count() > 1;
+            let request = if watched {
+                inbox.recv_timeout(POLL_EVERY)
+            } else {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match request {
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if watched {
+                self.poll();
+            }
+        }
+    }
+
+    /// An answer that nobody waits for any more is dropped.
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Get(key, reply) => drop(reply.send(self.database.get(&key))),
+            Request::List(prefix, reply) => drop(reply.send(self.database.list(&prefix))),
+            Request::Changes(prefix, after, reply) => {
+                drop(reply.send(self.database.changes(&prefix, after)));
+            }
+            Request::Change(change, reply) => {
+                let outcome = self.database.change(&change);
+                if let Ok(revision) = outcome {
+                    self.announce(revision);
+                }
+                drop(reply.send(outcome));
+            }
+            Request::Poll => {
+                self.seen = None;
+                self.poll();
+            }
+        }
+    }
+
+    /// Looks whether another connection changed the file. An error is tried again next time; a request would report it.
+    fn poll(&mut self) {
+        let Ok(version) = self.database.data_version() else {
+            return;
+        };
+        if self.seen == Some(version) {
+            return;
+        }
+        if let Ok(revision) = self.database.revision() {
+            self.seen = Some(version);
+            self.announce(revision);
+        }
+    }
+
+    fn announce(&self, revision: Revision) {
+        self.latest.send_if_modified(|latest| {
+            let newer = *latest < revision;
+            *latest = revision.max(*latest);
+            newer
+        });
+    }
+}

@@ -1,7 +1,9 @@
 //! The durable shard map: a compare-and-set store contract with backends, leases, and the registry on top.
 
 mod codec;
+pub mod conformance;
 mod error;
+
 mod key;
 mod keyspace;
 mod memory;

@@ -239,6 +239,6 @@ impl Registry {
     /// # Errors
     /// [`Error::Map`] if the shards do not tile the space, [`Error::Store`] or [`Error::Format`].
     pub async fn map(&self) -> Result<ShardMap, Error> {
-        Ok(map_watch::Snapshot::read(self).await?.map()?)
+        map_watch::Snapshot::read(self).await?.map()
     }
 }

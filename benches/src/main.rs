@@ -1,3 +1,40 @@
-//! Benchmarks of Shardwright against its peers.
+//! Benchmarks of Shardwright against its peers: `cargo xtask bench NAME`.
 
-fn main() {}
+mod harness;
+mod hashing;
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use crate::harness::Suite;
+
+/// Measure one group of cases, each against a baseline, in interleaved rounds.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The group of cases.
+    group: Group,
+
+    /// Also write the figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// The number of rounds for each case.
+    #[arg(long, default_value = "25")]
+    rounds: NonZeroUsize,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Group {
+    /// Keys to shards.
+    Hashing,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut suite = Suite::new(arguments.rounds);
+    match arguments.group {
+        Group::Hashing => hashing::run(&mut suite)?,
+    }
+    suite.report(arguments.out.as_deref())
+}

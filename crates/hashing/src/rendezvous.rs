@@ -70,12 +70,18 @@ impl<S: AsRef<str>> Rendezvous<S> {
     /// Returns the shard of a position; `None` if the set is empty.
     #[must_use]
     pub fn shard_at(&self, position: Position) -> Option<&S> {
-        let bids = self
-            .bidders
-            .iter()
-            .map(|bidder| (bidder.bid(position), bidder));
-        let best = bids.reduce(|best, other| if other.0 > best.0 { other } else { best });
-        best.map(|(_, bidder)| &bidder.shard)
+        let mut best: Option<(Bid<'_>, &S)> = None;
+        for bidder in &self.bidders {
+            let hash = bidder.hash(position);
+            if best.is_some_and(|(best, _)| bidder.cannot_reach(hash, best.0)) {
+                continue;
+            }
+            let bid = bidder.bid(hash);
+            if best.is_none_or(|(best, _)| bid > best) {
+                best = Some((bid, &bidder.shard));
+            }
+        }
+        best.map(|(_, shard)| shard)
     }
 
     /// Returns every shard, the highest bidder first.
@@ -84,33 +90,50 @@ impl<S: AsRef<str>> Rendezvous<S> {
         let mut bids: Vec<_> = self
             .bidders
             .iter()
-            .map(|bidder| (bidder.bid(position), &bidder.shard))
+            .map(|bidder| (bidder.bid(bidder.hash(position)), &bidder.shard))
             .collect();
         bids.sort_by(|a, b| b.0.partial_cmp(&a.0).expect("a bid is a number"));
         bids.into_iter().map(|(_, shard)| shard).collect()
     }
 }
 
+/// The weight over minus the logarithm of a uniform number; equal bids are decided by hash, then by name.
+type Bid<'a> = (f64, u64, &'a str);
+
 impl<S: AsRef<str>> Bidder<S> {
-    /// The weight over minus the logarithm of a uniform number; equal bids are decided by hash, then by name.
-    fn bid(&self, position: Position) -> (f64, u64, &str) {
-        let hash = scramble(position.0, self.salt);
+    fn hash(&self, position: Position) -> u64 {
+        scramble(position.0, self.salt)
+    }
+
+    fn bid(&self, hash: u64) -> Bid<'_> {
         (
-            self.weight.value() / minus_ln(hash),
+            self.weight.value() / minus_ln(uniform(hash)),
             hash,
             self.shard.as_ref(),
         )
     }
+
+    /// Whether a bid is certain to stay below `best`: minus the logarithm of a number is at least one less the number.
+    ///
+    /// It spares most bidders the logarithm. Bids that might differ by rounding only are left to be compared.
+    fn cannot_reach(&self, hash: u64, best: f64) -> bool {
+        const ROUNDING: f64 = 1.000_001;
+        (1.0 - uniform(hash)) * best > self.weight.value() * ROUNDING
+    }
 }
 
-/// Returns minus the natural logarithm of a number between 0 and 1 that the hash stands for.
+/// Returns the number strictly between 0 and 1 that a hash stands for.
+fn uniform(hash: u64) -> f64 {
+    // 52 bits and a half are exact in an f64.
+    ((hash >> 12) as f64 + 0.5) / 4_503_599_627_370_496.0
+}
+
+/// Returns minus the natural logarithm of a number between 0 and 1.
 ///
 /// It uses nothing but additions, multiplications and divisions, which every platform rounds alike; the logarithms
 /// of mathematical libraries differ in the last place.
-fn minus_ln(hash: u64) -> f64 {
-    // 52 bits, and one half so that the number lies strictly between 0 and 1.
-    let uniform = ((hash >> 12) as f64 + 0.5) / 4_503_599_627_370_496.0;
-    let bits = uniform.to_bits();
+fn minus_ln(number: f64) -> f64 {
+    let bits = number.to_bits();
     let exponent = (1022 - (bits >> 52) as i64) as f64;
     // The mantissa, between 1/2 and 1.
     let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | (1022 << 52));
@@ -161,8 +184,8 @@ mod tests {
     #[test]
     fn the_logarithm_is_the_logarithm() {
         for hash in [0, 1, 1 << 20, 1 << 52, 1 << 63, u64::MAX / 3, u64::MAX] {
-            let expected = -(((hash >> 12) as f64 + 0.5) / (1_u64 << 52) as f64).ln();
-            let error = (minus_ln(hash) - expected).abs();
+            let expected = -uniform(hash).ln();
+            let error = (minus_ln(uniform(hash)) - expected).abs();
             assert!(error <= expected * 1e-14 + 1e-18, "{hash}: off by {error}");
         }
     }

@@ -1,4 +1,6 @@
-//! The arcs of a ring, found by a prefix index on the sorted array of their starts.
+//! The arcs of a ring, in the order of their starts.
+
+use super::prefix_index::PrefixIndex;
 
 /// The number of positions.
 pub(super) const WHOLE: f64 = 18_446_744_073_709_551_616.0;
@@ -16,10 +18,7 @@ pub(super) struct Arcs {
     starts: Vec<u64>,
     /// The owner of what precedes the first start, which is the last arc going through zero, and then of each arc.
     owners: Vec<u32>,
-    /// For each prefix of a position, how many starts have a smaller one; and the number of starts.
-    smaller: Vec<u32>,
-    /// How many bits of a position are not of the prefix.
-    shift: u32,
+    index: PrefixIndex,
 }
 
 impl Arcs {
@@ -33,32 +32,29 @@ impl Arcs {
         separate(&mut arcs);
         let starts: Vec<u64> = arcs.iter().map(|arc| arc.start).collect();
         let last = arcs[arcs.len() - 1].owner;
-        let owners = std::iter::once(last)
+        let owners: Vec<u32> = std::iter::once(last)
             .chain(arcs.iter().map(|arc| arc.owner))
             .collect();
-        // Two to four prefixes for each start, so that few positions have to be compared with two.
-        let bits = (starts.len() * 2).next_power_of_two().ilog2();
-        let shift = u64::BITS - bits;
+        let index = PrefixIndex::new(&starts, &owners);
         Self {
-            smaller: count_smaller(&starts, bits),
             starts,
             owners,
-            shift,
+            index,
         }
     }
 
     /// Returns the owner of a position; `None` without arcs.
     #[inline]
     pub(super) fn owner_at(&self, position: u64) -> Option<u32> {
-        let prefix = usize::try_from(position >> (self.shift & 63)).ok()?;
-        let (from, to) = (*self.smaller.get(prefix)?, *self.smaller.get(prefix + 1)?);
-        let starts = &self.starts[from as usize..to as usize];
-        let before = if starts.len() <= 8 {
-            starts.iter().filter(|start| **start <= position).count()
-        } else {
-            starts.partition_point(|start| *start <= position)
-        };
-        Some(self.owners[from as usize + before])
+        self.index
+            .owner_at(position)
+            .or_else(|| self.search(position))
+    }
+
+    #[cold]
+    fn search(&self, position: u64) -> Option<u32> {
+        let before = self.starts.partition_point(|start| *start <= position);
+        self.owners.get(before).copied()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -116,20 +112,6 @@ fn separate(arcs: &mut [Arc]) {
         }
         above = Some(arc.start);
     }
-}
-
-fn count_smaller(starts: &[u64], bits: u32) -> Vec<u32> {
-    let shift = u64::BITS - bits;
-    let mut smaller = Vec::with_capacity((1 << bits) + 1);
-    for (count, start) in (0..).zip(starts) {
-        let prefix = usize::try_from(start >> shift).expect("a prefix has fewer bits than memory");
-        while smaller.len() <= prefix {
-            smaller.push(count);
-        }
-    }
-    let all = super::index(starts.len());
-    smaller.resize((1 << bits) + 1, all);
-    smaller
 }
 
 #[cfg(test)]

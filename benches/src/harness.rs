@@ -1,0 +1,245 @@
+//! The harness: two closures measured in interleaved rounds of one run, and the median of the ratios.
+//!
+//! Whatever slows the machine down for a while slows both sides of a round, so the ratio of a round means
+//! something where the times alone do not.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+/// How long one side of a round runs, at least.
+const SIDE: Duration = Duration::from_millis(20);
+
+/// Which figures are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Better {
+    /// Small ones.
+    Lower,
+    /// Large ones.
+    #[expect(
+        dead_code,
+        reason = "rates will need it; the format of the figures names it"
+    )]
+    Higher,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Figure {
+    case: &'static str,
+    ours: f64,
+    baseline: f64,
+    unit: &'static str,
+    /// Ours over the baseline.
+    ratio: f64,
+    /// What the ratio should reach; none for a mere comparison.
+    goal: Option<f64>,
+    better: Better,
+}
+
+/// The cases of one run.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    rounds: NonZeroUsize,
+    figures: Vec<Figure>,
+}
+
+impl Suite {
+    /// Returns an empty suite that measures each case so many times.
+    pub(crate) fn new(rounds: NonZeroUsize) -> Self {
+        Self {
+            rounds,
+            figures: Vec::new(),
+        }
+    }
+
+    /// Times two closures, each call of which does `operations`, and records nanoseconds for one operation.
+    pub(crate) fn time(
+        &mut self,
+        case: &'static str,
+        goal: Option<f64>,
+        operations: usize,
+        mut ours: impl FnMut(),
+        mut baseline: impl FnMut(),
+    ) {
+        let our_calls = calls_for_a_side(&mut ours);
+        let their_calls = calls_for_a_side(&mut baseline);
+        let nanoseconds = |time: Duration, calls: u32| {
+            time.as_secs_f64() * 1e9 / (f64::from(calls) * operations as f64)
+        };
+        let rounds: Vec<[f64; 2]> = (0..self.rounds.get())
+            .map(|round| {
+                let mut times = [Duration::ZERO; 2];
+                // The sides take turns at going first.
+                for side in [round % 2, (round + 1) % 2] {
+                    times[side] = match side {
+                        0 => time(&mut ours, our_calls),
+                        _ => time(&mut baseline, their_calls),
+                    };
+                }
+                [
+                    nanoseconds(times[0], our_calls),
+                    nanoseconds(times[1], their_calls),
+                ]
+            })
+            .collect();
+        self.figures.push(Figure {
+            case,
+            ours: median(rounds.iter().map(|round| round[0])),
+            baseline: median(rounds.iter().map(|round| round[1])),
+            unit: "ns",
+            ratio: median(rounds.iter().map(|round| round[0] / round[1])),
+            goal,
+            better: Better::Lower,
+        });
+    }
+
+    /// Records a figure that is no time.
+    pub(crate) fn figure(
+        &mut self,
+        case: &'static str,
+        unit: &'static str,
+        (goal, better): (Option<f64>, Better),
+        ours: f64,
+        baseline: f64,
+    ) {
+        let ratio = ours / baseline;
+        self.figures.push(Figure {
+            case,
+            ours,
+            baseline,
+            unit,
+            ratio,
+            goal,
+            better,
+        });
+    }
+
+    /// Prints the figures as a table and writes them to `out` as JSON. A missed goal is shown, and is no error.
+    #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
+    pub(crate) fn report(&self, out: Option<&Path>) -> anyhow::Result<()> {
+        println!("{}", self.table());
+        if let Some(path) = out {
+            let json = serde_json::to_string_pretty(&self.figures)?;
+            fs::write(path, json + "\n").with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["case", "ours", "baseline", "unit", "ratio", "goal", ""]);
+        for figure in &self.figures {
+            table.add_row([
+                figure.case.to_owned(),
+                format!("{:.2}", figure.ours),
+                format!("{:.2}", figure.baseline),
+                figure.unit.to_owned(),
+                format!("{:.3}", figure.ratio),
+                figure
+                    .goal
+                    .map_or_else(String::new, |goal| format!("{goal:.2}")),
+                figure.verdict().to_owned(),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+}
+
+impl Figure {
+    fn verdict(&self) -> &'static str {
+        let reached = self.goal.map(|goal| match self.better {
+            Better::Lower => self.ratio <= goal,
+            Better::Higher => self.ratio >= goal,
+        });
+        match reached {
+            None => "",
+            Some(true) => "met",
+            Some(false) => "MISSED",
+        }
+    }
+}
+
+/// Returns how many calls take about the time of one side, after warming up for as long.
+fn calls_for_a_side(work: &mut impl FnMut()) -> u32 {
+    let mut calls = 1;
+    loop {
+        let elapsed = time(work, calls);
+        if elapsed >= SIDE {
+            let exact = f64::from(calls) * SIDE.as_secs_f64() / elapsed.as_secs_f64();
+            return exact.ceil() as u32;
+        }
+        calls *= 2;
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what a benchmark does"
+)]
+fn time(work: &mut impl FnMut(), calls: u32) -> Duration {
+    let start = Instant::now();
+    for _ in 0..calls {
+        work();
+    }
+    start.elapsed()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_in_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+    }
+
+    #[test]
+    fn a_missed_goal_is_shown() {
+        let mut suite = Suite::new(NonZeroUsize::MIN);
+        suite.figure("good", "x", (Some(1.25), Better::Lower), 1.2, 1.0);
+        suite.figure("bad", "x", (Some(1.25), Better::Lower), 1.3, 1.0);
+        suite.figure("plain", "x", (None, Better::Lower), 1.3, 1.0);
+        let verdicts: Vec<&str> = suite.figures.iter().map(Figure::verdict).collect();
+        assert_eq!(verdicts, ["met", "MISSED", ""]);
+    }
+
+    #[test]
+    fn the_figures_are_written_in_the_agreed_form() {
+        let mut suite = Suite::new(NonZeroUsize::MIN);
+        suite.figure("balance", "x mean", (Some(1.25), Better::Lower), 1.2, 2.0);
+        suite.time("loop", None, 1, || {}, || {});
+        let json = serde_json::to_value(&suite.figures).unwrap();
+        let expected = serde_json::json!({
+            "case": "balance", "ours": 1.2, "baseline": 2.0, "unit": "x mean",
+            "ratio": 0.6, "goal": 1.25, "better": "lower",
+        });
+        assert_eq!(json[0], expected);
+        assert_eq!(json[1]["unit"], "ns");
+        assert_eq!(json[1]["goal"], serde_json::Value::Null);
+    }
+}

@@ -4,6 +4,7 @@ use crate::sqlgen::{
     composer::Composer,
     name,
     scope::{Field, Kind, Scope, Source},
+    table::PrimaryKey,
 };
 
 impl Composer<'_> {
@@ -44,8 +45,26 @@ impl Composer<'_> {
 
     fn table_source(&mut self, scope: &mut Scope<'_>) -> String {
         let index = self.dice.index(self.schema.tables.len());
-        let source = Source::of_table(&self.schema.tables[index], &self.rows[index].rows);
-        self.named_source(&self.schema.tables[index].name, source, scope)
+        let table = &self.schema.tables[index];
+        let source = Source::of_table(table, &self.rows[index].rows);
+        let mut shown = self.named_source(&table.name, source, scope);
+        if self.dice.chance(4) {
+            shown.push_str(" NOT INDEXED");
+        }
+        if let PrimaryKey::Rowid(key) = table.primary_key
+            && self.dice.chance(12)
+            && let Some(field) = scope
+                .sources
+                .last_mut()
+                .map(|source| &mut source.fields[key])
+            && let Some(qualifier) = field.qualifier()
+        {
+            field.sql = format!(
+                "{qualifier}.{}",
+                self.dice.pick(&["rowid", "_rowid_", "oid"])
+            );
+        }
+        shown
     }
 
     /// `name`, alone if nothing else has it in this statement, else with an alias.

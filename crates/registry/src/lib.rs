@@ -1,11 +1,59 @@
 //! The durable shard map: a compare-and-set store contract with backends, leases, and the registry on top.
+//!
+//! A [`Store`] holds few small values, each changed by compare-and-set, and shows changes as a stream. A [`Registry`] keeps the
+//! records of one keyspace there: its nodes, its shards and who holds them, its operations; and makes a [`ShardMap`] of them
+//! that follows every change. [`Leases`] say which process may try to lead.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
+//! use shardwright_topology::{KeyspaceName, NodeId, Position, ShardId};
+//!
+//! # futures_executor::block_on(async {
+//! let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
+//! registry.bootstrap(Partitioning::Ranges, 4).await?;
+//!
+//! let node = NodeId::new("node-1")?;
+//! let shards = vec![ShardId::numbered(0), ShardId::numbered(1)];
+//! let address = "http://localhost:3000";
+//! registry.register(Registration { shards, ..Registration::new(node.clone(), address) }).await?;
+//!
+//! let owner = registry.owner(&ShardId::numbered(0)).await?.expect("claimed");
+//! assert_eq!((owner.node, owner.epoch.to_string()), (node, "e1".to_owned()));
+//!
+//! let map = registry.map().await?;
+//! assert_eq!(map.at(Position::of("tenant-123")).id(), &ShardId::numbered(0));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - Of two changes that were decided on the same state, at most one happens.
+//! - A change whose outcome the store does not know is read back, or reported as [`StoreError::Unknown`].
+//! - A watch has no gap: a listing, changed by the events after it, is a later listing.
+//! - A shard map shows one side of every operation.
+//! - A value that another release wrote in another format is refused by name.
+//!
+//! # What this crate does not do
+//!
+//! It moves no data, and holds nothing per key. It runs on any executor, reads no clock outside the SQLite store's own thread,
+//! and never waits before it tries again: [`Error::is_retryable`] and a backoff are the caller's.
+//!
+//! # Features
+//!
+//! - `sqlite`: `SqliteStore`, a store in one SQLite file for the processes of one machine.
+//!
+//! [`ShardMap`]: shardwright_topology::ShardMap
+
+pub mod conformance;
 
 mod codec;
-pub mod conformance;
 mod error;
-
 mod key;
 mod keyspace;
+mod lease;
 mod memory;
 mod records;
 mod registry;
@@ -21,6 +69,7 @@ pub use crate::{
     error::Error,
     key::{InvalidKey, KEY_MAX, Key, Prefix},
     keyspace::{KeyspaceRecord, Partitioning},
+    lease::{Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy},
     memory::MemoryStore,
     records::{Records, Stored},
     registry::{Assignment, MapWatch, Registration, Registry},

@@ -24,7 +24,7 @@ use crate::{
 /// | `keyspace/<name>` | [`KeyspaceRecord`] |
 /// | `shard/<keyspace>/<id>` | [`ShardRecord`] |
 /// | `op/<id>` | [`Operation`] |
-/// | `lease/<id>` | the claim of one holder at a time |
+/// | `lease/<id>` | [`LeaseRecord`](crate::LeaseRecord) |
 /// | `journal/<keyspace>/<kind>/<id>` | whatever the caller's work needs to go on after a crash |
 ///
 /// There is no transaction over two keys. A change that spans shards is decided by one change of its operation.

@@ -33,6 +33,7 @@
 //! - **hold** ([`Hold`]): the pointer from a shard to the operation that it takes part in.
 //! - **seal** ([`ShardRecord::seal_by`]): the end of a source's writes, until its operation is decided.
 //! - **map** ([`ShardMap`]): who owns what at one **revision**. Revisions and epochs are never compared.
+//! - **timestamp** ([`Timestamp`]): a moment on one process's monotonic clock, always passed as an argument.
 //! - **backoff** ([`Backoff`]): how long to wait between attempts of any kind.
 //!
 //! # Guarantees
@@ -55,6 +56,7 @@ mod operation;
 mod random_id;
 mod shard_map;
 mod shard_record;
+mod timestamp;
 
 pub use shardwright_hashing::Position;
 
@@ -71,4 +73,5 @@ pub use crate::{
     shard_record::{
         AttemptRefused, Conditions, Hold, HoldRefused, InvalidRecord, ShardRecord, ShardState, Side,
     },
+    timestamp::Timestamp,
 };

@@ -119,10 +119,11 @@ impl ShardRecord {
     }
 
     /// Returns the records of `shards` unassigned shards, `shard-0` and on, whose even ranges tile the space.
-    pub fn even(keyspace: &KeyspaceName, shards: u32) -> impl Iterator<Item = Self> {
+    pub fn even(keyspace: &KeyspaceName, shards: u32) -> impl Iterator<Item = Self> + use<> {
+        let keyspace = keyspace.clone();
         (0..shards)
             .zip(KeyRange::even(shards))
-            .map(|(number, range)| {
+            .map(move |(number, range)| {
                 Self::new(keyspace.clone(), ShardId::numbered(number), Some(range))
             })
     }

@@ -61,6 +61,7 @@ pub enum Placement {
 /// assert_eq!(ring.shard_of("user:1234"), Some(&home));
 /// # Ok::<_, shardwright_hashing::Error>(())
 /// ```
+#[doc(alias = "HashRing")]
 #[derive(Debug, Clone)]
 pub struct Ring<S> {
     placement: Placement,
@@ -108,6 +109,8 @@ impl<S: AsRef<str>> Ring<S> {
 
     /// Adds a shard. Keys move to it and nowhere else.
     ///
+    /// Its tokens, and with them the memory that they take, are in proportion to the weight.
+    ///
     /// # Errors
     /// [`Error::ShardExists`].
     pub fn add_weighted(&mut self, shard: S, weight: Weight) -> Result<(), Error> {
@@ -151,6 +154,7 @@ impl<S: AsRef<str>> Ring<S> {
     }
 
     /// Returns the shard of a key, by SHA-256; `None` if the ring is empty.
+    #[doc(alias = "get_shard_for_key")]
     #[must_use]
     pub fn shard_of(&self, key: impl AsRef<[u8]>) -> Option<&S> {
         self.shard_at(Position::of(key))
@@ -167,6 +171,15 @@ impl<S: AsRef<str>> Ring<S> {
     /// Returns the shards, in no particular order.
     pub fn shards(&self) -> impl Iterator<Item = &S> {
         self.members.iter().map(|member| &member.shard)
+    }
+
+    /// Returns the weight of a shard.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`].
+    pub fn weight(&self, shard: &str) -> Result<Weight, Error> {
+        let owner = self.require(shard)?;
+        Ok(self.members[owner as usize].weight)
     }
 
     /// Returns the number of tokens of all shards together.

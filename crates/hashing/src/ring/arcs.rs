@@ -1,5 +1,7 @@
 //! The arcs of a ring, in the order of their starts.
 
+use std::fmt;
+
 use super::prefix_index::PrefixIndex;
 
 /// The number of positions.
@@ -13,7 +15,7 @@ pub(super) struct Arc {
 }
 
 /// The arcs of a ring in the order of their starts, which differ.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Arcs {
     starts: Vec<u64>,
     /// The owner of what precedes the first start, which is the last arc going through zero, and then of each arc.
@@ -94,6 +96,13 @@ impl Arcs {
     }
 }
 
+impl fmt::Debug for Arcs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tens of thousands of positions tell a reader nothing.
+        write!(f, "{} arcs", self.len())
+    }
+}
+
 /// Makes the starts of sorted arcs differ, by moving those that are equal up to the next free position.
 fn separate(arcs: &mut [Arc]) {
     for at in 1..arcs.len() {
@@ -151,6 +160,20 @@ mod tests {
     fn a_single_arc_is_the_whole_ring() {
         assert_eq!(arcs([7]).lengths(1), [1 << 64]);
         assert_eq!(arcs([7]).owner_at(6), Some(0));
+    }
+
+    #[test]
+    fn owners_beyond_16_bits_are_found_by_search() {
+        let owners = [65_534, 65_535, 70_000, 3];
+        let arcs = (1..).zip(owners).map(|(quarter, owner)| Arc {
+            start: quarter << 60,
+            owner,
+        });
+        let arcs = Arcs::new(arcs.collect());
+        for (quarter, owner) in (1..).zip(owners) {
+            assert_eq!(arcs.owner_at((quarter << 60) + 5), Some(owner));
+        }
+        assert_eq!(arcs.owner_at(5), Some(3));
     }
 
     #[test]

@@ -333,6 +333,39 @@ fn damaged_tokens_are_refused() {
     assert!(matches!(refused(taken), Error::TokenTaken { .. }));
 }
 
+#[cfg(feature = "serde")]
+#[test]
+fn stored_tokens_of_version_1_are_read_and_written() {
+    let json = serde_json::json!({
+        "version": 1,
+        "placement": "placed",
+        "virtual_nodes": 2,
+        "shards": [
+            { "shard": "a", "weight": 1.0, "tokens": ["0000000000000000"] },
+            { "shard": "b", "weight": 0.5, "tokens": ["8000000000000000", "c000000000000001"] },
+        ],
+    });
+    let stored: RingTokens<String> = serde_json::from_value(json.clone()).unwrap();
+    let ring = Ring::from_tokens(stored).unwrap();
+    assert_eq!(ring.shard_at(Position(0x7fff_ffff_ffff_ffff)).unwrap(), "a");
+    assert_eq!(ring.shard_at(Position(0x8000_0000_0000_0000)).unwrap(), "b");
+    assert_eq!(serde_json::to_value(ring.tokens()).unwrap(), json);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn stored_tokens_with_impossible_values_are_refused() {
+    let shard = |weight: f64, token: &str| {
+        let json = serde_json::json!({ "shard": "a", "weight": weight, "tokens": [token] });
+        serde_json::from_value::<ShardTokens<String>>(json).map_err(|error| error.to_string())
+    };
+    assert!(shard(1.0, "0000000000000000").is_ok());
+    let refused = shard(-1.0, "0000000000000000").unwrap_err();
+    assert_eq!(refused, "weight -1 is not between 2^-64 and 2^20");
+    let refused = shard(1.0, "17").unwrap_err();
+    assert_eq!(refused, "\"17\" is not a position of 16 hexadecimal digits");
+}
+
 #[derive(Debug, Clone)]
 enum Change {
     Add(f64),
@@ -412,5 +445,27 @@ proptest! {
             let copy = Ring::from_tokens(ring.tokens()).unwrap();
             prop_assert!(moves(&ring, &copy).is_empty());
         }
+    }
+
+    #[test]
+    fn a_newcomer_of_any_weight_takes_its_share_from_everybody(
+        placed in any::<bool>(),
+        weights in prop::collection::vec(0.5_f64..4.0, 1..12),
+        newcomer in 0.5_f64..4.0,
+    ) {
+        let placement = if placed { Placement::Placed } else { Placement::Hashed };
+        let mut before = Ring::new(placement, DEFAULT_VIRTUAL_NODES);
+        for (shard, heavy) in weights.iter().enumerate() {
+            before.add_weighted(format!("old-{shard}"), weight(*heavy)).unwrap();
+        }
+        let mut after = before.clone();
+        after.add_weighted("new".to_owned(), weight(newcomer)).unwrap();
+        let moves = moves(&before, &after);
+        prop_assert!(moves.keys().all(|(_, to)| to == "new"));
+        let moved: f64 = moves.values().sum();
+        let share = newcomer / (weights.iter().sum::<f64>() + newcomer);
+        // Six standard deviations of the sum of as many arcs of random length as it has tokens.
+        let tolerance = if placed { 0.01 } else { 6.0 / (300.0 * newcomer).sqrt() };
+        prop_assert!((moved / share - 1.0).abs() < tolerance, "{} moved, not {}", moved, share);
     }
 }

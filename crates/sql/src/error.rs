@@ -264,6 +264,12 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// The file to import was written to while it was read. What was read is worth nothing.
+    #[error("{path} was changed while it was read")]
+    SourceChanged {
+        /// The file.
+        path: String,
+    },
     /// A file of that name is in the way.
     #[error("{path} exists already")]
     Exists {
@@ -319,6 +325,7 @@ impl Error {
             Self::ImportUnfinished { .. } => "IMPORT_UNFINISHED",
             Self::Damaged { .. } => "DAMAGED",
             Self::NotSqlite { .. } => "NOT_SQLITE",
+            Self::SourceChanged { .. } => "SOURCE_CHANGED",
             Self::Exists { .. } => "EXISTS",
             Self::BadShardCount { .. } => "BAD_SHARD_COUNT",
         }
@@ -359,6 +366,7 @@ impl Error {
             Self::LimitReached { .. } => "narrow the statement, or raise the limit".into(),
             Self::Locked { .. } => "close the other process, or open for reading".into(),
             Self::ImportUnfinished { .. } => "run the same import again: it continues".into(),
+            Self::SourceChanged { .. } => "let nobody write to the file meanwhile, and try again".into(),
             Self::NotEmpty { .. } => "name a directory that does not exist yet, or an empty one".into(),
             Self::MissingFile { .. } => "put the file back from a copy; the other shards are intact".into(),
             Self::UnknownShard { .. } => "list the shards with `shardwright shards DIR`".into(),
@@ -406,6 +414,7 @@ impl Error {
             | Self::MissingFile { .. }
             | Self::Damaged { .. }
             | Self::NotSqlite { .. }
+            | Self::SourceChanged { .. }
             | Self::BadShardCount { .. } => false,
         }
     }
@@ -415,7 +424,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_retryable(),
-            Self::Locked { .. } => true,
+            Self::Locked { .. } | Self::SourceChanged { .. } => true,
             _ => false,
         }
     }

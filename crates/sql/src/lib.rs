@@ -1,7 +1,9 @@
 //! Many SQLite files as one database: planner, scatter and gather, adoption of existing files.
 
+pub mod adopt;
 pub mod error;
 pub mod key;
+pub mod physical;
 pub mod schema;
 pub mod shards;
 pub mod statement;

@@ -6,6 +6,7 @@
 mod affinity;
 mod declaration;
 mod derive;
+mod locality;
 mod stored;
 mod table;
 
@@ -15,6 +16,7 @@ pub(crate) use self::derive::open_schema_copy;
 pub use self::{
     affinity::{Affinity, Collation},
     declaration::{Declaration, NullKeys, Undeclared, is_bookkeeping},
+    locality::{Reached, trigger_reach},
     stored::{SchemaObject, StoredSchema},
     table::{Column, ForeignKey, Generated, ShardKey, Table, TableKind, UniqueConstraint},
 };

@@ -1,0 +1,49 @@
+//! Adoption: an existing SQLite file becomes a sharded database.
+//!
+//! [`inspect`] reads the file and proposes what each of its tables becomes, with the reasons in words. It changes
+//! nothing, neither the file nor anything beside it.
+
+mod colocate;
+mod infer;
+mod objects;
+mod proposal;
+mod source;
+mod statistics;
+
+use std::path::Path;
+
+pub use self::proposal::{Proposal, TableProposal};
+use self::source::Source;
+use crate::{error::Error, schema::NullKeys};
+
+/// What the owner of the file wants; it wins over comments in the schema, and these over what is inferred.
+///
+/// Names ignore ASCII case. A table that is named twice is taken as sharded first, then as reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdoptOptions {
+    /// Tables to be sharded, each with the column to shard it by.
+    pub shard_keys: Vec<(String, String)>,
+    /// Tables to be copied to every shard.
+    pub references: Vec<String>,
+    /// Tables to be kept on the catalog shard.
+    pub globals: Vec<String>,
+    /// What becomes of rows whose key is NULL, in the tables of `shard_keys`.
+    pub null_keys: NullKeys,
+}
+
+/// Reads a SQLite file and proposes what its tables become on so many shards.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NotSqlite`] and [`Error::Damaged`] for a file that cannot be adopted;
+/// [`Error::UnknownTable`], [`Error::UnknownColumn`], [`Error::NoPrimaryKey`], [`Error::NullKey`],
+/// [`Error::GeneratedKey`] and [`Error::TriggerNotLocal`] for options or declarations that do not fit it.
+pub fn inspect(file: &Path, shards: usize, options: &AdoptOptions) -> Result<Proposal, Error> {
+    let source = Source::open(file)?;
+    source.check()?;
+    let proposal = infer::propose(&source, shards, options)?;
+    source.check_unchanged()?;
+    Ok(proposal)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! A store in one SQLite file, shared by the processes of one machine.
 //!
-//! [`database`] is the file and its transactions, [`driver`] the thread that owns it and looks for changes of other
+//! [`open`] finds out what a file is, [`database`] is the file and its transactions, [`driver`] the thread that owns it and looks for changes of other
 //! processes, and this module the handle. A watcher reads the file's own log of changes, so that it sees those of every
 //! process, in one order and without a gap.
 
 mod database;
 mod driver;
+mod open;
 mod open_error;
 mod schema;
 
@@ -53,7 +54,7 @@ impl SqliteStore {
     /// # Errors
     /// See [`SqliteStore::open`].
     pub fn open_keeping(path: impl AsRef<Path>, changes: u64) -> Result<Self, OpenError> {
-        Self::run(Database::open(path.as_ref(), changes)?)
+        Self::run(open::open(path.as_ref(), changes)?)
     }
 
     /// Opens the store in a file for reading, also where the directory cannot be written.
@@ -64,7 +65,7 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`], also if the file does not exist.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::run(Database::open_read_only(path.as_ref())?)
+        Self::run(open::open_read_only(path.as_ref())?)
     }
 
     fn run(database: Database) -> Result<Self, OpenError> {

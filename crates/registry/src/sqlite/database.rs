@@ -1,22 +1,10 @@
 //! The file: one connection, and the transactions of a store on it.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
-use super::{
-    open_error::OpenError,
-    schema::{self, FORMAT, Recognised},
-};
 use crate::{BoxError, Entry, Event, Key, Listing, Prefix, Revision, StoreError};
-
-/// How long a change waits for the changes of other processes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many changes a watcher reads at once.
 const READ_MAX: usize = 512;
@@ -49,75 +37,13 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path, log_max: u64) -> Result<Self, OpenError> {
-        let failed = |error| open_error(path, error);
-        if path
-            .parent()
-            .is_some_and(|parent| parent != Path::new("") && !parent.exists())
-        {
-            return Err(OpenError::Missing {
-                path: path.to_owned(),
-            });
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = connect(path, flags).map_err(failed)?;
-        let mut recognised = schema::recognise(&connection).map_err(failed)?;
-        if connection.is_readonly("main").map_err(failed)? {
-            let source = "SQLite opened it for reading only".into();
-            return Err(OpenError::ReadOnly {
-                path: path.to_owned(),
-                source,
-            });
-        }
-        if let Recognised::Empty = recognised {
-            recognised = schema::create(&mut connection).map_err(failed)?;
-        }
-        accept(path, recognised)?;
-        // Only now: a file of another program keeps its journal mode.
-        enter_wal(&connection).map_err(failed)?;
-        connection
-            .pragma_update(None, "synchronous", "FULL")
-            .map_err(failed)?;
-        Ok(Self {
+    /// Takes over an open connection to a file that was recognised.
+    pub(super) fn new(connection: Connection, writable: bool, log_max: u64) -> Self {
+        Self {
             connection,
-            writable: true,
+            writable,
             log_max,
-        })
-    }
-
-    pub(super) fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        let failed = |error| open_error(path, error);
-        if !path.exists() {
-            return Err(OpenError::Missing {
-                path: path.to_owned(),
-            });
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = connect(path, flags).and_then(|connection| {
-            let recognised = schema::recognise(&connection)?;
-            Ok((connection, recognised))
-        });
-        let (connection, recognised) = match opened {
-            // SQLite can make no shared memory beside the file. At rest, the file alone is the whole store.
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
-                    && !beside(path, "-wal").exists() =>
-            {
-                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-                let connection = connect(Path::new(&immutable(path)), flags).map_err(failed)?;
-                let recognised = schema::recognise(&connection).map_err(failed)?;
-                (connection, recognised)
-            }
-            opened => opened.map_err(failed)?,
-        };
-        accept(path, recognised)?;
-        Ok(Self {
-            connection,
-            writable: false,
-            log_max: 0,
-        })
     }
 
     pub(super) fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
@@ -294,69 +220,6 @@ fn key(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Key> {
             Box::new(error),
         )
     })
-}
-
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-/// Two processes that open a new file at once both want to change its journal mode, which waits for nobody.
-fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let enter = || connection.pragma_update(None, "journal_mode", "WAL");
-    match enter() {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-            // An ordinary write transaction waits for the others as the busy timeout says.
-            connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
-            enter()
-        }
-        outcome => outcome,
-    }
-}
-
-fn accept(path: &Path, recognised: Recognised) -> Result<(), OpenError> {
-    let path = path.to_owned();
-    match recognised {
-        Recognised::Registry => Ok(()),
-        Recognised::Version(found) => Err(OpenError::UnknownVersion {
-            path,
-            found,
-            known: FORMAT,
-        }),
-        Recognised::Empty | Recognised::Other => Err(OpenError::NotARegistry { path }),
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// The file as a URI that tells SQLite that nobody changes it.
-fn immutable(path: &Path) -> String {
-    let escaped = path
-        .to_string_lossy()
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    format!("file:{escaped}?immutable=1")
-}
-
-fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
-    let path = path.to_owned();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NotARegistry { path },
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::ReadOnly {
-            path,
-            source: error.into(),
-        },
-        _ => OpenError::Failed {
-            path,
-            source: error.into(),
-        },
-    }
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -93,6 +93,51 @@ fn a_watcher_that_fell_behind_starts_over() {
 
 /// Every write of a split, in the order in which a coordinator makes them.
 async fn split(registry: &Registry, decision: Phase, mut after_each: impl AsyncFnMut(&str)) {
+    let id = operation("op-1");
+    prepare(registry, &mut after_each).await;
+    let phases = [
+        Phase::Copying,
+        Phase::CatchingUp,
+        Phase::Verified,
+        Phase::Sealing,
+    ];
+    for phase in [Phase::Created].into_iter().chain(phases) {
+        advance(registry, phase).await;
+        after_each("moved on").await;
+    }
+    registry
+        .update_shard(&shard(0), |record| Ok(record.seal_by(&id)?))
+        .await
+        .expect("held");
+    after_each("sealed").await;
+    for phase in [Phase::Sealed, decision] {
+        advance(registry, phase).await;
+        after_each("moved on").await;
+    }
+    let decided = registry
+        .operations()
+        .get(&id)
+        .await
+        .expect("readable")
+        .expect("exists");
+    for number in [2, 0, 1] {
+        let resolve = |record: &ShardRecord| Ok(record.resolve(&decided.value)?);
+        registry
+            .update_shard(&shard(number), resolve)
+            .await
+            .expect("decided");
+        after_each("resolved").await;
+    }
+    registry
+        .operations()
+        .delete(&decided)
+        .await
+        .expect("as read");
+    after_each("forgotten").await;
+}
+
+/// Writes the operation, creates its targets and points its source at it.
+async fn prepare(registry: &Registry, after_each: &mut impl AsyncFnMut(&str)) {
     let (left, right) = KeyRange::ALL.halve().expect("wide enough");
     let id = operation("op-1");
     let planned = Operation {
@@ -120,56 +165,14 @@ async fn split(registry: &Registry, decision: Phase, mut after_each: impl AsyncF
         .await
         .expect("free");
     after_each("held").await;
-    let mut phases = vec![
-        Phase::Created,
-        Phase::Copying,
-        Phase::CatchingUp,
-        Phase::Verified,
-        Phase::Sealing,
-        Phase::Sealed,
-    ];
-    phases.push(decision);
-    for phase in phases {
-        if phase == Phase::Sealed {
-            registry
-                .update_shard(&shard(0), |record| Ok(record.seal_by(&id)?))
-                .await
-                .expect("held");
-            after_each("sealed").await;
-        }
-        let moved = registry
-            .update_operation(&id, |operation| Ok(operation.advance(phase)?))
-            .await;
-        moved.expect("the phases follow");
-        after_each("moved on").await;
-    }
-    let decided = registry
-        .operations()
-        .get(&id)
-        .await
-        .expect("readable")
-        .expect("exists")
-        .value;
-    for number in [2, 0, 1] {
-        let resolve = |record: &ShardRecord| Ok(record.resolve(&decided)?);
-        registry
-            .update_shard(&shard(number), resolve)
-            .await
-            .expect("decided");
-        after_each("resolved").await;
-    }
-    let stored = registry
-        .operations()
-        .get(&id)
-        .await
-        .expect("readable")
-        .expect("exists");
+}
+
+async fn advance(registry: &Registry, to: Phase) {
+    let step = |operation: &Operation| Ok(operation.advance(to)?);
     registry
-        .operations()
-        .delete(&stored)
+        .update_operation(&operation("op-1"), step)
         .await
-        .expect("as read");
-    after_each("forgotten").await;
+        .expect("the phases follow");
 }
 
 async fn one_shard() -> Registry {

@@ -3,7 +3,6 @@
 pub mod adopt;
 pub mod error;
 pub mod key;
-pub mod physical;
 pub mod schema;
 pub mod shards;
 pub mod statement;

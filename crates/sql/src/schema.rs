@@ -7,6 +7,7 @@ mod affinity;
 mod declaration;
 mod derive;
 mod locality;
+pub mod physical;
 mod stored;
 mod table;
 

@@ -8,10 +8,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    physical,
     schema::{
         Declaration, Generated, NullKeys, Schema, StoredSchema, Table, TableKind, fold,
-        is_bookkeeping, trigger_reach,
+        is_bookkeeping, physical, trigger_reach,
     },
 };
 

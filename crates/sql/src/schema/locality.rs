@@ -12,9 +12,12 @@ use turso_parser::ast::{
 };
 
 use super::{Schema, Table, TableKind, fold, table::is_rowid_name};
-use crate::statement::{
-    self,
-    ast::{self, Node},
+use crate::{
+    error::Error,
+    statement::{
+        self,
+        ast::{self, Node},
+    },
 };
 
 /// What a trigger reaches outside of the place of its row.
@@ -54,6 +57,31 @@ pub fn trigger_reach(schema: &Schema, trigger: &str) -> Result<(), Reached> {
         Err(Reached {
             tables: walk.outside.into_iter().collect(),
         })
+    }
+}
+
+impl Schema {
+    /// Checks that each trigger on a table does all its work where the row is that fires it.
+    ///
+    /// # Errors
+    /// [`Error::TriggerNotLocal`] names the first that does not.
+    pub fn check_triggers(&self) -> Result<(), Error> {
+        for object in &self.stored().objects {
+            let Some(own) = self
+                .table(&object.table)
+                .filter(|_| object.kind == "trigger")
+            else {
+                continue;
+            };
+            if let Err(reached) = trigger_reach(self, &object.sql) {
+                return Err(Error::TriggerNotLocal {
+                    trigger: object.name.clone(),
+                    table: own.name.clone(),
+                    reached: reached.tables.first().unwrap_or(&own.name).clone(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 

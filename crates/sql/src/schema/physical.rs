@@ -7,10 +7,8 @@ mod clause;
 
 use rusqlite::Connection;
 
-use crate::{
-    error::Error,
-    schema::{ForeignKey, Schema, ShardKey, Table, TableKind, quote_identifier},
-};
+use super::{ForeignKey, Schema, ShardKey, Table, TableKind, quote_identifier};
+use crate::error::Error;
 
 /// Whether the place that holds a row of `table` also holds the row that its foreign key refers to, and may follow
 /// the key's actions by itself.
@@ -55,16 +53,18 @@ fn refers_by_key(key: &ForeignKey, own: &ShardKey, parent: &Table, other: &Shard
 ///
 /// # Errors
 /// [`Error::UnknownTable`] if the schema does not have the table, and what SQLite says of the statement.
-pub fn create_statement(table: &Table, schema: &Schema) -> Result<String, Error> {
+pub fn create_statement(schema: &Schema, table: &str) -> Result<String, Error> {
+    let unknown = || Error::UnknownTable {
+        table: table.to_owned(),
+    };
     let sql = schema
         .stored()
         .objects
         .iter()
-        .find(|object| object.kind == "table" && object.name.eq_ignore_ascii_case(&table.name))
+        .find(|object| object.kind == "table" && object.name.eq_ignore_ascii_case(table))
         .map(|object| object.sql.as_str())
-        .ok_or_else(|| Error::UnknownTable {
-            table: table.name.clone(),
-        })?;
+        .ok_or_else(unknown)?;
+    let table = schema.table(table).ok_or_else(unknown)?;
     let kept: Vec<bool> = table
         .foreign_keys
         .iter()

@@ -2,6 +2,7 @@
 
 mod assignments;
 mod maps;
+mod races;
 mod records;
 mod unknown;
 

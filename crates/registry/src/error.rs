@@ -31,8 +31,8 @@ pub enum Error {
         /// The key of the record.
         key: Key,
     },
-    /// Others changed the record again and again. Nothing changed; try again later.
-    #[error("{key} was changed by others {attempts} times in a row")]
+    /// Others were faster again and again. Nothing changed; try again later.
+    #[error("others changed {key} first, {attempts} times in a row")]
     Contended {
         /// The key of the record.
         key: Key,

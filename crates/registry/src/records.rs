@@ -132,7 +132,7 @@ impl<T: Record> Records<T> {
     /// Replaces a record that is still as it was read.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if it was changed since: nothing changed.
+    /// [`StoreError::Conflict`] if another change came first: nothing changed.
     pub async fn replace(&self, current: &Stored<T>, value: T) -> Result<Stored<T>, Error> {
         let revision = self
             .write(&current.key, Some(current.revision), &value)
@@ -194,7 +194,7 @@ impl<T: Record> Records<T> {
     /// Removes a record that is still as it was read.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if it was changed since: nothing changed.
+    /// [`StoreError::Conflict`] if another change came first: nothing changed.
     pub async fn delete(&self, current: &Stored<T>) -> Result<(), Error> {
         Ok(self.store.delete(&current.key, current.revision).await?)
     }

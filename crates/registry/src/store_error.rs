@@ -20,7 +20,7 @@ pub enum StoreError {
         found: Option<Box<Entry>>,
     },
     /// The change may have happened, or may still happen. Read the key back before anything else.
-    #[error("it is not known whether {key} was changed")]
+    #[error("it is not known whether {key} has the new value")]
     Unknown {
         /// The key.
         key: Key,

@@ -1,3 +1,5 @@
+//! Holders and watchers of a lease, each with a clock of its own.
+
 use std::time::Duration;
 
 use futures_executor::block_on;

@@ -1,3 +1,5 @@
+//! What the conformance suite leaves to the file: it outlives its handles and shows their changes.
+
 use futures_executor::block_on;
 use futures_util::StreamExt;
 

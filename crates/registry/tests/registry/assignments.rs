@@ -1,3 +1,5 @@
+//! Nodes that register and claim, and shards that are assigned.
+
 use futures_executor::block_on;
 use shardwright_registry::{Error, Partitioning, Registration};
 use shardwright_topology::{

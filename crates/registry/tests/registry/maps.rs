@@ -1,3 +1,5 @@
+//! Maps from records, and their watch.
+
 use futures_executor::block_on;
 use futures_util::{FutureExt, StreamExt};
 use shardwright_registry::{Error, MapWatch, Partitioning};

@@ -111,7 +111,7 @@ async fn hold_and_seal(
     let mut held = true;
     for source in sources {
         let outcome = registry
-            .update_shard(source, |record| Ok(record.hold_by(&id)?))
+            .update_shard(source, |record| Ok(record.hold_by(id)?))
             .await;
         // Another operation was faster.
         held &= outcome.is_ok();

@@ -1,3 +1,5 @@
+//! Keyspaces, shards and journals as records.
+
 use futures_executor::block_on;
 use serde::{Deserialize, Serialize};
 use shardwright_registry::{

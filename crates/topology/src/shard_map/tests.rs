@@ -1,3 +1,5 @@
+//! Maps from records and operations, and their changes.
+
 use proptest::prelude::*;
 
 use super::*;

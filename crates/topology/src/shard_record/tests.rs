@@ -1,3 +1,5 @@
+//! The transitions of a shard record.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -122,6 +122,51 @@ pub enum Error {
         /// The name.
         table: String,
     },
+    /// A row was to be written to a shard that does not own its key. Nothing was written.
+    #[error("key {key} of table {table} does not belong to {shard}")]
+    WrongShard {
+        /// The table.
+        table: String,
+        /// The key.
+        key: String,
+        /// The shard of the call.
+        shard: String,
+    },
+    /// The registry file answered with an error.
+    #[error("registry: {source}")]
+    Registry {
+        /// The error of the registry.
+        #[from]
+        source: shardwright_registry::Error,
+    },
+    /// The registry file cannot be opened.
+    #[error("registry: {source}")]
+    OpenRegistry {
+        /// Why.
+        source: shardwright_registry::OpenError,
+    },
+    /// The schema in the registry cannot be read.
+    #[error("the stored schema cannot be read: {message}")]
+    BadSchemaRecord {
+        /// Why.
+        message: String,
+    },
+    /// The table's rows are not placed by a key.
+    #[error("table {table} is not sharded")]
+    NotSharded {
+        /// The table.
+        table: String,
+    },
+    /// A unique index does not contain the shard key, so that each shard alone would keep it.
+    #[error("the unique index {index} on {table} does not contain the shard key {column}")]
+    GlobalIndex {
+        /// The index.
+        index: String,
+        /// The table.
+        table: String,
+        /// The shard-key column.
+        column: String,
+    },
     /// There is no such column.
     #[error("table {table} has no column {column}")]
     UnknownColumn {
@@ -205,6 +250,12 @@ pub enum Error {
         what: String,
         /// What to do instead.
         hint: &'static str,
+    },
+    /// The statement has a parameter that the call gives no value.
+    #[error("no value is given for parameter {number}")]
+    MissingParameter {
+        /// The parameter's number, from 1.
+        number: usize,
     },
     /// A limit on rows, bytes or time was reached. A read has no effect; a write was rolled back.
     #[error("the statement reached its limit of {limit}")]
@@ -306,6 +357,12 @@ impl Error {
             Self::CrossShardTransaction { .. } => "CROSS_SHARD_TRANSACTION",
             Self::NoPrimaryKey { .. } => "NO_PRIMARY_KEY",
             Self::UnknownTable { .. } => "UNKNOWN_TABLE",
+            Self::WrongShard { .. } => "WRONG_SHARD",
+            Self::Registry { .. } | Self::OpenRegistry { .. } | Self::BadSchemaRecord { .. } => {
+                "REGISTRY"
+            }
+            Self::NotSharded { .. } => "NOT_SHARDED",
+            Self::GlobalIndex { .. } => "GLOBAL_INDEX",
             Self::UnknownColumn { .. } => "UNKNOWN_COLUMN",
             Self::UnknownShard { .. } => "SHARD_NOT_FOUND",
             Self::Undeclared { .. } => "UNDECLARED_TABLE",
@@ -316,6 +373,7 @@ impl Error {
             Self::TriggerNotLocal { .. } => "TRIGGER_NOT_LOCAL",
             Self::GlobalConflict { .. } => "GLOBAL_CONFLICT",
             Self::Unsupported { .. } => "UNSUPPORTED",
+            Self::MissingParameter { .. } => "PARAMETERS",
             Self::LimitReached { .. } => "LIMIT_REACHED",
             Self::Locked { .. } => "LOCKED",
             Self::ReadOnly { .. } => "READ_ONLY",
@@ -347,6 +405,7 @@ impl Error {
                 "add the shard key of {table} to the WHERE clause, write shard by shard, or ask for best effort"
             ),
             Self::PartialWrite { .. } => "repeat the statement where it failed; it is committed elsewhere".into(),
+            Self::WrongShard { .. } => "call with the key, or without a shard: the row finds its own".into(),
             Self::ShardKeyUpdate { .. } => "insert the row under its new key and delete the old one".into(),
             Self::NotShardLocal { table, other } => {
                 format!("colocate {other} with {table}, make it a reference table, or read first and write by key")
@@ -358,6 +417,9 @@ impl Error {
                 "write /* shardwright: shard_key=COLUMN [colocate_with=TABLE] [null_keys=keep] */, /* shardwright: reference */ or /* shardwright: global */".into()
             }
             Self::UnlikeKeys { .. } => "give the key columns the same type and collation".into(),
+            Self::GlobalIndex { column, .. } => {
+                format!("add {column} to the index, or make it UNIQUE in CREATE TABLE, where it is kept over all shards")
+            }
             Self::TriggerNotLocal { table, .. } => {
                 format!("let the trigger reach only rows with the same key, or declare {table} global")
             }
@@ -380,6 +442,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::KeyMismatch { .. }
+            | Self::WrongShard { .. }
             | Self::AmbiguousKey { .. }
             | Self::NullKey { .. }
             | Self::KeyRequired { .. }
@@ -392,6 +455,7 @@ impl Error {
             | Self::UnlikeKeys { .. }
             | Self::GeneratedKey { .. }
             | Self::TriggerNotLocal { .. }
+            | Self::GlobalIndex { .. }
             | Self::GlobalConflict { .. }
             | Self::Unsupported { .. }
             | Self::Locked { .. }
@@ -405,10 +469,15 @@ impl Error {
             | Self::Io { .. }
             | Self::PartialWrite { .. }
             | Self::UnknownTable { .. }
+            | Self::Registry { .. }
+            | Self::OpenRegistry { .. }
+            | Self::BadSchemaRecord { .. }
+            | Self::NotSharded { .. }
             | Self::UnknownColumn { .. }
             | Self::UnknownShard { .. }
             | Self::Undeclared { .. }
             | Self::BadDeclaration { .. }
+            | Self::MissingParameter { .. }
             | Self::LimitReached { .. }
             | Self::NotADatabase { .. }
             | Self::MissingFile { .. }
@@ -424,6 +493,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_retryable(),
+            Self::Registry { source } => source.is_retryable(),
             Self::Locked { .. } | Self::SourceChanged { .. } => true,
             _ => false,
         }

@@ -6,6 +6,8 @@
 
 mod convert;
 
+pub(crate) use self::convert::literal_number;
+
 use std::{borrow::Cow, fmt};
 
 use shardwright_hashing::{Position, TypedKey};

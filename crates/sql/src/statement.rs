@@ -11,6 +11,7 @@ use turso_parser::{
     parser::Parser,
 };
 
+pub(crate) use self::split::without_index_hints;
 pub use self::split::{is_complete, split};
 
 /// What a statement does, as far as it matters for where it may run.

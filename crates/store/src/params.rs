@@ -81,6 +81,15 @@ impl<'a> Params<'a> {
         self.len() == 0
     }
 
+    /// Returns the value for the parameter that SQLite numbers `number`, from 1, and names `name`, prefix included.
+    #[must_use]
+    pub fn value_of(&self, number: usize, name: Option<&str>) -> Option<ValueRef<'_>> {
+        let named = name
+            .and_then(|name| self.named.iter().find(|(given, _)| matches(given, name)))
+            .map(|(_, value)| value.as_ref());
+        named.or_else(|| self.positional.value(number.checked_sub(1)?))
+    }
+
     #[inline]
     pub(crate) fn bind(&self, statement: &mut rusqlite::Statement<'_>) -> Result<()> {
         if !self.named.is_empty() {

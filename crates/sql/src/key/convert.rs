@@ -45,6 +45,22 @@ pub(super) fn real_to_text(value: f64) -> Vec<u8> {
     }
 }
 
+/// Returns the value of a numeric literal, by SQLite's reading of it.
+pub(crate) fn literal_number(digits: &str) -> shardwright_store::Value {
+    let is_number = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte));
+    let value = SQLITE.with(|connection| {
+        let connection = connection.get_or_init(open);
+        is_number.then(|| connection.query_row(&format!("SELECT {digits}"), [], |row| row.get(0)))
+    });
+    match value {
+        Some(Ok(Value::Integer(value))) => shardwright_store::Value::Integer(value),
+        Some(Ok(Value::Real(value))) => shardwright_store::Value::Real(value),
+        _ => shardwright_store::Value::Null,
+    }
+}
+
 /// Digits alone, with or without a minus, few enough to fit.
 fn plain_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -63,22 +79,23 @@ fn plain_integer(text: &[u8]) -> Option<i64> {
 
 fn ask(sql: &str, value: &dyn rusqlite::ToSql) -> Value {
     SQLITE.with(|connection| {
-        let connection = connection.get_or_init(|| {
-            let connection =
-                Connection::open_in_memory().expect("an empty database needs only memory");
-            // The trigger keeps the tables empty; RETURNING has seen the row by then.
-            connection
-                .execute_batch(
-                    "CREATE TABLE number(value NUMERIC); CREATE TABLE text(value TEXT);
-                     CREATE TRIGGER a AFTER INSERT ON number BEGIN DELETE FROM number; END;
-                     CREATE TRIGGER b AFTER INSERT ON text BEGIN DELETE FROM text; END;",
-                )
-                .expect("the statements are well-formed");
-            connection
-        });
+        let connection = connection.get_or_init(open);
         connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row([value], |row| row.get(0)))
             .expect("a conversion cannot fail")
     })
+}
+
+fn open() -> Connection {
+    let connection = Connection::open_in_memory().expect("an empty database needs only memory");
+    // The triggers keep the tables empty; RETURNING has seen the row by then.
+    connection
+        .execute_batch(
+            "CREATE TABLE number(value NUMERIC); CREATE TABLE text(value TEXT);
+             CREATE TRIGGER a AFTER INSERT ON number BEGIN DELETE FROM number; END;
+             CREATE TRIGGER b AFTER INSERT ON text BEGIN DELETE FROM text; END;",
+        )
+        .expect("the statements are well-formed");
+    connection
 }

@@ -17,7 +17,7 @@ pub(crate) enum Node<'a> {
 
 /// Calls `visit` with the direct parts of an expression.
 pub(crate) fn parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
-    let mut each = |exprs: &'a [Box<Expr>], visit: &mut dyn FnMut(Node<'a>)| {
+    let each = |exprs: &'a [Box<Expr>], visit: &mut dyn FnMut(Node<'a>)| {
         exprs.iter().for_each(|expr| visit(Node::Expr(expr)));
     };
     match expr {

@@ -56,6 +56,31 @@ fn first(script: &str) -> (&str, &str, bool) {
     (script, "", false)
 }
 
+/// Removes `INDEXED BY name`, which names an index that virtual tables do not have. The answer does not depend on it.
+pub(crate) fn without_index_hints(sql: &str) -> String {
+    let mut kept = String::with_capacity(sql.len());
+    let mut words = Words(sql);
+    let mut from = 0;
+    let mut hint = None;
+    while let Some(token) = words.next() {
+        let end = sql.len() - words.0.len();
+        let is =
+            |word: &str| matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word));
+        hint = match hint {
+            None if is("INDEXED") => Some((end - "INDEXED".len(), false)),
+            Some((start, false)) if is("BY") => Some((start, true)),
+            Some((start, true)) => {
+                kept.push_str(&sql[from..start]);
+                from = end;
+                None
+            }
+            _ => None,
+        };
+    }
+    kept.push_str(&sql[from..]);
+    kept
+}
+
 /// How far into a CREATE TRIGGER we are; the body's statements end with semicolons of their own.
 #[derive(Clone, Copy, PartialEq)]
 enum Trigger {
@@ -197,6 +222,22 @@ mod tests {
         check(
             "BEGIN; SELECT 1; END; SELECT 2",
             &["BEGIN", "SELECT 1", "END", "SELECT 2"],
+        );
+    }
+
+    #[test]
+    fn index_hints_are_removed_and_nothing_else() {
+        assert_eq!(
+            without_index_hints("SELECT 1 FROM t INDEXED BY i WHERE a"),
+            "SELECT 1 FROM t  WHERE a"
+        );
+        assert_eq!(
+            without_index_hints("SELECT indexed FROM t, u indexed by \"j\""),
+            "SELECT indexed FROM t, u "
+        );
+        assert_eq!(
+            without_index_hints("SELECT 'INDEXED BY i'"),
+            "SELECT 'INDEXED BY i'"
         );
     }
 

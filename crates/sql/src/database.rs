@@ -1,0 +1,222 @@
+//! The sharded database: a directory of SQLite files as one.
+
+mod by_key;
+mod by_shard;
+mod ddl;
+mod execute;
+mod files;
+mod insert;
+mod journal;
+mod open;
+mod options;
+mod pragma;
+mod prepared;
+mod read;
+mod records;
+mod sequence;
+mod session;
+mod state;
+mod unique;
+mod write;
+
+use std::{
+    fs::File,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use arc_swap::ArcSwap;
+use shardwright_store::ShardFile;
+
+pub use self::{
+    execute::Explanation,
+    files::{CATALOG, Layout},
+    options::{Access, CreateOptions, Limits, Options, WriteMode},
+    prepared::Prepared,
+    session::Session,
+};
+pub(crate) use self::{
+    files::Files,
+    read::{own_value, sqlite_value},
+    write::refuse_null,
+};
+use self::{records::Records, state::State};
+use crate::{error::Error, key::Key, shards::Place};
+
+/// A directory of SQLite files that answers as one SQLite database.
+///
+/// Cheap to clone, and usable from many threads at once. One process has a directory open for writing; any number
+/// may read it.
+///
+/// ```
+/// use shardwright_sql::{CreateOptions, ShardedDatabase, Value};
+///
+/// # let directory = tempfile::tempdir()?;
+/// let db = ShardedDatabase::create(directory.path().join("shop"), &CreateOptions::default())?;
+/// db.execute("CREATE TABLE users(id TEXT PRIMARY KEY, name TEXT)", ())?;
+/// db.run("ada", "INSERT INTO users VALUES (?1, ?2)", &[Value::from("ada"), "Ada Lovelace".into()])?;
+///
+/// let name = db.first("ada", "SELECT name FROM users WHERE id = ?1", &[Value::from("ada")])?;
+/// assert_eq!(name.expect("Ada is there")[0].as_str(), Some("Ada Lovelace"));
+/// let count = db.execute("SELECT count(*) FROM users", ())?;
+/// assert_eq!(count.rows[0][0].as_i64(), Some(1));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ShardedDatabase {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    options: Options,
+    files: Arc<Files>,
+    records: Records,
+    state: ArcSwap<State>,
+    /// Serialises changes of the schema and writes that reach every place.
+    broadcast: Mutex<()>,
+    /// Held by writes that another shard's rows may forbid.
+    constraints: Mutex<()>,
+    /// Asks other shards about unique values.
+    prober: Arc<unique::Prober>,
+    /// The lock that keeps other processes from writing; `None` when open for reading.
+    _lock: Option<File>,
+}
+
+/// A shard as [`ShardedDatabase::shards`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardListing {
+    /// Its name.
+    pub name: String,
+    /// The first position that it owns; `None` for the catalog.
+    pub start: Option<String>,
+    /// The first position after those that it owns; `None` at the end of the space.
+    pub end: Option<String>,
+    /// The rows of all its tables.
+    pub rows: u64,
+    /// The size of its file in bytes.
+    pub bytes: u64,
+    /// The path of its file.
+    pub path: std::path::PathBuf,
+}
+
+impl ShardedDatabase {
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.inner.layout.directory()
+    }
+
+    /// The logical schema at this moment.
+    #[must_use]
+    pub fn schema(&self) -> crate::schema::Schema {
+        (*self.inner.state.load().schema).clone()
+    }
+
+    /// The number of shards, the catalog not counted.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.inner.files.shards().len()
+    }
+
+    /// The names of the shards, in the order of their ranges.
+    #[must_use]
+    pub fn shard_names(&self) -> Vec<String> {
+        self.inner.files.names().to_vec()
+    }
+
+    /// Lists the shards and, last, the catalog.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn shards(&self) -> Result<Vec<ShardListing>, Error> {
+        let state = self.inner.state.load();
+        let mut listings = Vec::new();
+        for (index, shard) in state.map.shards().iter().enumerate() {
+            let place = Place::Shard(index);
+            let range = shard.range();
+            listings.push(self.listing(
+                place,
+                Some(range.start().to_string()),
+                range.end().map(|end| end.to_string()),
+            )?);
+        }
+        listings.push(self.listing(Place::Catalog, None, None)?);
+        Ok(listings)
+    }
+
+    fn listing(
+        &self,
+        place: Place,
+        start: Option<String>,
+        end: Option<String>,
+    ) -> Result<ShardListing, Error> {
+        let file = self.inner.files.file(place);
+        let name = self.inner.files.name(place).to_owned();
+        let state = self.inner.state.load();
+        let snapshot = file.snapshot().map_err(Error::at(&name))?;
+        let mut rows = 0;
+        for table in state
+            .schema
+            .tables()
+            .filter(|table| state.lives_at(table, place))
+        {
+            rows += snapshot.row_count(&table.name).map_err(Error::at(&name))?;
+        }
+        let bytes = file.size_bytes().map_err(Error::at(&name))?;
+        Ok(ShardListing {
+            start,
+            end,
+            rows,
+            bytes,
+            path: file.path().to_path_buf(),
+            name,
+        })
+    }
+
+    /// The shard that a key of a table lives on. Without a table, the key space must be the only one, or named by the key.
+    ///
+    /// # Errors
+    /// [`Error::AmbiguousKey`], [`Error::UnknownTable`].
+    pub fn locate(&self, table: Option<&str>, key: impl Into<Key>) -> Result<String, Error> {
+        let key = key.into();
+        let state = self.inner.state.load();
+        let table = state.table_of_key(table, &key)?;
+        let shard = state.routing().shard_of(table, key.value().as_ref());
+        Ok(self.inner.files.name(Place::Shard(shard)).to_owned())
+    }
+
+    /// Ends the database: writes go to the files and their write-ahead logs are removed. Dropping does the same but
+    /// cannot report what went wrong.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn close(self) -> Result<(), Error> {
+        let Ok(inner) = Arc::try_unwrap(self.inner) else {
+            return Ok(());
+        };
+        let files = Arc::clone(&inner.files);
+        drop(inner);
+        match Arc::try_unwrap(files) {
+            Ok(files) => files.close(),
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn file(&self, place: Place) -> &ShardFile {
+        self.inner.files.file(place)
+    }
+
+    pub(crate) fn place_of(&self, shard: &str) -> Result<Place, Error> {
+        self.inner
+            .files
+            .place(shard)
+            .ok_or_else(|| Error::UnknownShard {
+                shard: shard.to_owned(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Calls that name a shard, or run on all of them: CollegeDB's `runShard`, `allAllShards` and their like.
+
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use shardwright_store::{Params, Value, Writer};
+
+use super::{
+    ShardedDatabase, WriteMode,
+    state::{PlannedStatement, State},
+    write::{refuse_null, run_statement},
+};
+use crate::{
+    answer::{Answer, Outcome, ShardResult},
+    error::Error,
+    key::Key,
+    plan::{Plan, RowKey},
+    shards::Place,
+};
+
+impl ShardedDatabase {
+    /// Runs a write on a shard. Rows whose keys belong to another shard are refused, so that no row is ever where a
+    /// look-up by key would not find it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`], [`Error::KeyMismatch`], and what SQLite says. Nothing is written then.
+    #[doc(alias = "runShard")]
+    pub fn run_shard<'p>(
+        &self,
+        shard: &str,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Outcome, Error> {
+        let place = self.place_of(shard)?;
+        self.run_at(place, sql, &params.into())
+    }
+
+    /// All rows that a query gives on a shard.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`] and what SQLite says.
+    #[doc(alias = "allShard")]
+    pub fn all_shard<'p>(
+        &self,
+        shard: &str,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        let place = self.place_of(shard)?;
+        self.all_at(place, sql, &params.into())
+    }
+
+    /// The first row that a query gives on a shard; `None` if it gives none.
+    ///
+    /// # Errors
+    /// As [`ShardedDatabase::all_shard`].
+    #[doc(alias = "firstShard")]
+    pub fn first_shard<'p>(
+        &self,
+        shard: &str,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Option<Vec<Value>>, Error> {
+        let place = self.place_of(shard)?;
+        self.first_at(place, sql, &params.into())
+    }
+
+    /// Runs a write on every shard, at most [`Options::concurrency`](super::Options::concurrency) at a time. Each shard
+    /// succeeds or fails for itself. The results are in the order of the shards.
+    #[doc(alias = "runAllShards")]
+    pub fn run_all_shards<'p>(
+        &self,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Vec<ShardResult<Outcome>> {
+        let params = params.into();
+        self.on_all(|place| self.run_at(place, sql, &params))
+    }
+
+    /// Runs a query on every shard, as [`ShardedDatabase::run_all_shards`] does.
+    #[doc(alias = "allAllShards")]
+    pub fn all_all_shards<'p>(
+        &self,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Vec<ShardResult<Vec<Vec<Value>>>> {
+        let params = params.into();
+        self.on_all(|place| self.all_at(place, sql, &params))
+    }
+
+    /// The first row of a query on every shard, as [`ShardedDatabase::run_all_shards`] does.
+    #[doc(alias = "firstAllShards")]
+    pub fn first_all_shards<'p>(
+        &self,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Vec<ShardResult<Option<Vec<Value>>>> {
+        let params = params.into();
+        self.on_all(|place| self.first_at(place, sql, &params))
+    }
+
+    fn run_at(&self, place: Place, sql: &str, params: &Params<'_>) -> Result<Outcome, Error> {
+        let state = self.inner.state.load();
+        let planned = state.plan(sql)?;
+        let answer =
+            self.write_on_shard(&state, &planned, place, params, None, WriteMode::Single)?;
+        Ok(Outcome {
+            changes: answer.changes,
+            last_insert_rowid: answer.last_insert_rowid,
+        })
+    }
+
+    fn all_at(
+        &self,
+        place: Place,
+        sql: &str,
+        params: &Params<'_>,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        let name = self.inner.files.name(place);
+        let mut rows = Vec::new();
+        let mut reader = self.file(place).reader().map_err(Error::at(name))?;
+        let _ = reader
+            .query(sql, *params, |row| {
+                rows.push(row.to_values());
+                ControlFlow::<()>::Continue(())
+            })
+            .map_err(Error::at(name))?;
+        Ok(rows)
+    }
+
+    fn first_at(
+        &self,
+        place: Place,
+        sql: &str,
+        params: &Params<'_>,
+    ) -> Result<Option<Vec<Value>>, Error> {
+        let name = self.inner.files.name(place);
+        let mut reader = self.file(place).reader().map_err(Error::at(name))?;
+        reader
+            .query_row(sql, *params, |row| row.to_values())
+            .map_err(Error::at(name))
+    }
+
+    /// Runs `each` on every shard, in as many threads as the options allow.
+    fn on_all<T: Send>(
+        &self,
+        each: impl Fn(Place) -> Result<T, Error> + Sync,
+    ) -> Vec<ShardResult<T>> {
+        let names = self.inner.files.names();
+        let threads = self.inner.options.concurrency.clamp(1, names.len().max(1));
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let shard = next.fetch_add(1, Ordering::Relaxed);
+                if shard >= names.len() {
+                    return done;
+                }
+                done.push((shard, each(Place::Shard(shard))));
+            }
+        };
+        let mut results = std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut results = work();
+            for worker in workers {
+                results.extend(
+                    worker
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                );
+            }
+            results
+        });
+        results.sort_by_key(|(shard, _)| *shard);
+        results
+            .into_iter()
+            .map(|(shard, result)| ShardResult {
+                shard: names[shard].clone(),
+                result,
+            })
+            .collect()
+    }
+
+    /// Runs a write on one place that the caller chose, if its rows belong there.
+    pub(super) fn write_on_shard(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        place: Place,
+        params: &Params<'_>,
+        key: Option<&Key>,
+        mode: WriteMode,
+    ) -> Result<Answer, Error> {
+        let table = match &planned.plan {
+            Plan::Insert(plan) => state.table(&plan.table)?,
+            Plan::Change(plan) => state.table(&plan.table)?,
+            _ => {
+                return Err(Error::Unsupported {
+                    what: "running this statement on one shard".to_owned(),
+                    hint: "a schema is the same on all shards: use `execute`; to read, use `all` or `first`",
+                });
+            }
+        };
+        if !state.lives_at(table, place) || table.shard_key().is_none() && place != Place::Catalog {
+            return Err(Error::NotSharded {
+                table: table.name.clone(),
+            });
+        }
+        let rule = match &planned.plan {
+            Plan::Insert(plan) => {
+                if !self.inserts_only_here(state, plan, table, place, params)? {
+                    // Keys that must be computed first.
+                    return self.insert_by_row(
+                        state,
+                        planned,
+                        plan,
+                        params,
+                        mode,
+                        Some((place, key)),
+                    );
+                }
+                plan.rule
+            }
+            Plan::Change(plan) => {
+                plan.check_stays(state.routing(), params)?;
+                plan.rule
+            }
+            _ => None,
+        };
+        let run = |_: Place, writer: &mut Writer| {
+            run_statement(writer, (&planned.statement).into(), *params)
+        };
+        self.write_places(state, table, planned, &[place], rule, run)
+    }
+
+    /// Whether every key of an INSERT is plain to see; then each must belong to the place.
+    fn inserts_only_here(
+        &self,
+        state: &State,
+        plan: &crate::plan::InsertPlan,
+        table: &crate::schema::Table,
+        place: Place,
+        params: &Params<'_>,
+    ) -> Result<bool, Error> {
+        let (Place::Shard(here), false) = (place, plan.reads()) else {
+            return Ok(place == Place::Catalog);
+        };
+        let Some(keys) = plan.keys() else {
+            return Ok(false);
+        };
+        for key in keys {
+            let RowKey::Given(key) = key else {
+                return Ok(false);
+            };
+            let value = key.value(params)?;
+            if value.is_null() && table.rowid_alias.is_some() {
+                return Ok(false);
+            }
+            refuse_null(table, value)?;
+            if state.routing().shard_of(table, value) != here {
+                return Err(Error::WrongShard {
+                    table: table.name.clone(),
+                    key: state.routing().canonical(table, value).to_string(),
+                    shard: self.inner.files.name(place).to_owned(),
+                });
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,336 @@
+//! INSERT: untouched where all rows have one plain home, else row by row to the shard of its key.
+
+use std::collections::BTreeMap;
+
+use shardwright_store::{Params, Value, Writer};
+
+use super::{
+    ShardedDatabase, WriteMode,
+    prepared::mismatch,
+    state::{PlannedStatement, State},
+    write::{BoundStatement, Ran, bound, refuse_null, run_statement},
+};
+use crate::{
+    answer::Answer,
+    error::Error,
+    key::Key,
+    plan::InsertPlan,
+    schema::{Generated, Table, TableKind, quote_identifier},
+    shards::Place,
+};
+
+/// How many rows one statement inserts when rows are sent on by value.
+const ROWS_PER_STATEMENT: usize = 100;
+
+impl ShardedDatabase {
+    pub(super) fn insert(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        plan: &InsertPlan,
+        params: &Params<'_>,
+        mode: WriteMode,
+    ) -> Result<Answer, Error> {
+        let table = state.table(&plan.table)?;
+        let whole = |_: Place, writer: &mut Writer| {
+            run_statement(writer, (&planned.statement).into(), *params)
+        };
+        match table.kind {
+            TableKind::Sharded(_) => {
+                if !plan.reads()
+                    && let Some(shard) = plan.shard(params, state.routing())?
+                {
+                    return self.write_places(
+                        state,
+                        table,
+                        planned,
+                        &[Place::Shard(shard)],
+                        plan.rule,
+                        whole,
+                    );
+                }
+                self.insert_by_row(state, planned, plan, params, mode, None)
+            }
+            TableKind::Global if !plan.reads() => {
+                self.write_places(state, table, planned, &[Place::Catalog], None, whole)
+            }
+            TableKind::Reference if !plan.reads() && plan.deterministic => {
+                let statement = bound(planned, params)?;
+                self.broadcast_write(state, table, planned, &statement)
+            }
+            TableKind::Global => {
+                let rows = self.rows_of(state, plan, params)?;
+                let columns = columns_of(table, plan);
+                let statements = statements(table, plan, &columns, &rows)?;
+                self.write_places(
+                    state,
+                    table,
+                    planned,
+                    &[Place::Catalog],
+                    None,
+                    |_, writer| run_all(writer, &statements),
+                )
+            }
+            TableKind::Reference => {
+                let rows = self.rows_of(state, plan, params)?;
+                let statements = statements(table, plan, &columns_of(table, plan), &rows)?;
+                self.broadcast_writes(state, table, planned, &statements)
+            }
+        }
+    }
+
+    /// Inserts rows by value. With `home`, all of them must belong there, and have that key if it names one.
+    pub(super) fn insert_by_row(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        plan: &InsertPlan,
+        params: &Params<'_>,
+        mode: WriteMode,
+        home: Option<(Place, Option<&Key>)>,
+    ) -> Result<Answer, Error> {
+        let table = state.table(&plan.table)?;
+        let rows = self.rows_of(state, plan, params)?;
+        let mut columns = columns_of(table, plan);
+        let mut rows = check_width(table, &columns, rows)?;
+        // Drawing numbers and using them is one step, or two inserts would draw the same.
+        let _numbers = self.sequence_guard(state, table);
+        self.fill_rowids(state, table, &mut columns, &mut rows)?;
+        fill_key(state, table, &mut columns, &mut rows)?;
+        let by_shard = group(state, table, &columns, rows, home.and_then(|(_, key)| key))?;
+        if let Some((place, _)) = home
+            && let Some((stray, _)) = by_shard
+                .iter()
+                .find(|(shard, _)| Place::Shard(**shard) != place)
+        {
+            return Err(Error::WrongShard {
+                table: table.name.clone(),
+                key: format!("a row of {}", self.inner.files.name(Place::Shard(*stray))),
+                shard: self.inner.files.name(place).to_owned(),
+            });
+        }
+        if by_shard.len() > 1 && mode == WriteMode::Single {
+            return Err(Error::MultiShardWrite {
+                table: table.name.clone(),
+                shards: by_shard.len(),
+            });
+        }
+        let places: Vec<Place> = by_shard.keys().map(|shard| Place::Shard(*shard)).collect();
+        let mut batches = BTreeMap::new();
+        for (shard, rows) in by_shard {
+            batches.insert(
+                Place::Shard(shard),
+                statements(table, plan, &columns, &rows)?,
+            );
+        }
+        self.write_places(
+            state,
+            table,
+            planned,
+            &places,
+            plan.rule,
+            |place, writer| run_all(writer, &batches[&place]),
+        )
+    }
+
+    /// The rows that the statement inserts, by value.
+    fn rows_of(
+        &self,
+        state: &State,
+        plan: &InsertPlan,
+        params: &Params<'_>,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        let Some(rows) = &plan.rows else {
+            return Ok(vec![Vec::new()]);
+        };
+        let planned = state.plan(rows)?;
+        let statement = bound(&planned, params)?;
+        let answer = self.run_planned(
+            state,
+            &planned,
+            &(&statement.params).into(),
+            WriteMode::Single,
+        )?;
+        Ok(answer.rows)
+    }
+}
+
+/// The columns that the rows of the statement give.
+fn columns_of(table: &Table, plan: &InsertPlan) -> Vec<String> {
+    if plan.rows.is_none() {
+        return Vec::new();
+    }
+    if plan.columns.is_empty() {
+        let given = table
+            .columns
+            .iter()
+            .filter(|column| column.generated == Generated::Ordinary);
+        return given.map(|column| column.name.clone()).collect();
+    }
+    plan.columns.clone()
+}
+
+fn check_width(
+    table: &Table,
+    columns: &[String],
+    rows: Vec<Vec<Value>>,
+) -> Result<Vec<Vec<Value>>, Error> {
+    match rows.iter().find(|row| row.len() != columns.len()) {
+        Some(row) => Err(Error::Sql {
+            message: format!(
+                "table {} has {} columns but {} values were supplied",
+                table.name,
+                columns.len(),
+                row.len()
+            ),
+        }),
+        None => Ok(rows),
+    }
+}
+
+/// A key that the statement leaves out takes its default.
+fn fill_key(
+    state: &State,
+    table: &Table,
+    columns: &mut Vec<String>,
+    rows: &mut [Vec<Value>],
+) -> Result<(), Error> {
+    let Some(column) = table.key_column() else {
+        return Ok(());
+    };
+    if columns
+        .iter()
+        .any(|name| table.resolve(name) == table.column_index(&column.name))
+    {
+        return Ok(());
+    }
+    columns.push(column.name.clone());
+    for row in rows {
+        row.push(match &column.default {
+            None => Value::Null,
+            Some(default) => {
+                let sql = format!("SELECT {default}");
+                state.on_copy(|copy| {
+                    copy.query_row(&sql, [], |row| Ok(super::read::own_value(row.get_ref(0)?)))
+                })?
+            }
+        });
+    }
+    Ok(())
+}
+
+fn group(
+    state: &State,
+    table: &Table,
+    columns: &[String],
+    rows: Vec<Vec<Value>>,
+    given: Option<&Key>,
+) -> Result<BTreeMap<usize, Vec<Vec<Value>>>, Error> {
+    let key = table.shard_key().map(|key| key.column);
+    let position = columns.iter().position(|name| table.resolve(name) == key);
+    let mut by_shard: BTreeMap<usize, Vec<Vec<Value>>> = BTreeMap::new();
+    for row in rows {
+        let value = position.map_or(shardwright_store::ValueRef::Null, |position| {
+            row[position].as_ref()
+        });
+        refuse_null(table, value)?;
+        if let Some(given) = given {
+            let routing = state.routing();
+            let given = routing.canonical(table, given.value().as_ref());
+            let found = routing.canonical(table, value);
+            if given != found {
+                return Err(mismatch(table, &given, &found));
+            }
+        }
+        by_shard
+            .entry(state.routing().shard_of(table, value))
+            .or_default()
+            .push(row);
+    }
+    Ok(by_shard)
+}
+
+/// Statements that insert rows by value.
+fn statements(
+    table: &Table,
+    plan: &InsertPlan,
+    columns: &[String],
+    rows: &[Vec<Value>],
+) -> Result<Vec<BoundStatement>, Error> {
+    if plan.tail_has_params {
+        return Err(Error::Unsupported {
+            what: "a parameter in ON CONFLICT or RETURNING of an INSERT whose rows are routed one by one".to_owned(),
+            hint: "give the shard key of every row as a literal or a parameter, or write the value out",
+        });
+    }
+    let name = quote_identifier(&table.name);
+    if columns.is_empty() {
+        let sql = format!("{} {name} DEFAULT VALUES{}", plan.verb, plan.tail);
+        return Ok(rows
+            .iter()
+            .map(|_| BoundStatement {
+                sql: sql.clone(),
+                params: Vec::new(),
+            })
+            .collect());
+    }
+    let list: Vec<String> = columns
+        .iter()
+        .map(|column| quote_identifier(column))
+        .collect();
+    let marks = format!("({})", vec!["?"; columns.len()].join(","));
+    // SQLite's limit of parameters is 32,766.
+    let most = ROWS_PER_STATEMENT.min(32_766 / columns.len()).max(1);
+    Ok(rows
+        .chunks(most)
+        .map(|chunk| BoundStatement {
+            sql: format!(
+                "{} {name}({}) VALUES {}{}",
+                plan.verb,
+                list.join(","),
+                vec![marks.as_str(); chunk.len()].join(","),
+                plan.tail
+            ),
+            params: chunk.concat(),
+        })
+        .collect())
+}
+
+/// Runs several statements as one transaction.
+pub(super) fn run_all(
+    writer: &mut Writer,
+    statements: &[BoundStatement],
+) -> shardwright_store::Result<Ran> {
+    if let [only] = statements {
+        return run_statement(writer, only.sql.as_str().into(), (&only.params).into());
+    }
+    // A session's transaction is around this one already.
+    let own = !writer.in_transaction();
+    if own {
+        writer.begin()?;
+    }
+    let mut all = Ran::default();
+    for statement in statements {
+        match run_statement(
+            writer,
+            statement.sql.as_str().into(),
+            (&statement.params).into(),
+        ) {
+            Ok(ran) => {
+                all.outcome.changes += ran.outcome.changes;
+                all.outcome.last_insert_rowid = ran.outcome.last_insert_rowid;
+                all.rows.extend(ran.rows);
+            }
+            Err(error) => {
+                if own && writer.in_transaction() {
+                    writer.rollback()?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    if own {
+        writer.commit()?;
+    }
+    Ok(all)
+}

@@ -1,0 +1,117 @@
+//! How a database is created and opened.
+
+use std::time::Duration;
+
+use shardwright_store::{Encoding, Synchronous};
+
+use crate::schema::Undeclared;
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whether this process writes. One process at a time may.
+    pub access: Access,
+    /// What a commit waits for.
+    pub synchronous: Synchronous,
+    /// The most readers of one shard at once.
+    pub readers: usize,
+    /// Whether readers keep their snapshot open from one read to the next, which halves the cost of a keyed read.
+    /// A write of this process is seen at once all the same.
+    pub snapshot_reads: bool,
+    /// What a write to several shards does.
+    pub write_mode: WriteMode,
+    /// How far a statement that gathers rows may go.
+    pub limits: Limits,
+    /// How long a statement waits for a lock.
+    pub busy_timeout: Duration,
+    /// How many shards a call on all shards asks at once.
+    pub concurrency: usize,
+}
+
+impl Default for Options {
+    /// For reading and writing, durable against a power failure, writes to several shards refused.
+    fn default() -> Self {
+        Self {
+            access: Access::ReadWrite,
+            synchronous: Synchronous::Full,
+            readers: 16,
+            snapshot_reads: false,
+            write_mode: WriteMode::Single,
+            limits: Limits::default(),
+            busy_timeout: Duration::from_secs(5),
+            concurrency: 8,
+        }
+    }
+}
+
+/// Whether a process writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// It may write, and no other process may.
+    #[default]
+    ReadWrite,
+    /// It only reads.
+    ReadOnly,
+}
+
+/// What a statement that writes to several shards does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteMode {
+    /// It is refused.
+    #[default]
+    Single,
+    /// It commits on one shard after the other; a failure leaves it committed on those before.
+    BestEffort,
+}
+
+/// How far a statement that gathers rows from several places may go before it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows fetched.
+    pub rows: u64,
+    /// Bytes of values fetched.
+    pub bytes: u64,
+    /// Time.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    /// 50 million rows, 8 GiB, ten minutes: enough for any table that one machine should answer from.
+    fn default() -> Self {
+        Self {
+            rows: 50_000_000,
+            bytes: 8 << 30,
+            time: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How a database is created.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The number of shards, from 1 to [`CreateOptions::MOST_SHARDS`].
+    pub shards: usize,
+    /// The text encoding of the files.
+    pub encoding: Encoding,
+    /// What a table becomes that nobody declared.
+    pub undeclared: Undeclared,
+    /// How it is then opened.
+    pub options: Options,
+}
+
+impl CreateOptions {
+    /// The most shards of one directory; each holds several files open.
+    pub const MOST_SHARDS: usize = 1024;
+}
+
+impl Default for CreateOptions {
+    /// Eight shards, UTF-8.
+    fn default() -> Self {
+        Self {
+            shards: 8,
+            encoding: Encoding::Utf8,
+            undeclared: Undeclared::PrimaryKey,
+            options: Options::default(),
+        }
+    }
+}

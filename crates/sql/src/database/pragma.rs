@@ -1,0 +1,165 @@
+//! PRAGMA: what there is to know is answered, what would change a file's behaviour is refused.
+
+use shardwright_store::Value;
+use turso_parser::ast::{PragmaBody, Stmt};
+
+use super::{ShardedDatabase, journal::Operation, read::own_value, state::State};
+use crate::{
+    answer::{Answer, ResultColumn, Tier},
+    error::Error,
+    schema::{Schema, fold},
+};
+
+/// Those that an empty copy of the schema answers.
+const OF_SCHEMA: &[&str] = &[
+    "application_id",
+    "collation_list",
+    "compile_options",
+    "encoding",
+    "foreign_key_list",
+    "function_list",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "pragma_list",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+    "user_version",
+];
+
+/// Those that ask each file about itself.
+const OF_FILES: &[&str] = &["integrity_check", "quick_check"];
+
+impl ShardedDatabase {
+    pub(super) fn pragma(
+        &self,
+        state: &State,
+        statement: &Stmt,
+        sql: &str,
+    ) -> Result<Answer, Error> {
+        let Stmt::Pragma { name, body } = statement else {
+            unreachable!("the caller has matched the statement")
+        };
+        let pragma = fold(name.name.as_str());
+        match (pragma.as_str(), body) {
+            (known, None | Some(PragmaBody::Call(_))) if OF_SCHEMA.contains(&known) => {
+                schema_answer(state, sql)
+            }
+            ("user_version" | "application_id", Some(PragmaBody::Equals(value))) => {
+                self.set_number(&pragma, &value.to_string())
+            }
+            (known, _) if OF_FILES.contains(&known) => self.ask_files(sql),
+            ("foreign_keys", None) => Ok(answer("foreign_keys", vec![vec![Value::Integer(1)]])),
+            ("read_uncommitted", None) => {
+                Ok(answer("read_uncommitted", vec![vec![Value::Integer(0)]]))
+            }
+            ("journal_mode", None) => Ok(answer("journal_mode", vec![vec![Value::from("wal")]])),
+            ("foreign_keys", Some(PragmaBody::Equals(value))) if is_on(&value.to_string()) => {
+                Ok(answer("foreign_keys", Vec::new()))
+            }
+            ("read_uncommitted", Some(_)) => Ok(answer("read_uncommitted", Vec::new())),
+            _ => Err(Error::Unsupported {
+                what: format!("PRAGMA {pragma}"),
+                hint: "settings of the files belong to the database: see Options",
+            }),
+        }
+    }
+
+    fn ask_files(&self, sql: &str) -> Result<Answer, Error> {
+        let mut findings = Vec::new();
+        for place in self.inner.files.places() {
+            let name = self.inner.files.name(place);
+            let snapshot = self.file(place).snapshot().map_err(Error::at(name))?;
+            let _ = snapshot
+                .query(sql, (), |row| {
+                    let finding = row.get(0).as_str().unwrap_or_default();
+                    if finding != "ok" {
+                        findings.push(vec![Value::from(format!("{name}: {finding}"))]);
+                    }
+                    std::ops::ControlFlow::<()>::Continue(())
+                })
+                .map_err(Error::at(name))?;
+        }
+        if findings.is_empty() {
+            findings.push(vec![Value::from("ok")]);
+        }
+        Ok(answer("integrity_check", findings))
+    }
+
+    fn set_number(&self, pragma: &str, value: &str) -> Result<Answer, Error> {
+        let number: i32 = value.parse().map_err(|_| Error::Sql {
+            message: format!("{value} is not a number"),
+        })?;
+        let _one = self.broadcast_guard();
+        let state = self.inner.state.load_full();
+        let mut stored = state.schema.stored().clone();
+        match pragma {
+            "user_version" => stored.user_version = number,
+            _ => stored.application_id = number,
+        }
+        let operation = Operation {
+            number: 0,
+            shards: Vec::new(),
+            catalog: Vec::new(),
+            schema: Some(stored.clone()),
+        };
+        let done = self.broadcast(operation);
+        self.inner
+            .prober
+            .install(&state.schema, &self.inner.files)?;
+        done?;
+        let next = State::new(
+            state.version + 1,
+            Schema::derive(stored)?,
+            std::sync::Arc::clone(&state.map),
+        )?;
+        self.inner.state.store(std::sync::Arc::new(next));
+        Ok(answer(pragma, Vec::new()))
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    ["1", "on", "true", "yes"]
+        .iter()
+        .any(|on| on.eq_ignore_ascii_case(value))
+}
+
+fn answer(column: &str, rows: Vec<Vec<Value>>) -> Answer {
+    let mut answer = Answer::of_changes(Vec::new(), Tier::Schema, "it concerns the whole database");
+    if !rows.is_empty() {
+        answer.columns = vec![ResultColumn {
+            name: column.to_owned(),
+            declared_type: None,
+        }];
+    }
+    answer.rows = rows;
+    answer
+}
+
+fn schema_answer(state: &State, sql: &str) -> Result<Answer, Error> {
+    let (columns, rows) = state.on_copy(|copy| {
+        let mut statement = copy.prepare(sql)?;
+        let names = statement
+            .column_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        let mut rows = statement.raw_query();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let values = (0..names.len()).map(|column| row.get_ref(column).map(own_value));
+            found.push(values.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+        Ok((names, found))
+    })?;
+    let mut answer = answer("", rows);
+    answer.columns = columns
+        .into_iter()
+        .map(|name| ResultColumn {
+            name,
+            declared_type: None,
+        })
+        .collect();
+    Ok(answer)
+}

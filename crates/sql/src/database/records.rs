@@ -1,0 +1,215 @@
+//! The registry of a database: its keyspace, its shards, and the operation under way.
+
+use std::sync::Arc;
+
+use futures_executor::block_on;
+use shardwright_registry::{
+    KeyspaceRecord, Partitioning, Record, Records as Journals, Registration, Registry, SqliteStore,
+    Stored,
+};
+use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardMap, ShardRecord};
+
+use super::{files::Layout, journal::Operation};
+use crate::{
+    error::Error,
+    schema::{StoredSchema, Undeclared},
+};
+
+/// The keyspace of an embedded database.
+const KEYSPACE: &str = "main";
+/// The node that holds all shards of an embedded database.
+const NODE: &str = "local";
+/// Settings of the keyspace record.
+const DATABASE: &str = "database";
+const UNDECLARED: &str = "undeclared";
+const BROADCAST: &str = "broadcast";
+
+/// The records of one database.
+#[derive(Debug)]
+pub(super) struct Records {
+    registry: Registry,
+    undeclared: Undeclared,
+    database: String,
+}
+
+impl Record for Operation {
+    const KIND: &'static str = "broadcast operation";
+    const VERSION: u64 = 1;
+}
+
+impl Records {
+    /// Creates the shards and the keyspace. The keyspace record comes last: without it, there is no database.
+    pub(super) fn create(
+        layout: &Layout,
+        shards: u32,
+        undeclared: Undeclared,
+        database: &str,
+        schema: &StoredSchema,
+    ) -> Result<(), Error> {
+        let store =
+            SqliteStore::open(layout.registry()).map_err(|error| open_error(layout, error))?;
+        let keyspace = keyspace();
+        let registry = Registry::new(Arc::new(store), keyspace.clone());
+        let records: Vec<ShardRecord> = ShardRecord::even(&keyspace, shards).collect();
+        let ids = records.iter().map(|record| record.id.clone()).collect();
+        let mut record = KeyspaceRecord::new(keyspace);
+        record.partitioning = Partitioning::Ranges;
+        record.schema = to_json(schema);
+        record.settings.insert(DATABASE.to_owned(), database.into());
+        record
+            .settings
+            .insert(UNDECLARED.to_owned(), to_json(&undeclared));
+        record.settings.insert(BROADCAST.to_owned(), 0.into());
+        block_on(async {
+            for shard in records {
+                registry.create_shard(shard).await?;
+            }
+            let mut registration = Registration::new(node(), "embedded");
+            registration.shards = ids;
+            registry.register(registration).await?;
+            registry.create_keyspace(record, []).await
+        })?;
+        Ok(())
+    }
+
+    /// Opens the records of an existing database.
+    pub(super) fn open(layout: &Layout, writable: bool) -> Result<Self, Error> {
+        let path = layout.registry();
+        let missing = || Error::NotADatabase {
+            path: layout.directory().display().to_string(),
+        };
+        if !path.exists() {
+            return Err(missing());
+        }
+        let store = if writable {
+            SqliteStore::open(&path)
+        } else {
+            SqliteStore::open_read_only(&path)
+        };
+        let store = store.map_err(|error| open_error(layout, error))?;
+        let registry = Registry::new(Arc::new(store), keyspace());
+        let record = block_on(registry.keyspace())?.ok_or_else(missing)?.value;
+        let setting = |name: &str| record.settings.get(name).cloned().unwrap_or_default();
+        Ok(Self {
+            undeclared: serde_json::from_value(setting(UNDECLARED)).unwrap_or_default(),
+            database: setting(DATABASE).as_str().unwrap_or_default().to_owned(),
+            registry,
+        })
+    }
+
+    pub(super) fn undeclared(&self) -> Undeclared {
+        self.undeclared
+    }
+
+    /// The identity that every file of the database carries.
+    pub(super) fn database(&self) -> &str {
+        &self.database
+    }
+
+    pub(super) fn map(&self) -> Result<ShardMap, Error> {
+        Ok(block_on(self.registry.map())?)
+    }
+
+    /// The schema and its version.
+    pub(super) fn schema(&self) -> Result<(u64, StoredSchema), Error> {
+        let record = self.keyspace()?;
+        let schema =
+            serde_json::from_value(record.schema).map_err(|source| Error::BadSchemaRecord {
+                message: source.to_string(),
+            })?;
+        Ok((record.schema_version, schema))
+    }
+
+    /// The number of the next operation.
+    pub(super) fn next_operation(&self) -> Result<u64, Error> {
+        Ok(last_broadcast(&self.keyspace()?) + 1)
+    }
+
+    /// Writes an operation down before its first commit.
+    pub(super) fn begin(&self, operation: &Operation) -> Result<(), Error> {
+        block_on(
+            self.journals()?
+                .create(operation.number.to_string(), operation.clone()),
+        )?;
+        Ok(())
+    }
+
+    /// Notes that every place has an operation.
+    pub(super) fn finish(&self, operation: &Operation) -> Result<(), Error> {
+        let done = |record: &KeyspaceRecord| {
+            let mut record = record.clone();
+            if last_broadcast(&record) < operation.number {
+                record
+                    .settings
+                    .insert(BROADCAST.to_owned(), operation.number.into());
+                if let Some(schema) = &operation.schema {
+                    record.schema = to_json(schema);
+                    record.schema_version += 1;
+                }
+            }
+            Ok(record)
+        };
+        block_on(self.registry.update_keyspace(done))?;
+        let journals = self.journals()?;
+        if let Some(entry) = block_on(journals.get(operation.number.to_string()))? {
+            block_on(journals.delete(&entry))?;
+        }
+        Ok(())
+    }
+
+    /// The operations that were begun and not finished.
+    pub(super) fn pending(&self) -> Result<Vec<Stored<Operation>>, Error> {
+        Ok(block_on(self.journals()?.list())?)
+    }
+
+    fn journals(&self) -> Result<Journals<Operation>, Error> {
+        Ok(self.registry.journals(BROADCAST)?)
+    }
+
+    fn keyspace(&self) -> Result<KeyspaceRecord, Error> {
+        let found = block_on(self.registry.keyspace())?;
+        found
+            .map(|stored| stored.value)
+            .ok_or(Error::BadSchemaRecord {
+                message: "it is gone".to_owned(),
+            })
+    }
+}
+
+/// A new identity for the files of one database.
+pub(super) fn new_identity() -> String {
+    ReplicaId::random(&mut rand::rng()).to_string()
+}
+
+fn last_broadcast(record: &KeyspaceRecord) -> u64 {
+    record
+        .settings
+        .get(BROADCAST)
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0)
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> serde_json::Value {
+    serde_json::to_value(value).expect("the value has only fields that JSON knows")
+}
+
+fn keyspace() -> KeyspaceName {
+    KeyspaceName::new(KEYSPACE).expect("the name is valid")
+}
+
+fn node() -> NodeId {
+    NodeId::new(NODE).expect("the name is valid")
+}
+
+fn open_error(layout: &Layout, error: shardwright_registry::OpenError) -> Error {
+    use shardwright_registry::OpenError;
+    match error {
+        OpenError::ReadOnly { path, .. } => Error::ReadOnly {
+            reason: format!("{} cannot be written", path.display()),
+        },
+        OpenError::Missing { .. } => Error::NotADatabase {
+            path: layout.directory().display().to_string(),
+        },
+        source => Error::OpenRegistry { source },
+    }
+}

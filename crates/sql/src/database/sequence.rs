@@ -1,0 +1,133 @@
+//! Rowids that SQLite would choose: one more than the greatest of all shards.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use shardwright_store::Value;
+
+use super::{ShardedDatabase, state::State};
+use crate::{
+    error::Error,
+    schema::{Table, quote_identifier},
+    shards::Place,
+};
+
+/// The catalog's table of the greatest numbers that AUTOINCREMENT has given out.
+pub(crate) const SEQUENCE_TABLE: &str = "CREATE TABLE IF NOT EXISTS _sequence(name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID";
+
+impl ShardedDatabase {
+    /// Held from drawing a number to using it.
+    pub(super) fn sequence_guard(
+        &self,
+        state: &State,
+        table: &Table,
+    ) -> Option<MutexGuard<'_, ()>> {
+        (table.rowid_alias.is_some() && !state.needs_guard(table)).then(|| {
+            self.inner
+                .constraints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+
+    /// Gives every row without a rowid the next one, as SQLite would in one file.
+    pub(super) fn fill_rowids(
+        &self,
+        state: &State,
+        table: &Table,
+        columns: &mut Vec<String>,
+        rows: &mut [Vec<Value>],
+    ) -> Result<(), Error> {
+        let Some(alias) = table.rowid_alias else {
+            return Ok(());
+        };
+        let _guard = self.guard(state, table);
+        let position = match columns
+            .iter()
+            .position(|name| table.resolve(name) == Some(alias))
+        {
+            Some(position) => position,
+            None => {
+                columns.push(table.columns[alias].name.clone());
+                rows.iter_mut().for_each(|row| row.push(Value::Null));
+                columns.len() - 1
+            }
+        };
+        if rows.iter().all(|row| !row[position].is_null()) && !table.autoincrement {
+            return Ok(());
+        }
+        let mut last = self.last_rowid(state, table)?;
+        for row in rows.iter_mut() {
+            if row[position].is_null() {
+                last = last.checked_add(1).ok_or_else(|| Error::Sql {
+                    message: "database or disk is full".to_owned(),
+                })?;
+                row[position] = Value::Integer(last);
+            } else if let Some(given) = row[position].as_i64() {
+                last = last.max(given);
+            }
+        }
+        if table.autoincrement {
+            self.remember(table, last)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The greatest rowid of a table on all shards; of AUTOINCREMENT, the greatest that there ever was.
+    fn last_rowid(&self, state: &State, table: &Table) -> Result<i64, Error> {
+        let column = table
+            .rowid_alias
+            .map(|alias| table.columns[alias].name.as_str())
+            .unwrap_or_default();
+        let sql = format!(
+            "SELECT max({}) FROM {}",
+            quote_identifier(column),
+            quote_identifier(&table.name)
+        );
+        let mut last = 0;
+        for place in self
+            .inner
+            .files
+            .places()
+            .filter(|place| state.lives_at(table, *place))
+        {
+            let name = self.inner.files.name(place);
+            let mut reader = self.file(place).reader().map_err(Error::at(name))?;
+            let found = reader
+                .query_row(sql.as_str(), (), |row| row.get(0).as_i64())
+                .map_err(Error::at(name))?;
+            last = last.max(found.flatten().unwrap_or(0));
+        }
+        if table.autoincrement {
+            let name = Value::from(crate::schema::fold(&table.name));
+            let mut reader = self
+                .file(Place::Catalog)
+                .reader()
+                .map_err(Error::at(super::CATALOG))?;
+            let kept = reader
+                .query_row(
+                    "SELECT last FROM _sequence WHERE name = ?1",
+                    &[name],
+                    |row| row.get(0).as_i64(),
+                )
+                .map_err(Error::at(super::CATALOG))?;
+            last = last.max(kept.flatten().unwrap_or(0));
+        }
+        Ok(last)
+    }
+
+    fn remember(&self, table: &Table, last: i64) -> Result<(), Error> {
+        let mut writer = self.writer(Place::Catalog)?;
+        writer
+            .execute(
+                "INSERT INTO _sequence(name, last) VALUES (?1, ?2)
+                 ON CONFLICT(name) DO UPDATE SET last = max(last, excluded.last)",
+                &[
+                    Value::from(crate::schema::fold(&table.name)),
+                    Value::Integer(last),
+                ],
+            )
+            .map(drop)
+            .map_err(Error::at(super::CATALOG))
+    }
+}

@@ -1,0 +1,198 @@
+//! What a statement is planned against: schema, map and the plans made so far. One immutable value per schema version.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use shardwright_store::Statement;
+use shardwright_topology::ShardMap;
+
+use crate::{
+    answer::ResultColumn,
+    error::Error,
+    gather::GatherPool,
+    key::Key,
+    plan::{self, OwnedRouting, Plan, Routing},
+    schema::{Schema, Table, TableKind, open_schema_copy},
+    shards::Place,
+};
+
+/// How many plans are kept; when there are more, all are forgotten, since whoever makes so many does not repeat them.
+const PLANS_MOST: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) version: u64,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) map: Arc<ShardMap>,
+    pub(crate) gather: GatherPool,
+    /// An empty database with the schema, to ask SQLite what it makes of a statement.
+    copy: Mutex<rusqlite::Connection>,
+    plans: RwLock<HashMap<Box<str>, Arc<PlannedStatement>, foldhash::fast::RandomState>>,
+}
+
+/// A statement with its plan.
+#[derive(Debug)]
+pub(crate) struct PlannedStatement {
+    pub(crate) plan: Plan,
+    /// The text, numbered, so that each reader finds its compiled form at once.
+    pub(crate) statement: Statement,
+    pub(crate) columns: Vec<ResultColumn>,
+    /// The names of the parameters, by number.
+    pub(crate) parameters: Vec<Option<Box<str>>>,
+}
+
+impl State {
+    pub(crate) fn new(version: u64, schema: Schema, map: Arc<ShardMap>) -> Result<Self, Error> {
+        let copy = Mutex::new(open_schema_copy(schema.stored())?);
+        let schema = Arc::new(schema);
+        let gather = GatherPool::new(Arc::clone(&schema));
+        Ok(Self {
+            version,
+            schema,
+            map,
+            gather,
+            copy,
+            plans: RwLock::default(),
+        })
+    }
+
+    pub(crate) fn routing(&self) -> Routing<'_> {
+        Routing {
+            schema: &self.schema,
+            map: &self.map,
+        }
+    }
+
+    pub(crate) fn owned_routing(&self) -> OwnedRouting {
+        OwnedRouting {
+            schema: Arc::clone(&self.schema),
+            map: Arc::clone(&self.map),
+        }
+    }
+
+    /// The table of that name.
+    pub(crate) fn table(&self, name: &str) -> Result<&Table, Error> {
+        self.schema.table(name).ok_or_else(|| Error::UnknownTable {
+            table: name.to_owned(),
+        })
+    }
+
+    /// The plan of a statement, from the cache or made now.
+    pub(crate) fn plan(&self, sql: &str) -> Result<Arc<PlannedStatement>, Error> {
+        let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(planned) = plans.get(sql) {
+            return Ok(Arc::clone(planned));
+        }
+        drop(plans);
+        let planned = Arc::new(self.make_plan(sql)?);
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() >= PLANS_MOST {
+            plans.clear();
+        }
+        plans.insert(sql.into(), Arc::clone(&planned));
+        Ok(planned)
+    }
+
+    fn make_plan(&self, sql: &str) -> Result<PlannedStatement, Error> {
+        let plan = plan::plan(sql, &self.schema)?;
+        let described = match plan {
+            Plan::Read(_) | Plan::Insert(_) | Plan::Change(_) | Plan::Explain(_) => {
+                self.describe(sql)?
+            }
+            Plan::Ddl(_) | Plan::Transaction(_) | Plan::Pragma(_) => Described::default(),
+        };
+        if matches!(plan, Plan::Read(_)) && !described.read_only {
+            return Err(Error::Unsupported {
+                what: "this form of the statement".to_owned(),
+                hint: "check its syntax; rarely used forms of writes have a plainer equivalent",
+            });
+        }
+        Ok(PlannedStatement {
+            plan,
+            statement: Statement::new(sql),
+            columns: described.columns,
+            parameters: described.parameters,
+        })
+    }
+
+    /// SQLite has the last word on whether a statement is valid, and says what its rows look like.
+    fn describe(&self, sql: &str) -> Result<Described, Error> {
+        self.on_copy(|copy| {
+            let statement = copy.prepare(sql)?;
+            Ok(Described {
+                columns: statement
+                    .columns()
+                    .map(|column| ResultColumn {
+                        name: column.name().to_owned(),
+                        declared_type: column.decl_type().map(str::to_owned),
+                    })
+                    .collect(),
+                parameters: (1..=statement.parameter_count())
+                    .map(|number| statement.parameter_name(number).map(Into::into))
+                    .collect(),
+                read_only: statement.readonly(),
+            })
+        })
+    }
+
+    /// Runs `ask` on the empty copy of the schema.
+    pub(crate) fn on_copy<T>(
+        &self,
+        ask: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        ask(&copy).map_err(Error::from_sqlite)
+    }
+
+    /// Whether the rows of a table live at a place.
+    pub(crate) fn lives_at(&self, table: &Table, place: Place) -> bool {
+        match (&table.kind, place) {
+            (TableKind::Sharded(_), Place::Shard(_))
+            | (TableKind::Reference, _)
+            | (TableKind::Global, Place::Catalog) => true,
+            (TableKind::Sharded(_), Place::Catalog) | (TableKind::Global, Place::Shard(_)) => false,
+        }
+    }
+
+    /// The table whose key space a key belongs to.
+    pub(crate) fn table_of_key(&self, table: Option<&str>, key: &Key) -> Result<&Table, Error> {
+        if let Some(name) = table {
+            return self
+                .schema
+                .table(name)
+                .ok_or_else(|| Error::UnknownTable {
+                    table: name.to_owned(),
+                })
+                .and_then(|table| match table.kind {
+                    TableKind::Sharded(_) => Ok(table),
+                    TableKind::Reference | TableKind::Global => Err(Error::NotSharded {
+                        table: table.name.clone(),
+                    }),
+                });
+        }
+        let groups = self.schema.groups();
+        if let Some(group) = key.group() {
+            return groups
+                .get(group)
+                .map(|tables| tables[0])
+                .ok_or_else(|| Error::UnknownTable {
+                    table: group.to_owned(),
+                });
+        }
+        match groups.values().collect::<Vec<_>>()[..] {
+            [tables] => Ok(tables[0]),
+            _ => Err(Error::AmbiguousKey {
+                groups: groups.keys().map(|&group| group.to_owned()).collect(),
+            }),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Described {
+    columns: Vec<ResultColumn>,
+    parameters: Vec<Option<Box<str>>>,
+    read_only: bool,
+}

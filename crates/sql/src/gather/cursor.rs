@@ -1,0 +1,335 @@
+//! A scan of a virtual table: fragments for the shards that may have the rows, and their rows one after the other.
+
+use std::{collections::BTreeSet, collections::VecDeque, ffi::c_int, rc::Rc};
+
+use rusqlite::{
+    Error as SqliteError, ffi,
+    types::{ToSqlOutput, ValueRef as SqliteRef},
+    vtab::{Context, Filters, VTabCursor},
+};
+use shardwright_store::{Batch, Value, ValueRef};
+
+use super::{
+    copy::Scan,
+    execution::Execution,
+    pushdown::{Condition, is_safe},
+    table::decode,
+};
+use crate::{
+    database::own_value,
+    error::Error,
+    plan::Routing,
+    schema::{Table, TableKind, quote_identifier},
+    shards::{Fragment, Place, RowSource},
+};
+
+/// One scan of a table.
+#[repr(C)]
+pub(super) struct Cursor {
+    /// SQLite's part. It comes first.
+    base: ffi::sqlite3_vtab_cursor,
+    table: Table,
+    indexed: BTreeSet<usize>,
+    /// For each column of the table, where it stands in the rows that are fetched.
+    slots: Vec<Option<usize>>,
+    rowid: Option<usize>,
+    rows: Rows,
+    /// The current row of the current batch.
+    at: usize,
+    counted: i64,
+}
+
+/// Where the rows of a scan come from.
+enum Rows {
+    /// Places that are still to be asked, and the one that answers.
+    Shards {
+        waiting: VecDeque<Place>,
+        fragment: Fragment,
+        source: Option<Box<dyn RowSource>>,
+        batch: Batch,
+    },
+    /// Rows of a copy.
+    Copy {
+        batches: Rc<Vec<Batch>>,
+        current: usize,
+    },
+    Done,
+}
+
+/// What a scan asks for.
+pub(super) struct Request {
+    /// The columns, without the rowid.
+    columns: Vec<String>,
+    /// The WHERE clause, or nothing.
+    filter: String,
+    pub(super) params: Vec<Value>,
+    pub(super) places: Vec<Place>,
+    /// Whether the fragment finds its rows by an index.
+    pub(super) by_index: bool,
+    /// The columns compared by equality.
+    pub(super) equal: Vec<usize>,
+}
+
+impl Request {
+    /// The statement that fetches the rows, with `rowid` in place of the table's own name of it.
+    pub(super) fn sql(&self, table: &Table, rowid: Option<&str>) -> String {
+        let mut list = self.columns.clone();
+        if let Some(own) = table.rowid_name() {
+            list.push(rowid.unwrap_or(own).to_owned());
+        }
+        if list.is_empty() {
+            list.push("1".to_owned());
+        }
+        format!(
+            "SELECT {} FROM {}{}",
+            list.join(", "),
+            quote_identifier(&table.name),
+            self.filter
+        )
+    }
+}
+
+impl Cursor {
+    pub(super) fn new(table: Table, indexed: BTreeSet<usize>) -> Self {
+        Self {
+            base: ffi::sqlite3_vtab_cursor::default(),
+            slots: vec![None; table.columns.len()],
+            table,
+            indexed,
+            rowid: None,
+            rows: Rows::Done,
+            at: 0,
+            counted: 0,
+        }
+    }
+
+    /// Turns a plan of SQLite's and its values into fragments.
+    fn request(
+        &mut self,
+        execution: &Execution,
+        used: u64,
+        conditions: &[(Condition, Value)],
+    ) -> Option<Request> {
+        let mut filters = Vec::new();
+        let mut params = Vec::new();
+        let mut equal = Vec::new();
+        let mut shard = None;
+        for (condition, value) in conditions {
+            let column = &self.table.columns[condition.column];
+            let value_ref = value.as_ref();
+            if !is_safe(column.affinity, *condition, value_ref) {
+                continue;
+            }
+            let operator = condition.operator;
+            if value.is_null() && operator.takes_value() && operator.sql() != "IS" {
+                // A comparison with NULL holds for no row.
+                return None;
+            }
+            let name = quote_identifier(&column.name);
+            if operator.takes_value() {
+                params.push(value.clone());
+                filters.push(format!("{name} {} ?{}", operator.sql(), params.len()));
+            } else {
+                filters.push(format!("{name} {}", operator.sql()));
+            }
+            if operator.is_equality() {
+                equal.push(condition.column);
+                if self
+                    .table
+                    .shard_key()
+                    .is_some_and(|key| key.column == condition.column)
+                    && !value.is_null()
+                {
+                    shard = Some(routing(execution).shard_of(&self.table, value_ref));
+                }
+            }
+        }
+        Some(Request {
+            columns: self.project(used),
+            filter: if filters.is_empty() {
+                String::new()
+            } else {
+                format!(" WHERE {}", filters.join(" AND "))
+            },
+            params,
+            places: self.places(execution, shard),
+            by_index: equal.iter().any(|column| self.indexed.contains(column)),
+            equal,
+        })
+    }
+
+    /// The columns that SQLite wants, and the rowid where there is one.
+    fn project(&mut self, used: u64) -> Vec<String> {
+        let mut list = Vec::new();
+        for (index, column) in self.table.columns.iter().enumerate() {
+            // The last bit stands for all columns from the 64th on.
+            let wanted = used >> index.min(63) & 1 == 1;
+            self.slots[index] = wanted.then(|| {
+                list.push(quote_identifier(&column.name));
+                list.len() - 1
+            });
+        }
+        self.rowid = self.table.rowid_name().map(|_| list.len());
+        list
+    }
+
+    fn places(&self, execution: &Execution, shard: Option<usize>) -> Vec<Place> {
+        match (&self.table.kind, shard) {
+            (TableKind::Sharded(_), Some(shard)) => vec![Place::Shard(shard)],
+            (TableKind::Sharded(_), None) => {
+                (0..execution.shard_count()).map(Place::Shard).collect()
+            }
+            (TableKind::Reference, _) => vec![execution.any_touched().unwrap_or(Place::Catalog)],
+            (TableKind::Global, _) => vec![Place::Catalog],
+        }
+    }
+
+    fn advance(&mut self, execution: &Execution) -> Result<(), Error> {
+        loop {
+            let ready = match &self.rows {
+                Rows::Shards { batch, .. } => self.at < batch.len(),
+                Rows::Copy { batches, current } => batches
+                    .get(*current)
+                    .is_some_and(|batch| self.at < batch.len()),
+                Rows::Done => true,
+            };
+            if ready {
+                return Ok(());
+            }
+            self.at = 0;
+            self.next_batch(execution)?;
+        }
+    }
+
+    fn next_batch(&mut self, execution: &Execution) -> Result<(), Error> {
+        let done = match &mut self.rows {
+            Rows::Shards {
+                waiting,
+                fragment,
+                source,
+                batch,
+            } => {
+                batch.clear();
+                match source {
+                    Some(open) => {
+                        if open.next_batch(batch)? {
+                            execution.count(batch)?;
+                            execution
+                                .spend(&self.table.name, u64::try_from(batch.len()).unwrap_or(0));
+                        } else {
+                            *source = None;
+                        }
+                        false
+                    }
+                    None => match waiting.pop_front() {
+                        Some(place) => {
+                            *source = Some(execution.run(place, fragment)?);
+                            false
+                        }
+                        None => true,
+                    },
+                }
+            }
+            Rows::Copy { batches, current } => {
+                *current += 1;
+                *current >= batches.len()
+            }
+            Rows::Done => true,
+        };
+        if done {
+            self.rows = Rows::Done;
+        }
+        Ok(())
+    }
+
+    fn current(&self, slot: usize) -> Option<ValueRef<'_>> {
+        let batch = match &self.rows {
+            Rows::Shards { batch, .. } => batch,
+            Rows::Copy { batches, current } => batches.get(*current)?,
+            Rows::Done => return None,
+        };
+        Some(batch.row(self.at).get(slot))
+    }
+}
+
+fn routing(execution: &Execution) -> Routing<'_> {
+    execution.routing.borrow()
+}
+
+#[expect(
+    unsafe_code,
+    reason = "rusqlite asks for it: the type begins with SQLite's part and is repr(C)"
+)]
+unsafe impl VTabCursor for Cursor {
+    fn filter(&mut self, _: c_int, plan: Option<&str>, args: &Filters<'_>) -> rusqlite::Result<()> {
+        let execution = Execution::current()?;
+        let (used, conditions) = plan
+            .and_then(decode)
+            .ok_or_else(|| SqliteError::ModuleError("the plan of a scan is lost".to_owned()))?;
+        let valued = conditions
+            .into_iter()
+            .zip(args.iter().map(own_value))
+            .collect::<Vec<_>>();
+        self.at = 0;
+        self.counted = 0;
+        self.rows = match self.request(&execution, used, &valued) {
+            None => Rows::Done,
+            Some(request) => {
+                let scan = execution.copies.scan(&execution, &self.table, request);
+                match scan.map_err(|error| execution.fail(error))? {
+                    Scan::Copy(batches) => Rows::Copy {
+                        batches,
+                        current: 0,
+                    },
+                    Scan::Shards(request) => Rows::Shards {
+                        fragment: Fragment {
+                            sql: request.sql(&self.table, None).into(),
+                            params: request.params,
+                        },
+                        waiting: request.places.into(),
+                        source: None,
+                        batch: Batch::new(),
+                    },
+                }
+            }
+        };
+        self.advance(&execution)
+            .map_err(|error| execution.fail(error))
+    }
+
+    fn next(&mut self) -> rusqlite::Result<()> {
+        let execution = Execution::current()?;
+        self.at += 1;
+        self.counted += 1;
+        self.advance(&execution)
+            .map_err(|error| execution.fail(error))
+    }
+
+    fn eof(&self) -> bool {
+        matches!(self.rows, Rows::Done)
+    }
+
+    fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
+        let slot = usize::try_from(column)
+            .ok()
+            .and_then(|column| *self.slots.get(column)?);
+        let value = slot
+            .and_then(|slot| self.current(slot))
+            .unwrap_or(ValueRef::Null);
+        context.set_result(ToSqlOutput::Borrowed(match value {
+            ValueRef::Null => SqliteRef::Null,
+            ValueRef::Integer(value) => SqliteRef::Integer(value),
+            ValueRef::Real(value) => SqliteRef::Real(value),
+            ValueRef::Text(bytes) => SqliteRef::Text(bytes),
+            ValueRef::Blob(bytes) => SqliteRef::Blob(bytes),
+        }))
+    }
+
+    fn rowid(&self) -> rusqlite::Result<i64> {
+        let rowid = self
+            .rowid
+            .and_then(|slot| self.current(slot))
+            .and_then(|value| value.as_i64());
+        Ok(rowid.unwrap_or(self.counted))
+    }
+}

@@ -1,0 +1,143 @@
+//! One gathering statement under way: its shards, its limits, and what it has done so far.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+    time::Instant,
+};
+
+use shardwright_store::Batch;
+
+use super::copy::Copies;
+use crate::{
+    database::Limits,
+    error::Error,
+    plan::OwnedRouting,
+    shards::{Fragment, Place, RowSource, Shards},
+};
+
+thread_local! {
+    /// The statement that runs on this thread. Virtual tables find it here: they outlive it, and it borrows.
+    static CURRENT: RefCell<Option<Rc<Execution>>> = const { RefCell::new(None) };
+}
+
+#[derive(Debug)]
+pub(super) struct Execution {
+    shards: Rc<dyn Shards>,
+    pub(super) routing: OwnedRouting,
+    limits: Limits,
+    started: Instant,
+    rows: Cell<u64>,
+    bytes: Cell<u64>,
+    touched: RefCell<BTreeSet<Place>>,
+    failure: RefCell<Option<Error>>,
+    /// What each table has cost so far, to decide when a copy of it is cheaper.
+    spent: RefCell<HashMap<String, u64>>,
+    pub(super) copies: Copies,
+}
+
+impl Execution {
+    #[expect(clippy::disallowed_methods, reason = "the limit on time needs a clock")]
+    pub(super) fn new(shards: Rc<dyn Shards>, routing: OwnedRouting, limits: Limits) -> Self {
+        Self {
+            shards,
+            routing,
+            limits,
+            started: Instant::now(),
+            rows: Cell::new(0),
+            bytes: Cell::new(0),
+            touched: RefCell::default(),
+            failure: RefCell::default(),
+            spent: RefCell::default(),
+            copies: Copies::default(),
+        }
+    }
+
+    /// Makes this the statement of the thread for the time of `work`.
+    pub(super) fn during<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Rc<Execution>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+        let _restore = Restore(CURRENT.replace(Some(Rc::clone(self))));
+        work()
+    }
+
+    /// The statement of the thread.
+    pub(super) fn current() -> Result<Rc<Self>, rusqlite::Error> {
+        CURRENT
+            .with_borrow(Clone::clone)
+            .ok_or_else(|| rusqlite::Error::ModuleError("no statement is running".to_owned()))
+    }
+
+    pub(super) fn run(
+        &self,
+        place: Place,
+        fragment: &Fragment,
+    ) -> Result<Box<dyn RowSource>, Error> {
+        self.touched.borrow_mut().insert(place);
+        self.shards.run(place, fragment)
+    }
+
+    pub(super) fn shard_count(&self) -> usize {
+        self.shards.count()
+    }
+
+    /// Whether a shard has been touched, so that its copy of a reference table is at hand.
+    pub(super) fn any_touched(&self) -> Option<Place> {
+        self.touched.borrow().first().copied()
+    }
+
+    pub(super) fn touched(&self) -> Vec<Place> {
+        self.touched.borrow().iter().copied().collect()
+    }
+
+    /// Counts a batch that came from a place.
+    pub(super) fn count(&self, batch: &Batch) -> Result<(), Error> {
+        let add = |cell: &Cell<u64>, more: usize| {
+            cell.set(
+                cell.get()
+                    .saturating_add(u64::try_from(more).unwrap_or(u64::MAX)),
+            );
+        };
+        add(&self.rows, batch.len());
+        add(&self.bytes, batch.payload_bytes());
+        self.check_limits()
+    }
+
+    pub(super) fn check_limits(&self) -> Result<(), Error> {
+        let reached = |limit: String| Err(Error::LimitReached { limit });
+        if self.rows.get() > self.limits.rows {
+            return reached(format!("{} rows fetched", self.limits.rows));
+        }
+        if self.bytes.get() > self.limits.bytes {
+            return reached(format!("{} bytes fetched", self.limits.bytes));
+        }
+        if self.started.elapsed() > self.limits.time {
+            return reached(format!("{:?}", self.limits.time));
+        }
+        Ok(())
+    }
+
+    /// Adds to what a table has cost, and returns the sum.
+    pub(super) fn spend(&self, table: &str, cost: u64) -> u64 {
+        let mut spent = self.spent.borrow_mut();
+        let sum = spent.entry(table.to_owned()).or_default();
+        *sum = sum.saturating_add(cost);
+        *sum
+    }
+
+    /// Keeps the first failure; SQLite only carries its text.
+    pub(super) fn fail(&self, error: Error) -> rusqlite::Error {
+        let text = error.to_string();
+        self.failure.borrow_mut().get_or_insert(error);
+        rusqlite::Error::ModuleError(text)
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.failure.borrow_mut().take()
+    }
+}

@@ -1,0 +1,186 @@
+//! Reads: on one place untouched, or gathered.
+
+use std::sync::Arc;
+
+use shardwright_store::Params;
+use turso_parser::ast::Select;
+
+use super::{
+    Route, Routing,
+    scope::{RefKind, TableRef, Walker},
+};
+use crate::{error::Error, schema::Schema, shards::Place, statement};
+
+/// How a read is answered.
+#[derive(Debug)]
+pub(crate) struct ReadPlan {
+    refs: Vec<TableRef>,
+    /// Whether the statement was not understood, so that nothing is known of what it reads.
+    opaque: bool,
+    /// The text for the gathering tier.
+    pub(crate) gather_sql: Arc<str>,
+}
+
+/// Where a read runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadTarget {
+    /// Tier 1: as it is, on one place.
+    One(Place),
+    /// On an empty copy of the schema: the statement reads no rows, only what tables there are.
+    SchemaCopy,
+    /// Tier 3: rows are fetched from these shards, and perhaps the catalog, and the statement runs over them.
+    Gather {
+        /// Why one place does not do.
+        reason: GatherReason,
+    },
+}
+
+/// Why a read needs more than one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GatherReason {
+    /// A table is read without its key.
+    NoKey { table: String, column: String },
+    /// The keys are on several shards.
+    SeveralShards,
+    /// A global table and a sharded one.
+    GlobalAndSharded,
+    /// The parser does not understand the statement.
+    NotUnderstood,
+}
+
+impl ReadPlan {
+    pub(crate) fn of(sql: &str, select: &Select, schema: &Schema) -> Self {
+        let mut walker = Walker::new(schema);
+        walker.select(select, None);
+        let mut reads = walker.reads;
+        reads.spread();
+        let opaque = !reads.unknown.is_empty();
+        Self {
+            refs: reads.refs,
+            opaque,
+            gather_sql: statement::without_index_hints(sql).into(),
+        }
+    }
+
+    pub(crate) fn opaque(sql: &str) -> Self {
+        Self {
+            refs: Vec::new(),
+            opaque: true,
+            gather_sql: statement::without_index_hints(sql).into(),
+        }
+    }
+
+    /// Decides where the read runs under these parameters.
+    pub(crate) fn target(
+        &self,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<ReadTarget, Error> {
+        if self.opaque {
+            return Ok(ReadTarget::Gather {
+                reason: GatherReason::NotUnderstood,
+            });
+        }
+        // The common case first: one sharded table, one key.
+        if let [only] = &self.refs[..]
+            && only.kind == RefKind::Sharded
+            && let Some(shard) = self.shard_of(only, params, routing)?
+        {
+            return Ok(ReadTarget::One(Place::Shard(shard)));
+        }
+        let has = |kind| self.refs.iter().any(|found| found.kind == kind);
+        if has(RefKind::Schema) && self.refs.iter().any(|found| found.kind != RefKind::Schema) {
+            return Err(Error::Unsupported {
+                what: "reading the schema and rows in one statement".to_owned(),
+                hint: "read sqlite_schema or the PRAGMA function in a statement of its own",
+            });
+        }
+        if has(RefKind::Schema) {
+            return Ok(ReadTarget::SchemaCopy);
+        }
+        if !has(RefKind::Sharded) {
+            // Without a table, or with reference tables alone, any place answers; the catalog has them all.
+            return Ok(ReadTarget::One(Place::Catalog));
+        }
+        self.target_of_sharded(has(RefKind::Global), params, routing)
+    }
+
+    fn target_of_sharded(
+        &self,
+        has_global: bool,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<ReadTarget, Error> {
+        if let Some(table) = self.virtual_table(routing.schema) {
+            return Err(Error::Unsupported {
+                what: format!("joining the virtual table {table} with a sharded one"),
+                hint: "read the virtual table first, then the rows by key",
+            });
+        }
+        if has_global {
+            return Ok(ReadTarget::Gather {
+                reason: GatherReason::GlobalAndSharded,
+            });
+        }
+        let mut common = None;
+        for found in self
+            .refs
+            .iter()
+            .filter(|found| found.kind == RefKind::Sharded)
+        {
+            let Some(shard) = self.shard_of(found, params, routing)? else {
+                return Ok(ReadTarget::Gather {
+                    reason: reason_of(found, routing.schema),
+                });
+            };
+            if *common.get_or_insert(shard) != shard {
+                return Ok(ReadTarget::Gather {
+                    reason: GatherReason::SeveralShards,
+                });
+            }
+        }
+        Ok(ReadTarget::One(common.map_or(Place::Catalog, Place::Shard)))
+    }
+
+    /// The only shard that a reference needs, if there is one.
+    fn shard_of(
+        &self,
+        found: &TableRef,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<Option<usize>, Error> {
+        let table = routing
+            .schema
+            .table(&found.table)
+            .ok_or_else(|| Error::UnknownTable {
+                table: found.table.clone(),
+            })?;
+        Ok(Route::of(found.pin.as_deref(), table, params, routing)?.only(routing.map.len()))
+    }
+
+    fn virtual_table(&self, schema: &Schema) -> Option<String> {
+        self.refs
+            .iter()
+            .filter_map(|found| schema.table(&found.table))
+            .find(|table| table.module.is_some())
+            .map(|table| table.name.clone())
+    }
+
+    /// The references to tables, for calls that name a key.
+    pub(crate) fn refs(&self) -> &[TableRef] {
+        &self.refs
+    }
+}
+
+fn reason_of(found: &TableRef, schema: &Schema) -> GatherReason {
+    match schema
+        .table(&found.table)
+        .and_then(|table| Some((table, table.key_column()?)))
+    {
+        Some((table, column)) if found.pin.is_none() => GatherReason::NoKey {
+            table: table.name.clone(),
+            column: column.name.clone(),
+        },
+        _ => GatherReason::SeveralShards,
+    }
+}

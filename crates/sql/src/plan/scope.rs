@@ -1,0 +1,590 @@
+//! Which tables a statement reads, and what it says about their shard keys.
+//!
+//! A reference to a sharded table is *pinned* when rows with other keys cannot take part in the result: a condition
+//! `key = constant` in WHERE, in ON of an inner join, or in ON of a LEFT JOIN for its right side. A pin spreads along
+//! equalities between keys of one group. What is not understood pins nothing, which costs speed and never rows.
+
+use turso_parser::ast::{
+    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, Operator,
+    Select, SelectTable, With,
+};
+
+use super::key_expr::KeyExpr;
+use crate::{
+    schema::{Schema, Table, TableKind, fold},
+    statement::{self, ast},
+};
+
+/// A reference to a table of the schema.
+#[derive(Debug, Clone)]
+pub(crate) struct TableRef {
+    /// The table's folded name.
+    pub(crate) table: String,
+    pub(crate) kind: RefKind,
+    /// The only keys whose rows matter, if the statement says so. A disjunction of values.
+    pub(crate) pin: Option<Vec<KeyExpr>>,
+    /// Whether the pin is this reference's own, and not spread from another by an equality.
+    pub(crate) direct: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefKind {
+    Sharded,
+    Reference,
+    Global,
+    /// `sqlite_schema` and its aliases, and the table-valued PRAGMA functions.
+    Schema,
+}
+
+/// What a statement reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) refs: Vec<TableRef>,
+    /// `(a, b)`: if `a` is pinned, `b` is pinned to the same keys.
+    edges: Vec<(usize, usize)>,
+    /// Names that are no table, view or table-valued function known here.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Reads {
+    /// Spreads pins along the equalities.
+    pub(crate) fn spread(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &(from, to) in &self.edges {
+                if self.refs[to].pin.is_none() && self.refs[from].pin.is_some() {
+                    self.refs[to].pin = self.refs[from].pin.clone();
+                    self.refs[to].direct = false;
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    /// The references whose keys equal the key of `start` wherever they matter.
+    pub(crate) fn follows(&self, start: usize) -> Vec<bool> {
+        let mut reached = vec![false; self.refs.len()];
+        reached[start] = true;
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &(from, to) in &self.edges {
+                if reached[from] && !reached[to] {
+                    reached[to] = true;
+                    changed = true;
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// One table, subquery or function of a FROM clause.
+struct Item {
+    alias: String,
+    /// The reference and the table; `None` where the columns are not known.
+    table: Option<(usize, String)>,
+}
+
+/// The names that an expression can see.
+pub(crate) struct Scope<'p> {
+    items: Vec<Item>,
+    parent: Option<&'p Self>,
+    /// Whether a RIGHT or FULL JOIN may make an unqualified name mean either side.
+    merged: bool,
+    /// Whether USING or NATURAL makes two columns one name.
+    using: bool,
+    outer_join: bool,
+}
+
+impl<'p> Scope<'p> {
+    fn nested(parent: Option<&'p Self>) -> Self {
+        Self {
+            items: Vec::new(),
+            parent,
+            merged: false,
+            using: false,
+            outer_join: false,
+        }
+    }
+}
+
+/// Which references a condition may speak for.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Rows that fail the condition are gone: all references so far.
+    Filter,
+    /// The condition of a LEFT JOIN: only those from this item on.
+    From(usize),
+    /// Nothing: the condition of a RIGHT or FULL JOIN.
+    Nothing,
+}
+
+/// Walks a statement and collects what it reads.
+pub(crate) struct Walker<'s> {
+    pub(crate) schema: &'s Schema,
+    pub(crate) reads: Reads,
+    ctes: Vec<String>,
+    views: Vec<String>,
+}
+
+impl<'s> Walker<'s> {
+    pub(crate) fn new(schema: &'s Schema) -> Self {
+        Self {
+            schema,
+            reads: Reads::default(),
+            ctes: Vec::new(),
+            views: Vec::new(),
+        }
+    }
+
+    pub(crate) fn select(&mut self, select: &Select, parent: Option<&Scope<'_>>) {
+        let ctes = self.ctes.len();
+        self.with(select.with.as_ref());
+        let first = self.core(&select.body.select, parent);
+        for compound in &select.body.compounds {
+            self.core(&compound.select, parent);
+        }
+        let limit = select
+            .limit
+            .iter()
+            .flat_map(|limit| std::iter::once(&limit.expr).chain(&limit.offset));
+        for expr in select
+            .order_by
+            .iter()
+            .map(|column| &column.expr)
+            .chain(limit)
+        {
+            self.expr(expr, &first);
+        }
+        self.ctes.truncate(ctes);
+    }
+
+    /// All names of a WITH clause see one another.
+    pub(crate) fn with(&mut self, with: Option<&With>) {
+        let Some(with) = with else { return };
+        self.ctes
+            .extend(with.ctes.iter().map(|cte| fold(cte.tbl_name.as_str())));
+        for cte in &with.ctes {
+            self.select(&cte.select, None);
+        }
+    }
+
+    fn core<'p>(&mut self, core: &OneSelect, parent: Option<&'p Scope<'p>>) -> Scope<'p> {
+        let mut scope = Scope::nested(parent);
+        if let OneSelect::Select {
+            from, where_clause, ..
+        } = core
+        {
+            if let Some(from) = from {
+                self.from(from, &mut scope);
+            }
+            if let Some(condition) = where_clause {
+                self.condition(condition, &scope, Reach::Filter);
+            }
+        }
+        ast::core_exprs(core, &mut |expr| self.expr(expr, &scope));
+        scope
+    }
+
+    /// Adds the target of an UPDATE or DELETE, whose WHERE clause sees it.
+    pub(crate) fn target<'p>(&mut self, table: &Table, alias: Option<&Name>) -> Scope<'p> {
+        let mut scope = Scope::nested(None);
+        let alias = alias.map_or_else(|| fold(&table.name), |alias| fold(alias.as_str()));
+        self.table(&fold(&table.name), alias, &mut scope);
+        scope
+    }
+
+    pub(crate) fn from(&mut self, from: &FromClause, scope: &mut Scope<'_>) {
+        self.item(&from.select, scope);
+        for join in &from.joins {
+            let right = scope.items.len();
+            self.item(&join.table, scope);
+            let (reach, natural) = match join.operator {
+                JoinOperator::Comma | JoinOperator::TypedJoin(None) => (Reach::Filter, false),
+                JoinOperator::TypedJoin(Some(kind)) => {
+                    let natural = kind.contains(JoinType::NATURAL);
+                    if kind.contains(JoinType::RIGHT) {
+                        scope.merged = true;
+                        scope.outer_join = true;
+                        (Reach::Nothing, natural)
+                    } else if kind.intersects(JoinType::LEFT | JoinType::OUTER) {
+                        scope.outer_join = true;
+                        (Reach::From(right), natural)
+                    } else {
+                        (Reach::Filter, natural)
+                    }
+                }
+            };
+            match &join.constraint {
+                Some(JoinConstraint::On(condition)) => {
+                    self.condition(condition, scope, reach);
+                    self.expr(condition, scope);
+                }
+                Some(JoinConstraint::Using(columns)) => {
+                    scope.using = true;
+                    for column in columns {
+                        self.using(column.as_str(), right, scope, reach);
+                    }
+                }
+                None if natural => {
+                    scope.using = true;
+                    self.natural(right, scope, reach);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn item(&mut self, item: &SelectTable, scope: &mut Scope<'_>) {
+        let alias_of = |alias: &Option<As>| alias.as_ref().map(|alias| fold(alias.name().as_str()));
+        match item {
+            SelectTable::Table(name, alias, _) => {
+                let table = fold(name.name.as_str());
+                let alias = alias_of(alias).unwrap_or_else(|| table.clone());
+                if name.db_name.is_none() && self.ctes.contains(&table) {
+                    scope.items.push(Item { alias, table: None });
+                } else {
+                    self.table(&table, alias, scope);
+                }
+            }
+            SelectTable::TableCall(name, args, alias) => {
+                let function = fold(name.name.as_str());
+                args.iter().for_each(|arg| self.expr(arg, scope));
+                if function.starts_with("pragma_") {
+                    self.push_ref(&function, RefKind::Schema);
+                } else if self.schema.table(&function).is_some() {
+                    // Arguments of a virtual table are conditions on its hidden columns.
+                    self.table(&function, function.clone(), &mut Scope::nested(None));
+                }
+                scope.items.push(Item {
+                    alias: alias_of(alias).unwrap_or(function),
+                    table: None,
+                });
+            }
+            SelectTable::Select(select, alias) => {
+                self.select(select, scope.parent);
+                scope.items.push(Item {
+                    alias: alias_of(alias).unwrap_or_default(),
+                    table: None,
+                });
+            }
+            SelectTable::Sub(from, alias) => {
+                // Names inside do not see what stands before the parenthesis.
+                let mut inner = Scope::nested(scope.parent);
+                self.from(from, &mut inner);
+                scope.merged |= inner.merged;
+                scope.outer_join |= inner.outer_join;
+                scope.using |= inner.using;
+                match alias_of(alias) {
+                    Some(alias) => scope.items.push(Item { alias, table: None }),
+                    None => scope.items.append(&mut inner.items),
+                }
+            }
+        }
+    }
+
+    fn table(&mut self, name: &str, alias: String, scope: &mut Scope<'_>) {
+        let mut known = None;
+        if let Some(table) = self.schema.table(name) {
+            let kind = match table.kind {
+                TableKind::Sharded(_) => RefKind::Sharded,
+                TableKind::Reference => RefKind::Reference,
+                TableKind::Global => RefKind::Global,
+            };
+            known = Some((self.push_ref(name, kind), name.to_owned()));
+        } else if let Some(view) = self.schema.view(name) {
+            self.view(name, view);
+        } else if ["sqlite_master", "sqlite_schema"].contains(&name) || name.starts_with("pragma_")
+        {
+            self.push_ref(name, RefKind::Schema);
+        } else if name.starts_with("sqlite_") {
+            // sqlite_sequence and the tables of ANALYZE are rows of the catalog.
+            self.push_ref(name, RefKind::Global);
+        } else if !["json_each", "json_tree", "jsonb_each", "jsonb_tree"].contains(&name) {
+            self.reads.unknown.push(name.to_owned());
+        }
+        scope.items.push(Item {
+            alias,
+            table: known,
+        });
+    }
+
+    fn view(&mut self, name: &str, sql: &str) {
+        use turso_parser::ast::{Cmd, Stmt};
+        if self.views.iter().any(|view| view == name) {
+            return;
+        }
+        let Some(Cmd::Stmt(Stmt::CreateView { select, .. })) = statement::parse(sql) else {
+            self.reads.unknown.push(name.to_owned());
+            return;
+        };
+        self.views.push(name.to_owned());
+        // A view does not see the names around it.
+        let ctes = std::mem::take(&mut self.ctes);
+        self.select(&select, None);
+        self.ctes = ctes;
+        self.views.pop();
+    }
+
+    /// Walks what a view reads.
+    pub(crate) fn view_of(&mut self, name: &str) {
+        if let Some(sql) = self.schema.view(name) {
+            self.view(&fold(name), sql);
+        }
+    }
+
+    fn push_ref(&mut self, table: &str, kind: RefKind) -> usize {
+        self.reads.refs.push(TableRef {
+            table: table.to_owned(),
+            kind,
+            pin: None,
+            direct: true,
+        });
+        self.reads.refs.len() - 1
+    }
+
+    /// Walks the subqueries of an expression.
+    pub(crate) fn expr(&mut self, expr: &Expr, scope: &Scope<'_>) {
+        ast::parts(expr, &mut |node| match node {
+            ast::Node::Expr(expr) => self.expr(expr, scope),
+            ast::Node::Select(select) => self.select(select, Some(scope)),
+            ast::Node::Table(name) => {
+                let name = fold(name);
+                if !self.ctes.contains(&name) {
+                    self.table(&name, name.clone(), &mut Scope::nested(None));
+                }
+            }
+        });
+    }
+
+    /// Notes what a condition that rows must meet says about keys.
+    pub(crate) fn filter(&mut self, condition: &Expr, scope: &Scope<'_>) {
+        self.condition(condition, scope, Reach::Filter);
+    }
+
+    fn condition(&mut self, condition: &Expr, scope: &Scope<'_>, reach: Reach) {
+        if matches!(reach, Reach::Nothing) {
+            return;
+        }
+        match condition {
+            Expr::Parenthesized(inner) if inner.len() == 1 => {
+                self.condition(&inner[0], scope, reach)
+            }
+            Expr::Binary(left, Operator::And, right) => {
+                self.condition(left, scope, reach);
+                self.condition(right, scope, reach);
+            }
+            Expr::Binary(left, Operator::Equals, right) => {
+                if let (Some(a), Some(b)) = (self.key_of(left, scope), self.key_of(right, scope)) {
+                    self.equal(a, b, reach);
+                } else {
+                    self.pin(condition, scope, reach);
+                }
+            }
+            _ => self.pin(condition, scope, reach),
+        }
+    }
+
+    fn pin(&mut self, condition: &Expr, scope: &Scope<'_>, reach: Reach) {
+        if let Some((found, keys)) = self.keys_in(condition, scope)
+            && found.depth == 0
+            && found.item >= reach.first()
+        {
+            let target = &mut self.reads.refs[found.reference];
+            if target.pin.is_none() {
+                target.pin = Some(keys);
+            }
+        }
+    }
+
+    /// The keys that a condition allows for one reference.
+    fn keys_in(&self, condition: &Expr, scope: &Scope<'_>) -> Option<(Found, Vec<KeyExpr>)> {
+        match condition {
+            Expr::Parenthesized(inner) if inner.len() == 1 => self.keys_in(&inner[0], scope),
+            Expr::Binary(left, Operator::Equals, right) => [(left, right), (right, left)]
+                .into_iter()
+                .find_map(|(key, value)| {
+                    Some((self.key_of(key, scope)?, vec![KeyExpr::of(value)?]))
+                }),
+            // A missing row of an outer join is NULL too; without one, IS is an equality.
+            Expr::Binary(left, Operator::Is, right) if !scope.outer_join => {
+                [(left, right), (right, left)]
+                    .into_iter()
+                    .find_map(|(key, value)| {
+                        Some((self.key_of(key, scope)?, vec![KeyExpr::of(value)?]))
+                    })
+            }
+            Expr::IsNull(key) if !scope.outer_join => {
+                let null = KeyExpr::Constant(shardwright_store::Value::Null);
+                Some((self.key_of(key, scope)?, vec![null]))
+            }
+            Expr::InList {
+                lhs,
+                not: false,
+                rhs,
+            } => {
+                let keys = rhs
+                    .iter()
+                    .map(|value| KeyExpr::of(value))
+                    .collect::<Option<Vec<_>>>()?;
+                Some((self.key_of(lhs, scope)?, keys))
+            }
+            Expr::Binary(left, Operator::Or, right) => {
+                let (found, mut keys) = self.keys_in(left, scope)?;
+                let (other, more) = self.keys_in(right, scope)?;
+                keys.extend(more);
+                (found.reference == other.reference).then_some((found, keys))
+            }
+            _ => None,
+        }
+    }
+
+    fn equal(&mut self, a: Found, b: Found, reach: Reach) {
+        if !self.share_a_group(a.reference, b.reference) {
+            return;
+        }
+        let first = reach.first();
+        match (a.depth, b.depth) {
+            (0, 0) => {
+                if b.item >= first {
+                    self.reads.edges.push((a.reference, b.reference));
+                }
+                if a.item >= first {
+                    self.reads.edges.push((b.reference, a.reference));
+                }
+            }
+            // An outer row's key decides which inner rows matter, not the other way round.
+            (0, _) if a.item >= first => self.reads.edges.push((b.reference, a.reference)),
+            (_, 0) if b.item >= first => self.reads.edges.push((a.reference, b.reference)),
+            _ => {}
+        }
+    }
+
+    fn share_a_group(&self, a: usize, b: usize) -> bool {
+        let group = |reference: usize| {
+            let table = self.schema.table(&self.reads.refs[reference].table)?;
+            table.shard_key().map(|key| key.group.as_str())
+        };
+        group(a).is_some() && group(a) == group(b)
+    }
+
+    fn using(&mut self, column: &str, right: usize, scope: &Scope<'_>, reach: Reach) {
+        let key = |walker: &Self, items: &[Item], offset: usize| {
+            items.iter().enumerate().find_map(|(index, item)| {
+                let (reference, name) = item.table.as_ref()?;
+                let table = walker.schema.table(name)?;
+                let found = table.column_index(column)?;
+                let key = table.shard_key()?.column;
+                (found == key).then_some(Found {
+                    reference: *reference,
+                    item: offset + index,
+                    depth: 0,
+                })
+            })
+        };
+        // With an item of unknown columns on the left, the name may be its own.
+        let left_known = scope.items[..right].iter().all(|item| item.table.is_some());
+        let left = key(self, &scope.items[..right], 0);
+        let right = key(self, &scope.items[right..], right);
+        if let (true, Some(left), Some(right)) = (left_known && !scope.merged, left, right) {
+            self.equal(left, right, reach);
+        }
+    }
+
+    fn natural(&mut self, right: usize, scope: &Scope<'_>, reach: Reach) {
+        let Some((_, name)) = scope.items.get(right).and_then(|item| item.table.as_ref()) else {
+            return;
+        };
+        let Some(key) = self.schema.table(name).and_then(Table::key_column) else {
+            return;
+        };
+        let column = key.name.clone();
+        self.using(&column, right, scope, reach);
+    }
+
+    /// The reference whose shard key an expression is.
+    fn key_of(&self, expr: &Expr, scope: &Scope<'_>) -> Option<Found> {
+        match expr {
+            Expr::Parenthesized(inner) if inner.len() == 1 => self.key_of(&inner[0], scope),
+            Expr::Id(name) | Expr::Name(name) => self.unqualified(name.as_str(), scope, 0),
+            Expr::Qualified(table, column) => {
+                self.qualified(table.as_str(), column.as_str(), scope, 0)
+            }
+            Expr::DoublyQualified(_, table, column) => {
+                self.qualified(table.as_str(), column.as_str(), scope, 0)
+            }
+            _ => None,
+        }
+    }
+
+    fn qualified(
+        &self,
+        alias: &str,
+        column: &str,
+        scope: &Scope<'_>,
+        depth: usize,
+    ) -> Option<Found> {
+        let alias_folded = fold(alias);
+        match scope
+            .items
+            .iter()
+            .position(|item| item.alias == alias_folded)
+        {
+            Some(item) => self.found(item, column, scope, depth),
+            None => self.qualified(alias, column, scope.parent?, depth + 1),
+        }
+    }
+
+    fn unqualified(&self, column: &str, scope: &Scope<'_>, depth: usize) -> Option<Found> {
+        let has_column = |item: &Item| {
+            let (_, name) = item.table.as_ref()?;
+            self.schema.table(name)?.resolve(column)
+        };
+        let unknown = scope.items.iter().any(|item| item.table.is_none());
+        match scope
+            .items
+            .iter()
+            .position(|item| has_column(item).is_some())
+        {
+            // The name may be the column of an item whose columns are not known, equal by its rules and not by ours.
+            Some(_) if scope.using && unknown => None,
+            Some(item) if !scope.merged => self.found(item, column, scope, depth),
+            Some(_) => None,
+            // A subquery, view or CTE in this scope may have the column; then it is not the outer one.
+            None if unknown => None,
+            None => self.unqualified(column, scope.parent?, depth + 1),
+        }
+    }
+
+    fn found(&self, item: usize, column: &str, scope: &Scope<'_>, depth: usize) -> Option<Found> {
+        let (reference, name) = scope.items[item].table.as_ref()?;
+        let table = self.schema.table(name)?;
+        (table.resolve(column)? == table.shard_key()?.column).then_some(Found {
+            reference: *reference,
+            item,
+            depth,
+        })
+    }
+}
+
+/// A shard-key column, found in a scope.
+#[derive(Clone, Copy)]
+struct Found {
+    reference: usize,
+    item: usize,
+    /// How many scopes outwards.
+    depth: usize,
+}
+
+impl Reach {
+    /// The first item of the scope that the condition speaks for.
+    fn first(self) -> usize {
+        match self {
+            Self::Filter => 0,
+            Self::From(item) => item,
+            Self::Nothing => usize::MAX,
+        }
+    }
+}

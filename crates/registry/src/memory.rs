@@ -106,8 +106,9 @@ impl MemoryStore {
             let dropped = state.log.pop_front();
             state.trimmed = dropped.map_or(revision, |event| event.revision);
         }
-        drop(state);
+        // While the values are locked: two announcements that overtook each other would let a watcher sleep.
         self.shared.latest.send_replace(revision);
+        drop(state);
         Ok(revision)
     }
 

@@ -98,7 +98,9 @@ impl Registry {
         Ok(Records::new(self.store.clone(), prefix))
     }
 
-    fn keyspaces(&self) -> Records<KeyspaceRecord> {
+    /// Returns the records of all keyspaces in the store.
+    #[must_use]
+    pub fn keyspaces(&self) -> Records<KeyspaceRecord> {
         self.records("keyspace/")
     }
 

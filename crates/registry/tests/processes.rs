@@ -3,7 +3,7 @@
 use std::{
     env,
     path::Path,
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode},
 };
 
 use futures_executor::block_on;
@@ -14,11 +14,26 @@ const PROCESSES: u64 = 3;
 const CHANGES: u64 = 100;
 
 fn main() -> ExitCode {
-    match env::var_os("COUNT_IN_REGISTRY") {
-        Some(path) => count(Path::new(&path)),
-        None => no_update_of_several_processes_is_lost_and_a_watcher_sees_each_once(),
+    let limit = env::var("COUNT_TO")
+        .ok()
+        .map(|limit| limit.parse().expect("a number"));
+    match (env::var_os("COUNT_IN_REGISTRY"), limit) {
+        (Some(path), Some(limit)) => count(Path::new(&path), limit),
+        _ => {
+            no_update_of_several_processes_is_lost_and_a_watcher_sees_each_once();
+            a_process_that_is_killed_leaves_the_store_to_the_others();
+        }
     }
     ExitCode::SUCCESS
+}
+
+/// Starts this program as a process that counts up `changes` times.
+fn start(path: &Path, changes: u64) -> Child {
+    Command::new(env::current_exe().expect("the path of this program"))
+        .env("COUNT_IN_REGISTRY", path)
+        .env("COUNT_TO", changes.to_string())
+        .spawn()
+        .expect("a process starts")
 }
 
 fn counter() -> Key {
@@ -33,7 +48,7 @@ fn number(value: &[u8]) -> u64 {
 }
 
 /// Opens the file, new or not, and counts up.
-fn count(path: &Path) {
+fn count(path: &Path, changes: u64) {
     let store = SqliteStore::open(path).expect("a registry");
     let key = counter();
     block_on(async {
@@ -42,7 +57,7 @@ fn count(path: &Path) {
             Err(error) => panic!("{error}"),
         }
         let mut done = 0;
-        while done < CHANGES {
+        while done < changes {
             let current = store.get(&key).await.expect("readable").expect("created");
             let next = (number(&current.value) + 1).to_string();
             match store
@@ -61,15 +76,7 @@ fn no_update_of_several_processes_is_lost_and_a_watcher_sees_each_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("registry.db");
     // All processes open a file that does not exist yet.
-    let program = env::current_exe().expect("the path of this program");
-    let start = |_| {
-        Command::new(&program)
-            .env("COUNT_IN_REGISTRY", &path)
-            .spawn()
-    };
-    let mut processes: Vec<_> = (0..PROCESSES)
-        .map(|each| start(each).expect("a process starts"))
-        .collect();
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| start(&path, CHANGES)).collect();
 
     let store = SqliteStore::open(&path).expect("a registry");
     let last = PROCESSES * CHANGES;
@@ -101,4 +108,28 @@ fn no_update_of_several_processes_is_lost_and_a_watcher_sees_each_once() {
         .expect("readable")
         .expect("created");
     assert_eq!(number(&end.value), last, "no update is lost");
+}
+
+fn a_process_that_is_killed_leaves_the_store_to_the_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("registry.db");
+    let store = SqliteStore::open(&path).expect("a new file");
+    let mut process = start(&path, u64::MAX);
+    let mut watch = block_on(store.watch(&Prefix::all(), Revision(0))).expect("a watch");
+    let mut next = || block_on(watch.next()).expect("no end").expect("no error");
+    for expect in 0..50 {
+        assert_eq!(next().revision, Revision(expect + 1));
+    }
+    process.kill().expect("it counts without end");
+    process.wait().expect("it was started");
+    // What it did last is whole or absent, and the next change is the next revision.
+    let end = block_on(store.get(&counter()))
+        .expect("readable")
+        .expect("created");
+    assert_eq!(end.revision, Revision(number(&end.value) + 1));
+    let after = block_on(store.compare_and_set(&counter(), end.revision, b"0")).expect("free");
+    assert_eq!(after, Revision(end.revision.0 + 1));
+    for expect in 50..after.0 {
+        assert_eq!(next().revision, Revision(expect + 1), "the log has no gap");
+    }
 }

@@ -78,6 +78,43 @@ fn a_registry_of_a_later_format_is_refused_by_name() {
     );
 }
 
+/// The tables of format 1, as the first release made them. A release that cannot open this file needs a new format.
+const FORMAT_1: &str = "
+    PRAGMA application_id = 1398239847;
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE entry (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE change (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB) STRICT;
+    INSERT INTO meta VALUES ('revision', 3), ('trimmed', 1), ('format', 1);
+    INSERT INTO entry VALUES ('b', x'74776f', 2);
+    INSERT INTO change VALUES (2, 'b', x'74776f'), (3, 'a', NULL);
+";
+
+#[test]
+fn a_file_of_the_first_release_is_opened() {
+    let directory = Directory::new();
+    let connection = rusqlite::Connection::open(directory.path()).expect("a new file");
+    connection.execute_batch(FORMAT_1).expect("valid");
+    drop(connection);
+    block_on(async {
+        let store = SqliteStore::open(directory.path()).expect("a registry");
+        let listing = store.list(&Prefix::all()).await.expect("readable");
+        assert_eq!(listing.revision, Revision(3));
+        assert_eq!(listing.entries[0].value, b"two");
+        let mut watch = store
+            .watch(&Prefix::all(), Revision(1))
+            .await
+            .expect("kept");
+        let values = [watch.next().await, watch.next().await];
+        let values = values.map(|event| event.expect("no end").expect("no error").value);
+        assert_eq!(values, [Some(b"two".to_vec()), None]);
+        assert_eq!(
+            store.create(&key("a"), b"").await.expect("absent"),
+            Revision(4)
+        );
+    });
+}
+
 #[test]
 fn a_missing_directory_and_a_missing_file_are_named() {
     let directory = Directory::new();

@@ -64,6 +64,14 @@ pub enum Error {
     /// Give at least one range; for a composite, at least one bucket of ranges.
     #[error("a list of ranges must not be empty")]
     NoRanges,
+    /// Give a list of ranges for each bucket.
+    #[error("there are {lists} lists of ranges for {buckets} buckets")]
+    BucketCount {
+        /// The number of buckets.
+        buckets: u32,
+        /// The number of lists.
+        lists: usize,
+    },
     /// Put the smaller key first; the end is excluded, so it must differ from the start.
     #[error("range {range} is empty: its end is not above its start")]
     EmptyRange {

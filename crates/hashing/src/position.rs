@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn the_equal_range_of_a_key_is_pinned() {
+        let ranges =
+            ["tenant-123", "user:42", "", "abc"].map(|key| Position::of(key).equal_range(10));
+        assert_eq!(ranges, [0, 9, 8, 7]);
+    }
+
+    #[test]
     fn equal_ranges_share_the_whole_space() {
         assert_eq!(Position::MIN.equal_range(3), 0);
         assert_eq!(Position::MAX.equal_range(3), 2);

@@ -50,7 +50,7 @@ impl CompositeStrategy {
     /// Returns the shard of a key among `ranges[bucket]`, where the bucket is one of `buckets` by hash.
     ///
     /// # Errors
-    /// As [`RangeStrategy::new`] for any bucket, and [`Error::NoRanges`] unless there are `buckets` lists.
+    /// As [`RangeStrategy::new`] for any bucket, and [`Error::BucketCount`] unless there are `buckets` lists.
     #[doc(alias = "get_shard")]
     pub fn shard_of<A, B>(
         key: impl AsRef<[u8]>,
@@ -61,8 +61,9 @@ impl CompositeStrategy {
         A: AsRef<[u8]>,
         B: AsRef<[u8]>,
     {
-        if number(ranges.len()) != buckets {
-            return Err(Error::NoRanges);
+        let lists = ranges.len();
+        if number(lists) != buckets {
+            return Err(Error::BucketCount { buckets, lists });
         }
         let ranges: Result<Vec<_>, Error> = ranges.iter().map(RangeStrategy::new).collect();
         Ok(Self::new(ranges?)?.shard(key.as_ref()))
@@ -122,7 +123,10 @@ mod tests {
         let lists = vec![document_ranges(); 3];
         assert_eq!(
             CompositeStrategy::shard_of("key", 4, &lists),
-            Err(Error::NoRanges)
+            Err(Error::BucketCount {
+                buckets: 4,
+                lists: 3
+            })
         );
     }
 }

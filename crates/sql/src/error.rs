@@ -84,7 +84,7 @@ pub enum Error {
         /// The shard that failed.
         failed: String,
         /// Why.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// An update would change a shard key.
     #[error("the statement changes the shard key {table}.{column}")]

@@ -52,7 +52,7 @@ pub(crate) fn plan(sql: &str, schema: &Schema) -> Result<Plan, Error> {
         (StatementKind::Read, Cmd::Stmt(Stmt::Select(select))) => {
             Plan::Read(ReadPlan::of(sql, &select, schema))
         }
-        (StatementKind::Write, Cmd::Stmt(statement)) => return write(sql, statement, schema),
+        (StatementKind::Write, Cmd::Stmt(statement)) => return write(statement, schema),
         (StatementKind::Ddl, Cmd::Stmt(statement)) => Plan::Ddl(Box::new(statement)),
         (StatementKind::Transaction, Cmd::Stmt(statement)) => {
             Plan::Transaction(Box::new(statement))
@@ -81,11 +81,11 @@ fn unparsed(sql: &str) -> Result<Plan, Error> {
     }
 }
 
-fn write(sql: &str, statement: Stmt, schema: &Schema) -> Result<Plan, Error> {
+fn write(statement: Stmt, schema: &Schema) -> Result<Plan, Error> {
     match &statement {
         Stmt::Insert { .. } => InsertPlan::of(statement, schema).map(Plan::Insert),
         Stmt::Update(_) | Stmt::Delete { .. } => {
-            ChangePlan::of(sql, &statement, schema).map(Plan::Change)
+            ChangePlan::of(&statement, schema).map(Plan::Change)
         }
         _ => Err(unsupported(&Cmd::Stmt(statement))),
     }

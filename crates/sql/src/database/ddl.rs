@@ -271,10 +271,8 @@ fn steps(
             }
             on(kind_before(alter.name.name.as_str()), plain())
         }
-        Stmt::DropIndex { idx_name, .. } => dropped(before, after, "INDEX", idx_name.name.as_str()),
-        Stmt::DropTrigger { trigger_name, .. } => {
-            dropped(before, after, "TRIGGER", trigger_name.name.as_str())
-        }
+        Stmt::DropIndex { idx_name, .. } => dropped("INDEX", idx_name.name.as_str()),
+        Stmt::DropTrigger { trigger_name, .. } => dropped("TRIGGER", trigger_name.name.as_str()),
         // Views live in the schema, where statements are planned; each place has those that it can answer.
         Stmt::CreateView { view_name, .. } => view_steps(after, view_name.name.as_str(), sql),
         Stmt::DropView { view_name, .. } => {
@@ -317,14 +315,13 @@ fn refuse_global_index(after: &Schema, table: &str, index: &str) -> Result<(), E
     Ok(())
 }
 
-fn dropped(before: &Schema, after: &Schema, kind: &str, name: &str) -> (Vec<Step>, Vec<Step>) {
+fn dropped(kind: &str, name: &str) -> (Vec<Step>, Vec<Step>) {
     let drop = || {
         vec![Step::new(format!(
             "DROP {kind} IF EXISTS {}",
             quote_identifier(name)
         ))]
     };
-    let _ = (before, after);
     (drop(), drop())
 }
 

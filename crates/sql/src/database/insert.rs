@@ -257,7 +257,7 @@ fn statements(
     columns: &[String],
     rows: &[Vec<Value>],
 ) -> Result<Vec<BoundStatement>, Error> {
-    if plan.tail_has_params {
+    if plan.tail.has_params {
         return Err(Error::Unsupported {
             what: "a parameter in ON CONFLICT or RETURNING of an INSERT whose rows are routed one by one".to_owned(),
             hint: "give the shard key of every row as a literal or a parameter, or write the value out",
@@ -265,7 +265,7 @@ fn statements(
     }
     let name = quote_identifier(&table.name);
     if columns.is_empty() {
-        let sql = format!("{} {name} DEFAULT VALUES{}", plan.verb, plan.tail);
+        let sql = format!("{} {name} DEFAULT VALUES{}", plan.verb, plan.tail.sql);
         return Ok(rows
             .iter()
             .map(|_| BoundStatement {
@@ -289,7 +289,7 @@ fn statements(
                 plan.verb,
                 list.join(","),
                 vec![marks.as_str(); chunk.len()].join(","),
-                plan.tail
+                plan.tail.sql
             ),
             params: chunk.concat(),
         })

@@ -142,7 +142,6 @@ fn schema_answer(state: &State, sql: &str) -> Result<Answer, Error> {
         let mut statement = copy.prepare(sql)?;
         let names = statement
             .column_names()
-            .into_iter()
             .map(str::to_owned)
             .collect::<Vec<_>>();
         let mut rows = statement.raw_query();

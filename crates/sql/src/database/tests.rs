@@ -175,69 +175,87 @@ fn writes_keep_the_answers_equal() {
     }
 }
 
+const REFUSED: &[(&str, &str)] = &[
+    ("UPDATE customers SET name = 'x'", "MULTI_SHARD_WRITE"),
+    (
+        "INSERT INTO customers(id, name) VALUES (11, 'a'), (12, 'b'), (13, 'c'), (14, 'd')",
+        "MULTI_SHARD_WRITE",
+    ),
+    (
+        "UPDATE customers SET id = 9 WHERE id = 1",
+        "SHARD_KEY_UPDATE",
+    ),
+    (
+        "INSERT INTO orders(customer_id, total) VALUES (NULL, 1)",
+        "NULL_KEY",
+    ),
+    (
+        "INSERT INTO customers(id, name) VALUES (1, 'again')",
+        "CONSTRAINT",
+    ),
+    (
+        "INSERT INTO customers(id, name, email) VALUES (9, 'thief', 'ada@x')",
+        "CONSTRAINT",
+    ),
+    (
+        "INSERT INTO customers(id, name, email) VALUES (10, 'thief', 'ada@x')",
+        "CONSTRAINT",
+    ),
+    (
+        "INSERT INTO orders(id, customer_id, total) VALUES (1, 4, 0)",
+        "CONSTRAINT",
+    ),
+    (
+        "INSERT INTO orders(customer_id, total) VALUES (99, 0)",
+        "CONSTRAINT",
+    ),
+    (
+        "DELETE FROM customers WHERE id IN (SELECT 1 FROM settings)",
+        "NOT_SHARD_LOCAL",
+    ),
+    (
+        "INSERT INTO customers(id, name) VALUES (1, 'a') ON CONFLICT DO UPDATE SET name = (SELECT max(key) FROM settings)",
+        "NOT_SHARD_LOCAL",
+    ),
+    (
+        "INSERT INTO customers(id, name) VALUES (77, 'a') RETURNING (SELECT count(*) FROM orders)",
+        "NOT_SHARD_LOCAL",
+    ),
+    ("SELECT * FROM nowhere", "SQL_ERROR"),
+    ("INSERT INTO nowhere VALUES (1)", "UNKNOWN_TABLE"),
+    ("SELECT nothing FROM customers", "SQL_ERROR"),
+    ("SELEC 1", "SQL_ERROR"),
+    ("ATTACH 'x' AS y", "UNSUPPORTED"),
+    ("PRAGMA journal_mode = delete", "UNSUPPORTED"),
+    ("CREATE UNIQUE INDEX i ON customers(name)", "GLOBAL_INDEX"),
+    (
+        "CREATE TABLE t(a) /* shardwright: shard_key=a */",
+        "NO_PRIMARY_KEY",
+    ),
+    (
+        "CREATE TRIGGER g AFTER INSERT ON orders BEGIN DELETE FROM settings; END",
+        "TRIGGER_NOT_LOCAL",
+    ),
+    (
+        "SELECT count(*) FROM customers, sqlite_master",
+        "UNSUPPORTED",
+    ),
+];
+
 #[test]
 fn a_refused_statement_says_why_and_changes_nothing() {
     let shop = fixture(SHOP);
-    for (sql, code) in [
-        ("UPDATE customers SET name = 'x'", "MULTI_SHARD_WRITE"),
-        (
-            "INSERT INTO customers(id, name) VALUES (11, 'a'), (12, 'b'), (13, 'c'), (14, 'd')",
-            "MULTI_SHARD_WRITE",
-        ),
-        (
-            "UPDATE customers SET id = 9 WHERE id = 1",
-            "SHARD_KEY_UPDATE",
-        ),
-        (
-            "INSERT INTO orders(customer_id, total) VALUES (NULL, 1)",
-            "NULL_KEY",
-        ),
-        (
-            "INSERT INTO customers(id, name) VALUES (1, 'again')",
-            "CONSTRAINT",
-        ),
-        (
-            "INSERT INTO customers(id, name, email) VALUES (9, 'thief', 'ada@x')",
-            "CONSTRAINT",
-        ),
-        (
-            "INSERT INTO customers(id, name, email) VALUES (10, 'thief', 'ada@x')",
-            "CONSTRAINT",
-        ),
-        (
-            "INSERT INTO orders(id, customer_id, total) VALUES (1, 4, 0)",
-            "CONSTRAINT",
-        ),
-        (
-            "INSERT INTO orders(customer_id, total) VALUES (99, 0)",
-            "CONSTRAINT",
-        ),
-        (
-            "DELETE FROM customers WHERE id IN (SELECT 1 FROM settings)",
-            "NOT_SHARD_LOCAL",
-        ),
-        ("SELECT * FROM nowhere", "SQL_ERROR"),
-        ("INSERT INTO nowhere VALUES (1)", "UNKNOWN_TABLE"),
-        ("SELECT nothing FROM customers", "SQL_ERROR"),
-        ("SELEC 1", "SQL_ERROR"),
-        ("ATTACH 'x' AS y", "UNSUPPORTED"),
-        ("PRAGMA journal_mode = delete", "UNSUPPORTED"),
-        ("CREATE UNIQUE INDEX i ON customers(name)", "GLOBAL_INDEX"),
-        (
-            "CREATE TABLE t(a) /* shardwright: shard_key=a */",
-            "NO_PRIMARY_KEY",
-        ),
-        (
-            "CREATE TRIGGER g AFTER INSERT ON orders BEGIN DELETE FROM settings; END",
-            "TRIGGER_NOT_LOCAL",
-        ),
-        (
-            "SELECT count(*) FROM customers, sqlite_master",
-            "UNSUPPORTED",
-        ),
-    ] {
+    for (sql, code) in REFUSED {
         shop.refused(sql, code);
     }
+    shop.check("SELECT * FROM customers");
+    shop.check("SELECT * FROM orders");
+    shop.check("SELECT type, name, tbl_name, sql FROM sqlite_master");
+}
+
+#[test]
+fn a_conflict_with_another_shard_is_not_resolved_by_a_rule() {
+    let shop = fixture(SHOP);
     let home = shop.db.locate(Some("customers"), 3).unwrap();
     let far = (10..99)
         .find(|key| shop.db.locate(Some("customers"), *key).unwrap() != home)

@@ -35,8 +35,7 @@ enum SetsKey {
 }
 
 impl ChangePlan {
-    pub(crate) fn of(sql: &str, statement: &Stmt, schema: &Schema) -> Result<Self, Error> {
-        let _ = sql;
+    pub(crate) fn of(statement: &Stmt, schema: &Schema) -> Result<Self, Error> {
         let name = match statement {
             Stmt::Update(update) => &update.tbl_name,
             Stmt::Delete { tbl_name, .. } => tbl_name,
@@ -117,15 +116,12 @@ impl ChangePlan {
     /// Refuses a statement on a reference or global table that reads tables which do not live there too.
     pub(crate) fn check_unsharded(&self, schema: &Schema) -> Result<(), Error> {
         let table = self.table(schema)?;
-        let foreign = self
-            .refs
-            .iter()
-            .skip(1)
-            .find(|found| match (&table.kind, found.kind) {
-                (_, RefKind::Reference) => false,
-                (TableKind::Global, RefKind::Global) => false,
-                _ => true,
-            });
+        let foreign = self.refs.iter().skip(1).find(|found| {
+            !matches!(
+                (&table.kind, found.kind),
+                (_, RefKind::Reference) | (TableKind::Global, RefKind::Global)
+            )
+        });
         foreign.map_or(Ok(()), |found| Err(self.not_local(table, found)))
     }
 

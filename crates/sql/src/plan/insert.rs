@@ -1,9 +1,14 @@
 //! INSERT: each row goes to the shard of its key.
 
 use shardwright_store::Params;
-use turso_parser::ast::{InsertBody, OneSelect, ResolveType, Select, Stmt, UpsertDo};
+use turso_parser::ast::{
+    Expr, InsertBody, Name, OneSelect, ResolveType, ResultColumn, Select, Stmt, Upsert, UpsertDo,
+};
 
-use super::{KeyExpr, Routing, scope::Walker};
+use super::{
+    KeyExpr, Routing,
+    scope::{RefKind, Walker},
+};
 use crate::{
     error::Error,
     schema::{Generated, Schema, Table, TableKind, fold},
@@ -23,10 +28,8 @@ pub(crate) struct InsertPlan {
     pub(crate) columns: Vec<String>,
     /// `INSERT OR ...`, as text to be repeated.
     pub(crate) verb: String,
-    /// ON CONFLICT and RETURNING, as text to be repeated.
-    pub(crate) tail: String,
-    /// Whether the tail has parameters, whose numbers depend on the rows before it.
-    pub(crate) tail_has_params: bool,
+    /// What follows the rows.
+    pub(crate) tail: Tail,
     /// The rule by which conflicts are resolved other than by refusal.
     pub(crate) rule: Option<&'static str>,
     /// Tables that the statement reads.
@@ -59,20 +62,7 @@ impl InsertPlan {
         let name = tbl_name.name.as_str();
         let table = schema.table(name).ok_or_else(|| no_table(schema, name))?;
         let listed = !columns.is_empty();
-        let columns: Vec<String> = if listed {
-            columns
-                .iter()
-                .map(|column| column.as_str().to_owned())
-                .collect()
-        } else {
-            let given = |generated| matches!(generated, Generated::Ordinary);
-            table
-                .columns
-                .iter()
-                .filter(|c| given(c.generated))
-                .map(|c| c.name.clone())
-                .collect()
-        };
+        let columns = columns_given(table, &columns);
         let (select, upsert) = match body {
             InsertBody::DefaultValues => (None, None),
             InsertBody::Select(mut select, upsert) => {
@@ -80,23 +70,8 @@ impl InsertPlan {
                 (Some(select), upsert)
             }
         };
-        let mut tail = upsert
-            .as_ref()
-            .map_or_else(String::new, |upsert| format!(" {upsert}"));
-        let is_variable =
-            |expr: &turso_parser::ast::Expr| matches!(expr, turso_parser::ast::Expr::Variable(_));
-        let mut tail_has_params = tail.contains(['?', ':', '@', '$']);
-        if !returning.is_empty() {
-            let list: Vec<String> = returning.iter().map(ToString::to_string).collect();
-            tail.push_str(&format!(" RETURNING {}", list.join(", ")));
-            tail_has_params |= returning.iter().any(|column| match column {
-                turso_parser::ast::ResultColumn::Expr(expr, _) => {
-                    ast::any_expr(expr, &mut |e| is_variable(e))
-                }
-                _ => false,
-            });
-        }
         check_upsert(table, upsert.as_deref())?;
+        let tail = Tail::of(schema, table, upsert.as_deref(), &returning)?;
         let mut walker = Walker::new(schema);
         if let Some(select) = &select {
             walker.select(select, None);
@@ -114,7 +89,6 @@ impl InsertPlan {
             },
             verb: verb(or_conflict),
             tail,
-            tail_has_params,
             rule: rule(or_conflict, upsert.is_some()),
         })
     }
@@ -156,6 +130,90 @@ impl InsertPlan {
     pub(crate) fn reads(&self) -> bool {
         self.reads_rows
     }
+}
+
+/// ON CONFLICT and RETURNING.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// As text, to be repeated behind rows by value.
+    pub(crate) sql: String,
+    /// Whether it has parameters, whose numbers depend on the rows before it.
+    pub(crate) has_params: bool,
+}
+
+impl Tail {
+    fn of(
+        schema: &Schema,
+        table: &Table,
+        upsert: Option<&Upsert>,
+        returning: &[ResultColumn],
+    ) -> Result<Self, Error> {
+        let mut sql = upsert.map_or_else(String::new, |upsert| format!(" {upsert}"));
+        let mut exprs: Vec<&Expr> = Vec::new();
+        upsert_exprs(upsert, &mut exprs);
+        if !returning.is_empty() {
+            let list: Vec<String> = returning.iter().map(ToString::to_string).collect();
+            sql.push_str(&format!(" RETURNING {}", list.join(", ")));
+        }
+        exprs.extend(returning.iter().filter_map(|column| match column {
+            ResultColumn::Expr(expr, _) => Some(&**expr),
+            ResultColumn::Star | ResultColumn::TableStar(_) => None,
+        }));
+        // These run where the row is, and see no other place.
+        let mut walker = Walker::new(schema);
+        let scope = walker.target(table, None);
+        exprs.iter().for_each(|expr| walker.expr(expr, &scope));
+        let here = |kind| match table.kind {
+            TableKind::Sharded(_) | TableKind::Reference => kind == RefKind::Reference,
+            TableKind::Global => matches!(kind, RefKind::Reference | RefKind::Global),
+        };
+        if let Some(other) = walker
+            .reads
+            .refs
+            .iter()
+            .skip(1)
+            .find(|found| !here(found.kind))
+        {
+            return Err(Error::NotShardLocal {
+                table: table.name.clone(),
+                other: other.table.clone(),
+            });
+        }
+        let has_params = exprs
+            .iter()
+            .any(|expr| ast::any_expr(expr, &mut |expr| matches!(expr, Expr::Variable(_))));
+        Ok(Self { sql, has_params })
+    }
+}
+
+fn upsert_exprs<'a>(upsert: Option<&'a Upsert>, exprs: &mut Vec<&'a Expr>) {
+    let Some(upsert) = upsert else { return };
+    if let UpsertDo::Set { sets, where_clause } = &upsert.do_clause {
+        exprs.extend(sets.iter().map(|set| &*set.expr));
+        exprs.extend(where_clause.as_deref());
+    }
+    exprs.extend(
+        upsert
+            .index
+            .iter()
+            .filter_map(|index| index.where_clause.as_deref()),
+    );
+    upsert_exprs(upsert.next.as_deref(), exprs);
+}
+
+/// The columns that the rows give: those listed, or all that are not computed.
+fn columns_given(table: &Table, listed: &[Name]) -> Vec<String> {
+    if !listed.is_empty() {
+        return listed
+            .iter()
+            .map(|column| column.as_str().to_owned())
+            .collect();
+    }
+    let given = table
+        .columns
+        .iter()
+        .filter(|column| column.generated == Generated::Ordinary);
+    given.map(|column| column.name.clone()).collect()
 }
 
 /// Whether a missing key is the next rowid.
@@ -213,7 +271,7 @@ fn no_table(schema: &Schema, name: &str) -> Error {
 }
 
 /// DO UPDATE must leave the key alone: the row would belong elsewhere.
-fn check_upsert(table: &Table, upsert: Option<&turso_parser::ast::Upsert>) -> Result<(), Error> {
+fn check_upsert(table: &Table, upsert: Option<&Upsert>) -> Result<(), Error> {
     let Some(upsert) = upsert else { return Ok(()) };
     if let (UpsertDo::Set { sets, .. }, Some(key)) = (&upsert.do_clause, table.shard_key()) {
         let sets_key = sets
@@ -246,7 +304,7 @@ fn is_deterministic(select: &Select) -> bool {
         "strftime",
         "timediff",
     ];
-    use turso_parser::ast::{Expr, Literal};
+    use turso_parser::ast::Literal;
     !ast::any_in_select(select, &mut |expr| match expr {
         Expr::FunctionCall { name, .. } | Expr::FunctionCallStar { name, .. } => {
             OTHERWISE.contains(&fold(name.as_str()).as_str())

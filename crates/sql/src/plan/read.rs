@@ -88,6 +88,16 @@ impl ReadPlan {
         {
             return Ok(ReadTarget::One(Place::Shard(shard)));
         }
+        if let Some(internal) = self
+            .refs
+            .iter()
+            .find(|found| found.table.starts_with("sqlite_s") && found.kind == RefKind::Global)
+        {
+            return Err(Error::Unsupported {
+                what: format!("reading {}", internal.table),
+                hint: "each shard keeps its own; the greatest rowid of a table is SELECT max(rowid)",
+            });
+        }
         let has = |kind| self.refs.iter().any(|found| found.kind == kind);
         if has(RefKind::Schema) && self.refs.iter().any(|found| found.kind != RefKind::Schema) {
             return Err(Error::Unsupported {

@@ -17,9 +17,6 @@ pub(crate) enum Node<'a> {
 
 /// Calls `visit` with the direct parts of an expression.
 pub(crate) fn parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
-    let each = |exprs: &'a [Box<Expr>], visit: &mut dyn FnMut(Node<'a>)| {
-        exprs.iter().for_each(|expr| visit(Node::Expr(expr)));
-    };
     match expr {
         Expr::Between {
             lhs, start, end, ..
@@ -85,6 +82,13 @@ pub(crate) fn parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
             visit(Node::Expr(rhs));
             escape.iter().for_each(|expr| visit(Node::Expr(expr)));
         }
+        _ => lesser_parts(expr, visit),
+    }
+}
+
+/// The parts of the rarer forms.
+fn lesser_parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
+    match expr {
         Expr::Parenthesized(exprs) => each(exprs, visit),
         Expr::Raise(_, message) => message.iter().for_each(|expr| visit(Node::Expr(expr))),
         Expr::Array { elements } => each(elements, visit),
@@ -92,18 +96,13 @@ pub(crate) fn parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
             visit(Node::Expr(base));
             visit(Node::Expr(index));
         }
-        Expr::Register(_)
-        | Expr::DoublyQualified(..)
-        | Expr::Id(_)
-        | Expr::Column { .. }
-        | Expr::RowId { .. }
-        | Expr::Literal(_)
-        | Expr::Name(_)
-        | Expr::Qualified(..)
-        | Expr::Variable(_)
-        | Expr::SubqueryResult { .. }
-        | Expr::Default => {}
+        // Leaves, and the forms above.
+        _ => {}
     }
+}
+
+fn each<'a>(exprs: &'a [Box<Expr>], visit: &mut dyn FnMut(Node<'a>)) {
+    exprs.iter().for_each(|expr| visit(Node::Expr(expr)));
 }
 
 fn sorted<'a>(columns: &'a [SortedColumn], visit: &mut dyn FnMut(Node<'a>)) {

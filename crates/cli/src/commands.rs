@@ -1,14 +1,24 @@
 //! The subcommands.
 
+mod demo;
 mod hash;
+mod locate;
+pub(crate) mod shards;
+mod sql;
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::Subcommand;
+use shardwright_sql::{Access, Options, ShardedDatabase};
 
 /// What `shardwright` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(demo::Arguments),
+    Sql(sql::Arguments),
+    Shards(shards::Arguments),
+    Locate(locate::Arguments),
     Hash(hash::Arguments),
 }
 
@@ -16,7 +26,20 @@ impl Command {
     /// Runs the command, printing what it answers to `out`.
     pub(crate) fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
+            Self::Demo(arguments) => demo::run(&arguments, out),
+            Self::Sql(arguments) => sql::run(&arguments, out),
+            Self::Shards(arguments) => shards::run(&arguments, out),
+            Self::Locate(arguments) => locate::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
         }
     }
+}
+
+/// Opens a database that another process may have open for writing.
+fn open_for_reading(directory: &Path) -> anyhow::Result<ShardedDatabase> {
+    let options = Options {
+        access: Access::ReadOnly,
+        ..Options::default()
+    };
+    Ok(ShardedDatabase::open(directory, &options)?)
 }

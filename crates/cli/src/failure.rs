@@ -3,15 +3,133 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::interrupt::{self, Interrupted};
+
+const ERROR: u8 = 1;
+const REFUSED: u8 = 3;
+
+/// A failure that is the command's own, not the library's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// At least one of the demo's answers is not that of one SQLite file.
+    #[error("{different} of {questions} answers differ from one SQLite file's")]
+    DemoDiffers { different: usize, questions: usize },
+    /// A line that starts with a dot names no command.
+    #[error("there is no command .{name}")]
+    UnknownDotCommand { name: String },
+    /// A dot command was given something that it does not take.
+    #[error(".{name} takes {takes}, not {given:?}")]
+    DotArgument {
+        name: &'static str,
+        takes: &'static str,
+        given: String,
+    },
+}
+
+/// What is said about a failure: its code and remedy, and the exit code.
+struct Report {
+    code: &'static str,
+    hint: Option<String>,
+    exit: u8,
+}
+
 /// Prints why the command failed and returns its exit code. A reader of our output that went away,
 /// as `head` does, is no failure.
-pub(crate) fn report(error: &anyhow::Error, flushed: io::Result<()>) -> ExitCode {
-    if is_broken_pipe(error) || flushed.is_err_and(|error| broken_pipe(&error)) {
+pub(crate) fn report(error: &anyhow::Error, flushed: &io::Result<()>) -> ExitCode {
+    if is_broken_pipe(error) || flushed.as_ref().is_err_and(broken_pipe) {
         return ExitCode::SUCCESS;
     }
+    let report = describe(error);
     // Where standard error is closed, the exit code has to do.
-    let _printed = writeln!(io::stderr(), "error[IO]: {error:#}");
-    ExitCode::FAILURE
+    let _printed = print(error, &report);
+    ExitCode::from(report.exit)
+}
+
+/// Prints why a statement of a shell failed. Fails itself when nobody reads the answers any more.
+pub(crate) fn report_and_go_on(error: anyhow::Error) -> anyhow::Result<()> {
+    if is_broken_pipe(&error) {
+        return Err(error);
+    }
+    Ok(print(&error, &describe(&error))?)
+}
+
+fn print(error: &anyhow::Error, report: &Report) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    writeln!(err, "error[{}]: {}", report.code, message(error))?;
+    match &report.hint {
+        Some(hint) => writeln!(err, "hint: {hint}"),
+        None => Ok(()),
+    }
+}
+
+/// The error and its causes, leaving out a cause whose text the one before it ends with.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.ends_with(&cause) {
+            message.push_str(": ");
+            message.push_str(&cause);
+        }
+    }
+    message
+}
+
+fn describe(error: &anyhow::Error) -> Report {
+    error.chain().find_map(describe_cause).unwrap_or(Report {
+        code: "IO",
+        hint: None,
+        exit: ERROR,
+    })
+}
+
+fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
+    if let Some(error) = cause.downcast_ref::<shardwright_sql::Error>() {
+        let exit = if error.is_refusal() { REFUSED } else { ERROR };
+        return Some(Report {
+            code: error.code(),
+            hint: hint(error),
+            exit,
+        });
+    }
+    if cause.is::<Interrupted>() {
+        return Some(Report {
+            code: "INTERRUPTED",
+            hint: None,
+            exit: interrupt::EXIT_CODE,
+        });
+    }
+    cause.downcast_ref().map(Failure::report)
+}
+
+/// The library's hint, in words of the command line where those differ.
+fn hint(error: &shardwright_sql::Error) -> Option<String> {
+    let words = match error {
+        shardwright_sql::Error::AmbiguousKey { .. } => "say with --table which table's key it is",
+        shardwright_sql::Error::MultiShardWrite { .. } => {
+            "add the shard key to the WHERE clause, or let `sql --best-effort` write shard by shard"
+        }
+        shardwright_sql::Error::Locked { .. } => {
+            "close the other process, or read with `sql --read-only`"
+        }
+        other => return other.hint(),
+    };
+    Some(words.to_owned())
+}
+
+impl Failure {
+    fn report(&self) -> Report {
+        let (code, hint, exit) = match self {
+            Self::DemoDiffers { .. } => ("DEMO_DIFFERS", None, ERROR),
+            Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
+            Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
+        };
+        Report {
+            code,
+            hint: hint.map(str::to_owned),
+            exit,
+        }
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -23,4 +141,48 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn broken_pipe(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let library = shardwright_sql::Error::Io {
+            action: "read",
+            path: "shop".to_owned(),
+            source: io::Error::other("no such device"),
+        };
+        let error = Err::<(), _>(library)
+            .context("open the database")
+            .unwrap_err();
+        assert_eq!(
+            message(&error),
+            "open the database: read shop: no such device"
+        );
+        assert_eq!(describe(&error).code, "IO");
+    }
+
+    #[test]
+    fn a_refusal_exits_with_3() {
+        let refusal = shardwright_sql::Error::NoPrimaryKey {
+            table: "notes".to_owned(),
+        };
+        let report = describe(&refusal.into());
+        assert_eq!((report.code, report.exit), ("NO_PRIMARY_KEY", 3));
+        assert!(report.hint.is_some());
+    }
+
+    #[test]
+    fn a_closed_pipe_is_recognised_behind_its_context() {
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        let error = Err::<(), _>(closed)
+            .context("print the answer")
+            .unwrap_err();
+        assert!(is_broken_pipe(&error));
+        assert!(!is_broken_pipe(&Interrupted.into()));
+    }
 }

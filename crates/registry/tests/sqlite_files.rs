@@ -221,6 +221,20 @@ fn a_value_that_cannot_be_read_is_damage() {
 }
 
 #[test]
+fn a_watch_ends_when_the_file_is_damaged() {
+    let directory = Directory::new();
+    let store = SqliteStore::open(directory.path()).expect("a new file");
+    let mut watch = block_on(store.watch(&Prefix::all(), Revision(0))).expect("a watch");
+    let other = rusqlite::Connection::open(directory.path()).expect("a database");
+    other
+        .execute("DELETE FROM meta WHERE name = 'revision'", [])
+        .expect("valid");
+    assert!(block_on(watch.next()).is_none(), "nothing more can be seen");
+    let refused = block_on(store.list(&Prefix::all())).expect_err("damaged");
+    assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+}
+
+#[test]
 fn a_corrupt_page_is_damage() {
     let directory = Directory::new();
     let store = SqliteStore::open(directory.path()).expect("a new file");

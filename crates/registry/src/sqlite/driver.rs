@@ -136,17 +136,25 @@ impl Owner {
         }
     }
 
-    /// Looks whether another connection changed the file. An error is tried again next time; a request would report it.
+    /// Looks whether another connection changed the file.
+    ///
+    /// What may pass is tried again next time. When the file is damaged, all watches end, and what their users call next
+    /// says why.
     fn poll(&mut self) {
-        let Ok(version) = self.database.data_version() else {
-            return;
-        };
-        if self.seen == Some(version) {
-            return;
-        }
-        if let Ok(revision) = self.database.revision() {
-            self.seen = Some(version);
-            self.announce(revision);
+        let looked = self.database.data_version().and_then(|version| {
+            let changed = self.seen != Some(version);
+            let revision = changed.then(|| self.database.revision()).transpose()?;
+            Ok((version, revision))
+        });
+        match looked {
+            Ok((version, revision)) => {
+                self.seen = Some(version);
+                if let Some(revision) = revision {
+                    self.announce(revision);
+                }
+            }
+            Err(error) if error.is_retryable() => {}
+            Err(_) => self.latest = watch::channel(Revision(0)).0,
         }
     }
 

@@ -1,25 +1,37 @@
 //! Adoption: an existing SQLite file becomes a sharded database.
 //!
 //! [`inspect`] reads the file and proposes what each of its tables becomes, with the reasons in words. It changes
-//! nothing, neither the file nor anything beside it.
+//! nothing, neither the file nor anything beside it. [`import`] does as proposed: it fills a directory with the rows.
 
 mod colocate;
+pub(crate) mod columns;
+mod import;
 mod infer;
+mod journal;
+mod load;
 mod objects;
 mod proposal;
-mod source;
+pub(crate) mod shadow;
+pub(crate) mod source;
 mod statistics;
+mod target;
 
 use std::path::Path;
 
-pub use self::proposal::{Proposal, TableProposal};
+use serde::{Deserialize, Serialize};
+
 use self::source::Source;
+pub(crate) use self::{import::ANALYZED, journal::sync_directory};
+pub use self::{
+    import::{ImportReport, LoadedTable, Progress, Step, import},
+    proposal::{Proposal, TableProposal},
+};
 use crate::{error::Error, schema::NullKeys};
 
 /// What the owner of the file wants; it wins over comments in the schema, and these over what is inferred.
 ///
 /// Names ignore ASCII case. A table that is named twice is taken as sharded first, then as reference.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptOptions {
     /// Tables to be sharded, each with the column to shard it by.
     pub shard_keys: Vec<(String, String)>,

@@ -321,6 +321,16 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// The rows that an import found in its files at the end are not those that it read.
+    #[error("table {table} has {expected} rows in the source and {found} in the shards")]
+    RowsLost {
+        /// The table.
+        table: String,
+        /// The rows of the source.
+        expected: u64,
+        /// The rows of the shards.
+        found: u64,
+    },
     /// A file of that name is in the way.
     #[error("{path} exists already")]
     Exists {
@@ -384,6 +394,7 @@ impl Error {
             Self::Damaged { .. } => "DAMAGED",
             Self::NotSqlite { .. } => "NOT_SQLITE",
             Self::SourceChanged { .. } => "SOURCE_CHANGED",
+            Self::RowsLost { .. } => "ROWS_LOST",
             Self::Exists { .. } => "EXISTS",
             Self::BadShardCount { .. } => "BAD_SHARD_COUNT",
         }
@@ -429,6 +440,7 @@ impl Error {
             Self::Locked { .. } => "close the other process, or open for reading".into(),
             Self::ImportUnfinished { .. } => "run the same import again: it continues".into(),
             Self::SourceChanged { .. } => "let nobody write to the file meanwhile, and try again".into(),
+            Self::RowsLost { .. } => "remove the directory and import again; if it happens again, check the disk".into(),
             Self::NotEmpty { .. } => "name a directory that does not exist yet, or an empty one".into(),
             Self::MissingFile { .. } => "put the file back from a copy; the other shards are intact".into(),
             Self::UnknownShard { .. } => "list the shards with `shardwright shards DIR`".into(),
@@ -484,6 +496,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::NotSqlite { .. }
             | Self::SourceChanged { .. }
+            | Self::RowsLost { .. }
             | Self::BadShardCount { .. } => false,
         }
     }

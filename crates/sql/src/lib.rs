@@ -4,6 +4,7 @@ pub mod adopt;
 mod answer;
 mod database;
 pub mod error;
+pub mod export;
 mod gather;
 pub mod key;
 mod local;

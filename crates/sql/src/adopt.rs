@@ -26,7 +26,7 @@ pub use self::{
     import::{ImportReport, LoadedTable, Progress, Step, import},
     proposal::{Proposal, TableProposal},
 };
-use crate::{error::Error, schema::NullKeys};
+use crate::{database::CreateOptions, error::Error, schema::NullKeys};
 
 /// What the owner of the file wants; it wins over comments in the schema, and these over what is inferred.
 ///
@@ -48,13 +48,23 @@ pub struct AdoptOptions {
 /// # Errors
 /// [`Error::Io`], [`Error::NotSqlite`] and [`Error::Damaged`] for a file that cannot be adopted;
 /// [`Error::UnknownTable`], [`Error::UnknownColumn`], [`Error::NoPrimaryKey`], [`Error::NullKey`],
-/// [`Error::GeneratedKey`] and [`Error::TriggerNotLocal`] for options or declarations that do not fit it.
+/// [`Error::GeneratedKey`], [`Error::TriggerNotLocal`] and [`Error::BadShardCount`] for options or declarations that do not fit it.
 pub fn inspect(file: &Path, shards: usize, options: &AdoptOptions) -> Result<Proposal, Error> {
+    check_shards(shards)?;
     let source = Source::open(file)?;
     source.check()?;
     let proposal = infer::propose(&source, shards, options)?;
     source.check_unchanged()?;
     Ok(proposal)
+}
+
+fn check_shards(shards: usize) -> Result<(), Error> {
+    let most = CreateOptions::MOST_SHARDS;
+    if (1..=most).contains(&shards) {
+        Ok(())
+    } else {
+        Err(Error::BadShardCount { shards, most })
+    }
 }
 
 #[cfg(test)]

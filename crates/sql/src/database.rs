@@ -37,6 +37,7 @@ pub use self::{
 };
 pub(crate) use self::{
     files::Files,
+    open::{IMPORT_MARKER, create_files},
     read::{own_value, sqlite_value},
     write::refuse_null,
 };

@@ -4,15 +4,16 @@
 mod rows;
 mod unfinished;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, config::DbConfig};
 
 use self::unfinished::Unfinished;
 use crate::{
     adopt::{ANALYZED, shadow, source::Source},
+    database::{CATALOG, Layout, ShardedDatabase},
     error::Error,
-    schema::{Schema, TableKind, fold, quote_identifier},
+    schema::{Schema, TableKind, fold},
 };
 
 /// How far an export is.
@@ -33,12 +34,37 @@ pub struct ExportReport {
     pub rows: u64,
 }
 
-/// The files of a database.
-#[derive(Debug, Clone)]
-pub(crate) struct Files {
-    /// The shards in the order of their ranges.
-    pub(crate) shards: Vec<PathBuf>,
-    pub(crate) catalog: PathBuf,
+impl ShardedDatabase {
+    /// Writes all tables into a new SQLite file, which appears under its name when it is complete and checked. Of
+    /// each shard it holds the state that the shard is in when the export begins.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is such a file, [`Error::Locked`] if another process is writing it, [`Error::Store`]
+    /// and [`Error::Io`] if it cannot be written. Nothing is left behind then.
+    pub fn export(
+        &self,
+        file: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<ExportReport, Error> {
+        let schema = self.schema();
+        let places = Places::open(self)?;
+        let unfinished = Unfinished::create(file.as_ref())?;
+        let mut export = Export {
+            schema: &schema,
+            places: &places,
+            unfinished: &unfinished,
+            progress,
+            rows: 0,
+        };
+        let analyzed = export.fill()?;
+        export.check(analyzed)?;
+        let report = ExportReport {
+            tables: schema.tables().count(),
+            rows: export.rows,
+        };
+        unfinished.publish()?;
+        Ok(report)
+    }
 }
 
 /// The places of a database, each in one read transaction.
@@ -48,14 +74,16 @@ struct Places {
 }
 
 impl Places {
-    fn open(files: &Files) -> Result<Self, Error> {
+    fn open(database: &ShardedDatabase) -> Result<Self, Error> {
+        let layout = Layout::of(database.directory());
+        let open = |name: &str| Source::open(&layout.shard(name));
+        let names = database.shard_names();
         Ok(Self {
-            shards: files
-                .shards
+            shards: names
                 .iter()
-                .map(|path| Source::open(path))
+                .map(|name| open(name))
                 .collect::<Result<_, _>>()?,
-            catalog: Source::open(&files.catalog)?,
+            catalog: open(CATALOG)?,
         })
     }
 
@@ -66,35 +94,6 @@ impl Places {
             TableKind::Reference | TableKind::Global => vec![&self.catalog],
         }
     }
-}
-
-/// Writes all tables into a new SQLite file, which appears under its name when it is complete and checked. Of each
-/// shard it holds the state that the shard is in when the export begins.
-pub(crate) fn export(
-    schema: &Schema,
-    files: &Files,
-    file: &Path,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<ExportReport, Error> {
-    let places = Places::open(files)?;
-    let unfinished = Unfinished::create(file)?;
-    let report = {
-        let mut export = Export {
-            schema,
-            places: &places,
-            unfinished: &unfinished,
-            progress,
-            rows: 0,
-        };
-        let analyzed = export.fill()?;
-        export.check(analyzed)?;
-        ExportReport {
-            tables: schema.tables().count(),
-            rows: export.rows,
-        }
-    };
-    unfinished.publish()?;
-    Ok(report)
 }
 
 struct Export<'a> {
@@ -234,3 +233,6 @@ impl Export<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

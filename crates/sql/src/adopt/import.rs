@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use shardwright_hashing::Position;
-use shardwright_store::{Config, Encoding, Identity, META_TABLE, ShardFile};
+use shardwright_store::{Encoding, META_TABLE};
 
 use super::{
     AdoptOptions, Proposal, infer,
@@ -18,7 +18,9 @@ use super::{
     target::Target,
 };
 use crate::{
+    database::{CATALOG, CreateOptions, Layout, create_files},
     error::Error,
+    plan,
     schema::{Schema, SchemaObject, Table, TableKind, fold, physical, quote_identifier},
     shards::Place,
 };
@@ -90,6 +92,7 @@ pub fn import(
     options: &AdoptOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<ImportReport, Error> {
+    super::check_shards(shards)?;
     journal::check_directory(directory)?;
     let source = Source::open(source)?;
     progress(Progress {
@@ -157,7 +160,17 @@ impl Import<'_> {
 
     /// Makes the files and their empty tables.
     fn create(&mut self, shards: usize) -> Result<(), Error> {
-        create_files(self.directory, shards, &self.schema.stored().encoding)?;
+        let stored = self.schema.stored();
+        let encoding = [Encoding::Utf16le, Encoding::Utf16be]
+            .into_iter()
+            .find(|encoding| encoding.as_str() == stored.encoding)
+            .unwrap_or_default();
+        let create = CreateOptions {
+            shards,
+            encoding,
+            ..CreateOptions::default()
+        };
+        create_files(&Layout::of(self.directory), &create, stored)?;
         let targets = self.targets(shards)?;
         let places = (0..shards).map(Place::Shard).chain([Place::Catalog]);
         for (target, place) in targets.all().zip(places) {
@@ -176,22 +189,32 @@ impl Import<'_> {
     }
 
     fn targets(&self, shards: usize) -> Result<Targets, Error> {
-        let open = |name: &str| Target::open(name, self.directory.join(format!("{name}.db")));
+        let layout = Layout::of(self.directory);
+        let open = |name: &str| Target::open(name, layout.shard(name));
         Ok(Targets {
             shards: (0..shards)
                 .map(|shard| open(&format!("shard-{shard}")))
                 .collect::<Result<_, _>>()?,
-            catalog: open("catalog")?,
+            catalog: open(CATALOG)?,
         })
     }
 
-    /// The objects that a place has, in the order of their creation.
+    /// The objects that a place has, in the order of their creation: its tables with what belongs to them, and the
+    /// views that it can answer.
     fn objects_at(&self, place: Place) -> impl Iterator<Item = &SchemaObject> {
         self.schema.stored().objects.iter().filter(move |object| {
+            if object.kind == "view" {
+                let places = plan::view_places(self.schema, &object.name);
+                return match place {
+                    Place::Shard(_) => places.shards,
+                    Place::Catalog => places.catalog,
+                };
+            }
             match self.schema.table(&object.table).map(|table| &table.kind) {
                 Some(TableKind::Sharded(_)) => place != Place::Catalog,
                 Some(TableKind::Reference) => true,
                 Some(TableKind::Global) => place == Place::Catalog,
+                // Nothing is written through a view.
                 None => false,
             }
         })
@@ -374,27 +397,5 @@ fn last_numbers(source: &Source, schema: &Schema) -> Result<Vec<(String, i64)>, 
         .collect())
 }
 
-fn create_files(directory: &Path, shards: usize, encoding: &str) -> Result<(), Error> {
-    let encoding = [Encoding::Utf16le, Encoding::Utf16be]
-        .into_iter()
-        .find(|other| other.as_str() == encoding)
-        .unwrap_or_default();
-    let names = (0..shards).map(|shard| format!("shard-{shard}"));
-    for name in std::iter::once("catalog".to_owned()).chain(names) {
-        let identity = Identity {
-            encoding,
-            ..Identity::new("import", &name)
-        };
-        let path = directory.join(format!("{name}.db"));
-        let file =
-            ShardFile::create(path, &identity, &Config::default()).map_err(Error::at(&name))?;
-        if name == "catalog" {
-            let mut writer = file.writer().map_err(Error::at(&name))?;
-            writer
-                .execute("CREATE TABLE _sequence(name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID", ())
-                .map_err(Error::at(&name))?;
-        }
-        file.close().map_err(Error::at(&name))?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -10,15 +10,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{AdoptOptions, source::Fingerprint};
-use crate::error::Error;
-
-/// The file that marks a directory whose import has not ended.
-pub(crate) const MARKER: &str = "IMPORT.json";
+use crate::{
+    database::{IMPORT_MARKER, Layout},
+    error::Error,
+};
 
 /// The name under which the marker is written before it replaces the old one.
 const NEXT_MARKER: &str = "IMPORT.json.new";
-
-const LOCK: &str = "LOCK";
 
 /// What the marker says first, so that no other file is taken for one.
 const FORMAT: &str = "shardwright import 1";
@@ -71,6 +69,7 @@ impl Task {
 /// [`Error::Exists`] if it holds a database, [`Error::NotEmpty`] if it holds something else.
 pub(super) fn check_directory(directory: &Path) -> Result<(), Error> {
     let path = || directory.display().to_string();
+    let layout = Layout::of(directory);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -79,15 +78,15 @@ pub(super) fn check_directory(directory: &Path) -> Result<(), Error> {
     if stored(directory)?.is_some() {
         return Ok(());
     }
+    if layout.registry().exists() {
+        return Err(Error::Exists { path: path() });
+    }
     for entry in entries {
         let name = entry
             .map_err(|source| failed("read directory", directory, source))?
             .file_name();
-        if name == "registry.db" {
-            return Err(Error::Exists { path: path() });
-        }
         // An import that was killed at its very beginning leaves these.
-        if name != LOCK && name != NEXT_MARKER {
+        if !layout.lock().ends_with(&name) && name != NEXT_MARKER {
             return Err(Error::NotEmpty { path: path() });
         }
     }
@@ -156,7 +155,7 @@ impl Journal {
 
     /// Ends the import: from now on the directory is a database.
     pub(super) fn finish(self) -> Result<(), Error> {
-        let marker = self.directory.join(MARKER);
+        let marker = self.directory.join(IMPORT_MARKER);
         fs::remove_file(&marker).map_err(|source| failed("remove", &marker, source))?;
         sync_directory(&self.directory)
     }
@@ -170,7 +169,7 @@ impl Journal {
                 file.write_all(&text)?;
                 file.sync_all()
             })
-            .and_then(|()| fs::rename(&next, self.directory.join(MARKER)))
+            .and_then(|()| fs::rename(&next, self.directory.join(IMPORT_MARKER)))
             .map_err(|source| failed("write", &next, source))?;
         sync_directory(&self.directory)
     }
@@ -198,7 +197,7 @@ impl Journal {
 
 /// What the directory's marker says, if it is one of ours.
 fn stored(directory: &Path) -> Result<Option<serde_json::Value>, Error> {
-    let marker = directory.join(MARKER);
+    let marker = directory.join(IMPORT_MARKER);
     let text = match fs::read(&marker) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -214,7 +213,7 @@ fn stored(directory: &Path) -> Result<Option<serde_json::Value>, Error> {
 
 /// Takes the lock of the writing process. It ends with the process, however that ends.
 fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join(LOCK);
+    let path = Layout::of(directory).lock();
     let file = File::options()
         .create(true)
         .truncate(false)

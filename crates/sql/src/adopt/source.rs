@@ -69,10 +69,6 @@ impl Source {
         &self.connection
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }

@@ -17,6 +17,7 @@ mod sequence;
 mod session;
 mod state;
 mod unique;
+mod wait;
 mod write;
 
 use std::{

@@ -10,6 +10,7 @@ mod copy;
 mod cursor;
 mod execution;
 mod pushdown;
+mod rowid;
 mod table;
 
 use std::{

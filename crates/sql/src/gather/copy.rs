@@ -13,7 +13,7 @@ use std::{
 use rusqlite::Connection;
 use shardwright_store::{Batch, Row, Value};
 
-use super::{cursor::Request, execution::Execution};
+use super::{cursor::Request, execution::Execution, rowid};
 use crate::{
     database::{own_value, sqlite_value},
     error::Error,
@@ -135,7 +135,11 @@ impl Copies {
             while source.next_batch(&mut batch)? {
                 execution.count(&batch)?;
                 for row in batch.rows() {
-                    bind(&mut insert, &row.to_values()).map_err(Error::from_sqlite)?;
+                    let mut values = row.to_values();
+                    if let Some(Value::Integer(rowid)) = values.last_mut() {
+                        *rowid = rowid::over_places(table, place, execution.shard_count(), *rowid)?;
+                    }
+                    bind(&mut insert, &values).map_err(Error::from_sqlite)?;
                     insert.raw_execute().map_err(Error::from_sqlite)?;
                 }
             }
@@ -147,7 +151,7 @@ impl Copies {
     }
 
     fn answer(&self, table: &Table, request: &Request) -> Result<Rc<Vec<Batch>>, Error> {
-        // The copy keeps the rowid in a column of its own: those of two shards may be the same.
+        // The copy keeps the rowid in a column of its own, where it tells rows of all places apart.
         let sql = request.sql(table, Some(ROWID));
         if request.params.is_empty()
             && let Some(kept) = self.whole.borrow().get(&sql)

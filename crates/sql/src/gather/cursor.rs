@@ -13,6 +13,7 @@ use super::{
     copy::Scan,
     execution::Execution,
     pushdown::{Condition, is_safe},
+    rowid,
     table::decode,
 };
 use crate::{
@@ -36,7 +37,6 @@ pub(super) struct Cursor {
     rows: Rows,
     /// The current row of the current batch.
     at: usize,
-    counted: i64,
 }
 
 /// Where the rows of a scan come from.
@@ -46,6 +46,8 @@ enum Rows {
         waiting: VecDeque<Place>,
         fragment: Fragment,
         source: Option<Box<dyn RowSource>>,
+        /// Where the rows of the batch are.
+        place: Place,
         batch: Batch,
     },
     /// Rows of a copy.
@@ -99,7 +101,6 @@ impl Cursor {
             rowid: None,
             rows: Rows::Done,
             at: 0,
-            counted: 0,
         }
     }
 
@@ -158,12 +159,14 @@ impl Cursor {
         })
     }
 
-    /// The columns that SQLite wants, and the rowid where there is one.
+    /// The columns that SQLite wants, and what tells rows apart: the rowid where there is one, else the key.
     fn project(&mut self, used: u64) -> Vec<String> {
         let mut list = Vec::new();
         for (index, column) in self.table.columns.iter().enumerate() {
             // The last bit stands for all columns from the 64th on.
-            let wanted = used >> index.min(63) & 1 == 1;
+            let is_key =
+                self.table.rowid_name().is_none() && self.table.primary_key.contains(&index);
+            let wanted = is_key || used >> index.min(63) & 1 == 1;
             self.slots[index] = wanted.then(|| {
                 list.push(quote_identifier(&column.name));
                 list.len() - 1
@@ -178,6 +181,10 @@ impl Cursor {
             (TableKind::Sharded(_), Some(shard)) => vec![Place::Shard(shard)],
             (TableKind::Sharded(_), None) => {
                 (0..execution.shard_count()).map(Place::Shard).collect()
+            }
+            // The rowids of two copies may differ, and one statement must not see both.
+            (TableKind::Reference, _) if rowid::differs_by_place(&self.table) => {
+                vec![Place::Catalog]
             }
             (TableKind::Reference, _) => vec![execution.any_touched().unwrap_or(Place::Catalog)],
             (TableKind::Global, _) => vec![Place::Catalog],
@@ -207,6 +214,7 @@ impl Cursor {
                 waiting,
                 fragment,
                 source,
+                place,
                 batch,
             } => {
                 batch.clear();
@@ -222,8 +230,9 @@ impl Cursor {
                         false
                     }
                     None => match waiting.pop_front() {
-                        Some(place) => {
-                            *source = Some(execution.run(place, fragment)?);
+                        Some(next) => {
+                            *place = next;
+                            *source = Some(execution.run(next, fragment)?);
                             false
                         }
                         None => true,
@@ -271,7 +280,6 @@ unsafe impl VTabCursor for Cursor {
             .zip(args.iter().map(own_value))
             .collect::<Vec<_>>();
         self.at = 0;
-        self.counted = 0;
         self.rows = match self.request(&execution, used, &valued) {
             None => Rows::Done,
             Some(request) => {
@@ -288,6 +296,7 @@ unsafe impl VTabCursor for Cursor {
                         },
                         waiting: request.places.into(),
                         source: None,
+                        place: Place::Catalog,
                         batch: Batch::new(),
                     },
                 }
@@ -300,7 +309,6 @@ unsafe impl VTabCursor for Cursor {
     fn next(&mut self) -> rusqlite::Result<()> {
         let execution = Execution::current()?;
         self.at += 1;
-        self.counted += 1;
         self.advance(&execution)
             .map_err(|error| execution.fail(error))
     }
@@ -326,10 +334,14 @@ unsafe impl VTabCursor for Cursor {
     }
 
     fn rowid(&self) -> rusqlite::Result<i64> {
-        let rowid = self
-            .rowid
-            .and_then(|slot| self.current(slot))
-            .and_then(|value| value.as_i64());
-        Ok(rowid.unwrap_or(self.counted))
+        let own = self.rowid.and_then(|slot| self.current(slot));
+        let own = own.and_then(|value| value.as_i64()).unwrap_or_default();
+        let Rows::Shards { place, .. } = &self.rows else {
+            // A copy keeps the rowids as they are over all places.
+            return Ok(own);
+        };
+        let execution = Execution::current()?;
+        rowid::over_places(&self.table, *place, execution.shard_count(), own)
+            .map_err(|error| execution.fail(error))
     }
 }

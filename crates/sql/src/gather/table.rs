@@ -117,11 +117,11 @@ impl ShardedTable {
                 return None;
             }
         }
-        let literal = matches!(info.rhs_value(index), Ok(Some(_)));
+        let constant = matches!(info.rhs_value(index), Ok(Some(_)));
         Some(Condition {
             column,
             operator,
-            literal,
+            constant,
         })
     }
 
@@ -221,9 +221,10 @@ impl CreateVTab<'_> for ShardedTable {
     const KIND: VTabKind = VTabKind::Default;
 }
 
-/// The columns with their affinity and collation; comparisons depend on nothing else.
+/// The columns with their affinity and collation; comparisons depend on nothing else. Where rows have no rowid, SQLite
+/// tells them apart by the primary key.
 fn declaration(table: &Table) -> String {
-    let columns: Vec<String> = table
+    let mut parts: Vec<String> = table
         .columns
         .iter()
         .map(|column| {
@@ -235,7 +236,16 @@ fn declaration(table: &Table) -> String {
             )
         })
         .collect();
-    format!("CREATE TABLE x({})", columns.join(", "))
+    if table.rowid_name().is_some() || table.primary_key.is_empty() {
+        return format!("CREATE TABLE x({})", parts.join(", "));
+    }
+    let key = table
+        .primary_key
+        .iter()
+        .map(|&column| &table.columns[column].name);
+    let key: Vec<String> = key.map(|name| quote_identifier(name)).collect();
+    parts.push(format!("PRIMARY KEY({})", key.join(", ")));
+    format!("CREATE TABLE x({}) WITHOUT ROWID", parts.join(", "))
 }
 
 /// Writes the plan of a scan down for the cursor: the columns used, and the conditions in the order of their values.
@@ -249,7 +259,7 @@ fn encode(used: u64, conditions: &[Condition]) -> String {
         plan.push_str(&format!(
             ";{},{operator},{}",
             condition.column,
-            u8::from(condition.literal)
+            u8::from(condition.constant)
         ));
     }
     plan
@@ -262,11 +272,11 @@ pub(super) fn decode(plan: &str) -> Option<(u64, Vec<Condition>)> {
     let conditions = parts.map(|part| {
         let mut fields = part.split(',');
         let mut next = || fields.next()?.parse::<usize>().ok();
-        let (column, operator, literal) = (next()?, next()?, next()?);
+        let (column, operator, constant) = (next()?, next()?, next()?);
         Some(Condition {
             column,
             operator: *Operator::ALL.get(operator)?,
-            literal: literal == 1,
+            constant: constant == 1,
         })
     });
     Some((used, conditions.collect::<Option<Vec<_>>>()?))

@@ -1,6 +1,8 @@
 //! Whole-stack tests, through the facade as its users see it.
 
+mod differential;
 mod documents;
 mod public_names;
 mod scripts;
+mod sharded;
 mod sqllogic;

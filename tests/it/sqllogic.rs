@@ -1,5 +1,7 @@
-//! The scripts of `slt/`, each against one SQLite database, so that the scripts themselves are known to be right.
+//! The scripts of `slt/`, each against sharded databases, and against one SQLite database, so that the scripts
+//! themselves are known to be right.
 
+use crate::sharded::Sharded;
 use shardwright_testkit::{Answer, Database, Failure, ForeignKeys, Oracle, Value};
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 use std::{fmt, path::PathBuf};
@@ -79,21 +81,41 @@ pub(crate) fn scripts() -> Vec<PathBuf> {
     scripts
 }
 
-#[test]
-fn one_sqlite_database_passes_every_script() {
+fn pass_every_script<D: Database + Send>(engine: &'static str, open: impl Fn() -> D) {
     let scripts = scripts();
     assert!(
         scripts.len() >= 10,
         "only {} scripts were found",
         scripts.len()
     );
+    let mut failed = Vec::new();
     for script in scripts {
-        let mut runner = Runner::new(async || {
-            let oracle = Oracle::in_memory(ForeignKeys::Enforced).map_err(ScriptError)?;
-            Ok(Scripted::new(oracle, "sqlite"))
-        });
+        let mut runner = Runner::new(async || Ok(Scripted::new(open(), engine)));
         if let Err(error) = runner.run_file(&script) {
-            panic!("{error}");
+            failed.push(error.to_string());
         }
     }
+    assert!(failed.is_empty(), "{engine}:\n{}", failed.join("\n\n"));
+}
+
+#[test]
+fn one_sqlite_database_passes_every_script() {
+    pass_every_script("sqlite", || {
+        Oracle::in_memory(ForeignKeys::Enforced).expect("an empty database")
+    });
+}
+
+#[test]
+fn one_shard_passes_every_script() {
+    pass_every_script("sharded", || Sharded::create(1));
+}
+
+#[test]
+fn three_shards_pass_every_script() {
+    pass_every_script("sharded", || Sharded::create(3));
+}
+
+#[test]
+fn sixteen_shards_pass_every_script() {
+    pass_every_script("sharded", || Sharded::create(16));
 }

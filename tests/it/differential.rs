@@ -1,0 +1,160 @@
+//! Random schemas, rows and statements: any number of shards against one SQLite database.
+
+use crate::sharded::Sharded;
+use shardwright_testkit::{
+    Database, Failure, ForeignKeys, Oracle, Verdict, judge, minimise,
+    sqlgen::{Case, Profile},
+};
+use std::{collections::BTreeMap, fmt};
+
+const PROFILE: Profile = Profile {
+    statements: 40,
+    writes: 20,
+};
+/// How many seeds run when `SHARDWRIGHT_SEEDS` does not say otherwise.
+const SEEDS: u64 = 60;
+
+/// What happened to the statements of a run.
+#[derive(Debug, Default)]
+struct Tally {
+    equal: usize,
+    invalid: usize,
+    exhausted: usize,
+    /// Writes that were refused, by code.
+    refused: BTreeMap<String, usize>,
+}
+
+/// Both databases of one case.
+struct Pair {
+    oracle: Oracle,
+    tested: Sharded,
+}
+
+/// How a case can go wrong.
+enum Trouble {
+    /// The answer differs from SQLite's.
+    Wrong(String),
+    /// A SELECT was refused.
+    RefusedSelect(String),
+    /// The case itself does not work on SQLite.
+    BadCase(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(how) => write!(f, "a wrong answer\n{how}"),
+            Self::RefusedSelect(how) => write!(f, "a SELECT is refused\n{how}"),
+            Self::BadCase(how) => write!(f, "a case that SQLite does not take\n{how}"),
+        }
+    }
+}
+
+/// The seeds to run: a few, or as many as `SHARDWRIGHT_SEEDS` says, as a count or as `from..to`.
+fn seeds() -> std::ops::Range<u64> {
+    let text = std::env::var("SHARDWRIGHT_SEEDS").unwrap_or_default();
+    let number = |text: &str| {
+        text.parse()
+            .expect("SHARDWRIGHT_SEEDS is a number or a range")
+    };
+    match text.split_once("..") {
+        _ if text.is_empty() => 0..SEEDS,
+        Some((from, to)) => number(from)..number(to),
+        None => 0..number(&text),
+    }
+}
+
+/// 1 to 16 shards, each count as often as the others.
+fn shards_of(seed: u64) -> usize {
+    usize::try_from(seed % 16).expect("a small number") + 1
+}
+
+fn build(case: &Case, shards: usize) -> Result<Pair, Trouble> {
+    let bad = |failure: Failure| Trouble::BadCase(failure.to_string());
+    let mut oracle = Oracle::in_memory(ForeignKeys::Ignored).map_err(bad)?;
+    let mut tested = Sharded::create(shards);
+    for sql in case.schema.statements() {
+        oracle.execute(&sql, &[]).map_err(bad)?;
+        tested
+            .execute(&sql, &[])
+            .map_err(|failure| Trouble::Wrong(format!("{sql}\n  the answer is {failure}")))?;
+    }
+    let mut pair = Pair { oracle, tested };
+    for load in &case.loads {
+        let actual = pair.tested.execute(&load.sql, &load.params);
+        if let Verdict::Wrong(how) = judge(&mut pair.oracle, load, &actual) {
+            return Err(Trouble::Wrong(how));
+        }
+    }
+    Ok(pair)
+}
+
+/// Runs a case up to the first trouble; the number of the step says where it was.
+fn run(case: &Case, shards: usize, tally: &mut Tally) -> Result<(), (usize, Trouble)> {
+    let mut pair = build(case, shards).map_err(|trouble| (0, trouble))?;
+    for (number, step) in case.steps.iter().enumerate() {
+        let statement = &step.statement;
+        let actual = pair.tested.execute(&statement.sql, &statement.params);
+        match judge(&mut pair.oracle, statement, &actual) {
+            Verdict::Equal => tally.equal += 1,
+            Verdict::Invalid => tally.invalid += 1,
+            Verdict::Exhausted => tally.exhausted += 1,
+            Verdict::Refused(why) if statement.writes => {
+                let code = why.split(':').next().unwrap_or_default().to_owned();
+                *tally.refused.entry(code).or_default() += 1;
+            }
+            Verdict::Refused(why) => {
+                return Err((
+                    number,
+                    Trouble::RefusedSelect(format!("{statement}\n  {why}")),
+                ));
+            }
+            Verdict::Wrong(how) => return Err((number, Trouble::Wrong(how))),
+        }
+    }
+    Ok(())
+}
+
+/// The text of a failure: the smallest case that shows it.
+fn report(mut case: Case, shards: usize, step: usize) -> String {
+    case.steps.truncate(step + 1);
+    let seed = case.seed;
+    let fails = |case: &Case| match run(case, shards, &mut Tally::default()) {
+        Err((_, Trouble::Wrong(_) | Trouble::RefusedSelect(_))) => true,
+        Err((_, Trouble::BadCase(_))) | Ok(()) => false,
+    };
+    let case = minimise(case, fails);
+    let Err((_, trouble)) = run(&case, shards, &mut Tally::default()) else {
+        return format!("seed {seed}, {shards} shards: fails only now and then");
+    };
+    let statements = case.schema.statements().into_iter();
+    let loads = case.loads.iter().map(ToString::to_string);
+    let steps = case.steps.iter().map(|step| step.statement.to_string());
+    let script: Vec<String> = statements.chain(loads).chain(steps).collect();
+    format!(
+        "seed {seed}, {shards} shards: {trouble}\n\n{}",
+        script.join(";\n")
+    )
+}
+
+#[test]
+fn any_number_of_shards_answers_as_one_sqlite_database() {
+    let mut tally = Tally::default();
+    for seed in seeds() {
+        let case = Case::random(seed, PROFILE);
+        let shards = shards_of(seed);
+        if let Err((step, trouble)) = run(&case, shards, &mut tally) {
+            if std::env::var_os("SHARDWRIGHT_KEEP_GOING").is_some() {
+                println!("TROUBLE seed {seed}, {shards} shards, step {step}: {trouble}\n");
+                continue;
+            }
+            panic!("{}", report(case, shards, step));
+        }
+    }
+    println!("{tally:?}");
+    let refused: usize = tally.refused.values().sum();
+    assert!(
+        tally.equal > refused * 10,
+        "too many writes are refused: {tally:?}"
+    );
+}

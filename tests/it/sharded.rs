@@ -1,0 +1,103 @@
+//! A sharded database as the test kit sees one.
+
+use shardwright::{
+    sql::{CreateOptions, Error, Options, ShardedDatabase, WriteMode},
+    store,
+};
+use shardwright_testkit::{Answer, Database, Failure, FailureKind, Value};
+use tempfile::TempDir;
+
+/// A sharded database in a directory that goes away with it.
+#[derive(Debug)]
+pub(crate) struct Sharded {
+    database: ShardedDatabase,
+    _directory: TempDir,
+}
+
+impl Sharded {
+    /// An empty database of `shards` shards.
+    pub(crate) fn create(shards: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = CreateOptions {
+            shards,
+            options: options(),
+            ..CreateOptions::default()
+        };
+        let path = directory.path().join("db");
+        let database = ShardedDatabase::create(path, &options).expect("an empty database");
+        Self {
+            database,
+            _directory: directory,
+        }
+    }
+}
+
+/// Writes to several shards are allowed, and nothing survives a power failure.
+pub(crate) fn options() -> Options {
+    Options {
+        write_mode: WriteMode::BestEffort,
+        synchronous: store::Synchronous::Off,
+        ..Options::default()
+    }
+}
+
+impl Database for Sharded {
+    fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Answer, Failure> {
+        let params: Vec<store::Value> = params.iter().map(to_store).collect();
+        let answer = self
+            .database
+            .execute(sql, &params)
+            .map_err(|error| failure(&error))?;
+        let columns: Vec<String> = answer
+            .columns
+            .into_iter()
+            .map(|column| column.name)
+            .collect();
+        let rows = answer
+            .rows
+            .into_iter()
+            .map(|row| row.into_iter().map(from_store).collect());
+        Ok(Answer {
+            columns,
+            rows: rows.collect(),
+            changes: Some(answer.changes),
+        })
+    }
+}
+
+fn to_store(value: &Value) -> store::Value {
+    match value.clone() {
+        Value::Null => store::Value::Null,
+        Value::Integer(integer) => store::Value::Integer(integer),
+        Value::Real(real) => store::Value::Real(real),
+        Value::Text(bytes) => store::Value::Text(bytes),
+        Value::Blob(bytes) => store::Value::Blob(bytes),
+    }
+}
+
+fn from_store(value: store::Value) -> Value {
+    match value {
+        store::Value::Null => Value::Null,
+        store::Value::Integer(integer) => Value::Integer(integer),
+        store::Value::Real(real) => Value::Real(real),
+        store::Value::Text(bytes) => Value::Text(bytes),
+        store::Value::Blob(bytes) => Value::Blob(bytes),
+    }
+}
+
+/// A shard keeps a foreign key only where both rows are in one file, so such a failure is a rule of the sharded
+/// database and not of the one that it is compared with.
+fn failure(error: &Error) -> Failure {
+    let message = error.to_string();
+    let (code, kind) = match error.code() {
+        code if error.is_refusal() => (code, FailureKind::Refused),
+        "CONSTRAINT" if message.starts_with("FOREIGN KEY") => ("FOREIGN_KEY", FailureKind::Refused),
+        code @ "CONSTRAINT" => (code, FailureKind::Constraint),
+        code @ ("LIMIT_REACHED" | "INTERRUPTED") => (code, FailureKind::Exhausted),
+        code => (code, FailureKind::Sql),
+    };
+    Failure {
+        kind,
+        message: format!("{code}: {message}"),
+    }
+}

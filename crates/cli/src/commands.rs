@@ -1,7 +1,9 @@
 //! The subcommands.
 
 mod demo;
+mod export;
 mod hash;
+mod import;
 mod locate;
 pub(crate) mod shards;
 mod sql;
@@ -16,9 +18,11 @@ use shardwright_sql::{Access, Options, ShardedDatabase};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::Arguments),
+    Import(import::Arguments),
     Sql(sql::Arguments),
     Shards(shards::Arguments),
     Locate(locate::Arguments),
+    Export(export::Arguments),
     Hash(hash::Arguments),
 }
 
@@ -27,9 +31,11 @@ impl Command {
     pub(crate) fn run(self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
             Self::Demo(arguments) => demo::run(&arguments, out),
+            Self::Import(arguments) => import::run(&arguments, out),
             Self::Sql(arguments) => sql::run(&arguments, out),
             Self::Shards(arguments) => shards::run(&arguments, out),
             Self::Locate(arguments) => locate::run(&arguments, out),
+            Self::Export(arguments) => export::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
         }
     }

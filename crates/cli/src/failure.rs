@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::interrupt::{self, Interrupted};
 
 const ERROR: u8 = 1;
+const USAGE: u8 = 2;
 const REFUSED: u8 = 3;
 
 /// A failure that is the command's own, not the library's.
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
         takes: &'static str,
         given: String,
     },
+    /// Options say two different things about one table.
+    #[error("table {table} is given to more than one of --shard-key, --reference and --global")]
+    ContradictoryOptions { table: String },
 }
 
 /// What is said about a failure: its code and remedy, and the exit code.
@@ -123,6 +127,7 @@ impl Failure {
             Self::DemoDiffers { .. } => ("DEMO_DIFFERS", None, ERROR),
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
+            Self::ContradictoryOptions { .. } => ("USAGE", Some("name a table once"), USAGE),
         };
         Report {
             code,

@@ -22,17 +22,20 @@ use crate::commands::Command;
 
 /// Many SQLite files as one sharded database.
 #[derive(Debug, Parser)]
-#[command(name = "shardwright", version, about, after_help = AFTER_HELP)]
+#[command(name = "shardwright", version, about = ABOUT, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+const ABOUT: &str = "Many SQLite files as one sharded database.";
+
 const AFTER_HELP: &str = "\
 Examples:
-  shardwright demo                                 see it work on a real data set
-  shardwright demo --keep flights
-  shardwright sql flights -e 'SELECT count(*) FROM flights'
+  shardwright demo
+  shardwright import shop.db --into shop --shards 8
+  shardwright sql shop -e 'SELECT count(*) FROM orders'
+  shardwright export shop shop-again.db
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check.";
 

@@ -75,8 +75,11 @@ impl<'a> Session<'a> {
     fn print(&mut self, answer: &Answer) -> anyhow::Result<()> {
         let sheet = sheet(answer);
         output::write_answer(self.out, self.format, &sheet, answer.changes)?;
-        if self.remarks == Remarks::Footer && self.format == Format::Table {
-            writeln!(self.out, "{}", footer(answer))?;
+        if self.remarks == Remarks::Footer
+            && self.format == Format::Table
+            && let Some(footer) = footer(answer)
+        {
+            writeln!(self.out, "{footer}")?;
         }
         Ok(())
     }
@@ -95,13 +98,22 @@ pub(crate) fn sheet(answer: &Answer) -> Sheet {
     }
 }
 
-fn footer(answer: &Answer) -> String {
-    let places = answer.places.join(", ");
-    if answer.columns.is_empty() {
-        let changes = output::count(answer.changes, "row");
-        format!("{changes} changed on {places}")
+/// How many rows there were, or changed, and where; `None` for a statement that touched nothing.
+fn footer(answer: &Answer) -> Option<String> {
+    let places = match answer.places.as_slice() {
+        [] => return None,
+        few @ ([_] | [_, _]) => few.join(" and "),
+        many => format!("{} shards", many.len()),
+    };
+    Some(if answer.columns.is_empty() {
+        format!(
+            "{} changed on {places}",
+            output::count(answer.changes, "row")
+        )
     } else {
-        let rows = output::count(answer.rows.len() as u64, "row");
-        format!("{rows} from {places}")
-    }
+        format!(
+            "{} from {places}",
+            output::count(answer.rows.len() as u64, "row")
+        )
+    })
 }

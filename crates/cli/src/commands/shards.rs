@@ -3,15 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use shardwright_sql::ShardedDatabase;
-use shardwright_sql::Value;
+use shardwright_sql::{CATALOG, ShardedDatabase, Value};
 
 use crate::output::{self, ListingFormat, Sheet};
 
 /// List the shards of a database.
 ///
 /// A shard owns the positions from start up to end; a key's position is where its hash falls. The
-/// catalog shard owns none: it holds the global tables.
+/// catalog shard, which holds the global tables and owns no positions, is not listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,10 +35,14 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     )?)
 }
 
-/// The shards, one a row, and last the catalog shard, which owns no positions.
+/// The shards, one a row, in the order of their ranges.
 pub(crate) fn sheet(database: &ShardedDatabase) -> anyhow::Result<Sheet> {
     let mut sheet = Sheet::with_columns(&["id", "start", "end", "rows", "bytes", "file"]);
-    for shard in database.shards()? {
+    for shard in database
+        .shards()?
+        .into_iter()
+        .filter(|shard| shard.name != CATALOG)
+    {
         sheet.rows.push(vec![
             output::text(shard.name),
             shard.start.map_or(Value::Null, output::text),

@@ -31,11 +31,7 @@ impl Baseline {
     /// Runs a query that has no parameters.
     pub(crate) fn answer(&self, sql: &str) -> anyhow::Result<Sheet> {
         let mut statement = self.0.prepare(sql).context("ask one SQLite file")?;
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let width = columns.len();
         let rows = statement
             .query_map([], |row| {

@@ -9,6 +9,9 @@ use shardwright_sql::Value;
 
 use super::Sheet;
 
+/// On a terminal that is narrower than this, lines are left to the terminal to wrap.
+const WIDTH_MIN: u16 = 20;
+
 /// More of a blob than this many bytes is cut off with an ellipsis.
 const BLOB_BYTES_MAX: usize = 32;
 
@@ -37,7 +40,9 @@ pub(crate) fn grid(sheet: &Sheet) -> Table {
 
 /// Wraps long cells so that the table fits the terminal. Elsewhere a row stays on its line.
 fn wrap_to_terminal(table: &mut Table) {
-    if io::stdout().is_terminal() {
+    // Some terminals do not say how wide they are, or say 0.
+    let is_known = table.width().is_some_and(|width| width >= WIDTH_MIN);
+    if is_known && io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
 }

@@ -4,7 +4,7 @@ use crate::command::run;
 
 #[track_caller]
 fn check(arguments: &[&str], expect: &str) {
-    let run = run(&[&["hash"], arguments].concat());
+    let run = run([&["hash"], arguments].concat());
     assert_eq!(run.out, format!("{expect}\n"), "{}", run.err);
     assert_eq!((run.code, run.err.as_str()), (Some(0), ""));
 }
@@ -41,7 +41,7 @@ fn wrong_usage_exits_with_2() {
 
 #[test]
 fn help_is_printed_for_each_command() {
-    let run = run(&["hash", "--help"]);
+    let run = run(["hash", "--help"]);
     assert_eq!(run.code, Some(0));
     assert!(run.out.contains("Examples:"), "{}", run.out);
 }

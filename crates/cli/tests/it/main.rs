@@ -1,6 +1,11 @@
 //! The binary from outside: its arguments, its output and its exit codes.
 
+mod bad_input;
 mod command;
 mod demo;
 mod fixture;
 mod hash;
+mod import;
+mod interruption;
+mod limits;
+mod shell;

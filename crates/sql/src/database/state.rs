@@ -96,7 +96,14 @@ impl State {
     }
 
     fn make_plan(&self, sql: &str) -> Result<PlannedStatement, Error> {
-        let plan = plan::plan(sql, &self.schema)?;
+        let plan = match plan::plan(sql, &self.schema) {
+            // What SQLite does not understand either is wrong rather than unsupported.
+            Err(refusal @ Error::Unsupported { .. }) => {
+                self.describe(sql)?;
+                return Err(refusal);
+            }
+            plan => plan?,
+        };
         let described = match plan {
             Plan::Read(_) | Plan::Insert(_) | Plan::Change(_) | Plan::Explain(_) => {
                 self.describe(sql)?

@@ -3,6 +3,7 @@
 mod differential;
 mod documents;
 mod public_names;
+mod samples;
 mod scripts;
 mod sharded;
 mod sqllogic;

@@ -1,10 +1,14 @@
 //! A sharded database as the test kit sees one.
 
 use shardwright::{
-    sql::{CreateOptions, Error, Options, ShardedDatabase, WriteMode},
+    sql::{
+        CreateOptions, Error, Options, ShardedDatabase, WriteMode,
+        adopt::{self, AdoptOptions},
+    },
     store,
 };
 use shardwright_testkit::{Answer, Database, Failure, FailureKind, Value};
+use std::path::Path;
 use tempfile::TempDir;
 
 /// A sharded database in a directory that goes away with it.
@@ -29,6 +33,19 @@ impl Sharded {
             database,
             _directory: directory,
         }
+    }
+
+    /// The SQLite file at `source` as a database of `shards` shards.
+    pub(crate) fn import(source: &Path, shards: usize) -> Result<Self, Failure> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("db");
+        adopt::import(source, &path, shards, &AdoptOptions::default(), &mut |_| {})
+            .map_err(|error| failure(&error))?;
+        let database = ShardedDatabase::open(path, &options()).map_err(|error| failure(&error))?;
+        Ok(Self {
+            database,
+            _directory: directory,
+        })
     }
 }
 

@@ -1,13 +1,12 @@
 //! `demo`: a real data set over several shards, and questions about it whose answers are checked.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use shardwright_sql::{CreateOptions, Options, ShardedDatabase, WriteMode};
-use tempfile::TempDir;
 
 use crate::demo::baseline::Baseline;
+use crate::demo::home::Home;
 use crate::demo::load::load;
 use crate::demo::questions::QUESTIONS;
 use crate::demo::report::Report;
@@ -38,9 +37,10 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let interrupt = Interrupt::catch()?;
-    let place = Place::new(arguments.keep.as_deref())?;
-    let database = ShardedDatabase::create(place.path(), &options(arguments.shards))?;
+    let mut home = Home::new(arguments.keep.as_deref())?;
+    let database = ShardedDatabase::create(home.path(), &options(arguments.shards))?;
     load(&database, &interrupt)?;
+    home.keep();
     let baseline = Baseline::load(&interrupt)?;
 
     let mut report = Report::new(&database, &baseline, Style::of_stdout(), out);
@@ -72,31 +72,5 @@ fn options(shards: usize) -> CreateOptions {
         shards,
         options,
         ..CreateOptions::default()
-    }
-}
-
-/// The directory of the demo's database.
-enum Place {
-    /// Removed at the end, however the demo ends.
-    Temporary(TempDir),
-    /// The user's.
-    Kept(PathBuf),
-}
-
-impl Place {
-    fn new(keep: Option<&Path>) -> anyhow::Result<Self> {
-        match keep {
-            Some(path) => Ok(Self::Kept(path.to_owned())),
-            None => Ok(Self::Temporary(
-                tempfile::tempdir().context("make a temporary directory")?,
-            )),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Kept(path) => path,
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use shardwright_sql::Value;
-use shardwright_sql::{Answer, CATALOG, ShardedDatabase};
+use shardwright_sql::{Answer, CATALOG, ShardedDatabase, Tier};
 
 use super::baseline::Baseline;
 use super::compare;
@@ -101,7 +101,7 @@ SELECT (SELECT count(*) FROM planes), (SELECT count(*) FROM flights),
     pub(crate) fn answer(&mut self, number: usize, question: &Question) -> anyhow::Result<bool> {
         let answer = self.database.execute(question.sql, ())?;
         let touched = self.touched(&answer);
-        let reason = answer.reason.to_string();
+        let because = format!("{}; {}", answer.reason, how(answer.tier));
         let ours = session::sheet(&answer);
         let theirs = self.baseline.answer(question.sql)?;
         let is_equal = compare::equal(&ours, &theirs);
@@ -113,7 +113,7 @@ SELECT (SELECT count(*) FROM planes), (SELECT count(*) FROM flights),
         }
         writeln!(self.out, "\n{}", output::grid(&ours))?;
         writeln!(self.out, "touched:  {touched}")?;
-        writeln!(self.out, "because:  {reason}")?;
+        writeln!(self.out, "because:  {because}")?;
         let verdict = if is_equal {
             let rows = output::count(ours.rows.len() as u64, "row");
             self.style.good(&format!("equal, {rows} in the same order"))
@@ -172,5 +172,15 @@ SELECT (SELECT count(*) FROM planes), (SELECT count(*) FROM flights),
             )?,
         }
         Ok(())
+    }
+}
+
+/// What a tier means, after the reason for it.
+fn how(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Single => "SQLite runs it there as it is",
+        Tier::Gather => "the shards send the rows that it needs",
+        Tier::Schema => "no rows are needed",
+        Tier::Broadcast => "it runs on each of them",
     }
 }

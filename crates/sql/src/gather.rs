@@ -10,16 +10,16 @@ mod copy;
 mod cursor;
 mod execution;
 mod pushdown;
-mod rowid;
 mod table;
 
 use std::{
+    collections::HashMap,
     ops::ControlFlow,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use shardwright_store::{Params, Row};
+use shardwright_store::{Params, Row, Value};
 
 use self::{connection::GatherConnection, execution::Execution};
 use crate::{
@@ -35,6 +35,16 @@ use crate::{
 pub(crate) struct GatherPool {
     schema: Arc<Schema>,
     idle: Mutex<Vec<GatherConnection>>,
+}
+
+/// What a gathering statement has to work with.
+#[derive(Debug)]
+pub(crate) struct GatherRequest {
+    pub(crate) shards: Rc<dyn Shards>,
+    pub(crate) routing: OwnedRouting,
+    /// The keys that matter, by folded table name, as far as the planner knows them.
+    pub(crate) pins: HashMap<String, Vec<Value>>,
+    pub(crate) limits: Limits,
 }
 
 /// What a gathering statement touched.
@@ -56,9 +66,7 @@ impl GatherPool {
         &self,
         sql: &str,
         params: &Params<'_>,
-        shards: Rc<dyn Shards>,
-        routing: OwnedRouting,
-        limits: Limits,
+        request: GatherRequest,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<()>,
     ) -> Result<Gathered, Error> {
         let idle = self
@@ -70,7 +78,7 @@ impl GatherPool {
             Some(connection) => connection,
             None => GatherConnection::open(&self.schema)?,
         };
-        let execution = Rc::new(Execution::new(shards, routing, limits));
+        let execution = Rc::new(Execution::new(request));
         let result = connection.query(sql, params, &execution, visit);
         self.idle
             .lock()
@@ -86,3 +94,6 @@ impl GatherPool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

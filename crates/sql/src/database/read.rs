@@ -11,6 +11,7 @@ use super::{
 use crate::{
     answer::{Answer, Tier},
     error::Error,
+    gather::GatherRequest,
     local::LocalShards,
     plan::{GatherReason, ReadPlan, ReadTarget},
     shards::Place,
@@ -54,9 +55,12 @@ impl ShardedDatabase {
                 let gathered = state.gather.query(
                     &plan.gather_sql,
                     params,
-                    Rc::new(LocalShards::new(Arc::clone(&self.inner.files))),
-                    state.owned_routing(),
-                    self.inner.options.limits,
+                    GatherRequest {
+                        shards: Rc::new(LocalShards::new(Arc::clone(&self.inner.files))),
+                        routing: state.owned_routing(),
+                        pins: plan.pins(params)?,
+                        limits: self.inner.options.limits,
+                    },
                     &mut keep,
                 )?;
                 let names = gathered

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::Connection;
 use shardwright_store::{Batch, Row, Value};
 
-use super::{cursor::Request, execution::Execution, rowid};
+use super::{cursor::Request, execution::Execution};
 use crate::{
     database::{own_value, sqlite_value},
     error::Error,
@@ -124,7 +124,7 @@ impl Copies {
             sql: select.into(),
             params: Vec::new(),
         };
-        let marks = vec!["?"; names.len() + 1].join(",");
+        let marks = vec!["?"; names.len() + 2].join(",");
         let transaction = database.transaction().map_err(Error::from_sqlite)?;
         let mut insert = transaction
             .prepare(&format!("INSERT INTO {name} VALUES ({marks})"))
@@ -136,9 +136,7 @@ impl Copies {
                 execution.count(&batch)?;
                 for row in batch.rows() {
                     let mut values = row.to_values();
-                    if let Some(Value::Integer(rowid)) = values.last_mut() {
-                        *rowid = rowid::over_places(table, place, execution.shard_count(), *rowid)?;
-                    }
+                    values.push(Value::Integer(place_number(place)));
                     bind(&mut insert, &values).map_err(Error::from_sqlite)?;
                     insert.raw_execute().map_err(Error::from_sqlite)?;
                 }
@@ -151,8 +149,7 @@ impl Copies {
     }
 
     fn answer(&self, table: &Table, request: &Request) -> Result<Rc<Vec<Batch>>, Error> {
-        // The copy keeps the rowid in a column of its own, where it tells rows of all places apart.
-        let sql = request.sql(table, Some(ROWID));
+        let sql = request.sql_of_copy(table);
         if request.params.is_empty()
             && let Some(kept) = self.whole.borrow().get(&sql)
         {
@@ -170,16 +167,18 @@ impl Copies {
     }
 
     /// Builds the index that a scan by equality wants.
-    fn index(&self, database: &Connection, table: &Table, equal: &[usize]) -> rusqlite::Result<()> {
-        let columns: BTreeSet<usize> = equal.iter().copied().collect();
+    fn index(
+        &self,
+        database: &Connection,
+        table: &Table,
+        equal: &[String],
+    ) -> rusqlite::Result<()> {
+        let columns: BTreeSet<&str> = equal.iter().map(String::as_str).collect();
         if columns.is_empty() {
             return Ok(());
         }
-        let list: Vec<String> = columns
-            .into_iter()
-            .map(|column| quote_identifier(&table.columns[column].name))
-            .collect();
-        let list = format!("{}({})", quote_identifier(&table.name), list.join(", "));
+        let list = columns.into_iter().collect::<Vec<_>>().join(", ");
+        let list = format!("{}({list})", quote_identifier(&table.name));
         if !self.indexes.borrow_mut().insert(list.clone()) {
             return Ok(());
         }
@@ -188,8 +187,18 @@ impl Copies {
     }
 }
 
-/// The column of a copy that keeps the rowid of the original.
-const ROWID: &str = "\"_shardwright_rowid\"";
+/// The column of a copy that keeps the rowid of the original: those of two shards may be the same.
+pub(super) const ROWID: &str = "\"_shardwright_rowid\"";
+/// The column of a copy that keeps the place of the original.
+pub(super) const PLACE: &str = "\"_shardwright_place\"";
+
+/// A place as a number.
+pub(super) fn place_number(place: Place) -> i64 {
+    match place {
+        Place::Shard(index) => i64::try_from(index).unwrap_or(i64::MAX),
+        Place::Catalog => -1,
+    }
+}
 
 fn all_places(execution: &Execution, table: &Table) -> Vec<Place> {
     match table.kind {
@@ -222,7 +231,7 @@ fn create(database: &Connection, table: &Table) -> rusqlite::Result<()> {
     });
     let columns: String = columns.collect();
     database.execute_batch(&format!(
-        "CREATE TABLE {}({columns}{ROWID})",
+        "CREATE TABLE {}({columns}{ROWID}, {PLACE})",
         quote_identifier(&table.name)
     ))
 }

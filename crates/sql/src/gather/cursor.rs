@@ -10,19 +10,21 @@ use rusqlite::{
 use shardwright_store::{Batch, Value, ValueRef};
 
 use super::{
-    copy::Scan,
+    copy::{self, Scan},
     execution::Execution,
     pushdown::{Condition, is_safe},
-    rowid,
     table::decode,
 };
 use crate::{
     database::own_value,
     error::Error,
     plan::Routing,
-    schema::{Table, TableKind, quote_identifier},
+    schema::{Table, TableKind, fold, quote_identifier},
     shards::{Fragment, Place, RowSource},
 };
+
+/// With more keys than this, only the shards are chosen by them: SQLite's statements have a limit of parameters.
+const PINNED_MOST: usize = 1000;
 
 /// One scan of a table.
 #[repr(C)]
@@ -33,6 +35,7 @@ pub(super) struct Cursor {
     indexed: BTreeSet<usize>,
     /// For each column of the table, where it stands in the rows that are fetched.
     slots: Vec<Option<usize>>,
+    /// Where the rowid stands.
     rowid: Option<usize>,
     rows: Rows,
     /// The current row of the current batch.
@@ -46,7 +49,6 @@ enum Rows {
         waiting: VecDeque<Place>,
         fragment: Fragment,
         source: Option<Box<dyn RowSource>>,
-        /// Where the rows of the batch are.
         place: Place,
         batch: Batch,
     },
@@ -69,22 +71,35 @@ pub(super) struct Request {
     /// Whether the fragment finds its rows by an index.
     pub(super) by_index: bool,
     /// The columns compared by equality.
-    pub(super) equal: Vec<usize>,
+    pub(super) equal: Vec<String>,
 }
 
 impl Request {
-    /// The statement that fetches the rows, with `rowid` in place of the table's own name of it.
-    pub(super) fn sql(&self, table: &Table, rowid: Option<&str>) -> String {
-        let mut list = self.columns.clone();
-        if let Some(own) = table.rowid_name() {
-            list.push(rowid.unwrap_or(own).to_owned());
-        }
-        if list.is_empty() {
-            list.push("1".to_owned());
-        }
+    /// The statement that fetches the rows from a place.
+    pub(super) fn sql(&self, table: &Table) -> String {
+        self.with(table, table.rowid_name().into_iter().collect())
+    }
+
+    /// The statement that fetches the rows from a copy, which keeps the rowid and the place in columns of its own.
+    pub(super) fn sql_of_copy(&self, table: &Table) -> String {
+        let rowid = table.rowid_name().map(|_| copy::ROWID);
+        self.with(table, rowid.into_iter().chain([copy::PLACE]).collect())
+    }
+
+    fn with(&self, table: &Table, more: Vec<&str>) -> String {
+        let list: Vec<&str> = self
+            .columns
+            .iter()
+            .map(String::as_str)
+            .chain(more)
+            .collect();
+        let list = if list.is_empty() {
+            "1".to_owned()
+        } else {
+            list.join(", ")
+        };
         format!(
-            "SELECT {} FROM {}{}",
-            list.join(", "),
+            "SELECT {list} FROM {}{}",
             quote_identifier(&table.name),
             self.filter
         )
@@ -115,8 +130,20 @@ impl Cursor {
         let mut params = Vec::new();
         let mut equal = Vec::new();
         let mut shard = None;
+        let mut by_index = false;
+        let pinned = execution.pins.get(&fold(&self.table.name));
+        let pinned = pinned.filter(|keys| keys.len() <= PINNED_MOST);
+        if let (Some(keys), Some(column)) = (pinned, self.table.key_column()) {
+            filters.push(one_of(&quote_identifier(&column.name), keys, &mut params));
+            by_index |= keys.len() < 100
+                && self
+                    .table
+                    .shard_key()
+                    .is_some_and(|key| self.indexed.contains(&key.column));
+        }
         for (condition, value) in conditions {
             let column = &self.table.columns[condition.column];
+            let name = quote_identifier(&column.name);
             let value_ref = value.as_ref();
             if !is_safe(column.affinity, *condition, value_ref) {
                 continue;
@@ -126,7 +153,6 @@ impl Cursor {
                 // A comparison with NULL holds for no row.
                 return None;
             }
-            let name = quote_identifier(&column.name);
             if operator.takes_value() {
                 params.push(value.clone());
                 filters.push(format!("{name} {} ?{}", operator.sql(), params.len()));
@@ -134,7 +160,8 @@ impl Cursor {
                 filters.push(format!("{name} {}", operator.sql()));
             }
             if operator.is_equality() {
-                equal.push(condition.column);
+                equal.push(name);
+                by_index |= self.indexed.contains(&condition.column);
                 if self
                     .table
                     .shard_key()
@@ -154,19 +181,18 @@ impl Cursor {
             },
             params,
             places: self.places(execution, shard),
-            by_index: equal.iter().any(|column| self.indexed.contains(column)),
+            by_index,
             equal,
         })
     }
 
-    /// The columns that SQLite wants, and what tells rows apart: the rowid where there is one, else the key.
+    /// The columns that SQLite wants, and those that tell rows apart where there is no rowid.
     fn project(&mut self, used: u64) -> Vec<String> {
         let mut list = Vec::new();
         for (index, column) in self.table.columns.iter().enumerate() {
             // The last bit stands for all columns from the 64th on.
-            let is_key =
-                self.table.rowid_name().is_none() && self.table.primary_key.contains(&index);
-            let wanted = is_key || used >> index.min(63) & 1 == 1;
+            let tells_apart = self.table.without_rowid && self.table.primary_key.contains(&index);
+            let wanted = tells_apart || used >> index.min(63) & 1 == 1;
             self.slots[index] = wanted.then(|| {
                 list.push(quote_identifier(&column.name));
                 list.len() - 1
@@ -182,11 +208,8 @@ impl Cursor {
             (TableKind::Sharded(_), None) => {
                 (0..execution.shard_count()).map(Place::Shard).collect()
             }
-            // The rowids of two copies may differ, and one statement must not see both.
-            (TableKind::Reference, _) if rowid::differs_by_place(&self.table) => {
-                vec![Place::Catalog]
-            }
-            (TableKind::Reference, _) => vec![execution.any_touched().unwrap_or(Place::Catalog)],
+            // Rows of a reference table may have another rowid in each copy, and one statement must not see two.
+            (TableKind::Reference, _) => vec![Place::Catalog],
             (TableKind::Global, _) => vec![Place::Catalog],
         }
     }
@@ -251,6 +274,32 @@ impl Cursor {
         Ok(())
     }
 
+    /// The primary key of the current row.
+    fn key_of_row(&self) -> Vec<Value> {
+        let slots = self
+            .table
+            .primary_key
+            .iter()
+            .filter_map(|column| self.slots[*column]);
+        slots
+            .filter_map(|slot| self.current(slot))
+            .map(|value| value.to_value())
+            .collect()
+    }
+
+    /// The place that the current row is from, as a number.
+    fn place(&self) -> i64 {
+        match &self.rows {
+            Rows::Shards { place, .. } => copy::place_number(*place),
+            Rows::Copy { batches, current } => {
+                let row = batches.get(*current).map(|batch| batch.row(self.at));
+                row.and_then(|row| row.get(row.len() - 1).as_i64())
+                    .unwrap_or(0)
+            }
+            Rows::Done => 0,
+        }
+    }
+
     fn current(&self, slot: usize) -> Option<ValueRef<'_>> {
         let batch = match &self.rows {
             Rows::Shards { batch, .. } => batch,
@@ -259,6 +308,21 @@ impl Cursor {
         };
         Some(batch.row(self.at).get(slot))
     }
+}
+
+/// A condition that holds for the rows with one of the keys.
+fn one_of(column: &str, keys: &[Value], params: &mut Vec<Value>) -> String {
+    let mut marks = Vec::with_capacity(keys.len());
+    for key in keys.iter().filter(|key| !key.is_null()) {
+        params.push(key.clone());
+        marks.push(format!("?{}", params.len()));
+    }
+    let or_null = if keys.iter().any(Value::is_null) {
+        format!(" OR {column} IS NULL")
+    } else {
+        String::new()
+    };
+    format!("({column} IN ({}){or_null})", marks.join(","))
 }
 
 fn routing(execution: &Execution) -> Routing<'_> {
@@ -291,7 +355,7 @@ unsafe impl VTabCursor for Cursor {
                     },
                     Scan::Shards(request) => Rows::Shards {
                         fragment: Fragment {
-                            sql: request.sql(&self.table, None).into(),
+                            sql: request.sql(&self.table).into(),
                             params: request.params,
                         },
                         waiting: request.places.into(),
@@ -320,7 +384,10 @@ unsafe impl VTabCursor for Cursor {
     fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
         let slot = usize::try_from(column)
             .ok()
-            .and_then(|column| *self.slots.get(column)?);
+            .and_then(|column| match self.slots.get(column) {
+                Some(slot) => *slot,
+                None => self.rowid,
+            });
         let value = slot
             .and_then(|slot| self.current(slot))
             .unwrap_or(ValueRef::Null);
@@ -334,14 +401,17 @@ unsafe impl VTabCursor for Cursor {
     }
 
     fn rowid(&self) -> rusqlite::Result<i64> {
-        let own = self.rowid.and_then(|slot| self.current(slot));
-        let own = own.and_then(|value| value.as_i64()).unwrap_or_default();
-        let Rows::Shards { place, .. } = &self.rows else {
-            // A copy keeps the rowids as they are over all places.
-            return Ok(own);
+        let rowid = self
+            .rowid
+            .and_then(|slot| self.current(slot))
+            .and_then(|value| value.as_i64());
+        if let (Some(_), Some(rowid)) = (self.table.rowid_alias, rowid) {
+            return Ok(rowid);
+        }
+        let identity = match rowid {
+            Some(rowid) => vec![Value::Integer(rowid)],
+            None => self.key_of_row(),
         };
-        let execution = Execution::current()?;
-        rowid::over_places(&self.table, *place, execution.shard_count(), own)
-            .map_err(|error| execution.fail(error))
+        Ok(Execution::current()?.row_number(&self.table.name, self.place(), identity))
     }
 }

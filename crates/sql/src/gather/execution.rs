@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use shardwright_store::Batch;
+use shardwright_store::{Batch, Value};
 
-use super::copy::Copies;
+use super::{GatherRequest, copy::Copies};
 use crate::{
     database::Limits,
     error::Error,
@@ -26,6 +26,8 @@ thread_local! {
 pub(super) struct Execution {
     shards: Rc<dyn Shards>,
     pub(super) routing: OwnedRouting,
+    /// The keys that matter, by folded table name; a table that is missing matters whole.
+    pub(super) pins: HashMap<String, Vec<Value>>,
     limits: Limits,
     started: Instant,
     rows: Cell<u64>,
@@ -34,15 +36,27 @@ pub(super) struct Execution {
     failure: RefCell<Option<Error>>,
     /// What each table has cost so far, to decide when a copy of it is cheaper.
     spent: RefCell<HashMap<String, u64>>,
+    /// Numbers that tell rows apart, given out as they are asked for.
+    numbers: RefCell<HashMap<RowIdentity, i64>>,
     pub(super) copies: Copies,
 }
 
+/// A table, a place, and the rowid or primary key there.
+type RowIdentity = (String, i64, Vec<Value>);
+
 impl Execution {
     #[expect(clippy::disallowed_methods, reason = "the limit on time needs a clock")]
-    pub(super) fn new(shards: Rc<dyn Shards>, routing: OwnedRouting, limits: Limits) -> Self {
+    pub(super) fn new(request: GatherRequest) -> Self {
+        let GatherRequest {
+            shards,
+            routing,
+            pins,
+            limits,
+        } = request;
         Self {
             shards,
             routing,
+            pins,
             limits,
             started: Instant::now(),
             rows: Cell::new(0),
@@ -50,6 +64,7 @@ impl Execution {
             touched: RefCell::default(),
             failure: RefCell::default(),
             spent: RefCell::default(),
+            numbers: RefCell::default(),
             copies: Copies::default(),
         }
     }
@@ -84,11 +99,6 @@ impl Execution {
 
     pub(super) fn shard_count(&self) -> usize {
         self.shards.count()
-    }
-
-    /// Whether a shard has been touched, so that its copy of a reference table is at hand.
-    pub(super) fn any_touched(&self) -> Option<Place> {
-        self.touched.borrow().first().copied()
     }
 
     pub(super) fn touched(&self) -> Vec<Place> {
@@ -128,6 +138,15 @@ impl Execution {
         let sum = spent.entry(table.to_owned()).or_default();
         *sum = sum.saturating_add(cost);
         *sum
+    }
+
+    /// A number that this row has, and no other row of its table, for the time of the statement.
+    pub(super) fn row_number(&self, table: &str, place: i64, identity: Vec<Value>) -> i64 {
+        let mut numbers = self.numbers.borrow_mut();
+        let next = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+        *numbers
+            .entry((table.to_owned(), place, identity))
+            .or_insert(next)
     }
 
     /// Keeps the first failure; SQLite only carries its text.

@@ -110,8 +110,14 @@ impl ShardedTable {
             Ok(column) => column,
             Err(_) => table.rowid_alias?,
         };
-        let is_rowid = table.rowid_alias == Some(column);
-        if operator.collates() && !is_rowid {
+        // Past the last column are the hidden names of the rowid; SQLite checks those alone.
+        let affinity = table.columns.get(column)?.affinity;
+        // SQLite compares the values of IN with a virtual table's column by the column's rules, not by those of both
+        // sides. With a numeric column they are the same; otherwise it has to do without the table's help.
+        if !affinity.is_numeric() && info.is_in_constraint(index).unwrap_or(true) {
+            return None;
+        }
+        if operator.collates() && table.rowid_alias != Some(column) {
             let collation = info.collation(index).ok().and_then(Collation::from_name)?;
             if collation != table.columns[column].collation {
                 return None;
@@ -221,10 +227,12 @@ impl CreateVTab<'_> for ShardedTable {
     const KIND: VTabKind = VTabKind::Default;
 }
 
-/// The columns with their affinity and collation; comparisons depend on nothing else. Where rows have no rowid, SQLite
-/// tells them apart by the primary key.
+/// The columns with their affinity and collation; comparisons depend on nothing else.
+///
+/// The rowid of a table without an alias of it is a hidden column under each of its names. SQLite's own rowid of a
+/// virtual table has to tell rows apart, and two shards may use the same one.
 fn declaration(table: &Table) -> String {
-    let mut parts: Vec<String> = table
+    let mut columns: Vec<String> = table
         .columns
         .iter()
         .map(|column| {
@@ -236,16 +244,12 @@ fn declaration(table: &Table) -> String {
             )
         })
         .collect();
-    if table.rowid_name().is_some() || table.primary_key.is_empty() {
-        return format!("CREATE TABLE x({})", parts.join(", "));
+    if table.rowid_alias.is_none() && !table.without_rowid {
+        let names = ["rowid", "_rowid_", "oid"].into_iter();
+        let free = names.filter(|name| table.column_index(name).is_none());
+        columns.extend(free.map(|name| format!("{name} INTEGER HIDDEN")));
     }
-    let key = table
-        .primary_key
-        .iter()
-        .map(|&column| &table.columns[column].name);
-    let key: Vec<String> = key.map(|name| quote_identifier(name)).collect();
-    parts.push(format!("PRIMARY KEY({})", key.join(", ")));
-    format!("CREATE TABLE x({}) WITHOUT ROWID", parts.join(", "))
+    format!("CREATE TABLE x({})", columns.join(", "))
 }
 
 /// Writes the plan of a scan down for the cursor: the columns used, and the conditions in the order of their values.

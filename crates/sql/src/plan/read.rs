@@ -1,8 +1,8 @@
 //! Reads: on one place untouched, or gathered.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use shardwright_store::Params;
+use shardwright_store::{Params, Value};
 use turso_parser::ast::Select;
 
 use super::{
@@ -150,6 +150,34 @@ impl ReadPlan {
             }
         }
         Ok(ReadTarget::One(common.map_or(Place::Catalog, Place::Shard)))
+    }
+
+    /// The keys to which every reference to a table is pinned, by folded table name: rows with other keys take no part.
+    pub(crate) fn pins(&self, params: &Params<'_>) -> Result<HashMap<String, Vec<Value>>, Error> {
+        let mut pins: HashMap<String, Option<Vec<Value>>> = HashMap::new();
+        for found in self
+            .refs
+            .iter()
+            .filter(|found| found.kind == RefKind::Sharded)
+        {
+            let keys = found
+                .pin
+                .iter()
+                .flatten()
+                .map(|key| key.value(params).map(|value| value.to_value()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let known = pins
+                .entry(found.table.clone())
+                .or_insert_with(|| Some(Vec::new()));
+            match (found.pin.is_some(), &mut *known) {
+                (true, Some(all)) => all.extend(keys),
+                _ => *known = None,
+            }
+        }
+        Ok(pins
+            .into_iter()
+            .filter_map(|(table, keys)| Some((table, keys?)))
+            .collect())
     }
 
     /// The only shard that a reference needs, if there is one.

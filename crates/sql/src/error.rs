@@ -558,7 +558,9 @@ fn hint_of(source: &shardwright_store::Error) -> Option<String> {
     use shardwright_store::Error as Store;
     Some(match source {
         Store::Corrupt { .. } => "restore the file from a copy; the other shards are intact".into(),
-        Store::Full { .. } => "free some space and repeat the statement; it was rolled back".into(),
+        Store::Full { .. } => {
+            "free some space and do the same again; what was under way was undone".into()
+        }
         Store::Busy { .. } => "repeat the statement; it was not run".into(),
         Store::UnknownFormat { .. } => {
             "open it with the release that wrote it, or a newer one".into()

@@ -161,7 +161,7 @@ fn the_samples_come_back_as_they_were() {
 
 #[test]
 fn generated_schemas_come_back_as_they_were() {
-    for seed in 0..24 {
+    for seed in 0..10 {
         let case = Case::random(
             seed,
             Profile {

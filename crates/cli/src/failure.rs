@@ -175,6 +175,7 @@ mod tests {
     fn a_refusal_exits_with_3() {
         let refusal = shardwright_sql::Error::NoPrimaryKey {
             table: "notes".to_owned(),
+            remedy: "CREATE TABLE notes_new(id INTEGER PRIMARY KEY)".to_owned(),
         };
         let report = describe(&refusal.into());
         assert_eq!((report.code, report.exit), ("NO_PRIMARY_KEY", 3));

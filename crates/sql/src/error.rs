@@ -115,6 +115,8 @@ pub enum Error {
     NoPrimaryKey {
         /// The table.
         table: String,
+        /// Statements that rebuild it with one.
+        remedy: String,
     },
     /// There is no such table.
     #[error("no such table: {table}")]
@@ -422,7 +424,9 @@ impl Error {
                 format!("colocate {other} with {table}, make it a reference table, or read first and write by key")
             }
             Self::CrossShardTransaction { .. } => "use one transaction for each shard".into(),
-            Self::NoPrimaryKey { table } => no_primary_key_remedy(table),
+            Self::NoPrimaryKey { remedy, .. } => {
+                format!("rebuild it with one, then create its indexes and triggers again: {remedy}")
+            }
             Self::GeneratedKey { table, .. } => format!("choose a column that the rows of {table} store"),
             Self::BadDeclaration { .. } => {
                 "write /* shardwright: shard_key=COLUMN [colocate_with=TABLE] [null_keys=keep] */, /* shardwright: reference */ or /* shardwright: global */".into()
@@ -567,12 +571,4 @@ fn hint_of(source: &shardwright_store::Error) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-fn no_primary_key_remedy(table: &str) -> String {
-    let quoted = crate::schema::quote_identifier(table);
-    let old = crate::schema::quote_identifier(&format!("{table}_old"));
-    format!(
-        "rebuild it with one: ALTER TABLE {quoted} RENAME TO {old}; CREATE TABLE {quoted}(id INTEGER PRIMARY KEY, ...); INSERT INTO {quoted} SELECT rowid, * FROM {old}; DROP TABLE {old};"
-    )
 }

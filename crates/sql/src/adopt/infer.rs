@@ -163,9 +163,7 @@ impl<'a> Inference<'a> {
     fn asked_key(&self, table: &Table, column: &str) -> Result<Declaration, Error> {
         refuse_virtual(table, "sharding")?;
         if table.primary_key.is_empty() {
-            return Err(Error::NoPrimaryKey {
-                table: table.name.clone(),
-            });
+            return Err(table.without_primary_key());
         }
         let index = table.resolve(column).ok_or_else(|| Error::UnknownColumn {
             table: table.name.clone(),

@@ -316,9 +316,7 @@ fn kind(
         });
     };
     if table.primary_key.is_empty() {
-        return Err(Error::NoPrimaryKey {
-            table: table.name.clone(),
-        });
+        return Err(table.without_primary_key());
     }
     let column = table
         .resolve(shard_key)

@@ -1,6 +1,7 @@
 //! A table of the logical schema.
 
-use super::{Affinity, Collation, NullKeys};
+use super::{Affinity, Collation, NullKeys, quote_identifier};
+use crate::error::Error;
 
 /// A table, its columns and constraints, and where its rows live.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +176,63 @@ impl Table {
                     && (*collation == Collation::Binary
                         || *collation == self.columns[key].collation)
             })
+    }
+}
+
+impl Table {
+    /// The error for a table without a primary key, with statements that give it one.
+    pub(crate) fn without_primary_key(&self) -> Error {
+        Error::NoPrimaryKey {
+            table: self.name.clone(),
+            remedy: self.rebuilt_with_key(),
+        }
+    }
+
+    /// SQLite cannot add a primary key to a table, so the rows move to a new one.
+    fn rebuilt_with_key(&self) -> String {
+        let is_free = |name: &String| self.column_index(name).is_none();
+        let key = std::iter::once("id".to_owned())
+            .chain((0..).map(|number| format!("id_{number}")))
+            .find(is_free)
+            .unwrap_or_default();
+        let stored = || {
+            self.columns
+                .iter()
+                .filter(|column| column.generated == Generated::Ordinary)
+        };
+        let definitions: String = stored()
+            .map(Column::definition)
+            .map(|text| format!(", {text}"))
+            .collect();
+        let names: String = stored()
+            .map(|column| format!(", {}", quote_identifier(&column.name)))
+            .collect();
+        let (old, new) = (
+            quote_identifier(&self.name),
+            quote_identifier(&format!("{}_new", self.name)),
+        );
+        let rowid = self.rowid_name().unwrap_or("NULL");
+        format!(
+            "CREATE TABLE {new}({key} INTEGER PRIMARY KEY{definitions}); \
+             INSERT INTO {new}({key}{names}) SELECT {rowid}{names} FROM {old}; \
+             DROP TABLE {old}; ALTER TABLE {new} RENAME TO {old};"
+        )
+    }
+}
+
+impl Column {
+    fn definition(&self) -> String {
+        let mut text = format!("{} {}", quote_identifier(&self.name), self.declared_type);
+        if self.collation != Collation::Binary {
+            text.push_str(&format!(" COLLATE {}", self.collation.name()));
+        }
+        if self.not_null {
+            text.push_str(" NOT NULL");
+        }
+        if let Some(default) = &self.default {
+            text.push_str(&format!(" DEFAULT ({default})"));
+        }
+        text.trim_end().to_owned()
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Error;
 
 fn schema(statements: &[(&str, &str, &str)]) -> Schema {
     let mut stored = StoredSchema {
@@ -116,4 +117,31 @@ fn a_word_that_is_no_declaration_is_refused() {
             "{bad:?} was understood"
         );
     }
+}
+
+#[test]
+fn the_remedy_for_a_table_without_a_primary_key_works() {
+    let create = "CREATE TABLE \"my log\"(id TEXT COLLATE NOCASE, \"at\" INT NOT NULL DEFAULT (1 + 1), twice AS (\"at\" * 2))";
+    let schema = schema(&[("table", "my log", create)]);
+    let error = schema
+        .table("my log")
+        .expect("the table")
+        .without_primary_key();
+    let Error::NoPrimaryKey { remedy, .. } = &error else {
+        panic!("{error}")
+    };
+    let connection = rusqlite::Connection::open_in_memory().expect("memory");
+    connection.execute_batch(create).expect("the table");
+    connection
+        .execute_batch("INSERT INTO \"my log\"(id) VALUES ('a'), ('b')")
+        .expect("rows");
+    connection.execute_batch(remedy).expect("the remedy");
+    let keyed: i64 = connection
+        .query_row(
+            "SELECT sum(id_0) + sum(\"at\") + count(DISTINCT id) FROM \"my log\" WHERE id < 'C'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("the rows with their keys");
+    assert_eq!(keyed, 3 + 4 + 2);
 }

@@ -111,7 +111,7 @@ impl Operation {
     }
 
     /// Runs the steps of one place in an open transaction.
-    fn begin(&self, files: &Files, place: Place) -> Result<(Writer, Ran), Error> {
+    pub(super) fn begin(&self, files: &Files, place: Place) -> Result<(Writer, Ran), Error> {
         let at = || Error::at(files.name(place));
         let mut writer = files.file(place).writer().map_err(at())?;
         writer.begin().map_err(at())?;

@@ -457,3 +457,85 @@ fn a_missing_file_is_named() {
         "NOT_A_DATABASE"
     );
 }
+
+#[test]
+fn an_operation_that_a_crash_interrupted_is_finished_when_the_database_is_opened() {
+    let shop = fixture(SHOP);
+    let path = shop.db.directory().to_path_buf();
+    let create = "CREATE TABLE late(id INTEGER PRIMARY KEY, n INT)";
+    let mut stored = shop.db.schema().stored().clone();
+    stored.objects.push(crate::schema::SchemaObject {
+        kind: "table".to_owned(),
+        name: "late".to_owned(),
+        table: "late".to_owned(),
+        sql: create.to_owned(),
+    });
+    let declaration = crate::schema::Declaration::in_comment("-- shardwright: shard_key=id");
+    stored
+        .declarations
+        .insert("late".to_owned(), declaration.unwrap().unwrap());
+    let inner = &shop.db.inner;
+    let operation = journal::Operation {
+        number: inner.records.next_operation().unwrap(),
+        shards: vec![journal::Step::new(create)],
+        catalog: Vec::new(),
+        schema: Some(stored),
+    };
+    // The process dies after the journal was written and one of the shards committed.
+    inner.records.begin(&operation).unwrap();
+    let (mut writer, _) = operation.begin(&inner.files, Place::Shard(1)).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    let Fixture {
+        db,
+        plain,
+        _directory,
+    } = shop;
+    drop(db);
+
+    let db = ShardedDatabase::open(&path, &Options::default()).unwrap();
+    let shop = Fixture {
+        db,
+        plain,
+        _directory,
+    };
+    shop.plain.execute_batch(create).unwrap();
+    for id in 0..9 {
+        shop.run(&format!("INSERT INTO late VALUES ({id}, {id})"));
+    }
+    shop.check("SELECT * FROM late");
+    shop.refused(
+        "INSERT INTO customers(id, name, email) VALUES (10, 'thief', 'ada@x')",
+        "CONSTRAINT",
+    );
+    assert!(shop.db.inner.records.pending().unwrap().is_empty());
+}
+
+#[test]
+fn a_statement_that_one_shard_refuses_changes_none() {
+    let shop = fixture(SHOP);
+    // Three shards can build the index, one cannot: its two rows agree.
+    let home = shop.db.locate(Some("orders"), 5).unwrap();
+    shop.db
+        .run_shard(
+            &home,
+            "UPDATE orders SET total = 2 WHERE customer_id = 5",
+            (),
+        )
+        .unwrap();
+    shop.plain
+        .execute_batch("UPDATE orders SET total = 2 WHERE customer_id = 5")
+        .unwrap();
+    let before = shop.check("SELECT type, name, tbl_name, sql FROM sqlite_master");
+    shop.refused(
+        "CREATE UNIQUE INDEX one_each ON orders(customer_id, total)",
+        "CONSTRAINT",
+    );
+    assert_eq!(
+        shop.check("SELECT type, name, tbl_name, sql FROM sqlite_master")
+            .rows,
+        before.rows
+    );
+    shop.run("CREATE INDEX one_each ON orders(customer_id, total)");
+    shop.check("SELECT * FROM orders WHERE total = 2");
+}

@@ -110,6 +110,8 @@ impl Prober {
         for shard in 0..files.shards().len() {
             let at = || Error::at(files.name(Place::Shard(shard)));
             let mut writer = files.shards()[shard].writer().map_err(at())?;
+            // A rollback brings triggers back.
+            Self::remove(&mut writer).map_err(at())?;
             writer.execute_script(&script).map_err(at())?;
         }
         Ok(())

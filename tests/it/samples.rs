@@ -1,5 +1,7 @@
 //! Databases of the shapes that people have, imported and then queried and changed.
 
+#![expect(clippy::print_stdout, reason = "a test says what it counted")]
+
 use crate::sharded::Sharded;
 use shardwright_testkit::{
     Database, ForeignKeys, Oracle, Statement, Verdict, judge, sample::Sample,

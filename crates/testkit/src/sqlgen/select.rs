@@ -88,6 +88,10 @@ impl Composer<'_> {
             query.order = if arm.distinct || (!items.is_empty() && self.dice.chance(10)) {
                 self.every_column(&items)
             } else {
+                if items.is_empty() {
+                    // What `*` stands for has names that hide the merged columns from ORDER BY.
+                    scope.merged.clear();
+                }
                 let mut terms = self.terms(&scope, &items, false);
                 if self.dice.chance(40) {
                     terms.extend(

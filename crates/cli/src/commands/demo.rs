@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use shardwright_sql::{CreateOptions, Options, ShardedDatabase, WriteMode};
+use shardwright_sql::{CreateOptions, Options, ShardedDatabase, Synchronous, WriteMode};
 
 use crate::demo::baseline::Baseline;
 use crate::demo::home::Home;
@@ -62,10 +62,12 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     Ok(())
 }
 
-/// A load writes to many shards at once, and one that fails is thrown away whole.
+/// A load writes to many shards at once, and one that does not come to its end is thrown away whole,
+/// so it need not wait for the disk at each commit.
 fn options(shards: usize) -> CreateOptions {
     let options = Options {
         write_mode: WriteMode::BestEffort,
+        synchronous: Synchronous::Normal,
         ..Options::default()
     };
     CreateOptions {

@@ -1,4 +1,48 @@
 //! Many SQLite files as one database: planner, scatter and gather, adoption of existing files.
+//!
+//! A [`ShardedDatabase`] is a directory of SQLite files, the shards. A row of a sharded table lives on the shard that
+//! owns its key; reference tables have a copy on every shard; global tables live on the catalog shard. A statement
+//! that names its key runs on one shard, untouched. Any other SELECT runs over rows that are fetched from the shards,
+//! in a private SQLite, and has the answer that one file with all rows would give. A statement that cannot have
+//! exactly that answer is refused, with a [code](Error::code) and a [hint](Error::hint).
+//!
+//! ```
+//! use shardwright_sql::{CreateOptions, ShardedDatabase, Tier, Value};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! let db = ShardedDatabase::create(directory.path().join("shop"), &CreateOptions::default())?;
+//! db.execute("CREATE TABLE customers(id INTEGER PRIMARY KEY, name TEXT)", ())?;
+//! db.execute(
+//!     "CREATE TABLE orders(id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL, total REAL)
+//!      /* shardwright: shard_key=customer_id colocate_with=customers */",
+//!     (),
+//! )?;
+//! db.run(7, "INSERT INTO customers VALUES (7, 'Ada')", ())?;
+//! db.run(7, "INSERT INTO orders(customer_id, total) VALUES (7, 10.5), (7, 20)", ())?;
+//!
+//! // The join names the key, and equal keys share a shard.
+//! let spent = "SELECT name, sum(total) FROM customers c JOIN orders o ON o.customer_id = c.id WHERE c.id = ?1";
+//! let answer = db.execute(spent, &[Value::from(7)])?;
+//! assert_eq!((answer.tier, answer.rows[0][1].as_f64()), (Tier::Single, Some(30.5)));
+//!
+//! // Without a key, every shard is asked.
+//! let answer = db.execute("SELECT count(*) FROM orders", ())?;
+//! assert_eq!((answer.tier, answer.first_value()), (Tier::Gather, Some(&Value::from(2))));
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - A SELECT answers as one SQLite file would, or is refused. It never answers from a part of the rows.
+//! - A write to one shard is atomic. A change of the schema or of a reference table reaches every place or none, also
+//!   after a crash.
+//! - Primary keys and UNIQUE constraints hold over all shards.
+//! - One process writes; others may read.
+//!
+//! # What this crate does not do
+//!
+//! It has no server and no replication. A write to several shards is refused, or made shard by shard when asked: it is
+//! not atomic. Foreign keys between rows of different shards are not enforced; adoption reports them.
 
 pub mod adopt;
 mod answer;

@@ -4,6 +4,7 @@
 //! nanoseconds, from the parameters of one call, on which shard it runs. Nothing here does I/O.
 
 mod change;
+mod condition;
 mod insert;
 mod key_expr;
 mod read;

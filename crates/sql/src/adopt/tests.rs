@@ -1,3 +1,5 @@
+//! Tests of what the tables of a file become.
+
 use std::{fs, path::PathBuf};
 
 use rusqlite::Connection;

@@ -1,3 +1,5 @@
+//! Tests of the database as its users call it, each against one SQLite file.
+
 use tempfile::TempDir;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests that what was imported comes out again.
+
 use std::{fs, path::PathBuf};
 
 use rusqlite::types::ValueRef;

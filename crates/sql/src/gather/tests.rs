@@ -1,3 +1,5 @@
+//! Tests that a gathered answer is the answer of one SQLite file.
+
 use tempfile::TempDir;
 
 use crate::{CreateOptions, Error, Limits, Options, ShardedDatabase, Tier, Value, WriteMode};

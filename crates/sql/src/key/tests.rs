@@ -1,3 +1,5 @@
+//! Tests that keys which compare as equal have one form.
+
 use super::*;
 
 fn canonical(

@@ -5,11 +5,11 @@
 //! equalities between keys of one group. What is not understood pins nothing, which costs speed and never rows.
 
 use turso_parser::ast::{
-    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, Operator,
-    Select, SelectTable, With,
+    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, Select,
+    SelectTable, With,
 };
 
-use super::key_expr::KeyExpr;
+use super::{condition::Reach, key_expr::KeyExpr};
 use crate::{
     schema::{Schema, Table, TableKind, fold},
     statement::{self, ast},
@@ -23,8 +23,6 @@ pub(crate) struct TableRef {
     pub(crate) kind: RefKind,
     /// The only keys whose rows matter, if the statement says so. A disjunction of values.
     pub(crate) pin: Option<Vec<KeyExpr>>,
-    /// Whether the pin is this reference's own, and not spread from another by an equality.
-    pub(crate) direct: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub(crate) enum RefKind {
 pub(crate) struct Reads {
     pub(crate) refs: Vec<TableRef>,
     /// `(a, b)`: if `a` is pinned, `b` is pinned to the same keys.
-    edges: Vec<(usize, usize)>,
+    pub(super) edges: Vec<(usize, usize)>,
     /// Names that are no table, view or table-valued function known here.
     pub(crate) unknown: Vec<String>,
 }
@@ -55,7 +53,6 @@ impl Reads {
             for &(from, to) in &self.edges {
                 if self.refs[to].pin.is_none() && self.refs[from].pin.is_some() {
                     self.refs[to].pin = self.refs[from].pin.clone();
-                    self.refs[to].direct = false;
                     changed = true;
                 }
             }
@@ -81,21 +78,21 @@ impl Reads {
 }
 
 /// One table, subquery or function of a FROM clause.
-struct Item {
-    alias: String,
+pub(super) struct Item {
+    pub(super) alias: String,
     /// The reference and the table; `None` where the columns are not known.
-    table: Option<(usize, String)>,
+    pub(super) table: Option<(usize, String)>,
 }
 
 /// The names that an expression can see.
 pub(crate) struct Scope<'p> {
-    items: Vec<Item>,
-    parent: Option<&'p Self>,
+    pub(super) items: Vec<Item>,
+    pub(super) parent: Option<&'p Self>,
     /// Whether a RIGHT or FULL JOIN may make an unqualified name mean either side.
-    merged: bool,
+    pub(super) merged: bool,
     /// Whether USING or NATURAL makes two columns one name.
-    using: bool,
-    outer_join: bool,
+    pub(super) using: bool,
+    pub(super) outer_join: bool,
 }
 
 impl<'p> Scope<'p> {
@@ -108,17 +105,6 @@ impl<'p> Scope<'p> {
             outer_join: false,
         }
     }
-}
-
-/// Which references a condition may speak for.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// Rows that fail the condition are gone: all references so far.
-    Filter,
-    /// The condition of a LEFT JOIN: only those from this item on.
-    From(usize),
-    /// Nothing: the condition of a RIGHT or FULL JOIN.
-    Nothing,
 }
 
 /// Walks a statement and collects what it reads.
@@ -340,7 +326,6 @@ impl<'s> Walker<'s> {
             table: table.to_owned(),
             kind,
             pin: None,
-            direct: true,
         });
         self.reads.refs.len() - 1
     }
@@ -357,234 +342,5 @@ impl<'s> Walker<'s> {
                 }
             }
         });
-    }
-
-    /// Notes what a condition that rows must meet says about keys.
-    pub(crate) fn filter(&mut self, condition: &Expr, scope: &Scope<'_>) {
-        self.condition(condition, scope, Reach::Filter);
-    }
-
-    fn condition(&mut self, condition: &Expr, scope: &Scope<'_>, reach: Reach) {
-        if matches!(reach, Reach::Nothing) {
-            return;
-        }
-        match condition {
-            Expr::Parenthesized(inner) if inner.len() == 1 => {
-                self.condition(&inner[0], scope, reach)
-            }
-            Expr::Binary(left, Operator::And, right) => {
-                self.condition(left, scope, reach);
-                self.condition(right, scope, reach);
-            }
-            Expr::Binary(left, Operator::Equals, right) => {
-                if let (Some(a), Some(b)) = (self.key_of(left, scope), self.key_of(right, scope)) {
-                    self.equal(a, b, reach);
-                } else {
-                    self.pin(condition, scope, reach);
-                }
-            }
-            _ => self.pin(condition, scope, reach),
-        }
-    }
-
-    fn pin(&mut self, condition: &Expr, scope: &Scope<'_>, reach: Reach) {
-        if let Some((found, keys)) = self.keys_in(condition, scope)
-            && found.depth == 0
-            && found.item >= reach.first()
-        {
-            let target = &mut self.reads.refs[found.reference];
-            if target.pin.is_none() {
-                target.pin = Some(keys);
-            }
-        }
-    }
-
-    /// The keys that a condition allows for one reference.
-    fn keys_in(&self, condition: &Expr, scope: &Scope<'_>) -> Option<(Found, Vec<KeyExpr>)> {
-        match condition {
-            Expr::Parenthesized(inner) if inner.len() == 1 => self.keys_in(&inner[0], scope),
-            Expr::Binary(left, Operator::Equals, right) => [(left, right), (right, left)]
-                .into_iter()
-                .find_map(|(key, value)| {
-                    Some((self.key_of(key, scope)?, vec![KeyExpr::of(value)?]))
-                }),
-            // A missing row of an outer join is NULL too; without one, IS is an equality.
-            Expr::Binary(left, Operator::Is, right) if !scope.outer_join => {
-                [(left, right), (right, left)]
-                    .into_iter()
-                    .find_map(|(key, value)| {
-                        Some((self.key_of(key, scope)?, vec![KeyExpr::of(value)?]))
-                    })
-            }
-            Expr::IsNull(key) if !scope.outer_join => {
-                let null = KeyExpr::Constant(shardwright_store::Value::Null);
-                Some((self.key_of(key, scope)?, vec![null]))
-            }
-            Expr::InList {
-                lhs,
-                not: false,
-                rhs,
-            } => {
-                let keys = rhs
-                    .iter()
-                    .map(|value| KeyExpr::of(value))
-                    .collect::<Option<Vec<_>>>()?;
-                Some((self.key_of(lhs, scope)?, keys))
-            }
-            Expr::Binary(left, Operator::Or, right) => {
-                let (found, mut keys) = self.keys_in(left, scope)?;
-                let (other, more) = self.keys_in(right, scope)?;
-                keys.extend(more);
-                (found.reference == other.reference).then_some((found, keys))
-            }
-            _ => None,
-        }
-    }
-
-    fn equal(&mut self, a: Found, b: Found, reach: Reach) {
-        if !self.share_a_group(a.reference, b.reference) {
-            return;
-        }
-        let first = reach.first();
-        match (a.depth, b.depth) {
-            (0, 0) => {
-                if b.item >= first {
-                    self.reads.edges.push((a.reference, b.reference));
-                }
-                if a.item >= first {
-                    self.reads.edges.push((b.reference, a.reference));
-                }
-            }
-            // An outer row's key decides which inner rows matter, not the other way round.
-            (0, _) if a.item >= first => self.reads.edges.push((b.reference, a.reference)),
-            (_, 0) if b.item >= first => self.reads.edges.push((a.reference, b.reference)),
-            _ => {}
-        }
-    }
-
-    fn share_a_group(&self, a: usize, b: usize) -> bool {
-        let group = |reference: usize| {
-            let table = self.schema.table(&self.reads.refs[reference].table)?;
-            table.shard_key().map(|key| key.group.as_str())
-        };
-        group(a).is_some() && group(a) == group(b)
-    }
-
-    fn using(&mut self, column: &str, right: usize, scope: &Scope<'_>, reach: Reach) {
-        let key = |walker: &Self, items: &[Item], offset: usize| {
-            items.iter().enumerate().find_map(|(index, item)| {
-                let (reference, name) = item.table.as_ref()?;
-                let table = walker.schema.table(name)?;
-                let found = table.column_index(column)?;
-                let key = table.shard_key()?.column;
-                (found == key).then_some(Found {
-                    reference: *reference,
-                    item: offset + index,
-                    depth: 0,
-                })
-            })
-        };
-        // With an item of unknown columns on the left, the name may be its own.
-        let left_known = scope.items[..right].iter().all(|item| item.table.is_some());
-        let left = key(self, &scope.items[..right], 0);
-        let right = key(self, &scope.items[right..], right);
-        if let (true, Some(left), Some(right)) = (left_known && !scope.merged, left, right) {
-            self.equal(left, right, reach);
-        }
-    }
-
-    fn natural(&mut self, right: usize, scope: &Scope<'_>, reach: Reach) {
-        let Some((_, name)) = scope.items.get(right).and_then(|item| item.table.as_ref()) else {
-            return;
-        };
-        let Some(key) = self.schema.table(name).and_then(Table::key_column) else {
-            return;
-        };
-        let column = key.name.clone();
-        self.using(&column, right, scope, reach);
-    }
-
-    /// The reference whose shard key an expression is.
-    fn key_of(&self, expr: &Expr, scope: &Scope<'_>) -> Option<Found> {
-        match expr {
-            Expr::Parenthesized(inner) if inner.len() == 1 => self.key_of(&inner[0], scope),
-            Expr::Id(name) | Expr::Name(name) => self.unqualified(name.as_str(), scope, 0),
-            Expr::Qualified(table, column) => {
-                self.qualified(table.as_str(), column.as_str(), scope, 0)
-            }
-            Expr::DoublyQualified(_, table, column) => {
-                self.qualified(table.as_str(), column.as_str(), scope, 0)
-            }
-            _ => None,
-        }
-    }
-
-    fn qualified(
-        &self,
-        alias: &str,
-        column: &str,
-        scope: &Scope<'_>,
-        depth: usize,
-    ) -> Option<Found> {
-        let alias_folded = fold(alias);
-        match scope
-            .items
-            .iter()
-            .position(|item| item.alias == alias_folded)
-        {
-            Some(item) => self.found(item, column, scope, depth),
-            None => self.qualified(alias, column, scope.parent?, depth + 1),
-        }
-    }
-
-    fn unqualified(&self, column: &str, scope: &Scope<'_>, depth: usize) -> Option<Found> {
-        let has_column = |item: &Item| {
-            let (_, name) = item.table.as_ref()?;
-            self.schema.table(name)?.resolve(column)
-        };
-        let unknown = scope.items.iter().any(|item| item.table.is_none());
-        match scope
-            .items
-            .iter()
-            .position(|item| has_column(item).is_some())
-        {
-            // The name may be the column of an item whose columns are not known, equal by its rules and not by ours.
-            Some(_) if scope.using && unknown => None,
-            Some(item) if !scope.merged => self.found(item, column, scope, depth),
-            Some(_) => None,
-            // A subquery, view or CTE in this scope may have the column; then it is not the outer one.
-            None if unknown => None,
-            None => self.unqualified(column, scope.parent?, depth + 1),
-        }
-    }
-
-    fn found(&self, item: usize, column: &str, scope: &Scope<'_>, depth: usize) -> Option<Found> {
-        let (reference, name) = scope.items[item].table.as_ref()?;
-        let table = self.schema.table(name)?;
-        (table.resolve(column)? == table.shard_key()?.column).then_some(Found {
-            reference: *reference,
-            item,
-            depth,
-        })
-    }
-}
-
-/// A shard-key column, found in a scope.
-#[derive(Clone, Copy)]
-struct Found {
-    reference: usize,
-    item: usize,
-    /// How many scopes outwards.
-    depth: usize,
-}
-
-impl Reach {
-    /// The first item of the scope that the condition speaks for.
-    fn first(self) -> usize {
-        match self {
-            Self::Filter => 0,
-            Self::From(item) => item,
-            Self::Nothing => usize::MAX,
-        }
     }
 }

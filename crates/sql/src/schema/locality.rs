@@ -4,14 +4,19 @@
 //! therefore restrict every statement to rows with the row's own key, or to the row itself; it may read reference
 //! tables, and must not write to them, because it would change one of the copies.
 
+mod column;
+
 use std::collections::BTreeSet;
 
 use turso_parser::ast::{
-    As, Cmd, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, Operator,
-    ResultColumn, Select, SelectTable, Set, Stmt, TriggerCmd, Upsert, UpsertDo,
+    Cmd, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, ResultColumn,
+    Select, SelectTable, Set, Stmt, TriggerCmd, Upsert, UpsertDo,
 };
 
-use super::{Schema, Table, TableKind, fold, table::is_rowid_name};
+use self::column::{
+    Equal, Named, alias_name, column_of, conjuncts, cores, key_of, means, row_column,
+};
+use super::{Schema, Table, TableKind, fold};
 use crate::{
     error::Error,
     statement::{
@@ -92,15 +97,6 @@ struct Walk<'a> {
     views: BTreeSet<String>,
     outside: BTreeSet<String>,
 }
-
-/// A table as a statement names it.
-struct Named<'a> {
-    alias: String,
-    table: &'a Table,
-}
-
-/// Two columns that a statement requires to be equal.
-type Equal<'a> = (&'a Expr, &'a Expr);
 
 impl<'a> Walk<'a> {
     fn command(&mut self, command: &TriggerCmd) {
@@ -424,93 +420,5 @@ impl<'a> Walk<'a> {
             return false;
         };
         row_column(expr).is_some_and(|name| own.resolve(name) == Some(key.column))
-    }
-}
-
-/// Whether `name` is the given column of the table, or its rowid if `column` is none.
-fn means(table: &Table, name: &str, column: Option<usize>) -> bool {
-    match column {
-        Some(column) => table.resolve(name) == Some(column),
-        None => is_rowid_name(name) && table.column_index(name).is_none(),
-    }
-}
-
-/// The column that is meant by `NEW.column` or `OLD.column`.
-fn row_column(expr: &Expr) -> Option<&str> {
-    match bare(expr) {
-        Expr::Qualified(row, column) if is_row(row.as_str()) => Some(column.as_str()),
-        _ => None,
-    }
-}
-
-fn is_row(name: &str) -> bool {
-    name.eq_ignore_ascii_case("new") || name.eq_ignore_ascii_case("old")
-}
-
-/// The table of the statement whose shard key an expression is.
-fn key_of(expr: &Expr, tables: &[Named<'_>]) -> Option<usize> {
-    let (named, column) = column_of(expr, tables)?;
-    let key = named.table.shard_key()?.column;
-    let index = tables.iter().position(|other| std::ptr::eq(other, named))?;
-    (named.table.resolve(column) == Some(key)).then_some(index)
-}
-
-/// The table and name of the column that an expression is, unless that is in doubt.
-fn column_of<'e, 't, 'a>(
-    expr: &'e Expr,
-    tables: &'t [Named<'a>],
-) -> Option<(&'t Named<'a>, &'e str)> {
-    match bare(expr) {
-        Expr::Qualified(qualifier, column) => {
-            let alias = fold(qualifier.as_str());
-            let mut found = tables.iter().filter(|named| named.alias == alias);
-            let named = found.next()?;
-            found.next().is_none().then_some((named, column.as_str()))
-        }
-        Expr::Id(column) | Expr::Name(column) => {
-            let column = column.as_str();
-            let has = |named: &&Named<'_>| {
-                named.table.column_index(column).is_some() || is_rowid_name(column)
-            };
-            let mut found = tables.iter().filter(has);
-            let named = found.next()?;
-            found.next().is_none().then_some((named, column))
-        }
-        _ => None,
-    }
-}
-
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Parenthesized(exprs) if exprs.len() == 1 => bare(&exprs[0]),
-        other => other,
-    }
-}
-
-/// Collects the equalities among the terms of a conjunction.
-fn conjuncts<'e>(expr: &'e Expr, equal: &mut Vec<Equal<'e>>) {
-    match bare(expr) {
-        Expr::Binary(left, Operator::And, right) => {
-            conjuncts(left, equal);
-            conjuncts(right, equal);
-        }
-        Expr::Binary(left, Operator::Equals | Operator::Is, right) => equal.push((left, right)),
-        _ => {}
-    }
-}
-
-fn cores(select: &Select) -> impl Iterator<Item = &OneSelect> {
-    std::iter::once(&select.body.select).chain(
-        select
-            .body
-            .compounds
-            .iter()
-            .map(|compound| &compound.select),
-    )
-}
-
-fn alias_name(alias: &As) -> &str {
-    match alias {
-        As::As(name) | As::Elided(name) | As::ImplicitColumnName(name) => name.as_str(),
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of schemas and declarations.
+
 use super::*;
 use crate::Error;
 

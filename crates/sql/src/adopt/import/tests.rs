@@ -1,3 +1,5 @@
+//! Tests of imports: what is loaded, refused and resumed.
+
 use std::{
     cell::Cell,
     fs,

@@ -1,3 +1,5 @@
+//! Tests of the statements that create tables on shards.
+
 use super::*;
 use crate::schema::{Declaration, SchemaObject, StoredSchema, fold};
 

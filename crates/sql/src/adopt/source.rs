@@ -25,6 +25,7 @@ pub(crate) struct Source {
     connection: Connection,
     path: PathBuf,
     fingerprint: Fingerprint,
+    journal: Journal,
 }
 
 /// What tells one state of a file from another: a file that is written changes at least one of these.
@@ -34,8 +35,18 @@ pub(crate) struct Fingerprint {
     modified_ns: u64,
     log_bytes: u64,
     log_modified_ns: u64,
-    /// A digest of the first page, which holds SQLite's change counter.
-    first_page: String,
+    /// `None` if a writer may have the file open.
+    first_page: Option<FirstPage>,
+}
+
+/// What the first page says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FirstPage {
+    is_sqlite: bool,
+    /// Whether a writer uses a write-ahead log.
+    uses_log: bool,
+    /// The page holds SQLite's change counter.
+    digest: String,
 }
 
 impl Source {
@@ -45,16 +56,19 @@ impl Source {
     /// [`Error::Io`] if it cannot be read, [`Error::NotSqlite`] and [`Error::Damaged`].
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let fingerprint = Fingerprint::of(path)?;
-        let first_page = first_page(path)?;
-        if !first_page.starts_with(MAGIC) {
-            return Err(Error::NotSqlite {
-                path: path.display().to_string(),
-            });
-        }
-        // The byte that says which journal a writer uses.
-        let is_wal = first_page.get(18) == Some(&2);
+        let journal = match &fingerprint.first_page {
+            Some(page) if !page.is_sqlite => {
+                return Err(Error::NotSqlite {
+                    path: path.display().to_string(),
+                });
+            }
+            Some(page) if !page.uses_log => Journal::Rollback,
+            Some(_) if fingerprint.log_bytes > 0 => Journal::Left,
+            Some(_) => Journal::Nothing,
+            None => Journal::Shared,
+        };
         let failed = |error| failed(error, path);
-        let connection = connect(path, Journal::of(path, is_wal, &fingerprint)).map_err(failed)?;
+        let connection = connect(path, journal).map_err(failed)?;
         connection
             .execute_batch("PRAGMA query_only = ON; BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
             .map_err(failed)?;
@@ -62,6 +76,7 @@ impl Source {
             connection,
             path: path.to_path_buf(),
             fingerprint,
+            journal,
         })
     }
 
@@ -105,12 +120,13 @@ impl Source {
         }
     }
 
-    /// Checks that nobody wrote to the file since it was opened; not every way of opening it locks it.
+    /// Checks that nobody wrote to the file since it was opened, where the way of opening it keeps nobody from that.
     ///
     /// # Errors
     /// [`Error::SourceChanged`] if somebody did.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
-        if Fingerprint::of(&self.path)? == self.fingerprint {
+        let is_locked = matches!(self.journal, Journal::Rollback | Journal::Shared);
+        if is_locked || Fingerprint::of(&self.path)? == self.fingerprint {
             Ok(())
         } else {
             Err(Error::SourceChanged {
@@ -132,7 +148,7 @@ impl Fingerprint {
             modified_ns: modified_ns(&file),
             log_bytes: log.as_ref().map_or(0, fs::Metadata::len),
             log_modified_ns: log.as_ref().map_or(0, modified_ns),
-            first_page: Position::of(first_page(path)?).to_string(),
+            first_page: FirstPage::of(path)?,
         })
     }
 }
@@ -150,17 +166,20 @@ enum Journal {
     Left,
 }
 
-impl Journal {
-    fn of(path: &Path, is_wal: bool, fingerprint: &Fingerprint) -> Self {
-        if !is_wal {
-            Self::Rollback
-        } else if beside(path, "-shm").exists() {
-            Self::Shared
-        } else if fingerprint.log_bytes > 0 {
-            Self::Left
-        } else {
-            Self::Nothing
+impl FirstPage {
+    /// Reads the page without SQLite, unless the file's log is in use: closing a file takes away the locks that this
+    /// process has on it through SQLite.
+    fn of(path: &Path) -> Result<Option<Self>, Error> {
+        // Who has a log open has both files.
+        if beside(path, "-shm").exists() && beside(path, "-wal").exists() {
+            return Ok(None);
         }
+        let page = first_page(path)?;
+        Ok(Some(Self {
+            is_sqlite: page.starts_with(MAGIC),
+            uses_log: page.get(18) == Some(&2),
+            digest: Position::of(page).to_string(),
+        }))
     }
 }
 

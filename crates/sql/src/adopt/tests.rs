@@ -367,3 +367,31 @@ fn a_log_left_behind_is_read_even_where_nothing_can_be_written() {
         fs::read(source::beside(&source.path, "-wal")).unwrap()
     );
 }
+
+#[test]
+fn files_left_beside_a_log_are_not_trusted_and_not_touched() {
+    let source = file("PRAGMA journal_mode = WAL; CREATE TABLE t(a INTEGER PRIMARY KEY)");
+    let writer = Connection::open(&source.path).unwrap();
+    writer
+        .execute_batch("INSERT INTO t VALUES (1), (2)")
+        .unwrap();
+    for left in [vec!["-wal", "-shm"], vec!["-shm"], vec!["-wal"]] {
+        let copy = tempfile::tempdir().unwrap();
+        let path = copy.path().join("copy.db");
+        fs::copy(&source.path, &path).unwrap();
+        for suffix in &left {
+            let from = source::beside(&source.path, suffix);
+            fs::copy(from, source::beside(&path, suffix)).unwrap();
+        }
+        let read = |suffix: &&str| fs::read(source::beside(&path, suffix)).unwrap();
+        let before: Vec<_> = left.iter().map(read).collect();
+        let found = inspect(&path, 4, &AdoptOptions::default()).map(|proposal| proposal.rows());
+        if left.contains(&"-wal") {
+            assert_eq!(found.unwrap(), 2, "{left:?}");
+        } else {
+            assert_eq!(found.unwrap(), 0, "{left:?}");
+        }
+        assert_eq!(fs::read_dir(copy.path()).unwrap().count(), left.len() + 1);
+        assert_eq!(left.iter().map(read).collect::<Vec<_>>(), before);
+    }
+}

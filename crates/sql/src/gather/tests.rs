@@ -37,12 +37,18 @@ fn pair(shards: usize, options: Options, script: &str) -> Pair {
 impl Pair {
     #[track_caller]
     fn check(&self, sql: &str) {
+        self.check_with(sql, &[]);
+    }
+
+    #[track_caller]
+    fn check_with(&self, sql: &str, params: &[Value]) {
         let mut statement = self
             .plain
             .prepare(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         let columns = statement.column_count();
-        let mut rows = statement.query([]).unwrap();
+        let bound = params.iter().map(crate::database::sqlite_value);
+        let mut rows = statement.query(rusqlite::params_from_iter(bound)).unwrap();
         let mut expect = Vec::new();
         while let Some(row) = rows.next().unwrap() {
             let values = (0..columns).map(|i| crate::database::own_value(row.get_ref(i).unwrap()));
@@ -50,12 +56,12 @@ impl Pair {
         }
         let answer = self
             .db
-            .execute(sql, ())
+            .execute(sql, params)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         let mut found: Vec<String> = answer.rows.iter().map(|row| format!("{row:?}")).collect();
         found.sort();
         expect.sort();
-        assert_eq!(found, expect, "{sql} ({})", answer.reason);
+        assert_eq!(found, expect, "{sql} with {params:?} ({})", answer.reason);
     }
 }
 
@@ -158,6 +164,42 @@ fn constants_convert_as_sqlite_converts() {
             mixed.check(&format!(
                 "SELECT * FROM {table} WHERE {left} = CAST({literal} AS INTEGER)"
             ));
+        }
+    }
+}
+
+#[test]
+fn bound_values_convert_as_sqlite_converts() {
+    let mixed = pair(4, Options::default(), MIXED);
+    let values = [
+        Value::Null,
+        Value::Integer(1),
+        Value::Real(1.0),
+        Value::from("1"),
+        Value::from("01"),
+        Value::from("ABC"),
+        Value::Blob(b"1".to_vec()),
+    ];
+    for column in COLUMNS {
+        let table = column.split('.').next().unwrap();
+        for value in &values {
+            let params = std::slice::from_ref(value);
+            for operator in ["=", "IS", "<", "LIKE"] {
+                for sql in [
+                    format!("SELECT * FROM {table} WHERE {column} {operator} ?1"),
+                    format!("SELECT * FROM {table} WHERE {column} {operator} CAST(?1 AS NUMERIC)"),
+                    format!("SELECT * FROM {table} WHERE {column} {operator} CAST(?1 AS TEXT)"),
+                    format!("SELECT * FROM {table} JOIN (SELECT ?1 AS q) ON {column} {operator} q"),
+                    format!("SELECT * FROM raw r LEFT JOIN {table} ON {column} {operator} ?1"),
+                    format!("SELECT * FROM {table} LEFT JOIN raw r ON {column} {operator} ?1"),
+                ] {
+                    mixed.check_with(&sql, params);
+                }
+            }
+            mixed.check_with(
+                &format!("SELECT * FROM {table} WHERE {column} IN (?1, 'two')"),
+                params,
+            );
         }
     }
 }

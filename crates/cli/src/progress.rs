@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// A bar that counts rows up to `total`, with what is being worked on as its message.
 pub(crate) fn rows(total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = "{msg:12} {bar:32} {human_pos:>10} of {human_len} rows  {per_sec:>14}  {eta:>4}";
+    let template = "{msg:14!} [{bar:24}] {human_pos:>10} of {human_len} rows, {eta} left";
     let style = ProgressStyle::with_template(template)
         .expect("because the template is well-formed")
         .progress_chars("=> ");

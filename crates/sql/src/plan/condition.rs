@@ -132,17 +132,19 @@ impl Walker<'_> {
     }
 
     pub(super) fn using(&mut self, column: &str, right: usize, scope: &Scope<'_>, reach: Reach) {
+        // USING takes the first table of either side that has the column, be it the key there or not.
         let key = |walker: &Self, items: &[Item], offset: usize| {
-            items.iter().enumerate().find_map(|(index, item)| {
+            let mut named = items.iter().enumerate().filter_map(|(index, item)| {
                 let (reference, name) = item.table.as_ref()?;
                 let table = walker.schema.table(name)?;
-                let found = table.column_index(column)?;
-                let key = table.shard_key()?.column;
-                (found == key).then_some(Found {
-                    reference: *reference,
-                    item: offset + index,
-                    depth: 0,
-                })
+                Some((index, *reference, table, table.column_index(column)?))
+            });
+            let (index, reference, table, found) = named.next()?;
+            let item = offset + index;
+            (found == table.shard_key()?.column).then_some(Found {
+                reference,
+                item,
+                depth: 0,
             })
         };
         // With an item of unknown columns on the left, the name may be its own.

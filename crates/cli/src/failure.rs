@@ -111,7 +111,7 @@ fn hint(error: &shardwright_sql::Error) -> Option<String> {
     let words = match error {
         shardwright_sql::Error::AmbiguousKey { .. } => "say with --table which table's key it is",
         shardwright_sql::Error::MultiShardWrite { .. } => {
-            "add the shard key to the WHERE clause, or let `sql --best-effort` write shard by shard"
+            "write by key, one shard at a time, or let `sql --best-effort` write shard after shard"
         }
         shardwright_sql::Error::Locked { .. } => {
             "close the other process, or read with `sql --read-only`"

@@ -155,14 +155,7 @@ impl Arguments {
 
 /// What each table becomes.
 fn sheet(proposal: &Proposal) -> Sheet {
-    let columns = [
-        "table",
-        "becomes",
-        "shard_key",
-        "colocated_with",
-        "rows",
-        "why",
-    ];
+    let columns = ["table", "becomes", "shard_key", "colocated_with", "rows"];
     let mut sheet = Sheet::with_columns(&columns);
     for table in &proposal.tables {
         sheet.rows.push(vec![

@@ -76,6 +76,8 @@ fn a_dry_run_can_be_read_by_programs() {
         orders["shard_key"], "customer_id",
         "inferred from the foreign key"
     );
+    let why = orders["why"].as_str().expect("a reason is given");
+    assert!(why.contains("customers"), "{why}");
 }
 
 #[test]

@@ -17,7 +17,6 @@ mod sequence;
 mod session;
 mod state;
 mod unique;
-mod wait;
 mod write;
 
 use std::{

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use pollster::block_on;
 use shardwright_registry::{
     KeyspaceRecord, Partitioning, Record, Records as Journals, Registration, Registry, SqliteStore,
     Stored,
 };
 use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardMap, ShardRecord};
 
-use super::{files::Layout, journal::Operation, wait::wait};
+use super::{files::Layout, journal::Operation};
 use crate::{
     error::Error,
     schema::{StoredSchema, Undeclared},
@@ -59,7 +60,7 @@ impl Records {
             .settings
             .insert(UNDECLARED.to_owned(), to_json(&undeclared));
         record.settings.insert(BROADCAST.to_owned(), 0.into());
-        wait(async {
+        block_on(async {
             for shard in records {
                 registry.create_shard(shard).await?;
             }
@@ -87,7 +88,7 @@ impl Records {
         };
         let store = store.map_err(|error| open_error(layout, error))?;
         let registry = Registry::new(Arc::new(store), keyspace());
-        let record = wait(registry.keyspace())?.ok_or_else(missing)?.value;
+        let record = block_on(registry.keyspace())?.ok_or_else(missing)?.value;
         let setting = |name: &str| record.settings.get(name).cloned().unwrap_or_default();
         Ok(Self {
             undeclared: serde_json::from_value(setting(UNDECLARED)).unwrap_or_default(),
@@ -106,7 +107,7 @@ impl Records {
     }
 
     pub(super) fn map(&self) -> Result<ShardMap, Error> {
-        Ok(wait(self.registry.map())?)
+        Ok(block_on(self.registry.map())?)
     }
 
     /// The schema and its version.
@@ -126,7 +127,7 @@ impl Records {
 
     /// Writes an operation down before its first commit.
     pub(super) fn begin(&self, operation: &Operation) -> Result<(), Error> {
-        wait(
+        block_on(
             self.journals()?
                 .create(operation.number.to_string(), operation.clone()),
         )?;
@@ -148,17 +149,17 @@ impl Records {
             }
             Ok(record)
         };
-        wait(self.registry.update_keyspace(done))?;
+        block_on(self.registry.update_keyspace(done))?;
         let journals = self.journals()?;
-        if let Some(entry) = wait(journals.get(operation.number.to_string()))? {
-            wait(journals.delete(&entry))?;
+        if let Some(entry) = block_on(journals.get(operation.number.to_string()))? {
+            block_on(journals.delete(&entry))?;
         }
         Ok(())
     }
 
     /// The operations that were begun and not finished.
     pub(super) fn pending(&self) -> Result<Vec<Stored<Operation>>, Error> {
-        Ok(wait(self.journals()?.list())?)
+        Ok(block_on(self.journals()?.list())?)
     }
 
     fn journals(&self) -> Result<Journals<Operation>, Error> {
@@ -166,7 +167,7 @@ impl Records {
     }
 
     fn keyspace(&self) -> Result<KeyspaceRecord, Error> {
-        let found = wait(self.registry.keyspace())?;
+        let found = block_on(self.registry.keyspace())?;
         found
             .map(|stored| stored.value)
             .ok_or(Error::BadSchemaRecord {

@@ -216,7 +216,7 @@ impl Walker<'_> {
             Some(item) if !scope.merged => self.found(item, column, scope, depth),
             Some(_) => None,
             // A subquery, view or CTE in this scope may have the column; then it is not the outer one.
-            None if unknown => None,
+            None if unknown || scope.aliases.contains(&fold(column)) => None,
             None => self.unqualified(column, scope.parent?, depth + 1),
         }
     }

@@ -5,8 +5,8 @@
 //! equalities between keys of one group. What is not understood pins nothing, which costs speed and never rows.
 
 use turso_parser::ast::{
-    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, Select,
-    SelectTable, With,
+    As, Expr, FromClause, JoinConstraint, JoinOperator, JoinType, Name, OneSelect, ResultColumn,
+    Select, SelectTable, With,
 };
 
 use super::{condition::Reach, key_expr::KeyExpr};
@@ -93,6 +93,8 @@ pub(crate) struct Scope<'p> {
     /// Whether USING or NATURAL makes two columns one name.
     pub(super) using: bool,
     pub(super) outer_join: bool,
+    /// The folded aliases of the result columns, which hide the columns of outer scopes.
+    pub(super) aliases: Vec<String>,
 }
 
 impl<'p> Scope<'p> {
@@ -103,8 +105,17 @@ impl<'p> Scope<'p> {
             merged: false,
             using: false,
             outer_join: false,
+            aliases: Vec::new(),
         }
     }
+}
+
+fn aliases(columns: &[ResultColumn]) -> Vec<String> {
+    let alias = |column: &ResultColumn| match column {
+        ResultColumn::Expr(_, alias) => alias.as_ref().map(|alias| fold(alias.name().as_str())),
+        ResultColumn::Star | ResultColumn::TableStar(_) => None,
+    };
+    columns.iter().filter_map(alias).collect()
 }
 
 /// Walks a statement and collects what it reads.
@@ -160,9 +171,13 @@ impl<'s> Walker<'s> {
     fn core<'p>(&mut self, core: &OneSelect, parent: Option<&'p Scope<'p>>) -> Scope<'p> {
         let mut scope = Scope::nested(parent);
         if let OneSelect::Select {
-            from, where_clause, ..
+            columns,
+            from,
+            where_clause,
+            ..
         } = core
         {
+            scope.aliases = aliases(columns);
             if let Some(from) = from {
                 self.from(from, &mut scope);
             }

@@ -7,6 +7,7 @@ mod execute;
 mod files;
 mod insert;
 mod journal;
+mod lock;
 mod open;
 mod options;
 mod pragma;
@@ -20,7 +21,6 @@ mod unique;
 mod write;
 
 use std::{
-    fs::File,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -37,6 +37,7 @@ pub use self::{
 };
 pub(crate) use self::{
     files::Files,
+    lock::DirectoryLock,
     open::{IMPORT_MARKER, create_files},
     read::{own_value, sqlite_value},
     write::refuse_null,
@@ -82,7 +83,7 @@ struct Inner {
     /// Asks other shards about unique values.
     prober: Arc<unique::Prober>,
     /// The lock that keeps other processes from writing; `None` when open for reading.
-    _lock: Option<File>,
+    _lock: Option<DirectoryLock>,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdoptOptions, source::Fingerprint};
 use crate::{
-    database::{IMPORT_MARKER, Layout},
+    database::{DirectoryLock, IMPORT_MARKER, Layout},
     error::Error,
 };
 
@@ -48,7 +48,7 @@ struct State {
 pub(super) struct Journal {
     directory: PathBuf,
     state: State,
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl Task {
@@ -102,7 +102,7 @@ impl Journal {
         check_directory(directory)?;
         fs::create_dir_all(directory)
             .map_err(|source| failed("create directory", directory, source))?;
-        let lock = lock(directory)?;
+        let lock = DirectoryLock::take(&Layout::of(directory))?;
         // Another process may have come first, and ended.
         check_directory(directory)?;
         let old = stored(directory)?.and_then(|value| serde_json::from_value::<State>(value).ok());
@@ -209,24 +209,6 @@ fn stored(directory: &Path) -> Result<Option<serde_json::Value>, Error> {
             .as_str()
             .is_some_and(|format| format.starts_with("shardwright import "))
     }))
-}
-
-/// Takes the lock of the writing process. It ends with the process, however that ends.
-fn lock(directory: &Path) -> Result<File, Error> {
-    let path = Layout::of(directory).lock();
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| failed("lock", &path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: directory.display().to_string(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed("lock", &path, source)),
-    }
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {

@@ -1,7 +1,7 @@
 //! Creating and opening a database.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     io,
     path::Path,
     sync::{Arc, Mutex},
@@ -13,6 +13,7 @@ use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFil
 use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase,
     files::Files,
+    lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
     state::State,
@@ -53,7 +54,11 @@ impl ShardedDatabase {
             return Err(Error::NotADatabase { path });
         }
         let writable = options.access == Access::ReadWrite;
-        let lock = if writable { Some(lock(&layout)?) } else { None };
+        let lock = if writable {
+            Some(DirectoryLock::take(&layout)?)
+        } else {
+            None
+        };
         let records = Records::open(&layout, writable)?;
         let map = records.map()?;
         let names: Vec<String> = map
@@ -156,34 +161,6 @@ pub(crate) fn create_files(
         ..schema.clone()
     };
     Records::create(layout, shards, create.undeclared, &database, &schema)
-}
-
-/// Takes the lock of the writing process. It ends with the process, however that ends.
-fn lock(layout: &Layout) -> Result<File, Error> {
-    let path = layout.lock();
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly {
-            reason: format!("{} cannot be written", layout.directory().display()),
-        },
-        _ => Error::Io {
-            action: "lock",
-            path: path.display().to_string(),
-            source,
-        },
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: layout.directory().display().to_string(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
 }
 
 fn open_files(

@@ -2,6 +2,7 @@
 
 mod harness;
 mod hashing;
+mod sql;
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -28,6 +29,8 @@ struct Arguments {
 enum Group {
     /// Keys to shards.
     Hashing,
+    /// Statements by key.
+    Sql,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     let mut suite = Suite::new(arguments.rounds);
     match arguments.group {
         Group::Hashing => hashing::run(&mut suite)?,
+        Group::Sql => sql::run(&mut suite)?,
     }
     suite.report(arguments.out.as_deref())
 }

@@ -26,13 +26,11 @@ pub struct Prepared {
     sql: Arc<str>,
     planned: Arc<PlannedStatement>,
     state: Arc<State>,
-    /// Reads that bear no contradiction to any key: what the key of a call is checked against.
-    home: Option<Home>,
 }
 
 /// The table whose key a call names, and the keys that the statement names for it.
 #[derive(Debug, Clone)]
-struct Home {
+pub(super) struct Home {
     table: Arc<Table>,
     pins: Vec<KeyExpr>,
 }
@@ -45,13 +43,11 @@ impl ShardedDatabase {
     pub fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
         let state = self.inner.state.load_full();
         let planned = state.plan(sql)?;
-        let home = home_of(&state, &planned.plan, None).ok();
         Ok(Prepared {
             database: self.clone(),
             sql: sql.into(),
             planned,
             state,
-            home,
         })
     }
 }
@@ -86,7 +82,7 @@ impl Prepared {
     ) -> Result<Option<T>, Error> {
         let params = params.into();
         let state = self.database.inner.state.load();
-        if let (true, Some(home)) = (Arc::ptr_eq(&state, &self.state), &self.home)
+        if let (true, Some(home)) = (Arc::ptr_eq(&state, &self.state), &self.planned.home)
             && matches!(self.planned.plan, Plan::Read(_))
         {
             let shard = home.shard(key, &params, &state)?;
@@ -190,8 +186,7 @@ impl ShardedDatabase {
                 hint: "use `run`, or `execute` for the rows of RETURNING",
             });
         };
-        let home = home_of(state, &planned.plan, Some(key))?;
-        let place = Place::Shard(home.shard(key.value().as_ref(), &params, state)?);
+        let place = Place::Shard(self.shard_by_key(state, planned, key, &params)?);
         let name = self.inner.files.name(place);
         let mut reader = self.file(place).reader().map_err(Error::at(name))?;
         reader
@@ -203,11 +198,15 @@ impl ShardedDatabase {
     pub(super) fn shard_by_key(
         &self,
         state: &State,
-        plan: &Plan,
+        planned: &PlannedStatement,
         key: &Key,
         params: &Params<'_>,
     ) -> Result<usize, Error> {
-        home_of(state, plan, Some(key))?.shard(key.value().as_ref(), params, state)
+        let value = key.value().as_ref();
+        match (&planned.home, key.group()) {
+            (Some(home), None) => home.shard(value, params, state),
+            _ => home_of(state, &planned.plan, Some(key))?.shard(value, params, state),
+        }
     }
 }
 
@@ -237,7 +236,7 @@ pub(super) fn mismatch(table: &Table, given: &CanonicalKey<'_>, found: &Canonica
 }
 
 /// The key space that a key of a call belongs to, by the tables of the statement.
-fn home_of(state: &State, plan: &Plan, key: Option<&Key>) -> Result<Home, Error> {
+pub(super) fn home_of(state: &State, plan: &Plan, key: Option<&Key>) -> Result<Home, Error> {
     let mut found: Vec<(&Table, Vec<KeyExpr>)> = Vec::new();
     let mut add = |name: &str, pins: Option<&[KeyExpr]>| {
         if let Some(table) = state
@@ -312,7 +311,7 @@ impl ShardedDatabase {
         key: &Key,
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
-        let shard = self.shard_by_key(state, &planned.plan, key, params)?;
+        let shard = self.shard_by_key(state, planned, key, params)?;
         self.write_on_shard(
             state,
             planned,

@@ -8,6 +8,7 @@ use std::{
 use shardwright_store::Statement;
 use shardwright_topology::ShardMap;
 
+use super::prepared::{Home, home_of};
 use crate::{
     answer::ResultColumn,
     error::Error,
@@ -36,6 +37,8 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct PlannedStatement {
     pub(crate) plan: Plan,
+    /// What the key of a call is checked against, unless the call must name the key space.
+    pub(super) home: Option<Home>,
     /// The text, numbered, so that each reader finds its compiled form at once.
     pub(crate) statement: Statement,
     pub(crate) columns: Vec<ResultColumn>,
@@ -117,6 +120,7 @@ impl State {
             });
         }
         Ok(PlannedStatement {
+            home: home_of(self, &plan, None).ok(),
             plan,
             statement: Statement::new(sql),
             columns: described.columns,

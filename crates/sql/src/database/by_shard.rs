@@ -210,7 +210,16 @@ impl ShardedDatabase {
         }
         let rule = match &planned.plan {
             Plan::Insert(plan) => {
-                if !self.inserts_only_here(state, plan, table, place, params)? {
+                let is_here = match key {
+                    // The keys of all rows equal the key of the call, which has chosen the place.
+                    Some(key)
+                        if key.group().is_none() && plan.names_keys() && !key.value().is_null() =>
+                    {
+                        true
+                    }
+                    _ => self.inserts_only_here(state, plan, table, place, params)?,
+                };
+                if !is_here {
                     // Keys that must be computed first.
                     return self.insert_by_row(
                         state,
@@ -232,7 +241,7 @@ impl ShardedDatabase {
         let run = |_: Place, writer: &mut Writer| {
             run_statement(writer, (&planned.statement).into(), *params)
         };
-        self.write_places(state, table, planned, &[place], rule, run)
+        self.write_places(planned, &[place], rule, run)
     }
 
     /// Whether every key of an INSERT is plain to see; then each must belong to the place.

@@ -40,19 +40,12 @@ impl ShardedDatabase {
                 if !plan.reads()
                     && let Some(shard) = plan.shard(params, state.routing())?
                 {
-                    return self.write_places(
-                        state,
-                        table,
-                        planned,
-                        &[Place::Shard(shard)],
-                        plan.rule,
-                        whole,
-                    );
+                    return self.write_places(planned, &[Place::Shard(shard)], plan.rule, whole);
                 }
                 self.insert_by_row(state, planned, plan, params, mode, None)
             }
             TableKind::Global if !plan.reads() => {
-                self.write_places(state, table, planned, &[Place::Catalog], None, whole)
+                self.write_places(planned, &[Place::Catalog], None, whole)
             }
             TableKind::Reference if !plan.reads() && plan.deterministic => {
                 let statement = bound(planned, params)?;
@@ -62,14 +55,9 @@ impl ShardedDatabase {
                 let rows = self.rows_of(state, plan, params)?;
                 let columns = columns_of(table, plan);
                 let statements = statements(table, plan, &columns, &rows)?;
-                self.write_places(
-                    state,
-                    table,
-                    planned,
-                    &[Place::Catalog],
-                    None,
-                    |_, writer| run_all(writer, &statements),
-                )
+                self.write_places(planned, &[Place::Catalog], None, |_, writer| {
+                    run_all(writer, &statements)
+                })
             }
             TableKind::Reference => {
                 let rows = self.rows_of(state, plan, params)?;
@@ -123,14 +111,9 @@ impl ShardedDatabase {
                 statements(table, plan, &columns, &rows)?,
             );
         }
-        self.write_places(
-            state,
-            table,
-            planned,
-            &places,
-            plan.rule,
-            |place, writer| run_all(writer, &batches[&place]),
-        )
+        self.write_places(planned, &places, plan.rule, |place, writer| {
+            run_all(writer, &batches[&place])
+        })
     }
 
     /// The rows that the statement inserts, by value.

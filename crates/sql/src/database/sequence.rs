@@ -1,6 +1,6 @@
 //! Rowids that SQLite would choose: one more than the greatest of all shards.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use shardwright_store::Value;
 
@@ -21,12 +21,7 @@ impl ShardedDatabase {
         state: &State,
         table: &Table,
     ) -> Option<MutexGuard<'_, ()>> {
-        (table.rowid_alias.is_some() && !state.needs_guard(table)).then(|| {
-            self.inner
-                .constraints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        })
+        (table.rowid_alias.is_some() && !state.needs_guard(table)).then(|| self.lock_constraints())
     }
 
     /// Gives every row without a rowid the next one, as SQLite would in one file.

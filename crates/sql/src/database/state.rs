@@ -38,6 +38,8 @@ pub(crate) struct State {
 pub(crate) struct PlannedStatement {
     pub(crate) plan: Plan,
     /// What the key of a call is checked against, unless the call must name the key space.
+    /// Whether rows of other shards may forbid the write.
+    pub(super) needs_guard: bool,
     pub(super) home: Option<Home>,
     /// The text, numbered, so that each reader finds its compiled form at once.
     pub(crate) statement: Statement,
@@ -120,12 +122,28 @@ impl State {
             });
         }
         Ok(PlannedStatement {
+            needs_guard: self.guards(&plan),
             home: home_of(self, &plan, None).ok(),
             plan,
             statement: Statement::new(sql),
             columns: described.columns,
             parameters: described.parameters,
         })
+    }
+
+    fn guards(&self, plan: &Plan) -> bool {
+        let table = match plan {
+            Plan::Insert(plan) => &plan.table,
+            Plan::Change(plan) => &plan.table,
+            Plan::Read(_)
+            | Plan::Ddl(_)
+            | Plan::Transaction(_)
+            | Plan::Pragma(_)
+            | Plan::Explain(_) => return false,
+        };
+        self.schema
+            .table(table)
+            .is_some_and(|table| self.needs_guard(table))
     }
 
     /// SQLite has the last word on whether a statement is valid, and says what its rows look like.

@@ -306,6 +306,20 @@ fn calls_by_key_go_to_its_shard_and_check_it() {
         db.run(8, insert, &[Value::from(9)]).unwrap_err().code(),
         "KEY_MISMATCH"
     );
+    let elsewhere = (9..99)
+        .find(|key| {
+            db.locate(Some("customers"), *key).unwrap() != db.locate(Some("customers"), 8).unwrap()
+        })
+        .unwrap();
+    let named = Key::new(elsewhere).in_group("customers");
+    assert_eq!(
+        db.run(named, insert, &[Value::from(8)]).unwrap_err().code(),
+        "KEY_MISMATCH"
+    );
+    let strange = (0..99)
+        .map(|key| db.run(Key::new(key).in_group("notes"), insert, &[Value::from(8)]))
+        .find_map(Result::err);
+    assert_eq!(strange.unwrap().code(), "UNKNOWN_TABLE");
     assert_eq!(db.run(8, insert, &[Value::from(8)]).unwrap().changes, 1);
     assert_eq!(
         db.all(8, "SELECT * FROM orders WHERE customer_id = 8", ())

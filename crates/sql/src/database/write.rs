@@ -49,14 +49,14 @@ impl ShardedDatabase {
                 let run = |_: Place, writer: &mut Writer| {
                     run_statement(writer, (&planned.statement).into(), *params)
                 };
-                self.write_places(state, table, planned, &places, plan.rule, run)
+                self.write_places(planned, &places, plan.rule, run)
             }
             TableKind::Global => {
                 plan.check_unsharded(&state.schema)?;
                 let run = |_: Place, writer: &mut Writer| {
                     run_statement(writer, (&planned.statement).into(), *params)
                 };
-                self.write_places(state, table, planned, &[Place::Catalog], None, run)
+                self.write_places(planned, &[Place::Catalog], None, run)
             }
             TableKind::Reference => {
                 plan.check_unsharded(&state.schema)?;
@@ -68,14 +68,12 @@ impl ShardedDatabase {
     /// Runs `run` on each place in turn, and adds up what it did.
     pub(super) fn write_places(
         &self,
-        state: &State,
-        table: &Table,
         planned: &PlannedStatement,
         places: &[Place],
         rule: Option<&'static str>,
         mut run: impl FnMut(Place, &mut Writer) -> shardwright_store::Result<Ran>,
     ) -> Result<Answer, Error> {
-        let _guard = self.guard(state, table);
+        let _guard = planned.needs_guard.then(|| self.lock_constraints());
         let tier = if places.len() > 1 {
             Tier::Broadcast
         } else {
@@ -140,12 +138,14 @@ impl ShardedDatabase {
 
     /// Held by a write that rows of other shards may forbid.
     pub(super) fn guard(&self, state: &State, table: &Table) -> Option<MutexGuard<'_, ()>> {
-        state.needs_guard(table).then(|| {
-            self.inner
-                .constraints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        })
+        state.needs_guard(table).then(|| self.lock_constraints())
+    }
+
+    pub(super) fn lock_constraints(&self) -> MutexGuard<'_, ()> {
+        self.inner
+            .constraints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_reference(

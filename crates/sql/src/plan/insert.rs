@@ -126,6 +126,15 @@ impl InsertPlan {
         self.keys.as_deref()
     }
 
+    /// Whether the statement names the key of every row.
+    pub(crate) fn names_keys(&self) -> bool {
+        !self.reads_rows
+            && self
+                .keys
+                .as_ref()
+                .is_some_and(|keys| !keys.contains(&RowKey::Next))
+    }
+
     /// Whether the rows of the statement come from other tables.
     pub(crate) fn reads(&self) -> bool {
         self.reads_rows

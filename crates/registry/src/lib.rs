@@ -6,8 +6,10 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
-//! use shardwright_topology::{KeyspaceName, NodeId, Position, ShardId};
+//! use shardwright_registry::{
+//!     MemoryStore, Partitioning, Registration, Registry,
+//!     topology::{KeyspaceName, NodeId, Position, ShardId},
+//! };
 //!
 //! # futures_executor::block_on(async {
 //! let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
@@ -64,6 +66,9 @@ mod store_error;
 
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{OpenError, SqliteStore};
+/// The vocabulary that the records are written in.
+pub use shardwright_topology as topology;
+
 pub use crate::{
     codec::{FormatError, Record, decode, encode},
     error::Error,

@@ -5,8 +5,7 @@
 //! functions: no I/O, no clock, no waiting.
 //!
 //! ```
-//! use shardwright_hashing::Position;
-//! use shardwright_topology::{ShardId, ShardMap};
+//! use shardwright_topology::{Position, ShardId, ShardMap};
 //!
 //! let map = ShardMap::even(8);
 //! let shard = map.at(Position::of("tenant-123"));

@@ -29,7 +29,18 @@ pub(super) enum Recognised {
     Other,
 }
 
+/// Says what a file is, as of one moment: another process may be making it a registry.
 pub(super) fn recognise(connection: &Connection) -> rusqlite::Result<Recognised> {
+    if !connection.is_autocommit() {
+        return recognise_within(connection);
+    }
+    let moment = connection.unchecked_transaction()?;
+    let recognised = recognise_within(&moment)?;
+    moment.commit()?;
+    Ok(recognised)
+}
+
+fn recognise_within(connection: &Connection) -> rusqlite::Result<Recognised> {
     let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -37,9 +37,7 @@ pub(crate) fn missing(path: &str) -> Option<String> {
     else {
         return Some(format!("there is no crate `{package}`"));
     };
-    let Some(first) = parts.first() else {
-        return None;
-    };
+    let first = parts.first()?;
     if !exported(front).any(|word| word == *first) {
         return Some(format!("`{package}` does not export `{first}`"));
     }

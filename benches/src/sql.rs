@@ -32,8 +32,7 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
 fn reads(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
     let path = directory.join("reads");
     let ours = filled(&path)?;
-    let bare = BareFiles::create(&directory.join("bare-reads"), "NORMAL")?;
-    bare.fill()?;
+    let bare = BareFiles::filled(&directory.join("bare-reads"))?;
     let keys = random_keys();
     let read_bare = || each(&keys, |key| bare.read(key));
 
@@ -80,8 +79,7 @@ fn reads(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
     );
 
     // Files of their own: a lock held anywhere in the process would spare the other side its system calls.
-    let held = BareFiles::create(&directory.join("bare-held"), "NORMAL")?;
-    held.fill()?;
+    let held = BareFiles::filled(&directory.join("bare-held"))?;
     held.begin()?;
     suite.time(
         "raw_in_transaction",
@@ -201,15 +199,18 @@ impl BareFiles {
             .map(Self)
     }
 
-    fn fill(&self) -> anyhow::Result<()> {
-        self.begin()?;
+    /// Files with all rows, opened anew as the other side's are: what wrote them has its pages in the order of the keys.
+    fn filled(directory: &Path) -> anyhow::Result<Self> {
+        let files = Self::create(directory, "NORMAL")?;
+        files.begin()?;
         for key in 0..ROWS {
-            self.insert(key)?;
+            files.insert(key)?;
         }
-        for file in &self.0 {
-            file.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
+        for file in &files.0 {
+            file.execute_batch("COMMIT")?;
         }
-        Ok(())
+        drop(files);
+        Self::open(directory, "NORMAL")
     }
 
     /// Opens a transaction in every file.

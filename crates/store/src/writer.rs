@@ -6,7 +6,7 @@ mod keyword;
 use std::{
     ops::ControlFlow,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -285,8 +285,15 @@ pub(crate) struct WriterConnection {
 #[derive(Debug)]
 pub(crate) struct WriterSlot {
     exists: bool,
-    idle: Mutex<Option<Box<WriterConnection>>>,
+    queue: Mutex<Queue>,
     returned: Condvar,
+}
+
+/// The writer while nobody holds it, and how many wait for it.
+#[derive(Debug)]
+struct Queue {
+    idle: Option<Box<WriterConnection>>,
+    waiting: usize,
 }
 
 impl WriterSlot {
@@ -294,7 +301,7 @@ impl WriterSlot {
     pub(crate) fn none() -> Self {
         Self {
             exists: false,
-            idle: Mutex::new(None),
+            queue: Mutex::new(Queue::new(None)),
             returned: Condvar::new(),
         }
     }
@@ -331,41 +338,58 @@ impl WriterSlot {
             .map_err(|error| connection.error(error))?;
         Ok(Self {
             exists: true,
-            idle: Mutex::new(Some(Box::new(WriterConnection {
+            queue: Mutex::new(Queue::new(Some(Box::new(WriterConnection {
                 inner: connection,
                 interrupter: None,
                 seen_commits: 0,
                 wal_pages,
-            }))),
+            })))),
             returned: Condvar::new(),
         })
     }
 
     fn take(&self, limit: Duration) -> Option<Box<WriterConnection>> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut idle, _) = self
+        let mut queue = self.lock();
+        if let Some(connection) = queue.idle.take() {
+            return Some(connection);
+        }
+        queue.waiting += 1;
+        let (mut queue, _) = self
             .returned
-            .wait_timeout_while(idle, limit, |idle| idle.is_none())
+            .wait_timeout_while(queue, limit, |queue| queue.idle.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        idle.take()
+        queue.waiting -= 1;
+        queue.idle.take()
     }
 
+    /// Wakes the next holder, if there is one: waking is a system call even where nobody waits.
     fn put(&self, connection: Box<WriterConnection>) {
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
-        self.returned.notify_one();
+        let mut queue = self.lock();
+        queue.idle = Some(connection);
+        let wanted = queue.waiting > 0;
+        drop(queue);
+        if wanted {
+            self.returned.notify_one();
+        }
     }
 
     /// Closes the writer, which moves the write-ahead log into the file and removes it.
     pub(crate) fn close(&self) -> Result<()> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let idle = self.lock().idle.take();
         match idle {
             Some(connection) => connection.inner.close(),
             None => Ok(()),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn new(idle: Option<Box<WriterConnection>>) -> Self {
+        Self { idle, waiting: 0 }
     }
 }
 

@@ -21,11 +21,7 @@ impl ShardedDatabase {
     ) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
-        let answer = self.write_by_key(&state, &planned, &key.into(), &params.into())?;
-        Ok(Outcome {
-            changes: answer.changes,
-            last_insert_rowid: answer.last_insert_rowid,
-        })
+        self.write_by_key(&state, &planned, &key.into(), &params.into())
     }
 
     /// The first row that a query gives on the shard of a key; `None` if it gives none.

@@ -5,15 +5,15 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use shardwright_store::{Params, Value, Writer};
+use shardwright_store::{Params, Value};
 
 use super::{
     ShardedDatabase, WriteMode,
     state::{PlannedStatement, State},
-    write::{refuse_null, run_statement},
+    write::refuse_null,
 };
 use crate::{
-    answer::{Answer, Outcome, ShardResult},
+    answer::{Outcome, ShardResult},
     error::Error,
     key::Key,
     plan::{Plan, RowKey},
@@ -104,12 +104,7 @@ impl ShardedDatabase {
     fn run_at(&self, place: Place, sql: &str, params: &Params<'_>) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
-        let answer =
-            self.write_on_shard(&state, &planned, place, params, None, WriteMode::Single)?;
-        Ok(Outcome {
-            changes: answer.changes,
-            last_insert_rowid: answer.last_insert_rowid,
-        })
+        self.write_on_shard(&state, &planned, place, params, None, WriteMode::Single)
     }
 
     fn all_at(
@@ -192,7 +187,7 @@ impl ShardedDatabase {
         params: &Params<'_>,
         key: Option<&Key>,
         mode: WriteMode,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Outcome, Error> {
         let table = match &planned.plan {
             Plan::Insert(plan) => state.table(&plan.table)?,
             Plan::Change(plan) => state.table(&plan.table)?,
@@ -221,14 +216,9 @@ impl ShardedDatabase {
                 };
                 if !is_here {
                     // Keys that must be computed first.
-                    return self.insert_by_row(
-                        state,
-                        planned,
-                        plan,
-                        params,
-                        mode,
-                        Some((place, key)),
-                    );
+                    let home = Some((place, key));
+                    let answer = self.insert_by_row(state, planned, plan, params, mode, home)?;
+                    return Ok(answer.outcome());
                 }
                 plan.rule
             }
@@ -238,10 +228,7 @@ impl ShardedDatabase {
             }
             _ => None,
         };
-        let run = |_: Place, writer: &mut Writer| {
-            run_statement(writer, (&planned.statement).into(), *params)
-        };
-        self.write_places(planned, &[place], rule, run)
+        self.write_one(planned, place, rule, *params)
     }
 
     /// Whether every key of an INSERT is plain to see; then each must belong to the place.

@@ -9,7 +9,7 @@ use super::{
     state::{PlannedStatement, State},
 };
 use crate::{
-    answer::{Answer, Tier},
+    answer::{Answer, Outcome, Tier},
     error::Error,
     plan::{Plan, ReadTarget},
     shards::Place,
@@ -159,6 +159,14 @@ impl Answer {
             places,
             tier,
             reason: reason.into(),
+        }
+    }
+
+    /// What a write did.
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            changes: self.changes,
+            last_insert_rowid: self.last_insert_rowid,
         }
     }
 

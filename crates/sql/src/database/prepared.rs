@@ -1,6 +1,6 @@
 //! Statements planned once and run many times by key.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{borrow::Cow, ops::ControlFlow, sync::Arc};
 
 use shardwright_store::{Params, Row, Value, ValueRef};
 
@@ -142,7 +142,10 @@ impl Prepared {
         key: impl Into<Key>,
         params: impl Into<Params<'p>>,
     ) -> Result<Outcome, Error> {
-        self.database.run(key, &self.sql, params)
+        let state = self.database.inner.state.load();
+        let planned = self.planned_for(&state)?;
+        self.database
+            .write_by_key(&state, &planned, &key.into(), &params.into())
     }
 
     /// Runs the statement wherever its rows are.
@@ -160,13 +163,18 @@ impl Prepared {
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Error> {
         let state = self.database.inner.state.load();
-        let planned = if Arc::ptr_eq(&state, &self.state) {
-            Arc::clone(&self.planned)
-        } else {
-            state.plan(&self.sql)?
-        };
+        let planned = self.planned_for(&state)?;
         self.database
             .visit_by_key(&state, &planned, key, params, visit)
+    }
+
+    /// The plan, made anew if the schema has changed.
+    fn planned_for(&self, state: &Arc<State>) -> Result<Cow<'_, Arc<PlannedStatement>>, Error> {
+        if Arc::ptr_eq(state, &self.state) {
+            Ok(Cow::Borrowed(&self.planned))
+        } else {
+            state.plan(&self.sql).map(Cow::Owned)
+        }
     }
 }
 
@@ -310,7 +318,7 @@ impl ShardedDatabase {
         planned: &PlannedStatement,
         key: &Key,
         params: &Params<'_>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Outcome, Error> {
         let shard = self.shard_by_key(state, planned, key, params)?;
         self.write_on_shard(
             state,

@@ -83,10 +83,7 @@ impl ShardedDatabase {
         answer.columns.clone_from(&planned.columns);
         for &place in places {
             let name = self.inner.files.name(place);
-            let written = self.writer(place).and_then(|mut writer| {
-                run(place, &mut writer).map_err(|error| self.write_error(place, error, rule))
-            });
-            match written {
+            match self.write_place(place, rule, |writer| run(place, writer)) {
                 Ok(ran) => {
                     answer.changes += ran.outcome.changes;
                     answer.last_insert_rowid =
@@ -105,6 +102,32 @@ impl ShardedDatabase {
             }
         }
         Ok(answer)
+    }
+
+    /// Runs `run` on one place.
+    fn write_place(
+        &self,
+        place: Place,
+        rule: Option<&'static str>,
+        run: impl FnOnce(&mut Writer) -> shardwright_store::Result<Ran>,
+    ) -> Result<Ran, Error> {
+        let mut writer = self.writer(place)?;
+        run(&mut writer).map_err(|error| self.write_error(place, error, rule))
+    }
+
+    /// Runs a planned write on one place, whose rows are known to belong there.
+    pub(super) fn write_one(
+        &self,
+        planned: &PlannedStatement,
+        place: Place,
+        rule: Option<&'static str>,
+        params: Params<'_>,
+    ) -> Result<Outcome, Error> {
+        let _guard = planned.needs_guard.then(|| self.lock_constraints());
+        let ran = self.write_place(place, rule, |writer| {
+            run_statement(writer, (&planned.statement).into(), params)
+        })?;
+        Ok(ran.outcome)
     }
 
     /// A conflict with another shard's row is a constraint, unless the statement says how to resolve it.

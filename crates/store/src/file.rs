@@ -1,15 +1,10 @@
 //! A shard file and its connections.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use crate::{
     Access, Config, Error, Holder, Identity, Reader, Result, Snapshot, Value, Writer,
+    commits::Commits,
     connection::{Connection, Purpose},
     create, identity,
     pool::{Loan, Pool},
@@ -36,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) path: Arc<Path>,
     pub(crate) config: Config,
     identity: Identity,
-    commits: Arc<AtomicU64>,
+    pub(crate) commits: Arc<Commits>,
 }
 
 impl ShardFile {
@@ -78,7 +73,7 @@ impl ShardFile {
                 });
             }
         }
-        let commits = Arc::new(AtomicU64::new(0));
+        let commits = Arc::new(Commits::default());
         let (writer, identity) = match config.access {
             Access::ReadWrite => {
                 let connection = Connection::open(&path, config, Purpose::Write)?;
@@ -203,12 +198,6 @@ impl Shared {
             path: Arc::clone(&self.path),
             holder,
         }
-    }
-
-    /// Returns the number of commits of this process, all of which a read that begins now sees.
-    #[inline]
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Acquire)
     }
 
     /// Ends the kept transactions of readers that nobody uses.

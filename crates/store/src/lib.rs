@@ -39,6 +39,7 @@
 mod batch;
 mod check;
 mod clock;
+mod commits;
 mod config;
 mod connection;
 mod create;

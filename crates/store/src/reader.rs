@@ -91,7 +91,7 @@ impl Drop for Reader<'_> {
     fn drop(&mut self) {
         if let Some(mut loan) = self.loan.take() {
             if let Hold::Kept { commits, .. } = loan.item.hold
-                && commits != self.shared.commits()
+                && Some(commits) != self.shared.commits.settled()
             {
                 loan.item.release();
             }
@@ -131,9 +131,9 @@ impl Pooled {
     /// the last read. So a load of alternating reads and commits pays for no transaction.
     fn refresh(&mut self, shared: &Shared) -> Result<()> {
         // Loaded before the transaction begins, so that the transaction sees at least these.
-        let current = shared.commits();
-        match self.hold {
-            Hold::Kept { commits, since } if commits == current => {
+        let current = shared.commits.settled();
+        match (self.hold, current) {
+            (Hold::Kept { commits, since }, Some(current)) if commits == current => {
                 let now = clock::now();
                 if now.duration_since(since) < shared.config.snapshot_age_max {
                     return Ok(());
@@ -141,14 +141,12 @@ impl Pooled {
                 self.release();
                 self.keep(current, now)
             }
-            Hold::Free {
-                commits: Some(commits),
-            } if commits == current => self.keep(current, clock::now()),
-            Hold::Kept { .. } | Hold::Free { .. } => {
+            (Hold::Free { commits }, Some(current)) if commits == Some(current) => {
+                self.keep(current, clock::now())
+            }
+            (Hold::Kept { .. } | Hold::Free { .. }, current) => {
                 self.release();
-                self.hold = Hold::Free {
-                    commits: Some(current),
-                };
+                self.hold = Hold::Free { commits: current };
                 Ok(())
             }
         }

@@ -7,7 +7,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use crate::{
     Description, Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value,
-    connection::Connection, describe, file::Shared, identity,
+    commits::Commits, connection::Connection, describe, file::Shared, identity,
 };
 
 pub use self::batch::{Decision, Executed, Fate, Member};
@@ -221,10 +221,11 @@ impl Writer {
 
     /// Cleans up after a commit, and reports a transaction that ended by a failure.
     fn after_statement<T>(&mut self, was_open: bool, result: Result<T>) -> Result<T> {
+        self.shared.commits.settle();
         if self.in_transaction() {
             return result;
         }
-        let commits = self.shared.commits();
+        let commits = self.shared.commits.settled();
         if commits != self.connection_mut().seen_commits {
             self.connection_mut().seen_commits = commits;
             self.after_commit();
@@ -276,7 +277,7 @@ pub(crate) struct WriterConnection {
     inner: Connection,
     interrupter: Option<Interrupter>,
     /// The commits after which readers were last told to let go.
-    seen_commits: u64,
+    seen_commits: Option<u64>,
     /// The length of the write-ahead log after the last commit that wrote.
     wal_pages: Arc<AtomicU32>,
 }
@@ -306,8 +307,8 @@ impl WriterSlot {
         }
     }
 
-    /// Makes the slot of a file that is open for writing. Each commit then adds one to `commits`.
-    pub(crate) fn open(mut connection: Connection, commits: Arc<AtomicU64>) -> Result<Self> {
+    /// Makes the slot of a file that is open for writing. `commits` then counts its commits.
+    pub(crate) fn open(mut connection: Connection, commits: Arc<Commits>) -> Result<Self> {
         // SQLite opens a file that it may not write as if it had been asked to read it only.
         let read_only = connection
             .raw()
@@ -325,23 +326,30 @@ impl WriterSlot {
         }
         let wal_pages = Arc::new(AtomicU32::new(0));
         let hook = Arc::clone(&wal_pages);
+        let announced = Arc::clone(&commits);
         // SQLite calls it when a commit is complete and its lock released. It replaces SQLite's own
         // checkpoint, which would run before the readers have let go of their kept transactions.
         connection
             .raw_mut()
             .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
                 hook.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
-                commits.fetch_add(1, Ordering::Release);
+                commits.complete();
                 Ok(())
             }))
-            .and_then(|()| connection.raw_mut().authorizer(Some(authorize)))
+            .and_then(|()| {
+                connection.raw_mut().commit_hook(Some(move || {
+                    announced.announce();
+                    false
+                }))
+            })
+            .and_then(|_| connection.raw_mut().authorizer(Some(authorize)))
             .map_err(|error| connection.error(error))?;
         Ok(Self {
             exists: true,
             queue: Mutex::new(Queue::new(Some(Box::new(WriterConnection {
                 inner: connection,
                 interrupter: None,
-                seen_commits: 0,
+                seen_commits: Some(0),
                 wal_pages,
             })))),
             returned: Condvar::new(),

@@ -49,6 +49,7 @@
 //!
 //! [`ShardMap`]: shardwright_topology::ShardMap
 
+pub mod assign;
 pub mod conformance;
 
 mod codec;
@@ -57,6 +58,7 @@ mod key;
 mod keyspace;
 mod lease;
 mod memory;
+mod record_watch;
 mod records;
 mod registry;
 #[cfg(feature = "sqlite")]
@@ -76,8 +78,9 @@ pub use crate::{
     keyspace::{KeyspaceRecord, Partitioning},
     lease::{Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy},
     memory::MemoryStore,
+    record_watch::{RecordWatch, Seen, watch_records},
     records::{Records, Stored},
-    registry::{Assignment, MapWatch, Registration, Registry},
+    registry::{Assignment, MapWatch, Registration, Registry, assignments_of},
     store::{Entry, Event, Listing, Revision, Store, VALUE_MAX, Watch},
     store_error::{BoxError, StoreError},
 };

@@ -11,7 +11,11 @@ use shardwright_topology::{
     KeyspaceName, NodeRecord, Operation, OperationId, ShardId, ShardMap, ShardRecord,
 };
 
-pub use self::{assignment::Assignment, map_watch::MapWatch, nodes::Registration};
+pub use self::{
+    assignment::{Assignment, assignments_of},
+    map_watch::MapWatch,
+    nodes::Registration,
+};
 use crate::{
     Error, KeyspaceRecord, Partitioning, Prefix, Record, Records, Store, StoreError, Stored,
 };

@@ -3,6 +3,7 @@
 mod assignments;
 mod maps;
 mod races;
+mod record_watch;
 mod records;
 mod unknown;
 

@@ -15,7 +15,7 @@ use super::*;
 fn settle(watch: &mut RecordWatch, mirror: &mut BTreeMap<Key, &'static str>) -> usize {
     let mut listings = 0;
     while let Some(Some(item)) = watch.next().now_or_never() {
-        let (key, kind) = match item.unwrap() {
+        let (key, kind) = match item.expect("the store answers") {
             Seen::Node(stored) => (stored.key, "node"),
             Seen::Keyspace(stored) => (stored.key, "keyspace"),
             Seen::Shard(stored) => (stored.key, "shard"),
@@ -39,21 +39,28 @@ fn settle(watch: &mut RecordWatch, mirror: &mut BTreeMap<Key, &'static str>) -> 
 fn a_mirror_follows_every_kind_of_record() {
     futures_executor::block_on(async {
         let registry = registry();
-        registry.bootstrap(Partitioning::Ranges, 2).await.unwrap();
+        registry
+            .bootstrap(Partitioning::Ranges, 2)
+            .await
+            .expect("new");
         let mut watch = watch_records(registry.store().clone());
         let mut mirror = BTreeMap::new();
         assert_eq!(settle(&mut watch, &mut mirror), 1);
         assert_eq!(mirror.len(), 3, "two shards and the keyspace: {mirror:?}");
 
         register(&registry, "a", &[0]).await;
-        let named = ShardRecord::new(KeyspaceName::main(), ShardId::new("p").unwrap(), None);
-        let named = registry.create_shard(named).await.unwrap();
+        let named = ShardRecord::new(
+            KeyspaceName::main(),
+            ShardId::new("p").expect("a name"),
+            None,
+        );
+        let named = registry.create_shard(named).await.expect("new");
         assert_eq!(settle(&mut watch, &mut mirror), 0);
         assert_eq!(mirror.len(), 5);
 
-        registry.shards().delete(&named).await.unwrap();
-        let foreign = Key::new("journal/main/x/y").unwrap();
-        registry.store().create(&foreign, b"{}").await.unwrap();
+        registry.shards().delete(&named).await.expect("unchanged");
+        let foreign = Key::new("journal/main/x/y").expect("a key");
+        registry.store().create(&foreign, b"{}").await.expect("new");
         settle(&mut watch, &mut mirror);
         assert_eq!(mirror.len(), 4, "{mirror:?}");
         assert!(!mirror.contains_key(&named.key));
@@ -64,9 +71,13 @@ fn a_mirror_follows_every_kind_of_record() {
 fn a_record_that_cannot_be_read_is_an_error_by_name() {
     futures_executor::block_on(async {
         let store = Arc::new(MemoryStore::new());
-        let key = Key::new("node/a").unwrap();
-        store.create(&key, b"not a record").await.unwrap();
-        let error = watch_records(store).next().await.unwrap().unwrap_err();
+        let key = Key::new("node/a").expect("a key");
+        store.create(&key, b"not a record").await.expect("new");
+        let error = watch_records(store)
+            .next()
+            .await
+            .expect("no end")
+            .expect_err("no record");
         assert!(error.to_string().contains("node/a"), "{error}");
     });
 }

@@ -6,6 +6,7 @@ mod fix;
 mod layers;
 mod report;
 mod shell;
+mod sim;
 mod source;
 mod test;
 mod tidy;
@@ -25,6 +26,7 @@ enum Task {
     Tidy(tidy::Args),
     Layers(layers::Args),
     Bench(bench::Args),
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Layers(args) => layers::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Sim(args) => sim::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,4 @@
+//! The control plane: one elected coordinator assigns shards to workers, so that each is served by exactly one.
+
+pub mod core;
+pub mod protocol;

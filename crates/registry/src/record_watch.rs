@@ -1,8 +1,7 @@
 //! Everything that a store holds for this system, as one stream: what a coordinator mirrors.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    fmt,
+    collections::{BTreeMap, VecDeque},
     pin::Pin,
     sync::Arc,
 };
@@ -14,8 +13,8 @@ use futures_util::{
 use shardwright_topology::{NodeRecord, Operation, ShardRecord};
 
 use crate::{
-    Entry, Error, Event, Key, KeyspaceRecord, LeaseRecord, Prefix, Record, Revision, Store,
-    StoreError, Stored, Watch, codec::decode,
+    Entry, Error, Event, Key, KeyspaceRecord, LeaseRecord, Prefix, Revision, Store, StoreError,
+    Stored, Watch, records::stored,
 };
 
 /// One thing that a watcher of all records learns.
@@ -45,8 +44,11 @@ pub enum Seen {
 /// A stream of everything that is known of the records, and of every change.
 ///
 /// It begins with all records and [`Seen::Listed`]. When a watch below it ends, it lists again and shows what is new and what is
-/// gone, so a mirror that takes in every item is never wrong for longer than the store is away. After an error the next call lists
-/// again, so the caller decides how long to wait.
+/// gone, so a mirror that takes in every item is never wrong for longer than the store is away. Revisions of one key only grow, also
+/// when a listing lags behind what was shown before.
+///
+/// [`Error::Format`] stands for one record that cannot be read, and the stream goes on behind it. After any other error the next call
+/// lists again, so the caller decides how long to wait.
 pub type RecordWatch = Pin<Box<dyn Stream<Item = Result<Seen, Error>> + Send>>;
 
 /// Watches all records of a store. Keys that belong to no record type are passed over.
@@ -54,142 +56,123 @@ pub type RecordWatch = Pin<Box<dyn Stream<Item = Result<Seen, Error>> + Send>>;
 pub fn watch_records(store: Arc<dyn Store>) -> RecordWatch {
     let watcher = Watcher {
         store,
-        known: BTreeSet::new(),
+        known: BTreeMap::new(),
+        reached: Revision(0),
         ready: VecDeque::new(),
-        watch: None,
+        changes: None,
     };
     Box::pin(stream::unfold(watcher, |mut watcher| async move {
         let item = watcher.next().await;
-        if item.is_err() {
-            watcher.watch = None;
-        }
         Some((item, watcher))
     }))
 }
 
 struct Watcher {
     store: Arc<dyn Store>,
-    /// The keys of the records that were shown and not yet shown as deleted.
-    known: BTreeSet<Key>,
-    /// What was read and is yet to be shown.
-    ready: VecDeque<Entry>,
-    watch: Option<Following>,
-}
-
-/// A watch, and what ends the listing before it.
-struct Following {
-    gone: Vec<Key>,
-    listed: Option<Revision>,
-    revision: Revision,
-    watch: Watch,
+    changes: Option<Watch>,
+    /// The keys that were shown as present, and the revision of each.
+    known: BTreeMap<Key, Revision>,
+    /// Every change up to here was shown, or a later one of its key. A listing may lag behind that.
+    reached: Revision,
+    ready: VecDeque<Result<Seen, Error>>,
 }
 
 impl Watcher {
     async fn next(&mut self) -> Result<Seen, Error> {
         loop {
-            while let Some(entry) = self.ready.pop_front() {
-                let key = entry.key.clone();
-                if let Some(seen) = read(entry)? {
-                    self.known.insert(key);
-                    return Ok(seen);
-                }
+            if let Some(seen) = self.ready.pop_front() {
+                return seen;
             }
-            let Some(following) = &mut self.watch else {
-                self.list().await?;
+            let Some(changes) = &mut self.changes else {
+                self.start().await?;
                 continue;
             };
-            if let Some(key) = following.gone.pop() {
-                self.known.remove(&key);
-                let revision = following.revision;
-                return Ok(Seen::Deleted { key, revision });
-            }
-            if let Some(revision) = following.listed.take() {
-                return Ok(Seen::Listed(revision));
-            }
-            match following.watch.next().await {
-                None | Some(Err(StoreError::FellBehind { .. })) => self.watch = None,
-                Some(event) => {
-                    if let Some(gone) = self.take(event?) {
-                        return Ok(gone);
-                    }
+            match changes.next().await {
+                Some(Ok(event)) => {
+                    let revision = event.revision;
+                    self.take(event);
+                    self.reached = self.reached.max(revision);
+                }
+                None | Some(Err(StoreError::FellBehind { .. })) => self.changes = None,
+                Some(Err(error)) => {
+                    self.changes = None;
+                    return Err(error.into());
                 }
             }
         }
     }
 
-    fn take(&mut self, event: Event) -> Option<Seen> {
+    /// Lists everything, shows what is new, and follows from there.
+    async fn start(&mut self) -> Result<(), StoreError> {
+        let listing = self.store.list(&Prefix::all()).await?;
+        let changes = self.store.watch(&Prefix::all(), listing.revision).await?;
+        let mut gone = self.known.clone();
+        for Entry {
+            key,
+            value,
+            revision,
+        } in listing.entries
+        {
+            gone.remove(&key);
+            self.take(Event {
+                key,
+                value: Some(value),
+                revision,
+            });
+        }
+        for (key, shown) in gone {
+            // A listing that lags does not show what was created after it.
+            if shown <= listing.revision {
+                self.take(Event {
+                    key,
+                    value: None,
+                    revision: listing.revision,
+                });
+            }
+        }
+        self.reached = self.reached.max(listing.revision);
+        self.ready.push_back(Ok(Seen::Listed(self.reached)));
+        self.changes = Some(changes);
+        Ok(())
+    }
+
+    /// Shows a change that was not shown yet.
+    fn take(&mut self, event: Event) {
         let Event {
             key,
             value,
             revision,
         } = event;
-        match value {
-            Some(value) => {
-                self.ready.push_back(Entry {
-                    key,
-                    value,
-                    revision,
-                });
-                None
-            }
-            None if self.known.remove(&key) => Some(Seen::Deleted { key, revision }),
-            None => None,
+        if revision <= self.reached {
+            return;
         }
-    }
-
-    async fn list(&mut self) -> Result<(), Error> {
-        let listing = self.store.list(&Prefix::all()).await?;
-        let there: BTreeSet<&Key> = listing.entries.iter().map(|entry| &entry.key).collect();
-        let gone = self.known.iter().filter(|key| !there.contains(key));
-        let gone = gone.cloned().collect();
-        let watch = self.store.watch(&Prefix::all(), listing.revision).await?;
-        self.ready = listing.entries.into();
-        self.watch = Some(Following {
-            gone,
-            listed: Some(listing.revision),
-            revision: listing.revision,
-            watch,
-        });
-        Ok(())
+        let Some(value) = value else {
+            if self.known.remove(&key).is_some() {
+                self.ready.push_back(Ok(Seen::Deleted { key, revision }));
+            }
+            return;
+        };
+        let entry = Entry {
+            key: key.clone(),
+            value,
+            revision,
+        };
+        if let Some(seen) = read(entry) {
+            self.known.insert(key, revision);
+            self.ready.push_back(seen);
+        }
     }
 }
 
 /// The record in an entry; `None` if its key belongs to no record type.
-fn read(entry: Entry) -> Result<Option<Seen>, Error> {
-    let (kind, _) = entry.key.as_str().split_once('/').unwrap_or_default();
-    match kind {
-        "node" => stored(entry, Seen::Node),
-        "keyspace" => stored(entry, Seen::Keyspace),
-        "shard" => stored(entry, Seen::Shard),
-        "op" => stored(entry, Seen::Operation),
-        "lease" => stored(entry, Seen::Lease),
-        _ => Ok(None),
-    }
-}
-
-fn stored<T: Record>(
-    entry: Entry,
-    seen: impl FnOnce(Stored<T>) -> Seen,
-) -> Result<Option<Seen>, Error> {
-    let Entry {
-        key,
-        value,
-        revision,
-    } = entry;
-    match decode(&value) {
-        Ok(value) => Ok(Some(seen(Stored {
-            key,
-            value,
-            revision,
-        }))),
-        Err(source) => Err(Error::Format { key, source }),
-    }
-}
-
-impl fmt::Debug for Watcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watcher")
-            .field("known", &self.known.len())
-            .finish_non_exhaustive()
-    }
+fn read(entry: Entry) -> Option<Result<Seen, Error>> {
+    let (kind, _) = entry.key.as_str().split_once('/')?;
+    Some(match kind {
+        "node" => stored(entry).map(Seen::Node),
+        "keyspace" => stored(entry).map(Seen::Keyspace),
+        "shard" => stored(entry).map(Seen::Shard),
+        "op" => stored(entry).map(Seen::Operation),
+        "lease" => stored(entry).map(Seen::Lease),
+        _ => return None,
+    })
 }

@@ -213,7 +213,7 @@ impl<T: Record> Records<T> {
     }
 }
 
-fn stored<T: Record>(entry: Entry) -> Result<Stored<T>, Error> {
+pub(crate) fn stored<T: Record>(entry: Entry) -> Result<Stored<T>, Error> {
     match decode(&entry.value) {
         Ok(value) => Ok(Stored {
             key: entry.key,

@@ -70,7 +70,8 @@ pub use crate::{
     random_id::{ConfigId, InvalidRandomId, ReplicaId},
     shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange},
     shard_record::{
-        AttemptRefused, Conditions, Hold, HoldRefused, InvalidRecord, ShardRecord, ShardState, Side,
+        AttemptRefused, Conditions, HasRange, Hold, HoldRefused, InvalidRecord, ShardRecord,
+        ShardState, Side,
     },
     timestamp::Timestamp,
 };

@@ -302,14 +302,14 @@ impl Parts {
                     state,
                 });
             }
-            (_, None) => {
+            (ShardState::Serving | ShardState::Sealed | ShardState::Importing, None) => {
                 return self.add_catalog(Shard {
                     record,
                     range: KeyRange::ALL,
                     state,
                 });
             }
-            (ShardState::Importing | ShardState::Retired, Some(_)) => {
+            (ShardState::Importing, Some(_)) | (ShardState::Retired, _) => {
                 self.idle.insert(id);
             }
         }

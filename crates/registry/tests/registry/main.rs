@@ -2,6 +2,7 @@
 
 mod assignments;
 mod maps;
+mod partitions;
 mod races;
 mod record_watch;
 mod records;

@@ -135,10 +135,12 @@ pub enum Action {
 /// What somebody wants of the leading coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Add partitions, with as many copies as the settings say.
+    /// Add partitions.
     AddPartitions {
         /// Their names.
         ids: Vec<ShardId>,
+        /// How many copies each has; as many as the settings say, unless given.
+        replicas: Option<u32>,
     },
     /// Remove partitions: their workers stop serving them.
     RemovePartitions {
@@ -159,6 +161,8 @@ pub enum Command {
         /// Who gets it.
         to: NodeId,
     },
+    /// Carry out the whole plan, also what would wait for the cluster to calm down.
+    Rebalance,
     /// Make a replica the primary.
     Promote {
         /// The shard.

@@ -53,6 +53,7 @@ pub mod assign;
 pub mod conformance;
 
 mod codec;
+mod election;
 mod error;
 mod key;
 mod keyspace;
@@ -73,6 +74,7 @@ pub use shardwright_topology as topology;
 
 pub use crate::{
     codec::{FormatError, Record, decode, encode},
+    election::{Election, ElectionAction, WriteOutcome},
     error::Error,
     key::{InvalidKey, KEY_MAX, Key, Prefix},
     keyspace::{KeyspaceRecord, Partitioning},

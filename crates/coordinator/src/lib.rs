@@ -1,6 +1,7 @@
 //! The control plane: one elected coordinator assigns shards to workers, so that each is served by exactly one.
 
 pub mod core;
+pub mod directory;
 pub mod event_log;
 pub mod handle;
 pub mod protocol;

@@ -5,5 +5,6 @@ pub mod directory;
 pub mod event_log;
 pub mod handle;
 pub mod protocol;
+pub mod worker;
 
 mod clock;

@@ -15,6 +15,8 @@ pub(super) struct Contact {
     pub(super) since: Timestamp,
     /// The number of the list that holds now.
     pub(super) list: u64,
+    /// The highest list that was sent: what it says can no longer change.
+    pub(super) sent_list: u64,
     /// The highest list of this term that the worker has.
     pub(super) has_list: u64,
     pub(super) next_ping: Timestamp,
@@ -38,6 +40,7 @@ impl Contact {
             incarnation,
             since: now,
             list: 1,
+            sent_list: 0,
             has_list: 0,
             next_ping: now,
             is_pinging: false,
@@ -51,7 +54,7 @@ impl Contact {
 
     /// What the worker is to do has changed: it is told at once.
     pub(super) fn change_list(&mut self, now: Timestamp) {
-        if self.has_list >= self.list {
+        if self.sent_list == self.list {
             self.list += 1;
         }
         self.next_ping = self.next_ping.min(now);
@@ -86,10 +89,16 @@ impl Contact {
     }
 
     /// Whether the worker has said that it will not serve the shard at that epoch again.
-    pub(super) fn has_released(&self, partition: &PartitionId, epoch: shardwright_topology::Epoch) -> bool {
+    pub(super) fn has_released(
+        &self,
+        partition: &PartitionId,
+        epoch: shardwright_topology::Epoch,
+    ) -> bool {
         self.reports.get(partition).is_some_and(|report| {
-            matches!(report.state, ReportedState::Released | ReportedState::Failed)
-                && epoch <= report.epoch
+            matches!(
+                report.state,
+                ReportedState::Released | ReportedState::Failed
+            ) && epoch <= report.epoch
         })
     }
 }

@@ -9,6 +9,10 @@ use crate::protocol::{Ping, Pong};
 
 /// What a coordinator is told.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is passed on once and never kept"
+)]
 pub enum Event {
     /// The watch of the registry showed something.
     Seen(Seen),
@@ -123,6 +127,11 @@ pub enum Action {
     },
     /// Something happened that people and metrics want to know.
     Notify(Notice),
+    /// Create the keyspace `main`, unless it exists.
+    Bootstrap {
+        /// The number of its shards.
+        shards: u32,
+    },
     /// Answer a command.
     Answer {
         /// The command.
@@ -135,14 +144,14 @@ pub enum Action {
 /// What somebody wants of the leading coordinator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Add partitions.
+    /// Add partitions. The driver does it: it needs no leader, and no machine.
     AddPartitions {
         /// Their names.
         ids: Vec<ShardId>,
         /// How many copies each has; as many as the settings say, unless given.
         replicas: Option<u32>,
     },
-    /// Remove partitions: their workers stop serving them.
+    /// Remove partitions: their workers stop serving them. The driver does it, as it adds them.
     RemovePartitions {
         /// Their names.
         ids: Vec<ShardId>,
@@ -151,6 +160,15 @@ pub enum Command {
     Drain {
         /// The node.
         node: NodeId,
+    },
+    /// A worker's process goes away: what it serves is given to others first, unless it serves nothing any more.
+    Leave {
+        /// The worker.
+        node: NodeId,
+        /// Its session.
+        incarnation: Incarnation,
+        /// Whether it serves nothing any more.
+        gone: bool,
     },
     /// Let a node serve a shard in place of another. Only the assignment changes: no data moves.
     Move {

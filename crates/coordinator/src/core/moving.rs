@@ -26,6 +26,8 @@ pub(super) struct Moving {
     pub(super) epoch: Epoch,
     /// Who has not released it yet.
     pub(super) waits_for: BTreeSet<NodeId>,
+    /// The primary before.
+    pub(super) former: Option<NodeId>,
 }
 
 impl Goal {
@@ -34,8 +36,12 @@ impl Goal {
         let primary = record.primary().cloned();
         match self {
             Self::Step(Step::Place { .. }) | Self::Renew => BTreeSet::new(),
-            Self::Step(Step::Promote { to }) => primary.filter(|node| node != to).into_iter().collect(),
-            Self::Step(Step::Move { from, .. } | Step::Drop { from }) => BTreeSet::from([from.clone()]),
+            Self::Step(Step::Promote { to }) => {
+                primary.filter(|node| node != to).into_iter().collect()
+            }
+            Self::Step(Step::Move { from, .. } | Step::Drop { from }) => {
+                BTreeSet::from([from.clone()])
+            }
             Self::Retire => super::mirror::holders(record).into_iter().collect(),
         }
     }
@@ -51,7 +57,12 @@ impl Goal {
         match self {
             Self::Renew => {
                 let owner = node(record.primary()?)?;
-                assign::renewed(record, &owner, rng).ok()
+                let is_same = record.active.as_ref()?.primary.incarnation == owner.incarnation;
+                if is_same {
+                    assign::renewed(record, rng).ok()
+                } else {
+                    assign::assigned(record, &owner, rng).ok()
+                }
             }
             Self::Retire => Some(ShardRecord {
                 active: None,

@@ -47,6 +47,8 @@ pub enum Notice {
         from: Option<NodeId>,
         /// Who has it.
         to: NodeId,
+        /// Whether that is because the one before is down.
+        is_failover: bool,
         /// Since which epoch.
         epoch: Epoch,
     },

@@ -196,14 +196,19 @@ impl Machine {
     /// Returns the epoch at which the worker may serve a shard at this moment.
     #[must_use]
     pub fn is_serving(&self, now: Timestamp, partition: &PartitionId) -> Option<Epoch> {
-        self.session.as_ref().filter(|session| session.holds_at(now))?;
+        self.session
+            .as_ref()
+            .filter(|session| session.holds_at(now))?;
         let held = self.held.get(partition)?;
         (held.state == State::Serving).then_some(held.assignment.epoch)
     }
 
     /// Returns what the worker serves while its lease holds.
     pub fn serving(&self) -> impl Iterator<Item = &Assignment> {
-        let serving = self.held.values().filter(|held| held.state == State::Serving);
+        let serving = self
+            .held
+            .values()
+            .filter(|held| held.state == State::Serving);
         serving.map(|held| &held.assignment)
     }
 
@@ -255,9 +260,10 @@ impl Machine {
             node: self.node.clone(),
             found: self.incarnation(),
         };
-        let session = self.session.as_mut().filter(|session| {
-            ping.node == self.node && ping.incarnation == session.incarnation
-        });
+        let session = self
+            .session
+            .as_mut()
+            .filter(|session| ping.node == self.node && ping.incarnation == session.incarnation);
         let Some(session) = session else {
             return Err(wrong_session);
         };
@@ -409,7 +415,10 @@ impl Machine {
             self.register_at = Some(now + RETRY);
             actions.push(Action::Register);
         }
-        let holds = self.session.as_ref().is_some_and(|session| session.holds_at(now));
+        let holds = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.holds_at(now));
         self.stop_what_is_over(now, holds, actions);
         if holds {
             self.start_what_is_wanted(actions);
@@ -420,10 +429,12 @@ impl Machine {
         let wanted = self.session.as_ref().map(|session| &session.wanted);
         let mut gone = Vec::new();
         for (partition, held) in &mut self.held {
-            let want = wanted.and_then(|wanted| wanted.get(partition)).filter(|want| {
-                let fence = self.fences.get(partition);
-                fence.is_none_or(|fence| *fence < want.epoch)
-            });
+            let want = wanted
+                .and_then(|wanted| wanted.get(partition))
+                .filter(|want| {
+                    let fence = self.fences.get(partition);
+                    fence.is_none_or(|fence| *fence < want.epoch)
+                });
             let again = matches!(held.state, State::StopAgain { at } if at <= now);
             match (held.state, want) {
                 // The same copy in the same role goes on at a later epoch.

@@ -1,0 +1,3 @@
+//! The worker: a process that serves what the coordinator assigns to it.
+
+pub mod machine;

@@ -2,9 +2,12 @@
 
 pub mod core;
 pub mod directory;
+pub mod driver;
 pub mod event_log;
 pub mod handle;
 pub mod protocol;
 pub mod worker;
 
 mod clock;
+
+pub use crate::{driver::Coordinator, handle::Handle};

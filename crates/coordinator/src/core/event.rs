@@ -16,6 +16,8 @@ use crate::protocol::{Ping, Pong};
 pub enum Event {
     /// The watch of the registry showed something.
     Seen(Seen),
+    /// A read of the registry showed something, outside of the order of the watch.
+    Found(Seen),
     /// A worker answered a ping.
     Pong(Pong),
     /// A worker did not answer a ping.
@@ -25,7 +27,7 @@ pub enum Event {
         /// The session that was meant.
         incarnation: Incarnation,
     },
-    /// A write is over. A conflict's present value was shown as [`Event::Seen`] before.
+    /// A write is over. What was found in its way was shown as [`Event::Found`] before.
     Wrote {
         /// The write.
         write: WriteId,

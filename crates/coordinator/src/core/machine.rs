@@ -114,6 +114,10 @@ impl Core {
     pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Seen(seen) => self.seen(now, seen),
+            Event::Found(found) => {
+                let changed = self.mirror.put(found);
+                self.changed(now, changed);
+            }
             Event::Pong(pong) => self.pong(now, pong, actions),
             Event::Silence { node, incarnation } => self.silence(&node, incarnation),
             Event::Wrote { write, outcome } => self.wrote(now, write, outcome, actions),

@@ -31,6 +31,12 @@ pub enum Refusal {
         /// Which.
         id: ShardId,
     },
+    /// Partitions have another number of copies here.
+    #[error("each partition has {copies} copies here")]
+    Copies {
+        /// How many.
+        copies: u32,
+    },
     /// There is no such shard.
     #[error("there is no shard {partition}")]
     UnknownShard {
@@ -93,6 +99,7 @@ impl Refusal {
             Self::Exists { .. } => "EXISTS",
             Self::UnknownPartitions { .. } | Self::UnknownShard { .. } => "SHARD_NOT_FOUND",
             Self::Twice { .. } => "DUPLICATE",
+            Self::Copies { .. } => "COPIES",
             Self::UnknownNode { .. } => "UNKNOWN_NODE",
             Self::NotAccepting { .. } => "NOT_ACCEPTING",
             Self::NotHolder { .. } => "NOT_HOLDER",
@@ -107,6 +114,7 @@ impl Refusal {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Copies { .. } => Some("leave the number out; coordinators are started with it"),
             Self::NotLeader { .. } => Some("ask again: a leader is being elected"),
             Self::NotAccepting { .. } => Some("start the node, or let its drain end by a restart"),
             Self::NotInSync { .. } => {

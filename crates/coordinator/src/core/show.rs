@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use shardwright_topology::{ShardState, Timestamp};
+use shardwright_rebalancer::PartitionId;
+use shardwright_registry::Revision;
+use shardwright_topology::{NodeId, ShardState, Timestamp};
 
 use super::{Core, NodeView, View, leadership::LEASE};
 
@@ -11,6 +13,26 @@ impl Core {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Returns the revision up to which everything is known.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.mirror.revision
+    }
+
+    /// Returns who leads, as far as the registry says.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        let lease = self.mirror.leases.get(LEASE)?;
+        Some(lease.value.holder.as_ref()?.node.clone())
+    }
+
+    /// Returns whether there is a shard of that name that was not removed.
+    #[must_use]
+    pub fn has_shard(&self, id: &PartitionId) -> bool {
+        let stored = self.mirror.shards.get(id);
+        stored.is_some_and(|stored| stored.value.state != ShardState::Retired)
     }
 
     /// Returns what is known now. It costs a pass over all shards: ask when [`Core::version`] has grown, and not too often.
@@ -32,7 +54,7 @@ impl Core {
         View {
             revision: self.mirror.revision,
             is_complete: self.mirror.is_complete,
-            leader: lease.and_then(|lease| Some(lease.holder.as_ref()?.node.clone())),
+            leader: self.leader(),
             term: lease.map_or(0, |lease| lease.term),
             is_leading: self.is_leading(now),
             nodes: Arc::new(nodes.collect()),

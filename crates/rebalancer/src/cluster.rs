@@ -99,16 +99,6 @@ impl Node {
     pub fn accepts(&self) -> bool {
         self.standing == Standing::Accepting && self.weight > 0
     }
-
-    /// Whether what it has is to be moved away while it still serves.
-    #[must_use]
-    pub fn is_emptied(&self) -> bool {
-        match self.standing {
-            Standing::Accepting => self.weight == 0,
-            Standing::Draining => true,
-            Standing::Keeping | Standing::Down => false,
-        }
-    }
 }
 
 impl From<&NodeRecord> for Node {

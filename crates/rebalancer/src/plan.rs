@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 use shardwright_topology::NodeId;
 
-use crate::PartitionId;
+use crate::{PartitionId, sharder::Error};
 
 /// What is to change about one copy of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -218,6 +218,9 @@ pub struct Plan {
     pub crowded: Vec<Crowded>,
     /// What cannot leave a node that is being drained.
     pub stuck: Vec<Stuck>,
+    /// Why the sharder of the policy would not decide; then nothing else is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Error>,
 }
 
 impl Plan {

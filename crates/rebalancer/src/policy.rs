@@ -30,3 +30,6 @@ impl<P: Policy + ?Sized> Policy for std::sync::Arc<P> {
         (**self).plan(cluster)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! | [`hashing`] | `shardwright-hashing` | a key has to find its shard, the same in every process |
 //! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
+//! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
 //! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
 //!
@@ -27,11 +28,14 @@
 //! | --- | --- |
 //! | `registry` | the module `registry`, with a store in memory |
 //! | `sqlite` | `registry`, and its store in a SQLite file |
+//! | `rebalancer` | the module `rebalancer` |
 //! | `store` | the module `store` |
 //! | `sql` | the module `sql` |
 //! | `full` | all of these |
 
 pub use shardwright_hashing as hashing;
+#[cfg(feature = "rebalancer")]
+pub use shardwright_rebalancer as rebalancer;
 #[cfg(feature = "registry")]
 pub use shardwright_registry as registry;
 #[cfg(feature = "sql")]

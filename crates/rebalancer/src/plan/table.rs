@@ -25,6 +25,9 @@ impl fmt::Display for Plan {
                 planned.reason.to_string(),
             ]
         }));
+        if let Some(error) = &self.refused {
+            return writeln!(f, "refused: {error}");
+        }
         if self.moves.is_empty() {
             writeln!(f, "nothing to move")?;
         } else {

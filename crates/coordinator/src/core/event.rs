@@ -9,10 +9,6 @@ use crate::protocol::{Ping, Pong};
 
 /// What a coordinator is told.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event is passed on once and never kept"
-)]
 pub enum Event {
     /// The watch of the registry showed something.
     Seen(Seen),

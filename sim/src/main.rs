@@ -10,6 +10,7 @@
 
 mod clock;
 mod counter;
+mod failover;
 
 use std::{
     num::NonZeroUsize,
@@ -46,15 +47,21 @@ struct Args {
 
 /// All scenarios, with all their rules.
 fn cases() -> Vec<Case> {
-    vec![Case::of::<counter::Counter>()]
+    vec![
+        Case::of::<counter::Counter>(),
+        Case::of::<failover::Library>(),
+    ]
 }
 
 /// All scenarios, each without one of its rules.
 fn mutants() -> Vec<Case> {
-    [Case::mutants::<counter::Counter>()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        Case::mutants::<counter::Counter>(),
+        Case::mutants::<failover::Library>(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

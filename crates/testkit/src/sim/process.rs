@@ -69,6 +69,8 @@ pub(super) struct Process<I> {
     /// Counts its starts: what was meant for an earlier life is dropped.
     pub(super) life: u32,
     pub(super) up: bool,
+    /// Whether this life has had its first input.
+    pub(super) started: bool,
     pub(super) paused: bool,
     pub(super) backlog: VecDeque<I>,
 }

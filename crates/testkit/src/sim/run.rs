@@ -1,7 +1,9 @@
 //! One run of one seed.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    cell::Cell,
+    panic::{self, AssertUnwindSafe, catch_unwind},
+    sync::Once,
     time::Duration,
 };
 
@@ -32,7 +34,7 @@ const QUIET_EVENTS_MAX: u64 = 20_000;
 /// The same seed gives the same run. A panic of a machine counts as a broken rule.
 pub fn run<S: Scenario>(seed: u64, mutation: Option<S::Mutation>, traced: bool) -> Run {
     let mut sim = Sim::<S>::new(seed, S::faults(mutation), traced);
-    let outcome = catch_unwind(AssertUnwindSafe(|| play(&mut sim, mutation)));
+    let outcome = quietly(|| catch_unwind(AssertUnwindSafe(|| play(&mut sim, mutation))));
     let failure = match outcome {
         Ok(outcome) => outcome.err(),
         Err(panic) => {
@@ -51,6 +53,28 @@ pub fn run<S: Scenario>(seed: u64, mutation: Option<S::Mutation>, traced: bool) 
         failure,
         trace,
     }
+}
+
+thread_local! {
+    /// Whether this thread is in a run, whose panics are reported as its failure.
+    static IN_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `run`, and has its panics reported by nobody else.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !IN_RUN.get() {
+                report(info);
+            }
+        }));
+    });
+    IN_RUN.set(true);
+    let outcome = run();
+    IN_RUN.set(false);
+    outcome
 }
 
 fn play<S: Scenario>(sim: &mut Sim<S>, mutation: Option<S::Mutation>) -> Result<(), String> {

@@ -45,6 +45,8 @@ pub struct Sim<S: Scenario> {
     faults: Faults,
     marks: Marks,
     events: u64,
+    /// When the faults stopped.
+    calm_at: Option<Duration>,
     trace: Option<Vec<String>>,
 }
 
@@ -143,6 +145,7 @@ impl<S: Scenario> Sim<S> {
             faults,
             marks: Marks::new(S::MARKS.to_vec()),
             events: 0,
+            calm_at: None,
             trace: traced.then(Vec::new),
         };
         sim.schedule_fault();
@@ -157,6 +160,7 @@ impl<S: Scenario> Sim<S> {
             clock,
             life: 1,
             up: true,
+            started: false,
             paused: false,
             backlog: VecDeque::new(),
         });
@@ -175,9 +179,9 @@ impl<S: Scenario> Sim<S> {
         self.now
     }
 
-    /// Returns whether a process is alive; a paused one is.
+    /// Returns whether a process is alive: it has started and not crashed. A paused one is.
     pub fn is_up(&self, at: Pid) -> bool {
-        self.processes[at.0].up
+        self.processes[at.0].up && self.processes[at.0].started
     }
 
     /// Returns how often a process has started.
@@ -235,9 +239,23 @@ impl<S: Scenario> Sim<S> {
         self.schedule(after, Due::Planned(token));
     }
 
+    /// Stores a value at once, as somebody from outside does whom no fault hits; `false` if the key is not at the expected revision.
+    pub fn put(&mut self, write: Write<S::Value>) -> bool {
+        let applied = self.store.apply(Pid::STORE, write).is_ok();
+        if applied {
+            self.wake_watches();
+        }
+        applied
+    }
+
+    /// Returns how long ago the faults stopped; `None` while they occur.
+    pub fn quiet_for(&self) -> Option<Duration> {
+        self.calm_at.map(|calm_at| self.now.saturating_sub(calm_at))
+    }
+
     /// Returns whether faults still occur.
     pub fn is_faulty(&self) -> bool {
-        !self.faults.kinds.is_empty() || self.events < self.faults.events
+        self.calm_at.is_none()
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -310,6 +328,7 @@ impl<S: Scenario> Sim<S> {
             process.backlog.push_back(input);
             return Next::Internal;
         }
+        process.started = true;
         self.trace(|| format!("{at} {input:?}"));
         Next::Input(at, input)
     }

@@ -130,6 +130,7 @@ impl<S: Scenario> Sim<S> {
         let process = &mut self.processes[at.0];
         if !process.up {
             process.up = true;
+            process.started = false;
             process.life += 1;
             self.ready.push_back((at, process.life, Input::Start));
         }
@@ -152,6 +153,7 @@ impl<S: Scenario> Sim<S> {
     pub(in crate::sim) fn calm(&mut self) {
         self.trace(|| "faults stop".to_owned());
         self.faults.stop();
+        self.calm_at = Some(self.now);
         self.cuts.clear();
         self.cut.clear();
         self.outages = 0;

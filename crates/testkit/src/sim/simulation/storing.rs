@@ -167,7 +167,7 @@ impl<S: Scenario> Sim<S> {
         self.schedule(delay, Due::Input(at, life, answer(token)));
     }
 
-    fn wake_watches(&mut self) {
+    pub(super) fn wake_watches(&mut self) {
         for watch in 0..self.watches.len() {
             let watcher = &self.watches[watch];
             if watcher.ended || watcher.pumping {

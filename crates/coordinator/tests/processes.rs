@@ -1,7 +1,6 @@
 //! Coordinators and workers in one process, over HTTP on loopback and with short leases.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,60 +12,10 @@ use shardwright_coordinator::{
     protocol::{LEAVE_PATH, Leave, REGISTER_PATH, Register},
     worker::Worker,
 };
-use shardwright_rebalancer::{Cluster, Move, PartitionId, Plan, Policy, Reason, Step};
+use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
 use shardwright_registry::{MemoryStore, Store};
 use shardwright_topology::{Incarnation, NodeId, ShardId};
 use tokio::net::TcpListener;
-
-/// Puts whatever has no holder on the node with the fewest, and moves what is on nodes that must be emptied.
-#[derive(Debug)]
-struct Fewest;
-
-impl Policy for Fewest {
-    fn plan(&self, cluster: &Cluster) -> Plan {
-        let mut loads: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for node in cluster.nodes().filter(|node| node.accepts()) {
-            loads.insert(node.id.clone(), 0);
-        }
-        for (_, partition) in cluster.partitions() {
-            for holder in &partition.holders {
-                loads.entry(holder.clone()).and_modify(|load| *load += 1);
-            }
-        }
-        let mut plan = Plan::default();
-        for (id, partition) in cluster.partitions() {
-            let holder = partition.holders.first();
-            let keeps = |holder: &NodeId| {
-                let node = cluster.node(holder);
-                node.is_some_and(|node| {
-                    let is_down = node.standing == shardwright_rebalancer::Standing::Down;
-                    !is_down && !node.is_emptied()
-                })
-            };
-            if holder.is_some_and(keeps) {
-                continue;
-            }
-            let Some((to, _)) = loads.iter().min_by_key(|(_, load)| **load) else {
-                continue;
-            };
-            let to = to.clone();
-            loads.entry(to.clone()).and_modify(|load| *load += 1);
-            let step = match holder {
-                Some(from) => Step::Move {
-                    from: from.clone(),
-                    to,
-                },
-                None => Step::Place { to },
-            };
-            plan.moves.push(Move {
-                partition: id.clone(),
-                step,
-                reason: Reason::Wanted,
-            });
-        }
-        plan
-    }
-}
 
 fn name(text: &str) -> NodeId {
     NodeId::new(text).expect("a name")
@@ -192,7 +141,11 @@ fn count_of(view: &View, node: &str) -> usize {
 async fn coordinators() -> (Coordinator, Coordinator, Vec<String>) {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let start = |id: &str, number| {
-        Coordinator::start(store.clone(), settings(id, number), Box::new(Fewest))
+        Coordinator::start(
+            store.clone(),
+            settings(id, number),
+            Box::new(ReplicaPolicy::default()),
+        )
     };
     let (c1, c2) = (start("c1", 1), start("c2", 2));
     let (a1, _) = serve(c1.handle().clone()).await;

@@ -10,6 +10,7 @@
 //! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
 //! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
+//! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
 //! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
 //!
@@ -29,10 +30,13 @@
 //! | `registry` | the module `registry`, with a store in memory |
 //! | `sqlite` | `registry`, and its store in a SQLite file |
 //! | `rebalancer` | the module `rebalancer` |
+//! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
 //! | `sql` | the module `sql` |
 //! | `full` | all of these |
 
+#[cfg(feature = "coordinator")]
+pub use shardwright_coordinator as coordinator;
 pub use shardwright_hashing as hashing;
 #[cfg(feature = "rebalancer")]
 pub use shardwright_rebalancer as rebalancer;

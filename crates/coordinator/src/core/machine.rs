@@ -199,13 +199,24 @@ impl Core {
             ..Node::from(record)
         };
         if self.cluster.node(id) != Some(&node) {
-            if !node.accepts() {
-                self.pins.retain(|_, pinned| pinned != id);
-            }
+            let keeps = node.accepts();
             self.cluster.set_node(node);
+            if !keeps {
+                self.unpin(now, id);
+            }
             self.is_urgent = true;
             // A worker that comes up or goes down changes what others are to do.
             self.change_list(now, id);
+        }
+    }
+
+    /// What people have put on a node stays there only while the node may keep it.
+    fn unpin(&mut self, now: Timestamp, node: &NodeId) {
+        let pinned = self.pins.iter().filter(|(_, pinned)| *pinned == node);
+        let freed: Vec<_> = pinned.map(|(partition, _)| partition.clone()).collect();
+        for partition in freed {
+            self.pins.remove(&partition);
+            self.shard_changed(now, &partition);
         }
     }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod contact;
 mod conversation;
+mod election;
 mod event;
 mod leadership;
 mod machine;
@@ -11,6 +12,7 @@ mod moving;
 mod notice;
 mod reconcile;
 mod refusal;
+mod sessions;
 mod settings;
 mod show;
 mod view;

@@ -209,7 +209,7 @@ impl Directory {
     pub async fn flush(&self) -> Result<(), Error> {
         let prefix = Prefix::new("directory/").expect("a valid prefix");
         let listing = self.store.list(&prefix).await.map_err(registry)?;
-        let deletions = listing.entries.iter().map(|entry| async move {
+        let deletions = listing.entries.into_iter().map(|entry| async move {
             match self.store.delete(&entry.key, entry.revision).await {
                 // Somebody was faster, or adds to it again.
                 Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),

@@ -47,6 +47,7 @@ pub mod directory;
 pub mod driver;
 pub mod event_log;
 pub mod handle;
+pub mod http;
 pub mod protocol;
 pub mod worker;
 

@@ -80,3 +80,20 @@ pub enum Notice {
         shards: usize,
     },
 }
+
+impl Notice {
+    /// Returns what happened in one word, as the field `event` of its JSON says it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Leading { .. } => "leading",
+            Self::SteppedDown { .. } => "stepped-down",
+            Self::NodeUp { .. } => "node-up",
+            Self::NodeDown { .. } => "node-down",
+            Self::Assigned { .. } => "assigned",
+            Self::CallbackFailed { .. } => "callback-failed",
+            Self::UnderReplicated { .. } => "under-replicated",
+            Self::NoReplica { .. } => "no-replica",
+        }
+    }
+}

@@ -45,6 +45,8 @@
 //!
 //! # Features
 //!
+//! - `nats`: `NatsStore`, a store in NATS JetStream for the processes of several machines. It needs a tokio runtime, and waits
+//!   before it tries again.
 //! - `sqlite`: `SqliteStore`, a store in one SQLite file for the processes of one machine.
 //!
 //! [`ShardMap`]: shardwright_topology::ShardMap
@@ -53,12 +55,15 @@ pub mod assign;
 pub mod conformance;
 
 mod codec;
+mod doctor;
 mod election;
 mod error;
 mod key;
 mod keyspace;
 mod lease;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod record_watch;
 mod records;
 mod registry;
@@ -67,6 +72,8 @@ mod sqlite;
 mod store;
 mod store_error;
 
+#[cfg(feature = "nats")]
+pub use crate::nats::{NatsError, NatsOptions, NatsStore, NatsTls};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{OpenError, SqliteStore};
 /// The vocabulary that the records are written in.
@@ -74,6 +81,7 @@ pub use shardwright_topology as topology;
 
 pub use crate::{
     codec::{FormatError, Record, decode, encode},
+    doctor::{Finding, Level},
     election::{Election, ElectionAction, WriteOutcome},
     error::Error,
     key::{InvalidKey, KEY_MAX, Key, Prefix},

@@ -15,12 +15,13 @@
 //! assert_eq!(judge(&mut oracle, &statement, &answer), Verdict::Equal);
 //! ```
 //!
-//! [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
+//! [`nats`] starts real nats-servers. [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
 
 mod answer;
 mod compare;
 mod dice;
 mod minimise;
+pub mod nats;
 mod oracle;
 pub mod sample;
 pub mod sim;

@@ -52,12 +52,12 @@ impl Contact {
         }
     }
 
-    /// What the worker is to do has changed: it is told at once.
-    pub(super) fn change_list(&mut self, now: Timestamp) {
+    /// What the worker is to do has changed: it is told at that moment, if not earlier.
+    pub(super) fn change_list(&mut self, at: Timestamp) {
         if self.sent_list == self.list {
             self.list += 1;
         }
-        self.next_ping = self.next_ping.min(now);
+        self.next_ping = self.next_ping.min(at);
     }
 
     /// Takes in an answer. Returns whether the worker has the list that holds now.

@@ -14,6 +14,9 @@ use crate::protocol::{Assignment, Assignments, Fence, Ping, Pong, VERSION};
 impl Core {
     /// Pings every worker whose turn it is.
     pub(super) fn ping_the_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if now < self.pings_from {
+            return;
+        }
         let due: Vec<NodeId> = self
             .contacts
             .iter()
@@ -23,6 +26,9 @@ impl Core {
         for node in due {
             self.ping(now, &node, actions);
         }
+        let idle = self.contacts.values().filter(|contact| !contact.is_pinging);
+        let next = idle.map(|contact| contact.next_ping).min();
+        self.pings_from = next.unwrap_or(now + self.settings.check_interval);
     }
 
     fn ping(&mut self, now: Timestamp, node: &NodeId, actions: &mut Vec<Action>) {
@@ -111,6 +117,9 @@ impl Core {
 
     /// A worker has answered.
     pub(super) fn pong(&mut self, now: Timestamp, pong: Pong, actions: &mut Vec<Action>) {
+        self.is_heard = true;
+        // Whoever has answered may be pinged again.
+        self.pings_from = now;
         let node = pong.node.clone();
         let term = self
             .leadership
@@ -142,6 +151,7 @@ impl Core {
 
     /// A worker has not answered.
     pub(super) fn silence(&mut self, node: &NodeId, incarnation: Incarnation) {
+        self.pings_from = Timestamp::default();
         if let Some(contact) = self.contacts.get_mut(node)
             && contact.incarnation == incarnation
         {
@@ -210,6 +220,7 @@ impl Core {
         }
         contact.renewing = None;
         if done {
+            self.pings_from = self.pings_from.min(now);
             contact.granted = Some(pong);
             contact.renewed_at = Some(now);
             contact.next_ping = contact.next_ping.min(now);

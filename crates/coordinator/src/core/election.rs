@@ -129,6 +129,7 @@ impl Core {
                     judges_from: now + self.settings.check_interval / 2,
                     sent_at: claim.sent_at,
                 });
+                self.pings_from = Timestamp::default();
                 for contact in self.contacts.values_mut() {
                     *contact = Contact::new(contact.incarnation, now);
                 }

@@ -32,6 +32,12 @@ pub struct Core {
     /// Whether nodes came or went since.
     pub(super) is_urgent: bool,
     pub(super) planned_at: Timestamp,
+    /// Workers that have got a lease, and are yet to get what they held before.
+    pub(super) joined: BTreeSet<NodeId>,
+    /// Whether a worker has answered, or lost its lease, since somebody was last waited for.
+    pub(super) is_heard: bool,
+    /// When the next ping is due, at the earliest.
+    pub(super) pings_from: Timestamp,
     pub(super) plan: Plan,
     /// Partitions that were removed, and are still held.
     pub(super) retiring: BTreeSet<PartitionId>,
@@ -93,6 +99,9 @@ impl Core {
             is_dirty: false,
             is_urgent: false,
             planned_at: Timestamp::default(),
+            joined: BTreeSet::new(),
+            is_heard: false,
+            pings_from: Timestamp::default(),
             plan: Plan::default(),
             retiring: BTreeSet::new(),
             pins: BTreeMap::new(),
@@ -216,8 +225,11 @@ impl Core {
     }
 
     pub(super) fn change_list(&mut self, now: Timestamp, node: &NodeId) {
+        // Changes that come together are told together.
+        let soon = now + self.settings.check_interval / 100;
         if let Some(contact) = self.contacts.get_mut(node) {
-            contact.change_list(now);
+            contact.change_list(soon);
+            self.pings_from = self.pings_from.min(soon);
         }
     }
 

@@ -27,6 +27,9 @@ impl Core {
             self.place_elsewhere(now, &partition, actions);
         }
         self.retire_removed(now, actions);
+        for node in std::mem::take(&mut self.joined) {
+            self.renew_for_new_session(now, &node, actions);
+        }
         if self.should_plan(now) {
             self.make_plan(now, actions);
         }
@@ -34,45 +37,57 @@ impl Core {
         self.finish_released(actions);
     }
 
-    /// Whether to plan anew: at once when a node came or went, else when what was planned before is done.
+    /// Whether to plan anew: at once when a node went, else when what was planned before is done. Plans of a large cluster take a
+    /// while, so those that many changes ask for are made as one.
     fn should_plan(&self, now: Timestamp) -> bool {
-        let is_done = self.plan.moves.is_empty()
-            && (self.moving.is_empty()
-                || self.settings.check_interval <= now.since(self.planned_at));
-        self.is_urgent || self.is_dirty && is_done
+        let pause = self.settings.check_interval;
+        let waited = now.since(self.planned_at);
+        let is_done = self.plan.moves.is_empty() && (self.moving.is_empty() || pause <= waited);
+        self.is_urgent && pause / 50 <= waited
+            || self.is_dirty
+                && is_done
+                && (pause / 4 <= waited || self.planned_at == Timestamp::default())
     }
 
     fn make_plan(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         (self.is_dirty, self.is_urgent, self.planned_at) = (false, false, now);
         self.renew_for_new_sessions(now, actions);
         self.plan = self.policy.plan(&self.cluster);
+        // The most urgent are taken from the end.
+        self.plan.moves.reverse();
         self.version += 1;
         self.report_gaps(actions);
     }
 
     /// A worker's new session holds nothing of what its old one held, unless it gets it at a new epoch.
-    fn renew_for_new_sessions(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let is_stale = |record: &ShardRecord| {
-            let active = record.active.as_ref()?;
-            let node = self.mirror.nodes.get(&active.primary.node)?;
-            let standing = self.cluster.node(&active.primary.node)?.standing;
-            let is_leased = matches!(standing, Standing::Accepting | Standing::Draining);
-            Some(
-                is_leased
-                    && active.primary.incarnation != node.value.incarnation
-                    && record.state != ShardState::Retired,
-            )
-        };
-        let stale: Vec<_> = self
-            .mirror
-            .shards
-            .iter()
-            .filter(|(_, stored)| is_stale(&stored.value) == Some(true))
-            .map(|(id, _)| id.clone())
-            .collect();
+    fn renew_for_new_session(&mut self, now: Timestamp, node: &NodeId, actions: &mut Vec<Action>) {
+        let held = self.mirror.holdings(node);
+        let stale: Vec<_> = held.filter(|id| self.is_stale(id)).cloned().collect();
         for id in stale {
             self.begin(now, &id, Goal::Renew, actions);
         }
+    }
+
+    fn renew_for_new_sessions(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let all = self.mirror.shards.keys();
+        let stale: Vec<_> = all.filter(|id| self.is_stale(id)).cloned().collect();
+        for id in stale {
+            self.begin(now, &id, Goal::Renew, actions);
+        }
+    }
+
+    /// Whether a shard belongs to an earlier session of a worker that has a lease now.
+    fn is_stale(&self, id: &PartitionId) -> bool {
+        let stale = || {
+            let record = &self.mirror.shards.get(id)?.value;
+            let primary = &record.active.as_ref()?.primary;
+            let node = &self.mirror.nodes.get(&primary.node)?.value;
+            let standing = self.cluster.node(&primary.node)?.standing;
+            let is_leased = matches!(standing, Standing::Accepting | Standing::Draining);
+            let is_other = primary.incarnation != node.incarnation;
+            Some(is_leased && is_other && record.state != ShardState::Retired)
+        };
+        !self.moving.contains_key(id) && stale() == Some(true)
     }
 
     fn report_gaps(&self, actions: &mut Vec<Action>) {
@@ -85,9 +100,8 @@ impl Core {
     }
 
     fn begin_moves(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let mut left = std::mem::take(&mut self.plan.moves).into_iter();
         while self.moving.len() < self.settings.moves_max
-            && let Some(planned) = left.next()
+            && let Some(planned) = self.plan.moves.pop()
         {
             if self.fits(&planned) {
                 self.begin(now, &planned.partition, Goal::Step(planned.step), actions);
@@ -96,7 +110,6 @@ impl Core {
                 self.is_dirty = true;
             }
         }
-        self.plan.moves = left.collect();
     }
 
     /// Whether a planned move can begin now.
@@ -189,6 +202,9 @@ impl Core {
 
     /// Writes the goals of shards that everybody has let go of.
     fn finish_released(&mut self, actions: &mut Vec<Action>) {
+        if !std::mem::take(&mut self.is_heard) {
+            return;
+        }
         let mut free = Vec::new();
         for (id, moving) in &mut self.moving {
             if moving.waits_for.is_empty() {

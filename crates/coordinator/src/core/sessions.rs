@@ -15,6 +15,7 @@ use super::{
 impl Core {
     pub(super) fn node_changed(&mut self, now: Timestamp, id: &NodeId) {
         self.is_to_judge = true;
+        self.is_heard = true;
         let Some(stored) = self.mirror.nodes.get(id) else {
             self.is_urgent |= self.cluster.remove_node(id).is_some();
             self.contacts.remove(id);
@@ -25,9 +26,11 @@ impl Core {
         if contact.is_none_or(|contact| contact.incarnation != record.incarnation) {
             let contact = Contact::new(record.incarnation, now);
             self.contacts.insert(id.clone(), contact);
+            self.pings_from = self.pings_from.min(now);
         }
+        let standing = self.standing(record);
         let node = Node {
-            standing: self.standing(record),
+            standing,
             ..Node::from(record)
         };
         if self.cluster.node(id) != Some(&node) {
@@ -36,7 +39,14 @@ impl Core {
             if !keeps {
                 self.unpin(now, id);
             }
-            self.is_urgent = true;
+            self.is_dirty = true;
+            match standing {
+                Standing::Down | Standing::Draining => self.is_urgent = true,
+                Standing::Accepting => {
+                    self.joined.insert(id.clone());
+                }
+                Standing::Keeping => {}
+            }
             // A worker that comes up or goes down changes what others are to do.
             self.change_list(now, id);
         }

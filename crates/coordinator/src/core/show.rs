@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shardwright_rebalancer::PartitionId;
+use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
 use shardwright_topology::{NodeId, ShardState, Timestamp};
 
@@ -59,8 +59,15 @@ impl Core {
             is_leading: self.is_leading(now),
             nodes: Arc::new(nodes.collect()),
             shards: Arc::new(shards.cloned().map(Arc::new).collect()),
-            plan: Arc::new(self.plan.clone()),
+            plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }
+    }
+
+    /// The plan with its most urgent moves first.
+    fn plan_in_order(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        plan.moves.reverse();
+        plan
     }
 }

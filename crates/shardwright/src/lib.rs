@@ -9,6 +9,7 @@
 //! | [`hashing`] | `shardwright-hashing` | a key has to find its shard, the same in every process |
 //! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
+//! | `router` | `shardwright-router` | a request has to reach the node that owns its shard |
 //! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
 //! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
@@ -29,6 +30,9 @@
 //! | --- | --- |
 //! | `registry` | the module `registry`, with a store in memory |
 //! | `sqlite` | `registry`, and its store in a SQLite file |
+//! | `router` | the module `router`, with calls within one process, and `registry` |
+//! | `router-http` | `router`, and its calls over HTTP |
+//! | `router-nats` | `router`, and its calls over NATS |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
@@ -42,6 +46,8 @@ pub use shardwright_hashing as hashing;
 pub use shardwright_rebalancer as rebalancer;
 #[cfg(feature = "registry")]
 pub use shardwright_registry as registry;
+#[cfg(feature = "router")]
+pub use shardwright_router as router;
 #[cfg(feature = "sql")]
 pub use shardwright_sql as sql;
 #[cfg(feature = "store")]

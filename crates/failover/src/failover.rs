@@ -35,6 +35,7 @@ use crate::{
 pub struct Failover {
     config: Config,
     timing: LeaseTiming,
+    me: Holder,
     election: Election,
     detector: Detector,
     nodes: BTreeMap<NodeId, Node>,
@@ -88,7 +89,8 @@ impl Failover {
             incarnation: process,
         };
         Ok(Self {
-            election: Election::new(failover_lease(keyspace), holder, timing),
+            election: Election::new(failover_lease(keyspace), holder.clone(), timing),
+            me: holder,
             detector: Detector::new(&config),
             config,
             timing,
@@ -121,6 +123,16 @@ impl Failover {
     pub fn leader(&self) -> Option<&NodeId> {
         let holder = self.election.lease()?.value.holder.as_ref();
         holder.map(|holder| &holder.node)
+    }
+
+    /// Returns whether the lease of the coordinators names this process, as far as it knows.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        let holder = self
+            .election
+            .lease()
+            .and_then(|lease| lease.value.holder.as_ref());
+        holder == Some(&self.me)
     }
 
     /// Returns what it thinks of the nodes.

@@ -2,7 +2,8 @@
 //!
 //! Every node holds a lease and serves only while it lasts, by its own clock: that is its [`Licence`]. Any number of coordinators watch the
 //! leases; the one that leads is a [`Failover`] that ends the lease of a silent node, and then gives its shards to replicas at their
-//! next epochs. A [`Detector`] says who is silent, [`choose`] who takes over. All of these are pure machines.
+//! next epochs. A [`Detector`] says who is silent, [`choose`] who takes over. All of these are pure machines;
+//! the feature `tokio` has the drivers: `Heartbeat` for a node, `FailoverCoordinator` for a coordinator.
 //!
 //! ```
 //! use shardwright_failover::{Candidate, Copy, Eligible, choose};
@@ -31,17 +32,36 @@
 //! # What this crate does not do
 //!
 //! It moves no data, and promotes nobody in a shard that commits on several members: its log decides. Requests are fenced
-//! by the epoch that they carry, where they arrive.
+//! by the epoch that they carry, where they arrive. A clock that stands still while its machine is suspended does not notice
+//! that: there the epochs are all that protects.
+//!
+//! # Features
+//!
+//! - `tokio`: the drivers, and the metric `shardwright_failover_events_total{shard,from,to}`.
 
 mod action;
+#[cfg(feature = "tokio")]
+mod calls;
+#[cfg(feature = "tokio")]
+mod clock;
 mod config;
+#[cfg(feature = "tokio")]
+mod coordinator;
 mod copies;
 mod detector;
 mod event;
 mod failover;
+#[cfg(feature = "tokio")]
+mod heartbeat;
 mod licence;
 mod promotion;
 mod written;
+
+#[cfg(feature = "tokio")]
+pub use crate::{
+    coordinator::FailoverCoordinator,
+    heartbeat::{Heartbeat, HeartbeatError},
+};
 
 pub use crate::{
     action::{Action, Input, PromotionError},

@@ -10,6 +10,7 @@
 //! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
 //! | `router` | `shardwright-router` | a request has to reach the node that owns its shard |
+//! | `failover` | `shardwright-failover` | a replica has to take over when a node is down |
 //! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
 //! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
@@ -33,6 +34,7 @@
 //! | `router` | the module `router`, with calls within one process, and `registry` |
 //! | `router-http` | `router`, and its calls over HTTP |
 //! | `router-nats` | `router`, and its calls over NATS |
+//! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
@@ -41,6 +43,8 @@
 
 #[cfg(feature = "coordinator")]
 pub use shardwright_coordinator as coordinator;
+#[cfg(feature = "failover")]
+pub use shardwright_failover as failover;
 pub use shardwright_hashing as hashing;
 #[cfg(feature = "rebalancer")]
 pub use shardwright_rebalancer as rebalancer;

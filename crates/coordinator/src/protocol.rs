@@ -170,6 +170,21 @@ pub struct Report {
     pub in_sync: Option<bool>,
 }
 
+impl Report {
+    /// Returns a report without an error and without a position.
+    #[must_use]
+    pub fn new(partition: PartitionId, epoch: Epoch, state: ReportedState) -> Self {
+        Self {
+            partition,
+            epoch,
+            state,
+            error: None,
+            position: None,
+            in_sync: None,
+        }
+    }
+}
+
 /// What a worker does for a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

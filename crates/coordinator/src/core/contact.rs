@@ -11,8 +11,8 @@ use crate::protocol::{Pong, Report, ReportedState};
 #[derive(Debug)]
 pub(super) struct Contact {
     pub(super) incarnation: Incarnation,
-    /// Since when this leader knows of the session.
-    pub(super) since: Timestamp,
+    /// When this leader heard of the session, or from it.
+    pub(super) heard_at: Timestamp,
     /// The number of the list that holds now.
     pub(super) list: u64,
     /// The highest list that was sent: what it says can no longer change.
@@ -31,14 +31,17 @@ pub(super) struct Contact {
     pub(super) reports: BTreeMap<PartitionId, Report>,
 }
 
-/// How much longer the pauses between pings to a silent worker grow, at the most.
-const PAUSE_FACTOR_MAX: u32 = 8;
+/// After how many pings without an answer a worker whose session is over is pinged less often.
+const SILENCES_MAX: u32 = 20;
+
+/// How much less often.
+const PAUSE_FACTOR: u32 = 8;
 
 impl Contact {
     pub(super) fn new(incarnation: Incarnation, now: Timestamp) -> Self {
         Self {
             incarnation,
-            since: now,
+            heard_at: now,
             list: 1,
             sent_list: 0,
             has_list: 0,
@@ -61,7 +64,8 @@ impl Contact {
     }
 
     /// Takes in an answer. Returns whether the worker has the list that holds now.
-    pub(super) fn answered(&mut self, pong: Pong, term: u64) -> bool {
+    pub(super) fn answered(&mut self, now: Timestamp, pong: Pong, term: u64) -> bool {
+        self.heard_at = now;
         self.is_pinging = false;
         self.silences = 0;
         if pong.term == term {
@@ -81,8 +85,9 @@ impl Contact {
 
     /// How long to wait for the next ping when nothing changes.
     pub(super) fn pause(&self, check_interval: Duration, is_down: bool) -> Duration {
-        if is_down {
-            check_interval * (1 << self.silences.min(3)).min(PAUSE_FACTOR_MAX)
+        // One that was cut off for a short time must soon hear that its session is over; one that is gone for good costs little.
+        if is_down && SILENCES_MAX <= self.silences {
+            check_interval * PAUSE_FACTOR
         } else {
             check_interval
         }

@@ -133,7 +133,7 @@ impl Core {
             contact.is_pinging = false;
             return;
         }
-        let is_current = contact.answered(pong, term);
+        let is_current = contact.answered(now, pong, term);
         if !is_current && contact.has_list < contact.list {
             contact.next_ping = contact.next_ping.min(now);
         }

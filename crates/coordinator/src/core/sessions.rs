@@ -116,11 +116,11 @@ impl Core {
             }
             // A new session waits for the end of the one before.
             Some(_) => self.is_vacant(now, &name),
-            // A session that registered and never answered.
+            // A session that registered and does not answer. One that answers is about to get a lease.
             None => {
                 let contact = self.contacts.get(&record.id);
                 record.state != NodeState::Down
-                    && contact.is_some_and(|contact| timeout <= now.since(contact.since))
+                    && contact.is_some_and(|contact| timeout <= now.since(contact.heard_at))
             }
         }
     }

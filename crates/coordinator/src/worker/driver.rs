@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{Incarnation, Timestamp};
+use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    protocol::{Ping, Pong, WORKER_PATH},
+    protocol::{Ping, Pong, Registered, WORKER_PATH},
 };
 
 /// What a worker's driver is told.
@@ -29,7 +29,7 @@ pub(super) enum Heard {
         ping: Ping,
         answer: oneshot::Sender<Result<Pong, PingRefused>>,
     },
-    Registered(Incarnation),
+    Registered(Registered),
     Finished {
         partition: PartitionId,
         call: Call,
@@ -140,9 +140,13 @@ impl Driver {
                 self.answer = Some(answer);
                 self.handle(Event::Ping(ping));
             }
-            Heard::Registered(incarnation) => {
+            Heard::Registered(registered) => {
                 self.standing.send_modify(|state| state.registered = true);
-                self.handle(Event::Registered(incarnation));
+                let times_ms = registered.check_interval_ms + registered.hold_ms;
+                self.handle(Event::Registered {
+                    incarnation: registered.incarnation,
+                    patience: Duration::from_millis(times_ms.saturating_mul(2)),
+                });
             }
             Heard::Finished {
                 partition,
@@ -226,7 +230,7 @@ impl Driver {
         let (registrar, heard) = (self.registrar.clone(), self.heard.clone());
         tokio::spawn(async move {
             let registered = registrar.register().await;
-            let _sent = heard.send(Heard::Registered(registered.incarnation));
+            let _sent = heard.send(Heard::Registered(registered));
         });
     }
 
@@ -257,9 +261,7 @@ impl Driver {
         };
         if !leaving.stopping && (leaving.handed_over || leaving.until <= now) {
             leaving.stopping = true;
-            let mut actions = Vec::new();
-            self.machine.stop(now, &mut actions);
-            self.act(actions);
+            self.handle(Event::Stop);
         }
         let is_over = |leaving: &Leaving| leaving.stopping && self.machine.is_idle();
         let Some(leaving) = self.leaving.take_if(|leaving| is_over(leaving)) else {

@@ -14,7 +14,12 @@ use crate::protocol::{Assignment, Assignments, Ping, Pong, Report, ReportedState
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A coordinator registered this process under a session.
-    Registered(Incarnation),
+    Registered {
+        /// The session.
+        incarnation: Incarnation,
+        /// For how long to wait for a ping before the worker registers anew.
+        patience: Duration,
+    },
     /// A coordinator pings. The answer comes as [`Action::Answer`].
     Ping(Ping),
     /// A callback has ended.
@@ -26,6 +31,17 @@ pub enum Event {
         /// Why it failed, if it did.
         result: Result<(), String>,
     },
+    /// The service says how far its copy of a shard is.
+    Progress {
+        /// The shard.
+        partition: PartitionId,
+        /// How far, in whatever the service counts.
+        position: Option<u64>,
+        /// Whether the copy has all that was acknowledged.
+        in_sync: Option<bool>,
+    },
+    /// The process ends: everything is to stop, and nothing to begin.
+    Stop,
     /// Time has passed.
     Tick,
 }
@@ -61,10 +77,12 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PingRefused {
     /// It is for another worker, or another session of this one.
-    #[error("this is session {found:?} of {node}")]
+    #[error("it is for {meant} of {node}, which has {}", session_text(.found))]
     WrongSession {
         /// This worker.
         node: NodeId,
+        /// The session that was meant.
+        meant: Incarnation,
         /// Its session, if it has one.
         found: Option<Incarnation>,
     },
@@ -82,8 +100,24 @@ pub enum PingRefused {
     },
 }
 
-/// How long a failed callback is left alone before it is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+fn session_text(found: &Option<Incarnation>) -> String {
+    found.map_or_else(|| "no session".to_owned(), |found| found.to_string())
+}
+
+impl PingRefused {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::WrongSession { .. } => "WRONG_SESSION",
+            Self::OldTerm { .. } => "OLD_TERM",
+            Self::Version { .. } => "UNKNOWN_VERSION",
+        }
+    }
+}
+
+/// How long to wait before something is tried again, at the most.
+const RETRY_MAX: Duration = Duration::from_millis(500);
 
 /// How many of its own answers a worker remembers, one of which a grant names.
 const PONGS_KEPT: usize = 64;
@@ -96,14 +130,18 @@ pub struct Machine {
     held: BTreeMap<PartitionId, Held>,
     /// The highest epoch of each shard that this process will never serve again.
     fences: BTreeMap<PartitionId, Epoch>,
-    /// When to ask for a session again.
+    /// When to ask for a session, unless a coordinator pings before.
     register_at: Option<Timestamp>,
+    is_stopped: bool,
+    /// How long to wait before something is tried again.
+    retry: Duration,
 }
 
 /// What ends with the lease.
 #[derive(Debug, Clone)]
 struct Session {
     incarnation: Incarnation,
+    patience: Duration,
     term: u64,
     list: u64,
     wanted: BTreeMap<PartitionId, Assignment>,
@@ -120,6 +158,8 @@ struct Held {
     assignment: Assignment,
     state: State,
     error: Option<String>,
+    position: Option<u64>,
+    in_sync: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,9 +176,10 @@ enum State {
 }
 
 impl Session {
-    fn new(incarnation: Incarnation) -> Self {
+    fn new(incarnation: Incarnation, patience: Duration) -> Self {
         Self {
             incarnation,
+            patience,
             term: 0,
             list: 0,
             wanted: BTreeMap::new(),
@@ -172,13 +213,18 @@ impl Machine {
             held: BTreeMap::new(),
             fences: BTreeMap::new(),
             register_at: None,
+            is_stopped: false,
+            retry: RETRY_MAX,
         }
     }
 
     /// Takes in an event.
     pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Registered(incarnation) => self.begin(incarnation),
+            Event::Registered {
+                incarnation,
+                patience,
+            } => self.begin(now, incarnation, patience),
             Event::Ping(ping) => {
                 let answer = self.ping(now, ping, actions);
                 actions.push(Action::Answer(answer));
@@ -188,6 +234,12 @@ impl Machine {
                 call,
                 result,
             } => self.finished(now, &partition, call, result),
+            Event::Progress {
+                partition,
+                position,
+                in_sync,
+            } => self.progress(&partition, position, in_sync),
+            Event::Stop => self.stop(),
             Event::Tick => {}
         }
         self.advance(now, actions);
@@ -224,25 +276,58 @@ impl Machine {
         self.session.as_ref().map(|session| session.incarnation)
     }
 
-    /// Returns whether any callback runs or has to run before nothing is served.
+    /// Returns whether nothing is served, and no callback runs or has to run.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.held.values().all(|held| held.state == State::Failed)
     }
 
-    /// Stops everything: the process ends.
-    pub fn stop(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    /// Returns the highest term that was seen in this session, and the list of it that holds.
+    #[must_use]
+    pub fn latest(&self) -> (u64, u64) {
+        let session = self.session.as_ref();
+        session.map_or((0, 0), |session| (session.term, session.list))
+    }
+
+    /// Returns whether everything was stopped for good.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Returns when the machine wants to be told that time has passed.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let retries = self.held.values().filter_map(|held| match held.state {
+            State::StopAgain { at } => Some(at),
+            State::Starting | State::Serving | State::Stopping | State::Failed => None,
+        });
+        let serves = self.serving().next().is_some();
+        let lease_end = self.lease_ends_at().filter(|_| serves);
+        retries.chain(lease_end).chain(self.register_at).min()
+    }
+
+    fn begin(&mut self, now: Timestamp, incarnation: Incarnation, patience: Duration) {
+        let is_newer = self.incarnation().is_none_or(|known| known < incarnation);
+        if is_newer && !self.is_stopped {
+            self.session = Some(Session::new(incarnation, patience));
+            self.retry = RETRY_MAX.min(patience / 8);
+            self.register_at = Some(now + patience);
+        }
+    }
+
+    /// Holds nothing from now on, whatever a coordinator says.
+    fn stop(&mut self) {
+        self.is_stopped = true;
+        self.register_at = None;
         if let Some(session) = &mut self.session {
             session.wanted.clear();
         }
-        self.advance(now, actions);
     }
 
-    fn begin(&mut self, incarnation: Incarnation) {
-        self.register_at = None;
-        let newer = self.incarnation().is_none_or(|known| known < incarnation);
-        if newer {
-            self.session = Some(Session::new(incarnation));
+    fn progress(&mut self, partition: &PartitionId, position: Option<u64>, in_sync: Option<bool>) {
+        if let Some(held) = self.held.get_mut(partition) {
+            (held.position, held.in_sync) = (position, in_sync);
         }
     }
 
@@ -258,6 +343,7 @@ impl Machine {
         }
         let wrong_session = PingRefused::WrongSession {
             node: self.node.clone(),
+            meant: ping.incarnation,
             found: self.incarnation(),
         };
         let session = self
@@ -265,6 +351,7 @@ impl Machine {
             .as_mut()
             .filter(|session| ping.node == self.node && ping.incarnation == session.incarnation);
         let Some(session) = session else {
+            self.is_superseded(now, &ping);
             return Err(wrong_session);
         };
         if ping.term < session.term {
@@ -272,9 +359,10 @@ impl Machine {
         }
         if ping.expired {
             self.session = None;
-            self.register_at = Some(now);
+            self.register_at = Some(now).filter(|_| !self.is_stopped);
             return Err(wrong_session);
         }
+        self.register_at = Some(now + session.patience).filter(|_| !self.is_stopped);
         let is_newer = (ping.term, ping.list) > (session.term, session.list);
         if let Some(assignments) = ping.assignments.filter(|_| is_newer) {
             (session.term, session.list) = (ping.term, ping.list);
@@ -296,6 +384,18 @@ impl Machine {
         Ok(self.pong(now))
     }
 
+    /// A later session reached this process's address, and this process does not know of it: the answer to an earlier registration of
+    /// its own was lost. It registers anew, unless the answer is just late.
+    fn is_superseded(&mut self, now: Timestamp, ping: &Ping) {
+        let is_later = self
+            .incarnation()
+            .is_none_or(|known| known < ping.incarnation);
+        if ping.node == self.node && is_later && !self.is_stopped {
+            let soon = now + self.retry;
+            self.register_at = Some(self.register_at.map_or(soon, |at| at.min(soon)));
+        }
+    }
+
     /// Takes over a list: what it asks to release is fenced before anything else.
     fn follow(&mut self, assignments: Assignments) {
         let Some(session) = &mut self.session else {
@@ -310,9 +410,8 @@ impl Machine {
             .into_iter()
             .map(|fence| fence.partition)
             .collect();
-        session.wanted = assignments
-            .serve
-            .into_iter()
+        let serve = assignments.serve.into_iter().filter(|_| !self.is_stopped);
+        session.wanted = serve
             .map(|assignment| (assignment.partition.clone(), assignment))
             .collect();
     }
@@ -339,14 +438,6 @@ impl Machine {
     }
 
     fn reports(&self) -> Vec<Report> {
-        let report = |partition: &PartitionId, epoch, state, error: Option<&String>| Report {
-            partition: partition.clone(),
-            epoch,
-            state,
-            error: error.cloned(),
-            position: None,
-            in_sync: None,
-        };
         let held = self.held.iter().map(|(partition, held)| {
             let state = match held.state {
                 State::Starting => ReportedState::Starting,
@@ -354,8 +445,14 @@ impl Machine {
                 State::Stopping | State::StopAgain { .. } => ReportedState::Stopping,
                 State::Failed => ReportedState::Failed,
             };
-            let epoch = held.assignment.epoch;
-            report(partition, epoch, state, held.error.as_ref())
+            Report {
+                partition: partition.clone(),
+                epoch: held.assignment.epoch,
+                state,
+                error: held.error.clone(),
+                position: held.position,
+                in_sync: held.in_sync,
+            }
         });
         let session = self.session.as_ref();
         let released = session.into_iter().flat_map(|session| {
@@ -366,15 +463,21 @@ impl Machine {
         let released = released
             .filter(|partition| !self.held.contains_key(*partition))
             .map(|partition| {
-                let epoch = self.fences.get(partition).copied().unwrap_or_default();
-                report(partition, epoch, ReportedState::Released, None)
+                Report::new(
+                    partition.clone(),
+                    self.fence(partition),
+                    ReportedState::Released,
+                )
             });
         held.chain(released).collect()
     }
 
+    fn fence(&self, partition: &PartitionId) -> Epoch {
+        self.fences.get(partition).copied().unwrap_or_default()
+    }
+
     fn is_fenced(&self, assignment: &Assignment) -> bool {
-        let fence = self.fences.get(&assignment.partition);
-        fence.is_some_and(|fence| assignment.epoch <= *fence)
+        assignment.epoch <= self.fence(&assignment.partition)
     }
 
     fn finished(
@@ -403,7 +506,9 @@ impl Machine {
                 self.held.remove(partition);
             }
             (Call::Delete, Err(error)) => {
-                held.state = State::StopAgain { at: now + RETRY };
+                held.state = State::StopAgain {
+                    at: now + self.retry,
+                };
                 held.error = Some(error);
             }
         }
@@ -412,7 +517,7 @@ impl Machine {
     /// Begins whatever follows from what is wanted, what is held and what the lease allows.
     fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         if self.register_at.is_some_and(|at| at <= now) {
-            self.register_at = Some(now + RETRY);
+            self.register_at = Some(now + self.retry);
             actions.push(Action::Register);
         }
         let holds = self
@@ -429,12 +534,11 @@ impl Machine {
         let wanted = self.session.as_ref().map(|session| &session.wanted);
         let mut gone = Vec::new();
         for (partition, held) in &mut self.held {
-            let want = wanted
-                .and_then(|wanted| wanted.get(partition))
-                .filter(|want| {
-                    let fence = self.fences.get(partition);
-                    fence.is_none_or(|fence| *fence < want.epoch)
-                });
+            let listed = wanted.and_then(|wanted| wanted.get(partition));
+            let want = listed.filter(|want| {
+                let fence = self.fences.get(partition);
+                fence.is_none_or(|fence| *fence < want.epoch)
+            });
             let again = matches!(held.state, State::StopAgain { at } if at <= now);
             match (held.state, want) {
                 // The same copy in the same role goes on at a later epoch.
@@ -449,8 +553,9 @@ impl Machine {
                     held.state = State::Stopping;
                     actions.push(run(&held.assignment, Call::Delete));
                 }
-                (State::Failed, want) => {
-                    if want.is_none_or(|want| held.assignment.epoch < want.epoch) {
+                // The failure is reported for as long as the coordinator wants what failed.
+                (State::Failed, _) => {
+                    if listed.is_none_or(|want| held.assignment.epoch < want.epoch) {
                         gone.push(partition.clone());
                     }
                 }
@@ -475,6 +580,8 @@ impl Machine {
                 assignment: want.clone(),
                 state: State::Starting,
                 error: None,
+                position: None,
+                in_sync: None,
             };
             self.held.insert(partition.clone(), held);
         }

@@ -9,6 +9,7 @@
 )]
 
 mod clock;
+mod control;
 mod counter;
 mod failover;
 
@@ -50,6 +51,7 @@ fn cases() -> Vec<Case> {
     vec![
         Case::of::<counter::Counter>(),
         Case::of::<failover::Library>(),
+        Case::of::<control::Control>(),
     ]
 }
 
@@ -58,6 +60,7 @@ fn mutants() -> Vec<Case> {
     [
         Case::mutants::<counter::Counter>(),
         Case::mutants::<failover::Library>(),
+        Case::mutants::<control::Control>(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,132 @@
+//! The rules that can be left out, each to see that its absence is noticed.
+
+use shardwright_coordinator::{
+    core::{Change, Value},
+    protocol::{Ping, Pong, Report, ReportedState},
+};
+use shardwright_registry::LeaseTiming;
+use shardwright_topology::Timestamp;
+
+use super::{TIMEOUT, worker::Worker};
+
+/// A rule that is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// A record is replaced only as it was seen.
+    CompareAndSet,
+    /// A worker refuses the commands of an older term.
+    Term,
+    /// A worker never serves again at an epoch that it let go of.
+    Fence,
+    /// A shard is let go before somebody else serves it.
+    ReleaseFirst,
+    /// A worker's lease is ended in the registry before somebody else gets what it held.
+    ExpireFirst,
+    /// Time is granted only once the renewal is in the registry.
+    RenewFirst,
+    /// A grant counts from when the worker sent the answer that is granted.
+    CountedFromTheSend,
+    /// A worker stops before others may act.
+    HoldEndsFirst,
+    /// A leader stops before others may lead.
+    LeaderStopsFirst,
+}
+
+impl Missing {
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::CompareAndSet,
+        Self::Term,
+        Self::Fence,
+        Self::ReleaseFirst,
+        Self::ExpireFirst,
+        Self::RenewFirst,
+        Self::CountedFromTheSend,
+        Self::HoldEndsFirst,
+        Self::LeaderStopsFirst,
+    ];
+
+    /// The timing that coordinators work with. Workers are told how long to hold apart from that.
+    pub(super) fn timing_of_coordinators(self) -> LeaseTiming {
+        let timeout = match self {
+            Self::LeaderStopsFirst => TIMEOUT * 6 / 5,
+            _ => TIMEOUT,
+        };
+        let hold = match self {
+            // Longer than others wait; see `LeaseTiming::new` for why the time-out is longer too.
+            Self::LeaderStopsFirst => TIMEOUT * 23 / 20,
+            _ => TIMEOUT * 9 / 10,
+        };
+        LeaseTiming::new(timeout, hold).expect("it ends before the time-out")
+    }
+
+    /// Whether a change is only pretended to be written.
+    pub(super) fn pretends(self, change: &Change) -> bool {
+        let Some(Value::Lease(lease)) = &change.value else {
+            return false;
+        };
+        let is_of_worker = change.key.last_name().starts_with("node.");
+        match self {
+            Self::ExpireFirst => is_of_worker && lease.holder.is_none(),
+            Self::RenewFirst => is_of_worker && lease.holder.is_some() && lease.counter > 0,
+            _ => false,
+        }
+    }
+
+    /// What a worker's machine gets for a ping.
+    pub(super) fn ping(self, now: Timestamp, worker: &mut Worker, mut ping: Ping) -> Ping {
+        match self {
+            Self::Term => {
+                let (term, list) = worker.machine.latest();
+                if ping.term < term {
+                    (ping.term, ping.list) = (term, list + 1);
+                }
+            }
+            Self::Fence => {
+                if let Some(assignments) = &mut ping.assignments {
+                    worker.withheld = std::mem::take(&mut assignments.release);
+                }
+            }
+            Self::CountedFromTheSend => {
+                let sent = ping.granted.and_then(|number| worker.sent.get(&number));
+                let ago = sent.map_or(0, |sent| now.since(*sent).as_millis());
+                ping.hold_ms += u64::try_from(ago).unwrap_or(u64::MAX);
+            }
+            Self::HoldEndsFirst => ping.hold_ms = ping.hold_ms * 13 / 9,
+            Self::CompareAndSet
+            | Self::ReleaseFirst
+            | Self::ExpireFirst
+            | Self::RenewFirst
+            | Self::LeaderStopsFirst => {}
+        }
+        ping
+    }
+
+    /// What a worker sends for an answer of its machine.
+    pub(super) fn pong(self, now: Timestamp, worker: &mut Worker, mut pong: Pong) -> Pong {
+        worker.sent.insert(pong.number, now);
+        match self {
+            Self::Fence => {
+                for fence in &worker.withheld {
+                    let is_held = pong
+                        .shards
+                        .iter()
+                        .any(|each| each.partition == fence.partition);
+                    if !is_held {
+                        let partition = fence.partition.clone();
+                        let report = Report::new(partition, fence.epoch, ReportedState::Released);
+                        pong.shards.push(report);
+                    }
+                }
+            }
+            Self::ReleaseFirst => {
+                for report in &mut pong.shards {
+                    if report.state == ReportedState::Stopping {
+                        report.state = ReportedState::Released;
+                    }
+                }
+            }
+            _ => {}
+        }
+        pong
+    }
+}

@@ -10,6 +10,7 @@ mod sim;
 mod source;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;

@@ -38,7 +38,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(level: Level, what: impl Into<String>, advice: impl Into<String>) -> Self {
+    /// Returns a finding and what to do about it.
+    #[must_use]
+    pub fn new(level: Level, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
             level,
             what: what.into(),
@@ -46,7 +48,9 @@ impl Finding {
         }
     }
 
-    pub(crate) fn good(what: impl Into<String>) -> Self {
+    /// Returns a finding of something that is as it should be.
+    #[must_use]
+    pub fn good(what: impl Into<String>) -> Self {
         Self::new(Level::Good, what, "")
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct Held {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct StreamInfo {
+pub(super) struct StreamStatus {
     pub(super) config: StreamConfig,
     pub(super) state: StreamState,
     #[serde(default)]
@@ -157,7 +157,7 @@ impl Api {
         parse(&answer.await?)
     }
 
-    pub(super) async fn stream_info(&self) -> Result<StreamInfo, Failure> {
+    pub(super) async fn stream_info(&self) -> Result<StreamStatus, Failure> {
         let stream = &self.layout.stream;
         self.call(&format!("STREAM.INFO.{stream}"), &Value::Null)
             .await

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{NatsStore, api::StreamInfo};
+use super::{NatsStore, api::StreamStatus};
 use crate::{Finding, Level, StoreError};
 
 /// How long a monitored address may take to answer.
@@ -43,7 +43,7 @@ impl NatsStore {
     }
 }
 
-fn about_copies(info: &StreamInfo, findings: &mut Vec<Finding>) {
+fn about_copies(info: &StreamStatus, findings: &mut Vec<Finding>) {
     let replicas = info.config.num_replicas;
     findings.push(match replicas {
         1 => Finding::new(
@@ -76,7 +76,7 @@ fn about_copies(info: &StreamInfo, findings: &mut Vec<Finding>) {
     }
 }
 
-fn about_settings(info: &StreamInfo, findings: &mut Vec<Finding>) {
+fn about_settings(info: &StreamStatus, findings: &mut Vec<Finding>) {
     let config = &info.config;
     let stream = &config.name;
     let mut check = |holds: bool, good: &str, level, what: String, advice: &str| {
@@ -124,7 +124,7 @@ fn release(version: &str) -> (u32, u32) {
     (part(), part())
 }
 
-fn about_release(version: &str, info: &StreamInfo, findings: &mut Vec<Finding>) {
+fn about_release(version: &str, info: &StreamStatus, findings: &mut Vec<Finding>) {
     findings.push(match release(version) {
         (major, minor) if (major, minor) < (2, 11) && info.config.num_replicas > 1 => {
             Finding::new(

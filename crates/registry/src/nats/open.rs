@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Inner, NatsStore,
-    api::{Api, Failure, StreamInfo},
+    api::{Api, Failure, StreamStatus},
     layout::{Layout, StreamConfig},
     options::{Login, NatsError, NatsOptions},
     order::Order,
@@ -118,7 +118,7 @@ async fn find_or_create(api: &Api, wanted: &StreamConfig) -> Result<StreamConfig
         found => return found.map(|info| info.config),
     }
     let created = api
-        .call::<StreamInfo>(&format!("STREAM.CREATE.{}", wanted.name), &json!(wanted))
+        .call::<StreamStatus>(&format!("STREAM.CREATE.{}", wanted.name), &json!(wanted))
         .await;
     match created {
         Ok(created) => Ok(created.config),

@@ -11,6 +11,7 @@
 mod clock;
 mod control;
 mod counter;
+mod election;
 mod failover;
 
 use std::{
@@ -50,6 +51,7 @@ struct Args {
 fn cases() -> Vec<Case> {
     vec![
         Case::of::<counter::Counter>(),
+        Case::of::<election::Leaders>(),
         Case::of::<failover::Library>(),
         Case::of::<control::Control>(),
     ]
@@ -59,6 +61,7 @@ fn cases() -> Vec<Case> {
 fn mutants() -> Vec<Case> {
     [
         Case::mutants::<counter::Counter>(),
+        Case::mutants::<election::Leaders>(),
         Case::mutants::<failover::Library>(),
         Case::mutants::<control::Control>(),
     ]

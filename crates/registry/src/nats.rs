@@ -283,3 +283,58 @@ impl Store for NatsStore {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a refusal of a change at `expected` means when the key is found at `found`, live or deleted.
+    fn judged(expected: u64, found: Option<(u64, bool)>) -> String {
+        let key = Key::new("a").expect("a key");
+        let held = found.map(|(revision, live)| Held {
+            subject: "$KV.b.a".to_owned(),
+            revision: Revision(revision),
+            value: live.then(Vec::new),
+        });
+        match Inner::judge(&key, Revision(expected), held) {
+            Verdict::Conflict(error) => error.to_string(),
+            Verdict::Again(revision) => format!("again at {revision}"),
+            Verdict::Old(_) => "old".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_which_nothing_speaks_is_tried_again() {
+        assert_eq!(judged(7, Some((7, true))), "again at r7");
+        assert_eq!(judged(0, None), "again at r0");
+        assert_eq!(judged(0, Some((5, false))), "again at r5");
+    }
+
+    #[test]
+    fn what_came_first_is_a_conflict_that_says_what_it_is() {
+        let at = |text: &str| format!("a is not at the expected revision: {text}");
+        assert_eq!(judged(7, Some((9, true))), at("it is at r9"));
+        assert_eq!(judged(7, Some((9, false))), at("it has no value"));
+        assert_eq!(judged(0, Some((5, true))), at("it is at r5"));
+    }
+
+    #[test]
+    fn what_is_older_than_the_caller_knows_is_read_again() {
+        assert_eq!(judged(7, Some((5, true))), "old");
+        assert_eq!(judged(7, None), "old");
+    }
+
+    #[test]
+    fn a_read_may_not_be_older_than_what_was_written_here() {
+        let mut written = Written::default();
+        let key = |text: &str| Key::new(text).expect("a key");
+        written.add(&key("a/1"), Revision(7));
+        written.add(&key("a/1"), Revision(5));
+        written.add(&key("b/1"), Revision(9));
+        assert_eq!(written.of(&key("a/1")), Revision(7));
+        assert_eq!(written.of(&key("c")), Revision(0));
+        let prefix = Prefix::new("a/").expect("a prefix");
+        assert_eq!(written.below(&prefix), Revision(7));
+        assert_eq!(written.below(&Prefix::all()), Revision(9));
+    }
+}

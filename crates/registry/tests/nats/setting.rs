@@ -1,6 +1,12 @@
 //! Buckets and servers as they are set up: who is let in, what is refused, and what the doctor says.
 
-use shardwright_registry::{Key, Level, NatsError, Store};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use shardwright_registry::{Key, Level, NatsError, NatsTls, Store};
 use shardwright_testkit::nats::{current, servers};
 
 use super::*;
@@ -117,5 +123,70 @@ fn a_second_process_finds_the_bucket_as_it_is() {
             (found.value, found.revision),
             (b"one".to_vec(), revision.expect("new"))
         );
+    });
+}
+
+/// Writes an authority, and certificates of a server and of a client that it signed. Returns the paths of all, keys after theirs.
+fn certificates(directory: &Path) -> [PathBuf; 5] {
+    let key = || KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([]).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
+    let write = |name: &str, text: String| {
+        let path = directory.join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    };
+    let signed = |name: &str| {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let (params, key) = (CertificateParams::new(names).expect("names"), key());
+        let certificate = params.signed_by(&key, &authority).expect("signed");
+        let certificate = write(&format!("{name}.pem"), certificate.pem());
+        [
+            certificate,
+            write(&format!("{name}-key.pem"), key.serialize_pem()),
+        ]
+    };
+    let root = write("ca.pem", authority.pem());
+    let ([server, server_key], [client, client_key]) = (signed("server"), signed("client"));
+    [root, server, server_key, client, client_key]
+}
+
+#[test]
+fn an_encrypted_connection_shows_and_checks_certificates() {
+    let Some(server) = current() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let [root, own, own_key, client, client_key] = certificates(directory.path());
+    let lines = format!(
+        "tls {{ cert_file: {own:?}, key_file: {own_key:?}, ca_file: {root:?}, verify: true }}"
+    );
+    let cluster = NatsCluster::start_with(&server, 1, &lines, "");
+    let runtime = runtime();
+    let plain = options(&cluster);
+    let tls = NatsTls {
+        required: true,
+        root_certificates: Some(root),
+        ..NatsTls::default()
+    };
+    let anonymous = NatsOptions {
+        tls: tls.clone(),
+        ..plain.clone()
+    };
+    let named = NatsOptions {
+        tls: NatsTls {
+            client_certificate: Some((client, client_key)),
+            ..tls
+        },
+        ..plain.clone()
+    };
+    for refused in [plain, anonymous] {
+        let refused = runtime.block_on(NatsStore::open(refused));
+        let refused = refused.expect_err("the certificates are missing");
+        assert!(matches!(refused, NatsError::Connect { .. }), "{refused}");
+    }
+    runtime.block_on(async {
+        let store = open(&named).await;
+        let key = Key::new("a").expect("a key");
+        store.create(&key, b"one").await.expect("let in");
     });
 }

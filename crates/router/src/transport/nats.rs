@@ -40,7 +40,7 @@ impl Nats {
         Ok(Self {
             client: options.connect().await?,
             prefix: options.prefix.as_str().into(),
-            in_flight_max: options.in_flight_max,
+            in_flight_max: options.in_flight_max.min(u32::MAX as usize >> 3),
         })
     }
 }

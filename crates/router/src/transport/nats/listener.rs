@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
 
 use super::{Nats, NatsError, frame};
 use crate::{Refusal, Router};
@@ -14,6 +17,8 @@ use crate::{Refusal, Router};
 #[derive(Debug)]
 pub struct Listener {
     subject: String,
+    client: Client,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -31,26 +36,18 @@ impl Nats {
             source,
         };
         let subscription = self.client.subscribe(subject.clone()).await;
-        let mut subscription = subscription.map_err(|error| refused(error.into()))?;
-        let client = self.client.clone();
-        let places = Arc::new(Semaphore::new(
-            self.in_flight_max.min(Semaphore::MAX_PERMITS),
-        ));
-        let task = tokio::spawn(async move {
-            while let Some(message) = subscription.next().await {
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
-                let (client, router) = (client.clone(), router.clone());
-                tokio::spawn(async move {
-                    answer(&client, &router, message).await;
-                    drop(place);
-                });
-            }
-        });
+        let subscription = subscription.map_err(|error| refused(error.into()))?;
+        let (stop, stopped) = oneshot::channel();
+        let answers = Answers {
+            client: self.client.clone(),
+            router,
+            places: Arc::new(Semaphore::new(self.in_flight_max)),
+        };
         let listener = Listener {
             subject: subject.clone(),
-            task,
+            client: self.client.clone(),
+            stop: Some(stop),
+            task: tokio::spawn(answers.run(subscription, stopped)),
         };
         // A server takes a connection's messages in turn, so it has the subscription when it delivers what was sent after it.
         // What is sent is no request, and the listener says so.
@@ -66,11 +63,66 @@ impl Listener {
     pub fn subject(&self) -> &str {
         &self.subject
     }
+
+    /// Stops listening, and waits until the requests that are inside have been answered.
+    pub async fn shut_down(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A task that has ended needs no word.
+            let _ = stop.send(());
+        }
+        // A panic of the task was reported by the runtime.
+        let _ = (&mut self.task).await;
+        // The server answers after it has heard of the end of the subscription.
+        let _ = self
+            .client
+            .request(self.subject.clone(), Bytes::new())
+            .await;
+    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What answers.
+#[derive(Debug)]
+struct Answers {
+    client: Client,
+    router: Router,
+    /// One permit for each request that may run.
+    places: Arc<Semaphore>,
+}
+
+impl Answers {
+    async fn run(self, mut subscription: Subscriber, mut stopped: oneshot::Receiver<()>) {
+        let all = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        let mut stopping = false;
+        loop {
+            let message = tokio::select! {
+                message = subscription.next() => message,
+                stop = &mut stopped, if !stopping => {
+                    // A listener that was dropped ends this task.
+                    if stop.is_ok() && subscription.drain().await.is_ok() {
+                        stopping = true;
+                        continue;
+                    }
+                    None
+                }
+            };
+            let Some(message) = message else { break };
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                break;
+            };
+            let (client, router) = (self.client.clone(), self.router.clone());
+            tokio::spawn(async move {
+                answer(&client, &router, message).await;
+                drop(place);
+            });
+        }
+        // All permits are back when all requests have been answered.
+        let _ = self.places.acquire_many(all).await;
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod builder;
 mod driver;
+mod event;
 pub mod machine;
 mod registrar;
 mod served;

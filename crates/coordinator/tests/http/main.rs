@@ -5,5 +5,7 @@ mod collegedb;
 mod events;
 mod forwarding;
 mod limits;
+mod openapi;
+mod schema;
 mod setting;
 mod workers;

@@ -6,6 +6,7 @@ mod events;
 mod forwarding;
 mod limits;
 mod openapi;
+mod python;
 mod schema;
 mod setting;
 mod workers;

@@ -214,8 +214,22 @@ fn check_what_is_rare(document: &Document) {
         shown["moving"] = 0.into();
         document.check("Plan", &shown);
     }
+    for notice in rare_notices(partition) {
+        let mut shown = serde_json::to_value(&notice).expect("JSON");
+        assert_eq!(shown["event"], notice.kind());
+        shown["id"] = "00-1".into();
+        shown["at_ms"] = 1.into();
+        document.check("Event", &shown);
+    }
+    let replica = json!({"node": "n", "in_sync": false, "lag": null});
+    document.check("Replica", &replica);
+    let ids = json!({"error": {"code": "EXISTS", "message": "", "hint": null, "retryable": false, "ids": ["a"]}});
+    document.check("Problem", &ids);
+}
+
+fn rare_notices(partition: PartitionId) -> [Notice; 5] {
     let (node, incarnation) = (name("n"), Incarnation(1));
-    let notices = [
+    [
         Notice::SteppedDown {
             coordinator: name("c"),
             term: 1,
@@ -236,18 +250,7 @@ fn check_what_is_rare(document: &Document) {
             example: partition,
         },
         Notice::NoReplica { node, shards: 1 },
-    ];
-    for notice in notices {
-        let mut shown = serde_json::to_value(&notice).expect("JSON");
-        assert_eq!(shown["event"], notice.kind());
-        shown["id"] = "00-1".into();
-        shown["at_ms"] = 1.into();
-        document.check("Event", &shown);
-    }
-    let replica = json!({"node": "n", "in_sync": false, "lag": null});
-    document.check("Replica", &replica);
-    let ids = json!({"error": {"code": "EXISTS", "message": "", "hint": null, "retryable": false, "ids": ["a"]}});
-    document.check("Problem", &ids);
+    ]
 }
 
 /// Every path that the sources of the server name.

@@ -31,10 +31,20 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a coordinator that serves HTTP as the settings say.
     pub(crate) async fn start(store: &Arc<dyn Store>, number: u64, settings: Settings) -> Self {
+        Self::with_timeout(store, number, settings, Duration::from_millis(400)).await
+    }
+
+    /// Does the same with leases that end after another time.
+    pub(crate) async fn with_timeout(
+        store: &Arc<dyn Store>,
+        number: u64,
+        settings: Settings,
+        timeout: Duration,
+    ) -> Self {
         let id = name(&format!("c{number}"));
         let mut core = CoreSettings::new(id, Incarnation(number));
         core.check_interval = Duration::from_millis(40);
-        core.timing = CoreSettings::timing_of(Duration::from_millis(400)).expect("a time-out");
+        core.timing = CoreSettings::timing_of(timeout).expect("a time-out");
         let policy = Box::new(ReplicaPolicy::default());
         let coordinator = Coordinator::start(store.clone(), core, policy);
         let listener = bind("127.0.0.1:0", settings.token.as_ref()).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::Incarnation;
+use shardwright_topology::{Incarnation, NodeId};
 
 use crate::protocol::{Assignment, Ping, Pong, VERSION};
 

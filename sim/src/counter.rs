@@ -116,6 +116,8 @@ impl Scenario for Counter {
                         None => revision,
                         Some(Missing::Listing) => sim.store().revision(),
                     };
+                    // A listing may be older than what was seen, and the watch goes on from there.
+                    self.seen.remove(&at);
                     self.see(at, entries.pop());
                     sim.watch(at, Token::Follow, Prefix::all(), after);
                 }

@@ -317,3 +317,6 @@ fn election_action(action: ElectionAction) -> Action {
         ElectionAction::StepDown { term } => Action::Emit(Event::Deposed { term }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -396,3 +396,6 @@ impl Licence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

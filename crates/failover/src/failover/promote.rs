@@ -43,8 +43,15 @@ impl Failover {
         };
         let (id, epoch) = (stored.value.id.clone(), stored.value.active_epoch());
         let candidates = self.candidates(&stored.value, from);
-        let chosen = match choose(&id, epoch, &candidates, self.config.eligible) {
-            Ok(_) if self.config.mode == Mode::Manual => return,
+        let manual = self.config.mode == Mode::Manual;
+        // Whom a user's handler forces is its own affair, but nobody at all is news.
+        let eligible = if manual {
+            Eligible::Any
+        } else {
+            self.config.eligible
+        };
+        let chosen = match choose(&id, epoch, &candidates, eligible) {
+            Ok(_) if manual => return,
             chosen => chosen.cloned(),
         };
         let begun = chosen.and_then(|candidate| self.begin(key, &candidate, Vec::new(), actions));

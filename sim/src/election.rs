@@ -92,7 +92,7 @@ impl Leaders {
         };
         let hold = match self.mutation {
             // The others are as patient as was agreed.
-            Some(Missing::HoldBelowTimeout) if at.0 % 2 == 0 => (TIMEOUT * 4, TIMEOUT * 3),
+            Some(Missing::HoldBelowTimeout) if at.0.is_multiple_of(2) => (TIMEOUT * 4, TIMEOUT * 3),
             _ => (TIMEOUT, TIMEOUT * 9 / 10),
         };
         let timing = LeaseTiming::new(hold.0, hold.1).expect("the hold is shorter");

@@ -30,9 +30,9 @@ use shardwright_testkit::sim::{Case, Report};
 struct Args {
     /// The scenario; all of them if none is named.
     name: Option<String>,
-    /// How many seeds of each scenario are run.
-    #[arg(long, default_value_t = 1_000)]
-    seeds: u64,
+    /// How many seeds of each scenario are run; 1,000 unless told otherwise.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed; alone, the only one.
     #[arg(long)]
     seed: Option<u64>,
@@ -93,7 +93,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for case in &cases {
         let passed = match args.seed {
-            Some(seed) if args.trace || args.seeds == 1 => replay(case, seed, args.trace),
+            Some(seed) if args.trace || args.seeds.is_none() => replay(case, seed, args.trace),
             first => explore(case, first.unwrap_or(0), args)?,
         };
         if !passed {
@@ -134,6 +134,9 @@ fn replay(case: &Case, seed: u64, traced: bool) -> bool {
     run.failure.is_none()
 }
 
+/// How many seeds are run unless somebody says otherwise.
+const SEEDS: u64 = 1_000;
+
 /// How many of the last lines of a failing seed's trace are shown.
 const TAIL: usize = 60;
 
@@ -151,7 +154,11 @@ fn explore(case: &Case, first: u64, args: &Args) -> anyhow::Result<bool> {
         }
         true
     };
-    let report = case.explore(first..first + args.seeds, threads.get(), progress);
+    let report = case.explore(
+        first..first + args.seeds.unwrap_or(SEEDS),
+        threads.get(),
+        progress,
+    );
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{}: {} seeds, {:.0} events each, {:.1} s, {:.0} seeds and {:.0} events in a second",
@@ -196,14 +203,14 @@ mod tests {
     use super::*;
 
     /// Among how many seeds one must notice that a rule is missing.
-    const SEEDS: u64 = 2_000;
+    const SEEDS_TO_MISS: u64 = 2_000;
 
     #[test]
     fn no_rule_can_be_left_out() {
         for case in mutants() {
             assert!(
-                case.first_failure(0..SEEDS, 2).is_some(),
-                "{} passes {SEEDS} seeds",
+                case.first_failure(0..SEEDS_TO_MISS, 2).is_some(),
+                "{} passes {SEEDS_TO_MISS} seeds",
                 title(&case)
             );
         }

@@ -101,6 +101,12 @@ struct Waiting {
     answer: Answer<Done>,
 }
 
+/// How much is taken in at once.
+const BATCH: usize = 256;
+
+/// The share of its time that a coordinator spends on showing what it knows: one in so many.
+const SHOW_SHARE: u32 = 10;
+
 /// How long the last writes of a coordinator that stops may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -117,6 +123,8 @@ struct Driver {
     waiting: Vec<Waiting>,
     next_command: u64,
     shown: Option<(u64, bool, Timestamp)>,
+    /// How long it took to show what was known last.
+    show_cost: Duration,
 }
 
 impl Driver {
@@ -136,6 +144,7 @@ impl Driver {
             waiting: Vec::new(),
             next_command: 0,
             shown: None,
+            show_cost: Duration::ZERO,
         }
     }
 
@@ -155,8 +164,9 @@ impl Driver {
                 heard = self.inbox.recv() => {
                     let Some(heard) = heard else { break };
                     self.hear(heard);
-                    // What is there already is taken in before anything is shown.
-                    while let Ok(heard) = self.inbox.try_recv() {
+                    // Much of what is there already is taken in before anything is shown, but time goes on.
+                    for _ in 0..BATCH {
+                        let Ok(heard) = self.inbox.try_recv() else { break };
                         self.hear(heard);
                     }
                 }
@@ -297,6 +307,7 @@ impl Driver {
         let now = self.clock.now();
         let (version, is_leading) = (self.core.version(), self.core.is_leading(now));
         let pause = (self.settings.check_interval / 4).min(Duration::from_millis(100));
+        let pause = pause.max(self.show_cost * SHOW_SHARE);
         if let Some((shown, was_leading, at)) = self.shown {
             let is_same = shown == version && was_leading == is_leading;
             if is_same || was_leading == is_leading && now.since(at) < pause {
@@ -313,6 +324,7 @@ impl Driver {
             }
         }
         self.seat.view.send_replace(Arc::new(view));
+        self.show_cost = self.clock.now().since(now);
     }
 }
 

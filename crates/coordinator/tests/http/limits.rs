@@ -103,24 +103,40 @@ async fn bodies_and_heads_are_limited() {
         ..Settings::default()
     };
     let server = leader(settings).await;
-    let ids: Vec<String> = (0..200)
-        .map(|number| format!("partition-{number}"))
-        .collect();
-    let answer = server.post("/api/v1/partitions", json!({"ids": ids})).await;
-    answer.refused(413, "PAYLOAD_TOO_LARGE");
-    // The length is not declared.
-    let url = format!("{}/api/v1/partitions", server.url);
-    let chunks =
-        futures_util::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(100))));
-    let request = reqwest::Client::new()
-        .post(url)
-        .body(reqwest::Body::wrap_stream(chunks));
-    Answer::of(request).await.refused(413, "PAYLOAD_TOO_LARGE");
+    let declared = "content-length: 5000\r\n\r\n".to_owned();
+    let chunk = "x".repeat(2_000);
+    let undeclared = format!("transfer-encoding: chunked\r\n\r\n7d0\r\n{chunk}\r\n");
+    for body in [declared, undeclared] {
+        let answer = send_beginning(&server.url, &body).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("PAYLOAD_TOO_LARGE"), "{answer}");
+    }
     let mut request = reqwest::Client::new().get(format!("{}/livez", server.url));
     for number in 0..70 {
         request = request.header(format!("x-header-{number}"), "x");
     }
     assert_eq!(Answer::of(request).await.status, 431);
+}
+
+/// Sends the beginning of a request, and returns the answer to that: a server that has read enough does not wait for the rest.
+async fn send_beginning(url: &str, rest: &str) -> String {
+    let address = url.trim_start_matches("http://");
+    let connected = tokio::net::TcpStream::connect(address).await;
+    let mut stream = connected.expect("a connection");
+    let head = "POST /api/v1/partitions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+                content-type: application/json\r\n";
+    let sent = stream.write_all(format!("{head}{rest}").as_bytes()).await;
+    sent.expect("sent");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !String::from_utf8_lossy(&answer).contains("}}") {
+        let read = stream.read(&mut buffer).await.expect("an answer");
+        if read == 0 {
+            break;
+        }
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

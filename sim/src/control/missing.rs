@@ -12,8 +12,6 @@ use super::{Control, TIMEOUT, worker::Worker};
 pub(crate) enum Missing {
     /// A record is replaced only as it was seen.
     CompareAndSet,
-    /// A worker refuses the commands of an older term.
-    Term,
     /// A worker never serves again at an epoch that it let go of.
     Fence,
     /// A shard is let go before somebody else serves it.
@@ -31,7 +29,6 @@ pub(crate) enum Missing {
 impl Missing {
     pub(crate) const ALL: &'static [Self] = &[
         Self::CompareAndSet,
-        Self::Term,
         Self::Fence,
         Self::ReleaseFirst,
         Self::RenewFirst,
@@ -54,12 +51,6 @@ impl Missing {
     /// What a worker's machine gets for a ping.
     pub(super) fn ping(self, now: Timestamp, worker: &mut Worker, mut ping: Ping) -> Ping {
         match self {
-            Self::Term => {
-                let (term, list) = worker.machine.latest();
-                if ping.term < term {
-                    (ping.term, ping.list) = (term, list + 1);
-                }
-            }
             Self::Fence => {
                 if let Some(assignments) = &mut ping.assignments {
                     worker.withheld = std::mem::take(&mut assignments.release);

@@ -40,6 +40,10 @@ impl Core {
     /// Whether to plan anew: at once when a node went, else when what was planned before is done. Plans of a large cluster take a
     /// while, so those that many changes ask for are made as one.
     fn should_plan(&self, now: Timestamp) -> bool {
+        // Where nobody may take anything, there is nothing to plan.
+        if !self.cluster.nodes().any(|node| node.accepts()) {
+            return false;
+        }
         let pause = self.settings.check_interval;
         let waited = now.since(self.planned_at);
         let is_done = self.plan.moves.is_empty() && (self.moving.is_empty() || pause <= waited);

@@ -178,9 +178,14 @@ impl Scenario for Control {
     ];
     const MUTATIONS: &'static [Missing] = Missing::ALL;
 
-    fn faults(_: Option<Missing>) -> Faults {
+    fn faults(missing: Option<Missing>) -> Faults {
+        // Only what is on its way for very long comes after what a later leader says.
+        let slow = match missing {
+            Some(Missing::Term) => 2_000,
+            _ => 300,
+        };
         Faults {
-            slow: 300,
+            slow,
             events: 6_000,
             ..Faults::around(TIMEOUT)
         }

@@ -34,7 +34,7 @@ pub(super) struct Coordinator {
 impl Coordinator {
     pub(super) fn new(sim: &mut Sim<Control>, at: Pid, missing: Option<Missing>) -> Self {
         let incarnation = Incarnation(u64::from(sim.life(at)));
-        let timing = missing.map_or_else(Control::timing, Missing::timing_of_coordinators);
+        let timing = missing.map_or_else(Control::timing, |missing| missing.timing_of(at));
         let settings = Settings {
             check_interval: CHECK_INTERVAL,
             timing,
@@ -99,14 +99,6 @@ impl Control {
 
     fn write(&mut self, sim: &mut Sim<Self>, at: Pid, write: WriteId, change: core::Change) {
         self.of(at).writing.insert(write, change.clone());
-        if self
-            .missing
-            .is_some_and(|missing| missing.pretends(&change))
-        {
-            let revision = sim.store().revision();
-            let outcome = WriteOutcome::Done(revision);
-            return self.tell(sim, at, Event::Wrote { write, outcome });
-        }
         let blind = self.missing == Some(Missing::CompareAndSet);
         let expected = if blind {
             sim.store().get(&change.key).map(|found| found.revision)

@@ -1,13 +1,11 @@
 //! The rules that can be left out, each to see that its absence is noticed.
 
-use shardwright_coordinator::{
-    core::{Change, Value},
-    protocol::{Ping, Pong, Report, ReportedState},
-};
+use shardwright_coordinator::protocol::{Ping, Pong, Report, ReportedState};
 use shardwright_registry::LeaseTiming;
+use shardwright_testkit::sim::Pid;
 use shardwright_topology::Timestamp;
 
-use super::{TIMEOUT, worker::Worker};
+use super::{Control, TIMEOUT, worker::Worker};
 
 /// A rule that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +18,6 @@ pub(crate) enum Missing {
     Fence,
     /// A shard is let go before somebody else serves it.
     ReleaseFirst,
-    /// A worker's lease is ended in the registry before somebody else gets what it held.
-    ExpireFirst,
     /// Time is granted only once the renewal is in the registry.
     RenewFirst,
     /// A grant counts from when the worker sent the answer that is granted.
@@ -38,37 +34,20 @@ impl Missing {
         Self::Term,
         Self::Fence,
         Self::ReleaseFirst,
-        Self::ExpireFirst,
         Self::RenewFirst,
         Self::CountedFromTheSend,
         Self::HoldEndsFirst,
         Self::LeaderStopsFirst,
     ];
 
-    /// The timing that coordinators work with. Workers are told how long to hold apart from that.
-    pub(super) fn timing_of_coordinators(self) -> LeaseTiming {
-        let timeout = match self {
-            Self::LeaderStopsFirst => TIMEOUT * 6 / 5,
-            _ => TIMEOUT,
-        };
-        let hold = match self {
-            // Longer than others wait; see `LeaseTiming::new` for why the time-out is longer too.
-            Self::LeaderStopsFirst => TIMEOUT * 23 / 20,
-            _ => TIMEOUT * 9 / 10,
-        };
-        LeaseTiming::new(timeout, hold).expect("it ends before the time-out")
-    }
-
-    /// Whether a change is only pretended to be written.
-    pub(super) fn pretends(self, change: &Change) -> bool {
-        let Some(Value::Lease(lease)) = &change.value else {
-            return false;
-        };
-        let is_of_worker = change.key.last_name().starts_with("node.");
+    /// The timing that a coordinator works with.
+    pub(super) fn timing_of(self, at: Pid) -> LeaseTiming {
         match self {
-            Self::ExpireFirst => is_of_worker && lease.holder.is_none(),
-            Self::RenewFirst => is_of_worker && lease.holder.is_some() && lease.counter > 0,
-            _ => false,
+            // It acts for longer than the others wait.
+            Self::LeaderStopsFirst if at == Pid(0) => {
+                LeaseTiming::new(TIMEOUT * 3, TIMEOUT * 2).expect("it ends before the time-out")
+            }
+            _ => Control::timing(),
         }
     }
 
@@ -92,11 +71,11 @@ impl Missing {
                 ping.hold_ms += u64::try_from(ago).unwrap_or(u64::MAX);
             }
             Self::HoldEndsFirst => ping.hold_ms = ping.hold_ms * 13 / 9,
-            Self::CompareAndSet
-            | Self::ReleaseFirst
-            | Self::ExpireFirst
-            | Self::RenewFirst
-            | Self::LeaderStopsFirst => {}
+            Self::RenewFirst => {
+                let latest = worker.sent.keys().next_back().copied();
+                ping.granted = latest.max(ping.granted);
+            }
+            Self::CompareAndSet | Self::ReleaseFirst | Self::LeaderStopsFirst => {}
         }
         ping
     }

@@ -35,6 +35,10 @@ pub(super) struct Rules {
     epochs: BTreeMap<PartitionId, Epoch>,
     /// Who was seen to serve at each epoch.
     served: BTreeMap<(PartitionId, Epoch), (NodeId, Option<Incarnation>)>,
+    /// What workers have not let go of although their lease was over.
+    lapsed: BTreeSet<(Pid, PartitionId)>,
+    /// A worker that followed an old leader.
+    misled: Option<String>,
     calm_since: Option<Duration>,
     /// What was served since then.
     served_since: BTreeSet<PartitionId>,
@@ -87,6 +91,13 @@ impl Rules {
         }
     }
 
+    /// A worker followed a leader of `term`, after one of `latest`.
+    pub(super) fn followed(&mut self, at: Pid, latest: u64, term: u64) {
+        if term < latest {
+            self.misled = Some(format!("{at} followed term {term} after term {latest}"));
+        }
+    }
+
     /// At every moment: one leader, and one primary of each shard.
     pub(super) fn check(
         &mut self,
@@ -94,6 +105,9 @@ impl Rules {
         coordinators: &BTreeMap<Pid, Coordinator>,
         workers: &BTreeMap<Pid, Worker>,
     ) -> Result<(), String> {
+        if let Some(misled) = self.misled.take() {
+            return Err(misled);
+        }
         let leaders: Vec<_> = coordinators
             .iter()
             .filter(|(at, each)| sim.is_up(**at) && each.core.is_leading(sim.now(**at)))
@@ -111,7 +125,43 @@ impl Rules {
                 self.note_served(*at, worker, each)?;
             }
         }
+        self.check_release(sim, workers, &serving)?;
         self.judge_rest(sim, coordinators, workers)
+    }
+
+    /// Nobody serves what another one has not let go of, as long as that one's lease has held all the time.
+    fn check_release(
+        &mut self,
+        sim: &Sim<Control>,
+        workers: &BTreeMap<Pid, Worker>,
+        serving: &BTreeMap<&PartitionId, Pid>,
+    ) -> Result<(), String> {
+        for (at, worker) in workers {
+            let holds = holds(sim, *at, worker);
+            for each in worker
+                .machine
+                .held()
+                .filter(|each| each.role == Role::Primary)
+            {
+                let key = (*at, each.partition.clone());
+                let other = serving.get(&each.partition).filter(|other| *other != at);
+                match other {
+                    _ if !holds => drop(self.lapsed.insert(key)),
+                    Some(other) if !self.lapsed.contains(&key) => {
+                        let partition = &each.partition;
+                        return Err(format!(
+                            "{other} serves {partition} and {at} holds it still"
+                        ));
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+        self.lapsed.retain(|(at, partition)| {
+            let mut held = workers[at].machine.held();
+            held.any(|each| each.partition == *partition)
+        });
+        Ok(())
     }
 
     /// Somebody came or went: there has to be rest from now on.
@@ -181,16 +231,18 @@ impl Rules {
     }
 }
 
+/// Whether a worker's process lives, and its lease holds by its own clock.
+fn holds(sim: &Sim<Control>, at: Pid, worker: &Worker) -> bool {
+    let end = worker.machine.lease_ends_at();
+    sim.is_up(at) && end.is_some_and(|end| sim.now(at) < end)
+}
+
 fn primaries_of<'a>(
     sim: &Sim<Control>,
     at: Pid,
     worker: &'a Worker,
 ) -> impl Iterator<Item = &'a Assignment> {
-    let holds = sim.is_up(at)
-        && worker
-            .machine
-            .lease_ends_at()
-            .is_some_and(|end| sim.now(at) < end);
+    let holds = holds(sim, at, worker);
     let serving = worker.machine.serving().filter(move |_| holds);
     serving.filter(|each| each.role == Role::Primary)
 }

@@ -20,6 +20,8 @@ pub(super) struct Worker {
     /// It leaves by then, handed over or not.
     pub(super) leaves_at: Option<Timestamp>,
     held_lease: bool,
+    /// The highest term that it followed.
+    term: u64,
     /// When each answer was sent, and what releases were kept from the machine, for rules that are left out.
     pub(super) sent: BTreeMap<u64, Timestamp>,
     pub(super) withheld: Vec<Fence>,
@@ -32,6 +34,7 @@ impl Worker {
             registering: None,
             leaves_at: None,
             held_lease: false,
+            term: 0,
             sent: BTreeMap::new(),
             withheld: Vec::new(),
         }
@@ -88,6 +91,10 @@ impl Control {
         }
     }
 
+    fn worker_term(&self, at: Pid) -> u64 {
+        self.workers[&at].term
+    }
+
     fn register(&mut self, sim: &mut Sim<Self>, at: Pid) {
         if self.worker(at).registering.is_some() || self.worker(at).leaves_at.is_some() {
             return;
@@ -115,13 +122,20 @@ impl Control {
             } => {
                 if self.worker(at).registering == Some(number) {
                     self.worker(at).registering = None;
+                    // Another session may follow a registry that began anew.
+                    self.worker(at).term = 0;
                     self.tell_worker(sim, at, registered(incarnation));
                 }
             }
             Message::Ping { number, ping } => {
+                let term = ping.term;
                 let ping = self.tamper_with_ping(sim, at, ping);
                 let answer = self.tell_worker(sim, at, Event::Ping(ping));
                 let answer = answer.expect("a ping is answered");
+                if answer.is_ok() {
+                    self.rules.followed(at, self.worker_term(at), term);
+                    self.worker(at).term = term;
+                }
                 if matches!(answer, Err(PingRefused::OldTerm { .. })) {
                     sim.mark(situations::OLD_LEADER);
                 }

@@ -159,6 +159,13 @@ impl Machine {
         serving.map(|held| &held.assignment)
     }
 
+    /// Returns what a callback has begun to serve, and none has ceased to.
+    pub fn held(&self) -> impl Iterator<Item = &Assignment> {
+        let held = self.held.values();
+        let begun = held.filter(|held| held.state != State::Failed);
+        begun.map(|held| &held.assignment)
+    }
+
     /// Returns until when the worker may serve what it serves.
     #[must_use]
     pub fn lease_ends_at(&self) -> Option<Timestamp> {

@@ -237,14 +237,15 @@ impl Driver {
     fn show(&mut self) {
         let end = self.machine.lease_ends_at();
         self.served.set_shards(self.machine.serving());
-        self.served.set_end(end);
         if end != self.lease_end {
             self.lease_end = end;
+            // What is recorded is recorded before it holds.
             if let (Some(watch), Some(end)) = (&self.builder.watch, end) {
                 let left = end.since(self.clock.now());
                 watch(&LeaseNews { left });
             }
         }
+        self.served.set_end(end);
         let idle = self.machine.is_idle();
         self.standing.send_if_modified(|state| {
             let changed = state.idle != idle;

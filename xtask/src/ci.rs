@@ -2,16 +2,16 @@
 
 use anyhow::bail;
 
-use crate::{layers, shell, tidy, workspace};
+use crate::{layers, shell, sim, tidy, workspace};
 
-/// Check format, lints, documentation, tidiness, layers and features; nothing is written.
+/// Check format, lints, documentation, tidiness, layers and features, and simulate briefly; nothing is written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 /// One check: what it is called, and how it runs.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("tidy", || tidy::run(&tidy::Args {})),
     ("layers", || layers::run(&layers::Args {})),
     ("format", || cargo(&["fmt", "--all", "--check"])),
@@ -22,6 +22,7 @@ const STEPS: [Step; 6] = [
     }),
     ("documentation", document),
     ("features", features),
+    ("simulation", sim::run_briefly),
 ];
 
 /// Runs every check, also after one has failed, so that one run tells all.

@@ -6,9 +6,11 @@ mod fix;
 mod layers;
 mod report;
 mod shell;
+mod sim;
 mod source;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ enum Task {
     Tidy(tidy::Args),
     Layers(layers::Args),
     Bench(bench::Args),
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Layers(args) => layers::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Sim(args) => sim::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

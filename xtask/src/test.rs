@@ -4,7 +4,7 @@ mod examples;
 mod outside;
 
 use crate::{
-    shell,
+    shell, tools,
     workspace::{self, Package},
 };
 
@@ -54,6 +54,10 @@ fn run_workspace(filter: &[String]) -> anyhow::Result<()> {
     shell::heading("tests of the workspace");
     let mut command = shell::cargo(&workspace::root());
     command.args(["test", "--workspace", "--all-features"]);
+    command.envs(tools::nats::variables()?);
+    // Cargo builds the binary before any test runs, because the command's own tests need it; the tests of whole clusters start
+    // the same one.
+    command.env("SHARDWRIGHT_TEST_BINARY", workspace::binary()?);
     if !filter.is_empty() {
         command.arg("--").args(filter);
     }

@@ -54,9 +54,25 @@ pub(crate) struct Package {
 ///
 /// When `cargo metadata` fails.
 pub(crate) fn packages() -> anyhow::Result<Vec<Package>> {
+    parse(&metadata()?)
+}
+
+/// Where a debug build leaves the `shardwright` binary.
+///
+/// # Errors
+///
+/// When `cargo metadata` fails.
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    let metadata: Value = serde_json::from_str(&metadata()?).context("parse the cargo metadata")?;
+    let name = format!("shardwright{}", std::env::consts::EXE_SUFFIX);
+    let target = PathBuf::from(text(&metadata["target_directory"]));
+    Ok(target.join("debug").join(name))
+}
+
+fn metadata() -> anyhow::Result<String> {
     let mut command = shell::cargo(&root());
     command.args(["metadata", "--format-version", "1", "--no-deps"]);
-    parse(&shell::output(&mut command)?)
+    shell::output(&mut command)
 }
 
 fn parse(metadata: &str) -> anyhow::Result<Vec<Package>> {

@@ -1,10 +1,16 @@
 //! The subcommands.
 
+mod config;
 mod demo;
+mod doctor;
+mod events;
 mod export;
 mod hash;
 mod import;
 mod locate;
+mod node;
+mod partition;
+mod shard;
 pub(crate) mod shards;
 mod sql;
 
@@ -24,6 +30,12 @@ pub(crate) enum Command {
     Locate(locate::Arguments),
     Export(export::Arguments),
     Hash(hash::Arguments),
+    Node(node::Arguments),
+    Shard(shard::Arguments),
+    Partition(partition::Arguments),
+    Events(events::Arguments),
+    Doctor(doctor::Arguments),
+    Config(config::Arguments),
 }
 
 impl Command {
@@ -37,6 +49,12 @@ impl Command {
             Self::Locate(arguments) => locate::run(&arguments, out),
             Self::Export(arguments) => export::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
+            Self::Node(arguments) => node::run(&arguments, out),
+            Self::Shard(arguments) => shard::run(&arguments, out),
+            Self::Partition(arguments) => partition::run(&arguments, out),
+            Self::Events(arguments) => events::run(&arguments, out),
+            Self::Doctor(arguments) => doctor::run(&arguments, out),
+            Self::Config(arguments) => config::run(&arguments, out),
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::client::ClientError;
 use crate::interrupt::{self, Interrupted};
+use crate::settings::SettingError;
 
 const ERROR: u8 = 1;
 const USAGE: u8 = 2;
 const REFUSED: u8 = 3;
+const TIMED_OUT: u8 = 4;
 
 /// A failure that is the command's own, not the library's.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +31,17 @@ pub(crate) enum Failure {
     /// Options say two different things about one table.
     #[error("table {table} is given to more than one of --shard-key, --reference and --global")]
     ContradictoryOptions { table: String },
+    /// The doctor found something.
+    #[error("{bad} of the checks found something wrong")]
+    Unhealthy { bad: usize },
+    /// The keyspace has no shard for the key.
+    #[error("no shard of the keyspace {keyspace} holds the key {key:?}")]
+    NoShard { key: String, keyspace: String },
 }
 
 /// What is said about a failure: its code and remedy, and the exit code.
 struct Report {
-    code: &'static str,
+    code: String,
     hint: Option<String>,
     exit: u8,
 }
@@ -81,7 +90,7 @@ fn message(error: &anyhow::Error) -> String {
 
 fn describe(error: &anyhow::Error) -> Report {
     error.chain().find_map(describe_cause).unwrap_or(Report {
-        code: "IO",
+        code: "IO".to_owned(),
         hint: None,
         exit: ERROR,
     })
@@ -91,19 +100,44 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<shardwright_sql::Error>() {
         let exit = if error.is_refusal() { REFUSED } else { ERROR };
         return Some(Report {
-            code: error.code(),
+            code: error.code().to_owned(),
             hint: hint(error),
             exit,
         });
     }
+    if let Some(error) = cause.downcast_ref::<SettingError>() {
+        return Some(Report {
+            code: error.code().to_owned(),
+            hint: error.hint(),
+            exit: if error.is_refusal() { REFUSED } else { USAGE },
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<ClientError>() {
+        return Some(of_client(error));
+    }
     if cause.is::<Interrupted>() {
         return Some(Report {
-            code: "INTERRUPTED",
+            code: "INTERRUPTED".to_owned(),
             hint: None,
             exit: interrupt::EXIT_CODE,
         });
     }
     cause.downcast_ref().map(Failure::report)
+}
+
+fn of_client(error: &ClientError) -> Report {
+    let exit = if error.is_refusal() {
+        REFUSED
+    } else if error.is_timeout() {
+        TIMED_OUT
+    } else {
+        ERROR
+    };
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit,
+    }
 }
 
 /// The library's hint, in words of the command line where those differ.
@@ -128,9 +162,15 @@ impl Failure {
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::ContradictoryOptions { .. } => ("USAGE", Some("name a table once"), USAGE),
+            Self::Unhealthy { .. } => ("UNHEALTHY", None, ERROR),
+            Self::NoShard { .. } => (
+                "UNKNOWN_SHARD",
+                Some("`shard list` shows the shards of each keyspace"),
+                ERROR,
+            ),
         };
         Report {
-            code,
+            code: code.to_owned(),
             hint: hint.map(str::to_owned),
             exit,
         }
@@ -178,7 +218,7 @@ mod tests {
             remedy: "CREATE TABLE notes_new(id INTEGER PRIMARY KEY)".to_owned(),
         };
         let report = describe(&refusal.into());
-        assert_eq!((report.code, report.exit), ("NO_PRIMARY_KEY", 3));
+        assert_eq!((report.code.as_str(), report.exit), ("NO_PRIMARY_KEY", 3));
         assert!(report.hint.is_some());
     }
 

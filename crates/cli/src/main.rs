@@ -1,17 +1,21 @@
 //! The `shardwright` command: a directory of SQLite files as one sharded database.
 //!
 //! Each subcommand is one file under `commands`. Exit codes: 0 for success, 1 for an error, 2 for
-//! wrong usage, 3 when a safety check refused, 130 when interrupted.
+//! wrong usage, 3 when a safety check refused, 4 when time ran out, 130 when interrupted.
 
+mod client;
 mod commands;
 mod demo;
 mod failure;
 mod interrupt;
 mod output;
 mod progress;
+mod registry;
 mod session;
+mod settings;
 mod shell;
 mod style;
+mod timing;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -37,7 +41,7 @@ Examples:
   shardwright sql shop -e 'SELECT count(*) FROM orders'
   shardwright export shop shop-again.db
 
-Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check.";
+Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check, 4 timed out.";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

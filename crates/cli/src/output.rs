@@ -7,6 +7,7 @@ mod table;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use serde::Serialize;
 use shardwright_sql::Value;
 
 pub(crate) use self::table::grid;
@@ -78,6 +79,17 @@ pub(crate) fn write_listing(
     }
 }
 
+/// Prints what an API answered: a list with one entry a line, anything else on one line.
+pub(crate) fn write_json(out: &mut dyn Write, answer: &impl Serialize) -> io::Result<()> {
+    match serde_json::to_value(answer)? {
+        serde_json::Value::Array(entries) => {
+            let entries: Vec<String> = entries.iter().map(ToString::to_string).collect();
+            writeln!(out, "[{}]", entries.join(",\n "))
+        }
+        answer => writeln!(out, "{answer}"),
+    }
+}
+
 /// `1 row`, `2 rows`, `27,004 rows`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -100,6 +112,11 @@ pub(crate) fn grouped(number: u64) -> String {
 /// A whole value from text, for listings.
 pub(crate) fn text(text: impl Into<String>) -> Value {
     Value::Text(text.into().into_bytes())
+}
+
+/// Text for listings that may be absent.
+pub(crate) fn optional(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, self::text)
 }
 
 /// A count for listings. One that no file can reach is shown as the largest integer.

@@ -12,7 +12,7 @@ mod tokens;
 
 pub use self::tokens::{RingTokens, ShardTokens};
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use self::{
     arcs::{Arc, Arcs},
@@ -135,6 +135,37 @@ impl<S: AsRef<str>> Ring<S> {
         Ok(())
     }
 
+    /// Adds several shards, in the time that one takes if the tokens are [hashed](Placement::Hashed).
+    ///
+    /// # Errors
+    /// [`Error::ShardExists`], also if two of them have one name; then none is added.
+    pub fn add_all(&mut self, shards: impl IntoIterator<Item = (S, Weight)>) -> Result<(), Error> {
+        let shards: Vec<(S, Weight)> = shards.into_iter().collect();
+        let mut names = BTreeSet::new();
+        let present = self.members.iter().map(|member| member.shard.as_ref());
+        for name in present.chain(shards.iter().map(|(shard, _)| shard.as_ref())) {
+            if !names.insert(name) {
+                return Err(Error::ShardExists {
+                    shard: name.to_owned(),
+                });
+            }
+        }
+        if self.placement == Placement::Placed {
+            let mut added = shards.into_iter();
+            return added.try_for_each(|(shard, weight)| self.add_weighted(shard, weight));
+        }
+        let mut arcs = self.arcs.to_vec();
+        for (shard, weight) in shards {
+            let owner = index(self.members.len());
+            let member = Member { shard, weight };
+            let tokens = member.hashed_tokens(member.virtual_nodes(self.virtual_nodes));
+            arcs.extend(tokens.map(|start| Arc { start, owner }));
+            self.members.push(member);
+        }
+        self.arcs = Arcs::new(arcs);
+        Ok(())
+    }
+
     /// Removes a shard. Its keys move to the others, and no other key moves.
     ///
     /// # Errors
@@ -166,6 +197,18 @@ impl<S: AsRef<str>> Ring<S> {
     pub fn shard_at(&self, position: Position) -> Option<&S> {
         let owner = self.arcs.owner_at(position.0)?;
         Some(&self.members[owner as usize].shard)
+    }
+
+    /// Returns every shard once, the owner of a position first: natural homes for the copies of what is there.
+    ///
+    /// They follow in the order of the arcs, downwards, so a shard that is removed takes itself out of the order and changes
+    /// nothing else in it.
+    pub fn shards_from(&self, position: Position) -> impl Iterator<Item = &S> {
+        let mut seen = vec![false; self.members.len()];
+        let owners = self.arcs.owners_below(position.0);
+        owners
+            .filter(move |owner| !std::mem::replace(&mut seen[*owner as usize], true))
+            .map(|owner| &self.members[owner as usize].shard)
     }
 
     /// Returns the shards, in no particular order.

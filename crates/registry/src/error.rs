@@ -1,7 +1,8 @@
 //! What can go wrong with a call to the registry.
 
 use shardwright_topology::{
-    AttemptRefused, HoldRefused, InvalidMap, InvalidOperation, KeyspaceName, NodeId, Role, ShardId,
+    AttemptRefused, HasRange, HoldRefused, InvalidMap, InvalidOperation, KeyspaceName, NodeId,
+    Role, ShardId,
 };
 
 use crate::{BoxError, FormatError, InvalidKey, Key, StoreError};
@@ -117,6 +118,23 @@ pub enum Error {
         #[source]
         source: InvalidMap,
     },
+    /// The keyspace has shards that their users name: no key is mapped to one. Look shards up by their names.
+    #[error("the shards of keyspace {keyspace} have names and no ranges, look them up by name")]
+    NoMap {
+        /// The keyspace.
+        keyspace: KeyspaceName,
+    },
+    /// A shard was to be created or deleted by name in a keyspace whose shards own ranges. Use a keyspace of named shards.
+    #[error(
+        "the shards of keyspace {keyspace} own ranges, they are not created or deleted by name"
+    )]
+    NotNamed {
+        /// The keyspace.
+        keyspace: KeyspaceName,
+    },
+    /// A shard with a range was to be retired or revived.
+    #[error(transparent)]
+    HasRange(#[from] HasRange),
     /// The caller's own function refused the change. Nothing changed.
     #[error(transparent)]
     Refused(BoxError),
@@ -143,6 +161,9 @@ impl Error {
             | Self::Attempt(_)
             | Self::Hold(_)
             | Self::Operation(_)
+            | Self::NoMap { .. }
+            | Self::NotNamed { .. }
+            | Self::HasRange(_)
             | Self::Refused(_) => false,
         }
     }

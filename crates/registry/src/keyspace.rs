@@ -18,6 +18,8 @@ pub enum Partitioning {
         /// The number of shards.
         shards: u32,
     },
+    /// No key becomes a shard: shards have names that their users give, and no ranges. There is no map by position.
+    Named,
 }
 
 /// What the registry knows of a keyspace as a whole.

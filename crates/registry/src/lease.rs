@@ -9,6 +9,7 @@
 //! no harm to data.
 
 mod holder;
+mod record;
 mod watcher;
 
 use std::{sync::Arc, time::Duration};
@@ -141,11 +142,7 @@ impl Leases {
         holder: Holder,
         now: Timestamp,
     ) -> Result<Held, Error> {
-        let record = LeaseRecord {
-            holder: Some(holder),
-            term: vacancy.term() + 1,
-            counter: 0,
-        };
+        let record = LeaseRecord::taken(vacancy.seen().map(|seen| &seen.value), holder);
         let stored = match vacancy.seen() {
             Some(seen) => self.records.replace(seen, record).await?,
             None => self.records.create(id, record).await?,
@@ -161,16 +158,12 @@ impl Leases {
     /// [`StoreError::Conflict`] if somebody else has taken it: the holder must stop. After any other error it may try again
     /// for as long as it holds.
     pub async fn renew(&self, held: &mut Held, now: Timestamp) -> Result<(), Error> {
-        let next = |record: &LeaseRecord| LeaseRecord {
-            counter: record.counter + 1,
-            ..record.clone()
-        };
         let mine = held.stored().clone();
-        let renewed = match self.records.replace(&mine, next(&mine.value)).await {
+        let renewed = match self.records.replace(&mine, mine.value.renewed()).await {
             // A renewal that seemed to fail may have succeeded.
             Err(Error::Store(StoreError::Conflict { key, found })) => {
                 let found = self.reread(&mine, key, found).await?;
-                self.records.replace(&found, next(&found.value)).await?
+                self.records.replace(&found, found.value.renewed()).await?
             }
             outcome => outcome?,
         };
@@ -200,11 +193,10 @@ impl Leases {
     /// [`StoreError::Conflict`] if somebody else has taken it, which does no harm.
     pub async fn release(&self, held: Held) -> Result<(), Error> {
         let mine = held.into_stored();
-        let record = LeaseRecord {
-            holder: None,
-            ..mine.value.clone()
-        };
-        self.records.replace(&mine, record).await.map(|_| ())
+        self.records
+            .replace(&mine, mine.value.released())
+            .await
+            .map(|_| ())
     }
 }
 

@@ -45,18 +45,26 @@
 //!
 //! # Features
 //!
+//! - `nats`: `NatsStore`, a store in NATS JetStream for the processes of several machines. It needs a tokio runtime, and waits
+//!   before it tries again.
 //! - `sqlite`: `SqliteStore`, a store in one SQLite file for the processes of one machine.
 //!
 //! [`ShardMap`]: shardwright_topology::ShardMap
 
+pub mod assign;
 pub mod conformance;
 
 mod codec;
+mod doctor;
+mod election;
 mod error;
 mod key;
 mod keyspace;
 mod lease;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+mod record_watch;
 mod records;
 mod registry;
 #[cfg(feature = "sqlite")]
@@ -64,6 +72,8 @@ mod sqlite;
 mod store;
 mod store_error;
 
+#[cfg(feature = "nats")]
+pub use crate::nats::{NatsError, NatsOptions, NatsStore, NatsTls};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{OpenError, SqliteStore};
 /// The vocabulary that the records are written in.
@@ -71,13 +81,16 @@ pub use shardwright_topology as topology;
 
 pub use crate::{
     codec::{FormatError, Record, decode, encode},
+    doctor::{Finding, Level},
+    election::{Election, ElectionAction, WriteOutcome},
     error::Error,
     key::{InvalidKey, KEY_MAX, Key, Prefix},
     keyspace::{KeyspaceRecord, Partitioning},
     lease::{Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy},
     memory::MemoryStore,
+    record_watch::{RecordWatch, Seen, watch_records},
     records::{Records, Stored},
-    registry::{Assignment, MapWatch, Registration, Registry},
+    registry::{Assignment, MapWatch, Registration, Registry, assignments_of},
     store::{Entry, Event, Listing, Revision, Store, VALUE_MAX, Watch},
     store_error::{BoxError, StoreError},
 };

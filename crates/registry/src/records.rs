@@ -213,7 +213,7 @@ impl<T: Record> Records<T> {
     }
 }
 
-fn stored<T: Record>(entry: Entry) -> Result<Stored<T>, Error> {
+pub(crate) fn stored<T: Record>(entry: Entry) -> Result<Stored<T>, Error> {
     match decode(&entry.value) {
         Ok(value) => Ok(Stored {
             key: entry.key,
@@ -245,6 +245,8 @@ pub(crate) async fn settle(
         };
         match outcome {
             Err(StoreError::Unknown { .. }) => unsettled = true,
+            // This try changed nothing, and the one before may have.
+            Err(StoreError::Unavailable(_)) if unsettled => {}
             Err(StoreError::Conflict {
                 found: Some(found), ..
             }) if unsettled && found.value == value && Some(found.revision) > expected => {

@@ -3,6 +3,7 @@
 mod assignment;
 mod map_watch;
 mod nodes;
+mod partitions;
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,11 @@ use shardwright_topology::{
     KeyspaceName, NodeRecord, Operation, OperationId, ShardId, ShardMap, ShardRecord,
 };
 
-pub use self::{assignment::Assignment, map_watch::MapWatch, nodes::Registration};
+pub use self::{
+    assignment::{Assignment, assignments_of},
+    map_watch::MapWatch,
+    nodes::Registration,
+};
 use crate::{
     Error, KeyspaceRecord, Partitioning, Prefix, Record, Records, Store, StoreError, Stored,
 };
@@ -134,7 +139,8 @@ impl Registry {
         self.keyspaces().create(&self.keyspace, record).await
     }
 
-    /// Creates the keyspace with `shards` unassigned shards of equal ranges, unless it exists.
+    /// Creates the keyspace with `shards` unassigned shards of equal ranges, or without ranges if it is a [`Partitioning::Named`]
+    /// one, unless it exists.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Format`].
@@ -146,7 +152,10 @@ impl Registry {
         if let Some(found) = self.keyspace().await? {
             return Ok(found);
         }
-        for shard in ShardRecord::even(&self.keyspace, shards) {
+        for mut shard in ShardRecord::even(&self.keyspace, shards) {
+            if partitioning == Partitioning::Named {
+                shard.range = None;
+            }
             let id = shard.id.clone();
             self.shards().create_if_absent(&id, shard).await?;
         }
@@ -239,8 +248,21 @@ impl Registry {
     /// Returns the shard map of the keyspace as it is now.
     ///
     /// # Errors
-    /// [`Error::Map`] if the shards do not tile the space, [`Error::Store`] or [`Error::Format`].
+    /// [`Error::Map`] if the shards do not tile the space, [`Error::NoMap`] if no keyspace of its kind has a map, [`Error::Store`]
+    /// or [`Error::Format`].
     pub async fn map(&self) -> Result<ShardMap, Error> {
-        map_watch::Snapshot::read(self).await?.map()
+        match map_watch::Snapshot::read(self).await?.map() {
+            Err(error) => Err(self.refuse_map().await?.unwrap_or(error)),
+            map => map,
+        }
+    }
+
+    /// Returns why the keyspace never has a map, if that is so.
+    async fn refuse_map(&self) -> Result<Option<Error>, Error> {
+        let record = self.keyspace().await?;
+        let named = record.is_some_and(|found| found.value.partitioning == Partitioning::Named);
+        Ok(named.then(|| Error::NoMap {
+            keyspace: self.keyspace.clone(),
+        }))
     }
 }

@@ -5,6 +5,7 @@
 //! process, in one order and without a gap.
 
 mod database;
+mod doctor;
 mod driver;
 mod open;
 mod open_error;
@@ -22,7 +23,8 @@ use self::{
     driver::{Driver, Request},
 };
 use crate::{
-    Entry, Event, Key, Listing, Prefix, Revision, Store, StoreError, Watch, store_error::check_len,
+    Entry, Event, Finding, Key, Listing, Prefix, Revision, Store, StoreError, Watch,
+    store_error::check_len,
 };
 
 /// A store in one SQLite file. A clone is another handle on the same connection.
@@ -72,6 +74,14 @@ impl SqliteStore {
         Ok(Self {
             driver: Arc::new(Driver::start(database)?),
         })
+    }
+
+    /// Looks at what decides whether the file keeps what it acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Damaged`] if it cannot be looked at.
+    pub async fn diagnose(&self) -> Result<Vec<Finding>, StoreError> {
+        self.ask(Request::Diagnose).await
     }
 
     async fn ask<T>(

@@ -9,6 +9,10 @@
 //! | [`hashing`] | `shardwright-hashing` | a key has to find its shard, the same in every process |
 //! | [`topology`] | `shardwright-topology` | you speak of shards, ranges, epochs and shard maps |
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
+//! | `router` | `shardwright-router` | a request has to reach the node that owns its shard |
+//! | `failover` | `shardwright-failover` | a replica has to take over when a node is down |
+//! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
+//! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
 //! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
 //!
@@ -27,13 +31,28 @@
 //! | --- | --- |
 //! | `registry` | the module `registry`, with a store in memory |
 //! | `sqlite` | `registry`, and its store in a SQLite file |
+//! | `router` | the module `router`, with calls within one process, and `registry` |
+//! | `router-http` | `router`, and its calls over HTTP |
+//! | `router-nats` | `router`, and its calls over NATS |
+//! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
+//! | `nats` | `registry`, and its store in NATS JetStream |
+//! | `rebalancer` | the module `rebalancer` |
+//! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
 //! | `sql` | the module `sql` |
 //! | `full` | all of these |
 
+#[cfg(feature = "coordinator")]
+pub use shardwright_coordinator as coordinator;
+#[cfg(feature = "failover")]
+pub use shardwright_failover as failover;
 pub use shardwright_hashing as hashing;
+#[cfg(feature = "rebalancer")]
+pub use shardwright_rebalancer as rebalancer;
 #[cfg(feature = "registry")]
 pub use shardwright_registry as registry;
+#[cfg(feature = "router")]
+pub use shardwright_router as router;
 #[cfg(feature = "sql")]
 pub use shardwright_sql as sql;
 #[cfg(feature = "store")]

@@ -1,7 +1,7 @@
 //! The one source of random choices of a generator.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// Random choices that follow from a seed alone.
 #[derive(Clone, Debug)]
@@ -20,6 +20,23 @@ impl Dice {
     /// True in `percent` of 100 cases.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.rng.random_range(0..100) < percent
+    }
+
+    /// True in `chances` of 10,000 cases.
+    pub fn rarely(&mut self, chances: u32) -> bool {
+        chances > 0 && self.rng.random_range(0..10_000) < chances
+    }
+
+    /// A time in the range.
+    pub fn time(&mut self, range: &RangeInclusive<Duration>) -> Duration {
+        let nanoseconds = |time: &Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let drawn = nanoseconds(range.start())..=nanoseconds(range.end());
+        Duration::from_nanos(self.rng.random_range(drawn))
+    }
+
+    /// A number without meaning, such as the seed of other choices.
+    pub fn bits(&mut self) -> u64 {
+        self.rng.random()
     }
 
     /// A number in the range.

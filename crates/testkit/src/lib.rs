@@ -1,4 +1,4 @@
-//! Tools for testing sharded systems: random schemas and statements, and comparison with one SQLite file.
+//! Tools for testing sharded systems: random schemas and statements, comparison with one SQLite file, and a simulator.
 //!
 //! A [`Case`](sqlgen::Case) is a schema, its rows and statements, all of which follow from a seed. A database under test implements
 //! [`Database`]; [`judge`] runs each statement on an [`Oracle`] too, which is one SQLite database, and says whether
@@ -14,13 +14,17 @@
 //! let answer = tested.execute(&statement.sql, &statement.params);
 //! assert_eq!(judge(&mut oracle, &statement, &answer), Verdict::Equal);
 //! ```
+//!
+//! [`nats`] starts real nats-servers. [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
 
 mod answer;
 mod compare;
 mod dice;
 mod minimise;
+pub mod nats;
 mod oracle;
 pub mod sample;
+pub mod sim;
 pub mod sqlgen;
 mod statement;
 mod value;

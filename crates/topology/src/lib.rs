@@ -68,9 +68,10 @@ pub use crate::{
     number::{Epoch, Incarnation, Lsn},
     operation::{Decision, InvalidOperation, Operation, OperationKind, Phase},
     random_id::{ConfigId, InvalidRandomId, ReplicaId},
-    shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange},
+    shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange, Shards},
     shard_record::{
-        AttemptRefused, Conditions, Hold, HoldRefused, InvalidRecord, ShardRecord, ShardState, Side,
+        AttemptRefused, Conditions, HasRange, Hold, HoldRefused, InvalidRecord, ShardRecord,
+        ShardState, Side,
     },
     timestamp::Timestamp,
 };

@@ -35,7 +35,7 @@ macro_rules! random_id {
         impl $name {
             /// Draws a new id from `rng`.
             #[must_use]
-            pub fn random(rng: &mut impl RngCore) -> Self {
+            pub fn random(rng: &mut (impl RngCore + ?Sized)) -> Self {
                 Self((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64()))
             }
 

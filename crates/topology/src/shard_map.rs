@@ -2,6 +2,7 @@
 
 mod change;
 mod index;
+mod shards;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,8 +11,11 @@ use std::{
 
 use shardwright_hashing::Position;
 
-pub use self::change::{ChangeRefused, ShardMapChange};
 use self::index::Index;
+pub use self::{
+    change::{ChangeRefused, ShardMapChange},
+    shards::Shards,
+};
 use crate::{
     Epoch, KeyRange, KeyspaceName, NodeId, Operation, OperationId, ShardId, ShardRecord, ShardState,
 };
@@ -23,13 +27,18 @@ use crate::{
 /// operation, the sources before its commit and the targets after, never a part of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardMap {
-    keyspace: KeyspaceName,
     revision: u64,
-    /// In range order.
-    shards: Vec<Shard>,
+    shards: Shards,
+    catalog: Option<Shard>,
+    layout: Arc<Layout>,
+}
+
+/// What stays when a shard changes in place: maps that follow each other share it.
+#[derive(Debug, PartialEq, Eq)]
+struct Layout {
+    keyspace: KeyspaceName,
     index: Index,
     by_id: HashMap<ShardId, usize>,
-    catalog: Option<Shard>,
     /// Names of shards that own nothing at this moment: targets before a commit, sources after it.
     idle: BTreeSet<ShardId>,
 }
@@ -192,13 +201,15 @@ impl ShardMap {
             .map(|(at, shard)| (shard.id().clone(), at))
             .collect();
         Ok(Self {
-            keyspace,
             revision,
-            shards: owners,
-            index,
-            by_id,
+            shards: Shards::new(&owners),
             catalog,
-            idle,
+            layout: Arc::new(Layout {
+                keyspace,
+                index,
+                by_id,
+                idle,
+            }),
         })
     }
 
@@ -217,7 +228,7 @@ impl ShardMap {
     /// Returns the keyspace that the map is of.
     #[must_use]
     pub fn keyspace(&self) -> &KeyspaceName {
-        &self.keyspace
+        &self.layout.keyspace
     }
 
     /// Returns the revision: of two maps of one keyspace, the one with the higher revision is newer.
@@ -235,19 +246,19 @@ impl ShardMap {
     /// Returns the place, in range order from 0, of the shard that owns a position.
     #[must_use]
     pub fn index_at(&self, position: Position) -> usize {
-        self.index.find(position.0)
+        self.layout.index.find(position.0)
     }
 
     /// Returns a shard by its name, the catalog shard too; `None` if it owns nothing now or does not exist.
     #[must_use]
     pub fn shard(&self, id: &ShardId) -> Option<&Shard> {
-        let owner = self.by_id.get(id).map(|at| &self.shards[*at]);
+        let owner = self.layout.by_id.get(id).map(|at| &self.shards[*at]);
         owner.or_else(|| self.catalog.as_ref().filter(|catalog| catalog.id() == id))
     }
 
     /// Returns the shards that own ranges, in range order.
     #[must_use]
-    pub fn shards(&self) -> &[Shard] {
+    pub fn shards(&self) -> &Shards {
         &self.shards
     }
 
@@ -255,6 +266,21 @@ impl ShardMap {
     #[must_use]
     pub fn catalog(&self) -> Option<&Shard> {
         self.catalog.as_ref()
+    }
+
+    /// Returns the shards, the catalog shard too, whose record differs from the one in `older`; `None` if other shards own
+    /// the ranges than in `older`, or they are not known to be the same.
+    ///
+    /// Between a map and the one after [`ShardMapChange::Update`] this costs a comparison of pointers for 256 shards.
+    pub fn changed_since<'a>(&'a self, older: &'a Self) -> Option<impl Iterator<Item = &'a Shard>> {
+        if !Arc::ptr_eq(&self.layout, &older.layout) {
+            return None;
+        }
+        let catalog = self.catalog.iter().filter(|catalog| {
+            let before = older.catalog.as_ref();
+            before.is_none_or(|before| !Arc::ptr_eq(&before.record, &catalog.record))
+        });
+        Some(self.shards.changed_since(&older.shards).chain(catalog))
     }
 
     /// Returns how many shards own ranges; at least one.
@@ -302,14 +328,14 @@ impl Parts {
                     state,
                 });
             }
-            (_, None) => {
+            (ShardState::Serving | ShardState::Sealed | ShardState::Importing, None) => {
                 return self.add_catalog(Shard {
                     record,
                     range: KeyRange::ALL,
                     state,
                 });
             }
-            (ShardState::Importing | ShardState::Retired, Some(_)) => {
+            (ShardState::Importing, Some(_)) | (ShardState::Retired, _) => {
                 self.idle.insert(id);
             }
         }

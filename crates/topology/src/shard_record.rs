@@ -13,6 +13,7 @@
 mod attempt;
 mod hold;
 mod invariants;
+mod named;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ pub use self::{
     attempt::{AttemptRefused, Conditions},
     hold::HoldRefused,
     invariants::InvalidRecord,
+    named::HasRange,
 };
 
 /// What a shard does, as its own record says; see [`ShardRecord::effective_state`] for what counts.
@@ -66,7 +68,8 @@ pub struct ShardRecord {
     pub id: ShardId,
     /// The keyspace that it is part of.
     pub keyspace: KeyspaceName,
-    /// The positions that it owns, for life; `None` for the catalog shard, which holds no sharded rows.
+    /// The positions that it owns, for life; `None` for the catalog shard, which holds no sharded rows, and for shards that their
+    /// users name.
     pub range: Option<KeyRange>,
     /// What it does; derived from the operation while one holds it.
     pub state: ShardState,

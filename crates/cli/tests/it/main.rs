@@ -1,6 +1,7 @@
 //! The binary from outside: its arguments, its output and its exit codes.
 
 mod bad_input;
+mod client;
 mod command;
 mod demo;
 mod fixture;

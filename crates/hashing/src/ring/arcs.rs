@@ -59,6 +59,14 @@ impl Arcs {
         self.owners.get(before).copied()
     }
 
+    /// Returns the owners of the arcs from the one of a position downwards, once around the ring.
+    pub(super) fn owners_below(&self, position: u64) -> impl Iterator<Item = u32> {
+        let before = self.starts.partition_point(|start| *start <= position);
+        let below = self.owners.get(1..=before).unwrap_or_default();
+        let above = self.owners.get(before + 1..).unwrap_or_default();
+        below.iter().rev().chain(above.iter().rev()).copied()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.starts.len()
     }

@@ -469,3 +469,40 @@ proptest! {
         prop_assert!((moved / share - 1.0).abs() < tolerance, "{} moved, not {}", moved, share);
     }
 }
+
+#[test]
+fn shards_that_are_added_together_are_where_they_are_if_added_one_by_one() {
+    for placement in [Placement::Hashed, Placement::Placed] {
+        let one_by_one = ring(placement, 7);
+        let mut together: Ring<String> = Ring::new(placement, DEFAULT_VIRTUAL_NODES);
+        let named = |shard: u32| (format!("node-{shard}"), Weight::ONE);
+        together.add_all((0..7).map(named)).unwrap();
+        assert_eq!(together.tokens(), one_by_one.tokens());
+        let taken = together.add_all([7, 3].map(named));
+        assert!(matches!(taken, Err(Error::ShardExists { shard }) if shard == "node-3"));
+        assert_eq!(together.tokens(), one_by_one.tokens());
+    }
+}
+
+#[test]
+fn the_shards_from_a_position_begin_with_its_owner_and_lose_only_the_one_that_is_removed() {
+    let ring = ring(Placement::Hashed, 6);
+    for key in 0..200 {
+        let position = Position::of(key.to_string());
+        let order: Vec<&String> = ring.shards_from(position).collect();
+        assert_eq!(order.len(), 6);
+        assert_eq!(order.first().copied(), ring.shard_at(position));
+        let mut without = ring.clone();
+        without.remove(order[1]).unwrap();
+        let expected: Vec<&String> = order
+            .iter()
+            .copied()
+            .filter(|shard| *shard != order[1])
+            .collect();
+        assert_eq!(without.shards_from(position).collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(
+        Ring::<String>::hashed().shards_from(Position::MIN).count(),
+        0
+    );
+}

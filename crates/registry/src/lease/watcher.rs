@@ -26,7 +26,9 @@ pub struct Vacancy {
 }
 
 impl Vacancy {
-    pub(super) fn seen(&self) -> Option<&Stored<LeaseRecord>> {
+    /// Returns the lease as it was seen: what has to be replaced. `None` if it never existed.
+    #[must_use]
+    pub fn seen(&self) -> Option<&Stored<LeaseRecord>> {
         self.seen.as_ref()
     }
 

@@ -3,15 +3,13 @@
 //! For shards whose copies the registry does not follow: one member that counts, and replicas that a service keeps by its own
 //! means. A shard that commits on several members is not assigned; its members change by attempts.
 
-use std::collections::BTreeSet;
-
+use rand::RngCore;
 use shardwright_topology::{
-    Conditions, ConfigId, Epoch, Member, NodeId, NodeRecord, Primary, Proposal, ReplicaId, Role,
-    ShardId, ShardRecord,
+    Epoch, Member, NodeId, NodeRecord, ReplicaId, Role, ShardId, ShardRecord,
 };
 
 use super::{Registry, nodes::may_claim};
-use crate::{Error, Stored};
+use crate::{Error, Stored, assign};
 
 /// One node's part in one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,7 @@ impl Registry {
         node: &NodeId,
     ) -> Result<Stored<ShardRecord>, Error> {
         let node = self.node(node).await?.value;
-        self.change_members(shard, |record, registry| registry.owned_by(record, &node))
+        self.change_members(shard, |record, rng| assign::assigned(record, &node, rng))
             .await
     }
 
@@ -53,9 +51,9 @@ impl Registry {
         shard: &ShardId,
         node: &NodeRecord,
     ) -> Result<Stored<ShardRecord>, Error> {
-        self.change_members(shard, |record, registry| {
+        self.change_members(shard, |record, rng| {
             may_claim(record.primary(), &record.id, &node.id)?;
-            registry.owned_by(record, node)
+            assign::assigned(record, node, rng)
         })
         .await
     }
@@ -72,17 +70,8 @@ impl Registry {
         node: &NodeId,
     ) -> Result<Stored<ShardRecord>, Error> {
         let node = self.node(node).await?.value;
-        self.change_members(shard, |record, registry| {
-            let Some(active) = &record.active else {
-                return Err(Error::Unassigned {
-                    shard: record.id.clone(),
-                });
-            };
-            let mut members = active.members.clone();
-            if active.member(&node.id).is_none() {
-                members.insert(registry.new_member(&node.id));
-            }
-            Ok((active.primary.clone(), members))
+        self.change_members(shard, |record, rng| {
+            assign::with_replica(record, &node.id, rng)
         })
         .await
     }
@@ -96,20 +85,8 @@ impl Registry {
         shard: &ShardId,
         node: &NodeId,
     ) -> Result<Stored<ShardRecord>, Error> {
-        self.change_members(shard, |record, _| {
-            let Some(active) = &record.active else {
-                return Err(Error::Unassigned {
-                    shard: record.id.clone(),
-                });
-            };
-            if active.primary.node == *node {
-                return Err(Error::IsPrimary {
-                    shard: record.id.clone(),
-                    node: node.clone(),
-                });
-            }
-            let stay = active.members.iter().filter(|member| member.node != *node);
-            Ok((active.primary.clone(), stay.cloned().collect()))
+        self.change_members(shard, |record, rng| {
+            assign::without_replica(record, node, rng)
         })
         .await
     }
@@ -151,89 +128,23 @@ impl Registry {
             .collect())
     }
 
-    /// The members of a shard once `node` owns it.
-    fn owned_by(&self, record: &ShardRecord, node: &NodeRecord) -> Result<Members, Error> {
-        let primary = Primary {
-            node: node.id.clone(),
-            incarnation: node.incarnation,
-        };
-        let mut members = BTreeSet::new();
-        if let Some(active) = &record.active {
-            let former = &active.primary.node;
-            let stay = active
-                .members
-                .iter()
-                .filter(|member| member.node != *former);
-            members.extend(stay.cloned());
-            members.extend(active.member(&node.id).cloned());
-        }
-        if !members.iter().any(|member| member.node == node.id) {
-            members.insert(self.new_member(&node.id));
-        }
-        Ok((primary, members))
-    }
-
-    fn new_member(&self, node: &NodeId) -> Member {
-        Member {
-            node: node.clone(),
-            replica_id: self.draw(ReplicaId::random),
-        }
-    }
-
-    fn draw<T>(&self, draw: impl FnOnce(&mut rand::rngs::StdRng) -> T) -> T {
-        draw(&mut self.rng.lock().expect("drawing an id does not panic"))
-    }
-
-    /// Gives a shard the members that `decide` returns, at a new epoch if that changes anything.
+    /// Changes the members of a shard by a step that may draw ids.
     async fn change_members(
         &self,
         shard: &ShardId,
-        decide: impl Fn(&ShardRecord, &Self) -> Result<Members, Error> + Send + Sync,
+        step: impl Fn(&ShardRecord, &mut dyn RngCore) -> Result<ShardRecord, Error> + Send + Sync,
     ) -> Result<Stored<ShardRecord>, Error> {
-        let config_id = self.draw(ConfigId::random);
         self.update_shard(shard, |record| {
-            if let Some(w) = record
-                .active
-                .as_ref()
-                .map(|config| config.w)
-                .filter(|w| *w > 1)
-            {
-                return Err(Error::Replicated {
-                    shard: record.id.clone(),
-                    w,
-                });
-            }
-            let (primary, members) = decide(record, self)?;
-            let same = record
-                .active
-                .as_ref()
-                .is_some_and(|config| config.primary == primary && config.members == members);
-            if same {
-                return Ok(record.clone());
-            }
-            // Nothing is committed through such a configuration, so nothing has to be recovered from the one before.
-            let held = record.active.iter().flat_map(|config| &config.members);
-            let clean = held
-                .chain(&members)
-                .map(|member| member.replica_id)
-                .collect();
-            let proposal = Proposal {
-                config_id,
-                primary,
-                members,
-                w: 1,
-                zones: 1,
-            };
-            let attempt = record.begin_attempt(proposal, &Conditions { clean, w_min: 1 })?;
-            Ok(attempt.activate(config_id)?)
+            let mut rng = self.rng.lock().expect("drawing an id does not panic");
+            step(record, &mut *rng)
         })
         .await
     }
 }
 
-type Members = (Primary, BTreeSet<Member>);
-
-fn assignments_of(record: &ShardRecord) -> Vec<Assignment> {
+/// Returns who holds a shard, the owner first.
+#[must_use]
+pub fn assignments_of(record: &ShardRecord) -> Vec<Assignment> {
     let Some(active) = &record.active else {
         return Vec::new();
     };

@@ -67,7 +67,7 @@ fn by_key<T>(records: Vec<Stored<T>>) -> BTreeMap<Key, T> {
 ///
 /// Maps are whole: while the records say two things at once, because a reader sees some of them earlier than others, no map is
 /// shown and the one before holds. Of maps that follow each other at once, only the last is shown. After an error the next call
-/// reads everything from the start, so the caller decides how long to wait.
+/// reads everything from the start, so the caller decides how long to wait. [`Error::NoMap`] comes again each time.
 pub type MapWatch = std::pin::Pin<Box<dyn Stream<Item = Result<Arc<ShardMap>, Error>> + Send>>;
 
 impl Registry {
@@ -125,6 +125,9 @@ impl Watcher {
                 continue;
             };
             let Ok(map) = following.snapshot.map() else {
+                if let Some(refused) = self.registry.refuse_map().await? {
+                    return Err(refused);
+                }
                 // The records are between two states: wait for the rest.
                 continue;
             };

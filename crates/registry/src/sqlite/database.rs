@@ -31,8 +31,8 @@ pub(super) struct Log {
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Database {
-    connection: Connection,
-    writable: bool,
+    pub(super) connection: Connection,
+    pub(super) writable: bool,
     log_max: u64,
 }
 
@@ -231,7 +231,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-fn read_error(error: rusqlite::Error) -> StoreError {
+pub(super) fn read_error(error: rusqlite::Error) -> StoreError {
     let damaged = is_damage(&error);
     let source: BoxError = error.into();
     if damaged {

@@ -12,7 +12,7 @@ use super::{
     database::{Change, Database, Log},
     open_error::OpenError,
 };
-use crate::{Entry, Key, Listing, Prefix, Revision, StoreError};
+use crate::{Entry, Finding, Key, Listing, Prefix, Revision, StoreError};
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -23,6 +23,7 @@ pub(super) enum Request {
     List(Prefix, Reply<Listing>),
     Change(Change, Reply<Revision>),
     Changes(Prefix, Revision, Reply<Log>),
+    Diagnose(Reply<Vec<Finding>>),
     /// A watcher waits from now on.
     Poll,
 }
@@ -129,6 +130,7 @@ impl Owner {
                 }
                 drop(reply.send(outcome));
             }
+            Request::Diagnose(reply) => drop(reply.send(self.database.diagnose())),
             Request::Poll => {
                 self.seen = None;
                 self.poll();

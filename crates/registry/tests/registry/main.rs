@@ -2,7 +2,9 @@
 
 mod assignments;
 mod maps;
+mod partitions;
 mod races;
+mod record_watch;
 mod records;
 mod unknown;
 

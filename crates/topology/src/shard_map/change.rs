@@ -123,7 +123,7 @@ impl ShardMap {
     ) -> Result<Self, ChangeRefused> {
         let mut before = Vec::new();
         for source in sources {
-            let at = self.by_id.get(source);
+            let at = self.layout.by_id.get(source);
             let at = at.ok_or_else(|| ChangeRefused::UnknownShard {
                 shard: source.clone(),
             })?;
@@ -135,16 +135,16 @@ impl ShardMap {
                 let (shard, operation) = (target.id.clone(), hold.operation.clone());
                 return Err(ChangeRefused::Held { shard, operation });
             }
-            if target.keyspace != self.keyspace {
+            if target.keyspace != *self.keyspace() {
                 let (shard, found) = (target.id.clone(), target.keyspace.clone());
                 return Err(InvalidMap::Keyspace {
                     shard,
-                    expected: self.keyspace.clone(),
+                    expected: self.keyspace().clone(),
                     found,
                 }
                 .into());
             }
-            if self.shard(&target.id).is_some() || self.idle.contains(&target.id) {
+            if self.shard(&target.id).is_some() || self.layout.idle.contains(&target.id) {
                 return Err(ChangeRefused::NameTaken {
                     shard: target.id.clone(),
                 });
@@ -161,9 +161,9 @@ impl ShardMap {
             .cloned();
         let begun = targets.into_iter().filter_map(Shard::own);
         let owners = kept.chain(begun).collect();
-        let mut idle = self.idle.clone();
+        let mut idle = self.layout.idle.clone();
         idle.extend(sources.iter().cloned());
-        let (keyspace, revision) = (self.keyspace.clone(), self.revision + 1);
+        let (keyspace, revision) = (self.keyspace().clone(), self.revision + 1);
         Ok(Self::assemble(
             keyspace,
             revision,
@@ -189,17 +189,18 @@ impl ShardMap {
                 presented,
             });
         }
-        let mut next = self.clone();
-        next.revision += 1;
-        let place = match next.by_id.get(&record.id) {
-            Some(at) => Some(&mut next.shards[*at]),
-            None => next.catalog.as_mut(),
+        let next = Shard {
+            state: record.state,
+            range: shard.range,
+            record: Arc::new(record),
         };
-        if let Some(shard) = place {
-            shard.state = record.state;
-            shard.record = Arc::new(record);
+        let mut map = self.clone();
+        map.revision += 1;
+        match self.layout.by_id.get(next.id()) {
+            Some(place) => map.shards = self.shards.with(*place, next),
+            None => map.catalog = Some(next),
         }
-        Ok(next)
+        Ok(map)
     }
 }
 

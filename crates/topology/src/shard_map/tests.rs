@@ -286,6 +286,24 @@ struct Edit {
     cut: bool,
 }
 
+#[test]
+fn an_update_shares_what_it_does_not_change() {
+    let map = ShardMap::even(1_000);
+    let other = ShardMap::even(1_000);
+    assert!(map.changed_since(&other).is_none(), "not known to be alike");
+    let updated = ShardRecord {
+        epoch: Epoch(3),
+        ..map.shards()[700].record().clone()
+    };
+    let update = ShardMapChange::Update { record: updated };
+    let next = map.apply(update).expect("a valid change");
+    let changed: Vec<_> = next.changed_since(&map).expect("one layout").collect();
+    assert_eq!(changed, [&next.shards()[700]]);
+    assert_eq!(map.shards()[700].record().epoch, Epoch::UNASSIGNED);
+    assert_eq!(next.shards().iter().count(), 1_000);
+    assert_eq!(next.shards().get(1_000), None);
+}
+
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = (any::<u64>(), any::<bool>()).prop_map(|(at, cut)| Edit {
         at: Position(at),

@@ -37,8 +37,8 @@ pub enum InvalidRecord {
         /// The side on which an operation holds it.
         side: Option<Side>,
     },
-    /// A shard without a range takes part in an operation, or is not serving.
-    #[error("shard {shard} has no range and is {state:?}, a catalog shard only serves")]
+    /// A shard without a range takes part in an operation, or is in a state that only an operation gives.
+    #[error("shard {shard} has no range and is {state:?} or held, no operation takes part in it")]
     Catalog {
         /// The shard.
         shard: ShardId,
@@ -88,7 +88,8 @@ impl ShardRecord {
 
     fn check_hold(&self) -> Result<(), InvalidRecord> {
         let (state, side) = (self.state, self.hold.as_ref().map(|hold| hold.side));
-        if self.range.is_none() && (state != ShardState::Serving || side.is_some()) {
+        let free = matches!(state, ShardState::Serving | ShardState::Retired) && side.is_none();
+        if self.range.is_none() && !free {
             return Err(InvalidRecord::Catalog {
                 shard: self.id.clone(),
                 state,

@@ -1,0 +1,195 @@
+//! `doctor`: what is wrong with a cluster, and what to do about it.
+
+use std::io::Write;
+
+use serde::Serialize;
+use shardwright_sql::Value;
+
+use crate::{
+    client::{Client, ClientError, Node, Shard},
+    failure::Failure,
+    output::{self, ListingFormat, Sheet},
+    registry::Location,
+    settings::{
+        ALLOW_SHORT_LEASES, CHECK_INTERVAL, COORDINATOR, Family, Given, HEARTBEAT_TIMEOUT,
+        REGISTRY, Setting, SettingError, Settings, TOKEN_FILE,
+    },
+    timing::Timing,
+};
+
+/// Say what is wrong with a cluster, and what to do about it.
+///
+/// Asks every coordinator, looks at the nodes and shards that they know, and at the settings of this host. Nothing is
+/// changed. The exit code is 1 if anything is wrong.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright doctor --coordinator http://127.0.0.1:7557
+  shardwright doctor --registry nats://127.0.0.1:4222 -o json")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    settings: Given<Examined>,
+
+    /// How long each question waits for an answer.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    timeout: humantime::Duration,
+
+    /// How the findings are printed.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    output: ListingFormat,
+}
+
+/// The settings that are looked at.
+#[derive(Debug)]
+struct Examined;
+
+impl Family for Examined {
+    const SETTINGS: &'static [&'static Setting] = &[
+        &COORDINATOR,
+        &TOKEN_FILE,
+        &REGISTRY,
+        &CHECK_INTERVAL,
+        &HEARTBEAT_TIMEOUT,
+        &ALLOW_SHORT_LEASES,
+    ];
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: String,
+    is_good: bool,
+    found: String,
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn good(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            check: check.into(),
+            is_good: true,
+            found: found.into(),
+            remedy: None,
+        }
+    }
+
+    fn bad(check: impl Into<String>, found: impl Into<String>, remedy: Option<String>) -> Self {
+        Self {
+            is_good: false,
+            remedy,
+            ..Self::good(check, found)
+        }
+    }
+
+    fn of_error(check: impl Into<String>, error: &ClientError) -> Self {
+        Self::bad(check, error.to_string(), error.hint().map(str::to_owned))
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    let settings = arguments.settings.resolve()?;
+    let client = Client::new(&settings, *arguments.timeout)?;
+    let mut findings = vec![timing(&settings)];
+    findings.extend(coordinators(&client));
+    match client.get::<Vec<Node>>("/api/v1/nodes") {
+        Ok(nodes) => findings.push(of_nodes(&nodes)),
+        Err(error) => findings.push(Finding::of_error("nodes", &error)),
+    }
+    match client.get::<Vec<Shard>>("/api/v1/shards") {
+        Ok(shards) => findings.push(of_shards(&shards)),
+        Err(error) => findings.push(Finding::of_error("shards", &error)),
+    }
+    match arguments.output {
+        ListingFormat::Json => output::write_json(out, &findings)?,
+        ListingFormat::Table => output::write_listing(out, arguments.output, &sheet(&findings))?,
+    }
+    let bad = findings.iter().filter(|finding| !finding.is_good).count();
+    if bad > 0 {
+        return Err(Failure::Unhealthy { bad }.into());
+    }
+    Ok(())
+}
+
+fn timing(settings: &Settings) -> Finding {
+    let judge = || {
+        let registry = settings.optional::<Location>(&REGISTRY)?;
+        Timing::of(settings, &registry.unwrap_or(Location::Memory))
+    };
+    match judge() {
+        Ok(timing) => Finding::good(
+            "timing",
+            format!(
+                "check-interval {}, heartbeat-timeout {}",
+                humantime::format_duration(timing.check_interval),
+                humantime::format_duration(timing.heartbeat_timeout)
+            ),
+        ),
+        Err(error) => {
+            let hint = SettingError::hint(&error);
+            Finding::bad("timing", error.to_string(), hint)
+        }
+    }
+}
+
+/// Each coordinator, asked whether it is ready.
+fn coordinators(client: &Client) -> Vec<Finding> {
+    let finding = |url: &reqwest::Url| {
+        let check = format!("coordinator {url}");
+        match client.is_ready(url) {
+            Ok(()) => Finding::good(check, "ready"),
+            Err(error) => Finding::of_error(check, &error),
+        }
+    };
+    client.endpoints().iter().map(finding).collect()
+}
+
+fn of_nodes(nodes: &[Node]) -> Finding {
+    let down: Vec<&str> = nodes
+        .iter()
+        .filter(|node| node.state == "down")
+        .map(|node| node.id.as_str())
+        .collect();
+    if nodes.is_empty() {
+        let remedy = "start one with `shardwright worker`".to_owned();
+        Finding::bad("nodes", "no node is registered", Some(remedy))
+    } else if down.is_empty() {
+        Finding::good("nodes", format!("{} known, none down", nodes.len()))
+    } else {
+        let remedy = "start them again; what they served goes to others".to_owned();
+        Finding::bad("nodes", format!("down: {}", down.join(" ")), Some(remedy))
+    }
+}
+
+fn of_shards(shards: &[Shard]) -> Finding {
+    let orphans: Vec<&str> = shards
+        .iter()
+        .filter(|shard| shard.primary.is_none())
+        .map(|shard| shard.id.as_str())
+        .collect();
+    if orphans.is_empty() {
+        return Finding::good(
+            "shards",
+            format!("{} known, all have a primary", shards.len()),
+        );
+    }
+    let remedy = "`shardwright node list` says whether any node may take them".to_owned();
+    let found = format!("without a primary: {}", orphans.join(" "));
+    Finding::bad("shards", found, Some(remedy))
+}
+
+fn sheet(findings: &[Finding]) -> Sheet {
+    let mut sheet = Sheet::with_columns(&["check", "result", "found", "remedy"]);
+    for finding in findings {
+        let result = if finding.is_good { "good" } else { "BAD" };
+        sheet.rows.push(vec![
+            output::text(&finding.check),
+            output::text(result),
+            output::text(&finding.found),
+            finding
+                .remedy
+                .as_deref()
+                .map_or_else(|| Value::Text(Vec::new()), output::text),
+        ]);
+    }
+    sheet
+}

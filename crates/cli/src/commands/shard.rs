@@ -1,0 +1,217 @@
+//! `shard`: the shards and partitions of a cluster, and who serves them.
+
+use std::io::Write;
+
+use reqwest::Method;
+use serde_json::json;
+use shardwright_hashing::Position;
+
+use crate::{
+    client::{Connection, Node, Shard},
+    failure::Failure,
+    output::{self, Sheet},
+};
+
+/// List the shards of a cluster, find one, or give one to another node.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(Box<List>),
+    Locate(Box<Locate>),
+    Move(Box<Move>),
+    Promote(Box<Promote>),
+}
+
+/// List the shards and partitions.
+///
+/// A shard of the keyspace main owns the positions from start up to end; a partition has a name and no range.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard list --coordinator http://127.0.0.1:7557
+  shardwright shard list --keyspace partitions -o json")]
+struct List {
+    /// Only those of this keyspace.
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Print who owns a key.
+///
+/// The key is hashed as text and looked up among the ranges of the keyspace. In a keyspace without ranges the key is the
+/// name of a partition.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard locate tenant-123
+  shardwright shard locate invoices --keyspace partitions")]
+struct Locate {
+    /// The key.
+    key: String,
+
+    /// The keyspace.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    keyspace: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Give a shard to another node.
+///
+/// Only the assignment moves: the old owner stops serving before the new one starts, and data that the old one holds stays there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard move invoices --to w3")]
+struct Move {
+    /// The shard or partition.
+    shard: String,
+
+    /// The node that gets it.
+    #[arg(long, value_name = "NODE")]
+    to: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Make a replica of a shard its primary.
+///
+/// Only the assignment changes. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard promote invoices --to w3")]
+struct Promote {
+    /// The shard or partition.
+    shard: String,
+
+    /// The node whose replica it is.
+    #[arg(long, value_name = "NODE")]
+    to: String,
+
+    /// Promote it even if it may lack what the primary had.
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &arguments.command {
+        Command::List(list) => run_list(list, out),
+        Command::Locate(locate) => run_locate(locate, out),
+        Command::Move(command) => run_move(command, out),
+        Command::Promote(promote) => run_promote(promote, out),
+    }
+}
+
+fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut shards: Vec<Shard> = list.connection.client()?.get("/api/v1/shards")?;
+    if let Some(keyspace) = &list.keyspace {
+        shards.retain(|shard| shard.keyspace == *keyspace);
+    }
+    list.connection.print(out, &shards, || sheet(&shards))
+}
+
+fn sheet(shards: &[Shard]) -> Sheet {
+    let columns = [
+        "id", "keyspace", "start", "end", "state", "epoch", "primary", "replicas",
+    ];
+    let mut sheet = Sheet::with_columns(&columns);
+    for shard in shards {
+        let replicas: Vec<&str> = shard
+            .replicas
+            .iter()
+            .map(|replica| replica.node.as_str())
+            .collect();
+        sheet.rows.push(vec![
+            output::text(&shard.id),
+            output::text(&shard.keyspace),
+            output::optional(shard.start.as_deref()),
+            output::optional(shard.end.as_deref()),
+            output::text(&shard.state),
+            output::text(format!("e{}", shard.epoch)),
+            output::optional(shard.primary.as_deref()),
+            output::text(replicas.join(" ")),
+        ]);
+    }
+    sheet
+}
+
+fn run_locate(locate: &Locate, out: &mut dyn Write) -> anyhow::Result<()> {
+    let client = locate.connection.client()?;
+    let shards: Vec<Shard> = client.get("/api/v1/shards")?;
+    let position = Position::of(&locate.key).to_string();
+    let shard = shards
+        .iter()
+        .filter(|shard| shard.keyspace == locate.keyspace)
+        .find(|shard| holds(shard, &locate.key, &position))
+        .ok_or_else(|| Failure::NoShard {
+            key: locate.key.clone(),
+            keyspace: locate.keyspace.clone(),
+        })?;
+    let nodes: Vec<Node> = client.get("/api/v1/nodes")?;
+    let address = nodes
+        .iter()
+        .find(|node| Some(&node.id) == shard.primary.as_ref())
+        .map(|node| node.address.as_str());
+    let answer = json!({
+        "key": locate.key,
+        "shard": shard.id,
+        "keyspace": shard.keyspace,
+        "epoch": shard.epoch,
+        "primary": shard.primary,
+        "address": address,
+    });
+    locate.connection.print(out, &answer, || {
+        let mut sheet = Sheet::with_columns(&["key", "shard", "epoch", "primary", "address"]);
+        sheet.rows.push(vec![
+            output::text(&locate.key),
+            output::text(&shard.id),
+            output::text(format!("e{}", shard.epoch)),
+            output::optional(shard.primary.as_deref()),
+            output::optional(address),
+        ]);
+        sheet
+    })
+}
+
+/// Whether the shard's range has the position, or the key is its name. Positions are texts of equal length, which sort as
+/// the numbers do.
+fn holds(shard: &Shard, key: &str, position: &str) -> bool {
+    let Some(start) = &shard.start else {
+        return shard.id == key;
+    };
+    start.as_str() <= position && shard.end.as_deref().is_none_or(|end| position < end)
+}
+
+fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
+    let body = json!({ "shard": command.shard, "to": command.to });
+    let said = format!(
+        "{} goes to {}: the assignment, and no data",
+        command.shard, command.to
+    );
+    let connection = &command.connection;
+    connection.change(out, Method::POST, "/api/v1/move", &body, &said)
+}
+
+fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
+    let body = json!({ "shard": promote.shard, "to": promote.to, "force": promote.force });
+    let said = format!(
+        "{} becomes the primary of {}: the assignment, and no data",
+        promote.to, promote.shard
+    );
+    let connection = &promote.connection;
+    connection.change(out, Method::POST, "/api/v1/promote", &body, &said)
+}

@@ -1,0 +1,245 @@
+//! The settings of the processes: each is a flag, an environment variable and a key of a TOML file.
+//!
+//! A flag wins over the variable, the variable over the file, and the file over the default. One file serves all the processes of a
+//! host: a process passes over the keys that only others take.
+
+mod error;
+mod file;
+mod given;
+mod resolved;
+
+pub(crate) use self::{
+    error::SettingError,
+    file::File,
+    given::{Family, Given},
+    resolved::{Settings, Source},
+};
+
+/// One setting, under one name everywhere.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The name of the flag and the key of the file.
+    pub(crate) name: &'static str,
+    /// The environment variable.
+    pub(crate) variable: &'static str,
+    /// What stands for the value in the help; a switch has none.
+    value: Option<&'static str>,
+    help: &'static str,
+    /// What holds where nothing is given.
+    pub(crate) default: Option<&'static str>,
+}
+
+/// The variable that names the file.
+const CONFIG_VARIABLE: &str = "SHARDWRIGHT_CONFIG";
+
+pub(crate) const ADVERTISE: Setting = Setting {
+    name: "advertise",
+    variable: "SHARDWRIGHT_ADVERTISE",
+    value: Some("URL"),
+    help: "The URL under which others reach this process; by default http:// and the address that it listens on",
+    default: None,
+};
+
+pub(crate) const ALLOW_SHORT_LEASES: Setting = Setting {
+    name: "allow-short-leases",
+    variable: "SHARDWRIGHT_ALLOW_SHORT_LEASES",
+    value: None,
+    help: "Accept a heartbeat time-out below 10s on a NATS registry, where losing a server can stop writes for 8s",
+    default: Some("false"),
+};
+
+pub(crate) const BOOTSTRAP_WAIT: Setting = Setting {
+    name: "bootstrap-wait",
+    variable: "SHARDWRIGHT_BOOTSTRAP_WAIT",
+    value: Some("DURATION"),
+    help: "How long a new cluster waits for as many nodes as the replication factor asks for",
+    default: Some("30s"),
+};
+
+pub(crate) const BUCKET: Setting = Setting {
+    name: "bucket",
+    variable: "SHARDWRIGHT_BUCKET",
+    value: Some("NAME"),
+    help: "The key-value bucket of a NATS registry",
+    default: Some("shardwright"),
+};
+
+pub(crate) const CHECK_INTERVAL: Setting = Setting {
+    name: "check-interval",
+    variable: "SHARDWRIGHT_CHECK_INTERVAL",
+    value: Some("DURATION"),
+    help: "How often each worker is pinged",
+    default: Some("5s"),
+};
+
+pub(crate) const COORDINATOR: Setting = Setting {
+    name: "coordinator",
+    variable: "SHARDWRIGHT_COORDINATOR",
+    value: Some("URL[,URL]"),
+    help: "The coordinators; the next is tried where one does not answer",
+    default: Some("http://127.0.0.1:7557"),
+};
+
+pub(crate) const HEARTBEAT_TIMEOUT: Setting = Setting {
+    name: "heartbeat-timeout",
+    variable: "SHARDWRIGHT_HEARTBEAT_TIMEOUT",
+    value: Some("DURATION"),
+    help: "How long after its last sign of life a process counts as down",
+    default: Some("15s"),
+};
+
+pub(crate) const ID: Setting = Setting {
+    name: "id",
+    variable: "SHARDWRIGHT_ID",
+    value: Some("NAME"),
+    help: "The name of this process in the cluster",
+    default: None,
+};
+
+pub(crate) const LISTEN: Setting = Setting {
+    name: "listen",
+    variable: "SHARDWRIGHT_LISTEN",
+    value: Some("ADDR"),
+    help: "The address and port to listen on, a loopback one unless there is a token; port 0 takes a free one",
+    default: None,
+};
+
+pub(crate) const LOG: Setting = Setting {
+    name: "log",
+    variable: "SHARDWRIGHT_LOG",
+    value: Some("FILTER"),
+    help: "What is logged to standard error, as in RUST_LOG: warn, info, shardwright_coordinator=debug",
+    default: None,
+};
+
+pub(crate) const NATS_CREDS: Setting = Setting {
+    name: "nats-creds",
+    variable: "SHARDWRIGHT_NATS_CREDS",
+    value: Some("FILE"),
+    help: "The credentials file for a NATS registry",
+    default: None,
+};
+
+pub(crate) const REGION: Setting = Setting {
+    name: "region",
+    variable: "SHARDWRIGHT_REGION",
+    value: Some("NAME"),
+    help: "The region that this node is in",
+    default: None,
+};
+
+pub(crate) const REGISTRY: Setting = Setting {
+    name: "registry",
+    variable: "SHARDWRIGHT_REGISTRY",
+    value: Some("REGISTRY"),
+    help: "Where the shard map is kept: memory:, sqlite:PATH or nats://HOST:PORT[,HOST:PORT]",
+    default: None,
+};
+
+pub(crate) const REPLICAS: Setting = Setting {
+    name: "replicas",
+    variable: "SHARDWRIGHT_REPLICAS",
+    value: Some("N"),
+    help: "How many copies of each partition the workers serve, the primary included",
+    default: Some("1"),
+};
+
+pub(crate) const REPLICATION_FACTOR: Setting = Setting {
+    name: "replication-factor",
+    variable: "SHARDWRIGHT_REPLICATION_FACTOR",
+    value: Some("N"),
+    help: "How many copies of each shard of the keyspace main there are, the primary included",
+    default: Some("3"),
+};
+
+pub(crate) const ROLE: Setting = Setting {
+    name: "role",
+    variable: "SHARDWRIGHT_ROLE",
+    value: Some("ROLE"),
+    help: "What this node may be: primary, replica or proxy",
+    default: Some("primary"),
+};
+
+pub(crate) const SHARDER: Setting = Setting {
+    name: "sharder",
+    variable: "SHARDWRIGHT_SHARDER",
+    value: Some("POLICY"),
+    help: "The policy that places shards on nodes",
+    default: Some("stealing"),
+};
+
+pub(crate) const SHARDS: Setting = Setting {
+    name: "shards",
+    variable: "SHARDWRIGHT_SHARDS",
+    value: Some("N"),
+    help: "How many shards the keyspace main of a new cluster gets",
+    default: Some("8"),
+};
+
+pub(crate) const TOKEN_FILE: Setting = Setting {
+    name: "token-file",
+    variable: "SHARDWRIGHT_TOKEN_FILE",
+    value: Some("FILE"),
+    help: "A file with the cluster's token, which every request then has to carry",
+    default: None,
+};
+
+pub(crate) const ZONE: Setting = Setting {
+    name: "zone",
+    variable: "SHARDWRIGHT_ZONE",
+    value: Some("NAME"),
+    help: "The zone that this node is in",
+    default: None,
+};
+
+/// Every setting, in the order of the names.
+pub(crate) const ALL: &[&Setting] = &[
+    &ADVERTISE,
+    &ALLOW_SHORT_LEASES,
+    &BOOTSTRAP_WAIT,
+    &BUCKET,
+    &CHECK_INTERVAL,
+    &COORDINATOR,
+    &HEARTBEAT_TIMEOUT,
+    &ID,
+    &LISTEN,
+    &LOG,
+    &NATS_CREDS,
+    &REGION,
+    &REGISTRY,
+    &REPLICAS,
+    &REPLICATION_FACTOR,
+    &ROLE,
+    &SHARDER,
+    &SHARDS,
+    &TOKEN_FILE,
+    &ZONE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_is_the_name_in_capitals() {
+        for setting in ALL {
+            let capitals = setting.name.to_uppercase().replace('-', "_");
+            assert_eq!(setting.variable, format!("SHARDWRIGHT_{capitals}"));
+        }
+    }
+
+    #[test]
+    fn the_manual_has_a_row_for_each_setting() {
+        let manual = include_str!("../../../docs/operations.md");
+        for setting in ALL {
+            let default = setting.default.map(|default| format!("`{default}` "));
+            let row = format!("| `{}` | {}|", setting.name, default.unwrap_or_default());
+            assert!(manual.contains(&row), "docs/operations.md lacks {row:?}");
+        }
+    }
+
+    #[test]
+    fn the_settings_are_in_order_and_once() {
+        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+}

@@ -1,0 +1,120 @@
+//! Commands that ask coordinators, against servers that answer as told.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use crate::command::run;
+
+/// A server that gives this status and body to every request, and its URL.
+fn server(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            answer(stream, status, body);
+        }
+    });
+    format!("http://{address}")
+}
+
+fn answer(mut stream: TcpStream, status: &str, body: &str) {
+    let mut reader = BufReader::new(stream.try_clone().expect("clone a socket"));
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).expect("read a request") == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+    }
+    let mut sent = vec![0; length];
+    reader.read_exact(&mut sent).expect("read a body");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // The client may be gone.
+    let _sent = stream.write_all(answer.as_bytes());
+}
+
+/// A URL at which nothing listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("a bound socket"))
+}
+
+const NODES: &str = r#"[{"id":"w1","address":"http://127.0.0.1:9090","role":"primary","state":"up","zone":null,"region":"eu","weight":100,"shards":3}]"#;
+
+#[test]
+fn the_next_coordinator_is_asked_where_one_is_down() {
+    let up = server("200 OK", NODES);
+    let behind = server(
+        "503 Service Unavailable",
+        r#"{"error":{"code":"NO_LEADER","message":"nobody leads","retryable":true}}"#,
+    );
+    let coordinators = format!("{},{behind},{up}", nobody());
+    let out = run(["node", "list", "--coordinator", &coordinators]).success();
+    assert!(out.contains("│ w1 ┆ up"), "{out}");
+    let out = run(["node", "list", "-o", "json", "--coordinator", &coordinators]).success();
+    let listed: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let expected: serde_json::Value = serde_json::from_str(NODES).expect("JSON");
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn nobody_at_all_is_an_error() {
+    let err = run(["node", "list", "--coordinator", &nobody()]).failure(1);
+    assert!(err.contains("error[UNREACHABLE]"), "{err}");
+}
+
+#[test]
+fn a_refusal_exits_with_3_and_says_why() {
+    let body =
+        r#"{"error":{"code":"LAST_NODE","message":"w1 is the only node","hint":"start another"}}"#;
+    let url = server("409 Conflict", body);
+    let err = run(["node", "drain", "w1", "--coordinator", &url]).failure(3);
+    assert_eq!(
+        err,
+        "error[LAST_NODE]: w1 is the only node\nhint: start another\n"
+    );
+}
+
+#[test]
+fn time_that_runs_out_exits_with_4() {
+    // It accepts the connection, as the system does for a process that is stopped, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("a bound socket"));
+    let asked = ["--coordinator", &url, "--timeout", "100ms"];
+    let err = run(["node", "list"].iter().chain(&asked)).failure(4);
+    assert!(err.contains("error[TIMED_OUT]"), "{err}");
+    let err = run(["node", "drain", "w1"].iter().chain(&asked)).failure(4);
+    assert!(err.contains("error[INDETERMINATE]"), "{err}");
+
+    let body = r#"{"error":{"code":"INDETERMINATE","message":"it may have happened"}}"#;
+    let url = server("504 Gateway Timeout", body);
+    run(["node", "drain", "w1", "--coordinator", &url]).failure(4);
+}
+
+#[test]
+fn another_server_is_no_coordinator() {
+    let url = server("200 OK", "<html>");
+    let err = run(["node", "list", "--coordinator", &url]).failure(1);
+    assert!(err.contains("error[NO_COORDINATOR]"), "{err}");
+    let url = server("404 Not Found", "<html>");
+    let err = run(["node", "list", "--coordinator", &url]).failure(1);
+    assert!(err.contains("error[NO_COORDINATOR]"), "{err}");
+}
+
+#[test]
+fn a_setting_that_is_wrong_names_its_source() {
+    let err = run(["node", "list", "--coordinator", "ftp://x"]).failure(2);
+    assert!(
+        err.starts_with("error[SETTING]: coordinator = \"ftp://x\" from --coordinator: "),
+        "{err}"
+    );
+}

@@ -1,0 +1,27 @@
+//! The coordinator as a pure machine: what it is told goes in, what it wants done comes out.
+
+mod commands;
+mod contact;
+mod conversation;
+mod election;
+mod event;
+mod leadership;
+mod machine;
+mod mirror;
+mod moving;
+mod notice;
+mod reconcile;
+mod refusal;
+mod sessions;
+mod settings;
+mod show;
+mod view;
+
+pub use self::{
+    event::{Action, Change, Command, CommandId, Done, Event, Value, WriteId, WriteOutcome},
+    machine::{Core, Draw},
+    notice::Notice,
+    refusal::Refusal,
+    settings::Settings,
+    view::{NodeView, View},
+};

@@ -1,0 +1,193 @@
+//! What people ask for: drains, moves and promotions.
+
+use shardwright_rebalancer::{PartitionId, Step};
+use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Timestamp};
+
+use super::{
+    Action, Command, Core, Done, Refusal, Value,
+    machine::{Purpose, node_key},
+    mirror::holders,
+    moving::Goal,
+};
+
+impl Core {
+    pub(super) fn command(
+        &mut self,
+        now: Timestamp,
+        command: Command,
+        actions: &mut Vec<Action>,
+    ) -> Result<Done, Refusal> {
+        if !self.is_leading(now) {
+            let lease = self.mirror.leases.get(super::leadership::LEASE);
+            let holder = lease.and_then(|stored| stored.value.holder.clone());
+            return Err(Refusal::NotLeader {
+                leader: holder.map(|holder| holder.node),
+            });
+        }
+        match command {
+            // The driver does these.
+            Command::AddPartitions { .. } | Command::RemovePartitions { .. } => {
+                Ok(Done { changes: 0 })
+            }
+            Command::Drain { node } => self.drain(&node, actions),
+            Command::Leave {
+                node,
+                incarnation,
+                gone,
+            } => self.leave(&node, incarnation, gone, actions),
+            Command::Move {
+                partition,
+                from,
+                to,
+            } => self.move_shard(now, partition, from, to, actions),
+            Command::Promote {
+                partition,
+                node,
+                force,
+            } => self.promote(now, partition, node, force, actions),
+            Command::Rebalance => {
+                self.is_dirty = true;
+                self.is_urgent = true;
+                let plan = self.policy.plan(&self.cluster);
+                Ok(Done {
+                    changes: plan.moves.len(),
+                })
+            }
+        }
+    }
+
+    fn node(&self, node: &NodeId) -> Result<&NodeRecord, Refusal> {
+        let stored = self.mirror.nodes.get(node);
+        let unknown = || Refusal::UnknownNode { node: node.clone() };
+        stored.map(|stored| &stored.value).ok_or_else(unknown)
+    }
+
+    fn drain(&mut self, node: &NodeId, actions: &mut Vec<Action>) -> Result<Done, Refusal> {
+        let record = self.node(node)?.clone();
+        match record.state {
+            NodeState::Down => return Err(Refusal::NotAccepting { node: node.clone() }),
+            NodeState::Draining => {}
+            NodeState::Joining | NodeState::Up => {
+                let value = NodeRecord {
+                    state: NodeState::Draining,
+                    ..record
+                };
+                let key = node_key(node);
+                self.write(key, Some(Value::Node(value)), Purpose::Node, actions);
+            }
+        }
+        Ok(Done {
+            changes: self.mirror.holdings(node).count(),
+        })
+    }
+
+    fn leave(
+        &mut self,
+        node: &NodeId,
+        incarnation: Incarnation,
+        gone: bool,
+        actions: &mut Vec<Action>,
+    ) -> Result<Done, Refusal> {
+        let record = self.node(node)?.clone();
+        if record.incarnation != incarnation || record.state == NodeState::Down {
+            return Ok(Done { changes: 0 });
+        }
+        if gone {
+            self.gone.insert(node.clone(), incarnation);
+            self.is_to_judge = true;
+            self.end_session(record, actions);
+            return Ok(Done { changes: 1 });
+        }
+        self.drain(node, actions)
+    }
+
+    fn record_of(&self, id: &PartitionId) -> Result<&shardwright_topology::ShardRecord, Refusal> {
+        if self.moving.contains_key(id) {
+            return Err(Refusal::Busy {
+                partition: id.clone(),
+            });
+        }
+        let known = self.cluster.partition(id).and(self.mirror.shards.get(id));
+        known
+            .map(|stored| &stored.value)
+            .ok_or_else(|| Refusal::UnknownShard {
+                partition: id.clone(),
+            })
+    }
+
+    fn move_shard(
+        &mut self,
+        now: Timestamp,
+        id: PartitionId,
+        from: Option<NodeId>,
+        to: NodeId,
+        actions: &mut Vec<Action>,
+    ) -> Result<Done, Refusal> {
+        let record = self.record_of(&id)?;
+        let has = holders(record);
+        self.node(&to)?;
+        if has.contains(&to) {
+            return Err(Refusal::Holds {
+                node: to,
+                partition: id,
+            });
+        }
+        if !self.is_accepting(&to) {
+            return Err(Refusal::NotAccepting { node: to });
+        }
+        let from = from.or_else(|| has.first().cloned());
+        let step = match from {
+            Some(from) if has.contains(&from) => Step::Move {
+                from,
+                to: to.clone(),
+            },
+            Some(from) => {
+                return Err(Refusal::NotHolder {
+                    node: from,
+                    partition: id,
+                });
+            }
+            None => Step::Place { to: to.clone() },
+        };
+        self.pins.insert(id.clone(), to);
+        self.begin(now, &id, Goal::Step(step), actions);
+        Ok(Done { changes: 1 })
+    }
+
+    fn promote(
+        &mut self,
+        now: Timestamp,
+        id: PartitionId,
+        node: NodeId,
+        force: bool,
+        actions: &mut Vec<Action>,
+    ) -> Result<Done, Refusal> {
+        let record = self.record_of(&id)?;
+        let has = holders(record);
+        self.node(&node)?;
+        if !has.contains(&node) {
+            return Err(Refusal::NotHolder {
+                node,
+                partition: id,
+            });
+        }
+        if has.first() == Some(&node) {
+            return Ok(Done { changes: 0 });
+        }
+        if !self.is_accepting(&node) {
+            return Err(Refusal::NotAccepting { node });
+        }
+        let contact = self.contacts.get(&node);
+        let report = contact.and_then(|contact| contact.reports.get(&id));
+        // A worker that says nothing of it keeps nothing that could be behind.
+        let is_behind = report.is_some_and(|report| report.in_sync == Some(false));
+        if is_behind && !force {
+            return Err(Refusal::NotInSync {
+                node,
+                partition: id,
+            });
+        }
+        self.begin(now, &id, Goal::Step(Step::Promote { to: node }), actions);
+        Ok(Done { changes: 1 })
+    }
+}

@@ -1,0 +1,198 @@
+//! What a coordinator is told, and what it wants done.
+
+use shardwright_rebalancer::PartitionId;
+use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
+use shardwright_topology::{Incarnation, NodeId, NodeRecord, ShardId, ShardRecord};
+
+use super::{Notice, Refusal};
+use crate::protocol::{Ping, Pong};
+
+/// What a coordinator is told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The watch of the registry showed something.
+    Seen(Seen),
+    /// A read of the registry showed something, outside of the order of the watch.
+    Found(Seen),
+    /// A worker answered a ping.
+    Pong(Pong),
+    /// A worker did not answer a ping.
+    Silence {
+        /// The worker.
+        node: NodeId,
+        /// The session that was meant.
+        incarnation: Incarnation,
+    },
+    /// A write is over. What was found in its way was shown as [`Event::Found`] before.
+    Wrote {
+        /// The write.
+        write: WriteId,
+        /// What became of it.
+        outcome: WriteOutcome,
+    },
+    /// Somebody wants something.
+    Command {
+        /// Names the command in its answer.
+        id: CommandId,
+        /// What is wanted.
+        command: Command,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Names a write in its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+/// Names a command in its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It happened.
+    Done(Revision),
+    /// Another change came first: it did not happen.
+    Conflict,
+    /// Nobody knows yet. The watch will show it if it happened.
+    Unknown,
+}
+
+/// A change of one record, by compare-and-set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The key.
+    pub key: Key,
+    /// The revision that the record must have; `None` if it must not exist.
+    pub expected: Option<Revision>,
+    /// The new record; `None` deletes it.
+    pub value: Option<Value>,
+}
+
+/// A record that a coordinator writes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A node.
+    Node(NodeRecord),
+    /// A shard.
+    Shard(ShardRecord),
+    /// A lease: its own, or a worker's.
+    Lease(LeaseRecord),
+}
+
+impl Value {
+    /// Returns what the watch will show once the value is stored.
+    #[must_use]
+    pub fn seen(self, key: Key, revision: Revision) -> Seen {
+        match self {
+            Self::Node(value) => Seen::Node(Stored {
+                key,
+                value,
+                revision,
+            }),
+            Self::Shard(value) => Seen::Shard(Stored {
+                key,
+                value,
+                revision,
+            }),
+            Self::Lease(value) => Seen::Lease(Stored {
+                key,
+                value,
+                revision,
+            }),
+        }
+    }
+}
+
+/// What a coordinator wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Make a change, and report what became of it.
+    Write {
+        /// Names it in the report.
+        write: WriteId,
+        /// The change.
+        change: Change,
+    },
+    /// Ping a worker, and report its answer or its silence.
+    Ping {
+        /// Where it is.
+        address: String,
+        /// What to say.
+        ping: Ping,
+    },
+    /// Something happened that people and metrics want to know.
+    Notify(Notice),
+    /// Create the keyspace `main`, unless it exists.
+    Bootstrap {
+        /// The number of its shards.
+        shards: u32,
+    },
+    /// Answer a command.
+    Answer {
+        /// The command.
+        id: CommandId,
+        /// What became of it.
+        result: Result<Done, Refusal>,
+    },
+}
+
+/// What somebody wants of the leading coordinator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Add partitions. The driver does it: it needs no leader, and no machine.
+    AddPartitions {
+        /// Their names.
+        ids: Vec<ShardId>,
+        /// How many copies each has; as many as the settings say, unless given.
+        replicas: Option<u32>,
+    },
+    /// Remove partitions: their workers stop serving them. The driver does it, as it adds them.
+    RemovePartitions {
+        /// Their names.
+        ids: Vec<ShardId>,
+    },
+    /// Give what a node serves to others, and give it nothing any more.
+    Drain {
+        /// The node.
+        node: NodeId,
+    },
+    /// A worker's process goes away: what it serves is given to others first, unless it serves nothing any more.
+    Leave {
+        /// The worker.
+        node: NodeId,
+        /// Its session.
+        incarnation: Incarnation,
+        /// Whether it serves nothing any more.
+        gone: bool,
+    },
+    /// Let a node serve a shard in place of another. Only the assignment changes: no data moves.
+    Move {
+        /// The shard.
+        partition: PartitionId,
+        /// Who loses it; the primary, unless named.
+        from: Option<NodeId>,
+        /// Who gets it.
+        to: NodeId,
+    },
+    /// Carry out the whole plan, also what would wait for the cluster to calm down.
+    Rebalance,
+    /// Make a replica the primary.
+    Promote {
+        /// The shard.
+        partition: PartitionId,
+        /// The replica's node.
+        node: NodeId,
+        /// Whether a node counts that does not say that its copy is in sync.
+        force: bool,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// How many records it changes, or how many shards are to move.
+    pub changes: usize,
+}

@@ -1,0 +1,348 @@
+//! The machine: what it remembers, what it is told, and the writes that are under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::RngCore;
+use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
+use shardwright_registry::{Key, LeaseWatcher, Seen};
+use shardwright_topology::{Incarnation, NodeId, ShardState, Timestamp};
+
+use super::{
+    Action, Change, Event, Settings, Value, WriteId, WriteOutcome,
+    contact::Contact,
+    leadership::{Claim, LEASE, Leadership},
+    mirror::{Changed, Mirror, node_of_lease},
+    moving::Moving,
+};
+
+/// A coordinator between two events.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) settings: Settings,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) rng: Box<dyn Draw>,
+    pub(super) mirror: Mirror,
+    watchers: BTreeMap<String, LeaseWatcher>,
+    pub(super) leadership: Option<Leadership>,
+    pub(super) claim: Option<Claim>,
+    pub(super) contacts: BTreeMap<NodeId, Contact>,
+    pub(super) cluster: Cluster,
+    /// Whether the cluster has changed since it was planned on.
+    pub(super) is_dirty: bool,
+    /// Whether nodes came or went since.
+    pub(super) is_urgent: bool,
+    pub(super) planned_at: Timestamp,
+    /// Workers that have got a lease, and are yet to get what they held before.
+    pub(super) joined: BTreeSet<NodeId>,
+    /// Whether a worker has answered, or lost its lease, since somebody was last waited for.
+    pub(super) is_heard: bool,
+    /// When the next ping is due, at the earliest.
+    pub(super) pings_from: Timestamp,
+    pub(super) plan: Plan,
+    /// Partitions that were removed, and are still held.
+    pub(super) retiring: BTreeSet<PartitionId>,
+    /// Where people have put partitions, which stay there while the node may keep them.
+    pub(super) pins: BTreeMap<PartitionId, NodeId>,
+    /// Sessions that have said that they serve nothing any more.
+    pub(super) gone: BTreeMap<NodeId, Incarnation>,
+    pub(super) moving: BTreeMap<PartitionId, Moving>,
+    pub(super) failures: BTreeMap<PartitionId, Timestamp>,
+    writes: BTreeMap<WriteId, Written>,
+    /// The keys of `writes`.
+    writing: BTreeSet<Key>,
+    pub(super) next_write: u64,
+    pub(super) last_tick: Timestamp,
+    complete_at: Option<Timestamp>,
+    is_bootstrapped: bool,
+    /// Whether somebody may have fallen silent since the leader last looked.
+    pub(super) is_to_judge: bool,
+    /// Grows with everything that a view shows.
+    pub(super) version: u64,
+}
+
+/// A source of random ids.
+pub trait Draw: RngCore + std::fmt::Debug + Send {}
+
+impl<T: RngCore + std::fmt::Debug + Send> Draw for T {}
+
+/// A write that is under way.
+#[derive(Debug)]
+struct Written {
+    change: Change,
+    purpose: Purpose,
+}
+
+/// What a write is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Lead,
+    Renew { node: NodeId, pong: u64 },
+    Node,
+    Expire { node: NodeId },
+    Shard(PartitionId),
+}
+
+impl Core {
+    /// Returns a coordinator that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, policy: Box<dyn Policy>, rng: Box<dyn Draw>) -> Self {
+        Self {
+            settings,
+            policy,
+            rng,
+            mirror: Mirror::default(),
+            watchers: BTreeMap::new(),
+            leadership: None,
+            claim: None,
+            contacts: BTreeMap::new(),
+            cluster: Cluster::new(),
+            is_dirty: false,
+            is_urgent: false,
+            planned_at: Timestamp::default(),
+            joined: BTreeSet::new(),
+            is_heard: false,
+            pings_from: Timestamp::default(),
+            plan: Plan::default(),
+            retiring: BTreeSet::new(),
+            pins: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            writing: BTreeSet::new(),
+            next_write: 0,
+            last_tick: Timestamp::default(),
+            complete_at: None,
+            is_bootstrapped: false,
+            is_to_judge: false,
+            version: 0,
+        }
+    }
+
+    /// Takes in an event.
+    pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Seen(seen) => self.seen(now, seen),
+            Event::Found(found) => {
+                let changed = self.mirror.put(found);
+                self.changed(now, changed);
+            }
+            Event::Pong(pong) => self.pong(now, pong, actions),
+            Event::Silence { node, incarnation } => self.silence(&node, incarnation),
+            Event::Wrote { write, outcome } => self.wrote(now, write, outcome, actions),
+            Event::Command { id, command } => {
+                let result = self.command(now, command, actions);
+                actions.push(Action::Answer { id, result });
+            }
+            Event::Tick => self.tick(now, actions),
+        }
+        if self.is_leading(now) {
+            self.lead(now, actions);
+        }
+    }
+
+    /// Whether this coordinator may act: its lease holds, and everything from before it is seen.
+    #[must_use]
+    pub fn is_leading(&self, now: Timestamp) -> bool {
+        let hold = self.settings.timing.hold();
+        self.leadership.as_ref().is_some_and(|leadership| {
+            leadership.holds_at(now, hold) && leadership.since <= self.mirror.revision
+        })
+    }
+
+    fn seen(&mut self, now: Timestamp, seen: Seen) {
+        let changed = self.mirror.watch(seen);
+        self.changed(now, changed);
+    }
+
+    fn changed(&mut self, now: Timestamp, changed: Option<Changed>) {
+        let Some(changed) = changed else {
+            return;
+        };
+        self.version += 1;
+        match changed {
+            Changed::Node(id) => self.node_changed(now, &id),
+            Changed::Shard(id) => self.shard_changed(now, &id),
+            Changed::Lease(name) => {
+                self.watch_lease(now, &name);
+                if let Some(node) = node_of_lease(&name) {
+                    self.node_changed(now, &node);
+                }
+            }
+            Changed::Complete => {
+                self.complete_at = Some(now);
+                self.watch_lease(now, LEASE);
+            }
+        }
+    }
+
+    fn watch_lease(&mut self, now: Timestamp, name: &str) {
+        let timing = self.settings.timing;
+        let watcher = self
+            .watchers
+            .entry(name.to_owned())
+            .or_insert_with(|| LeaseWatcher::new(timing));
+        watcher.observe(now, self.mirror.leases.get(name).cloned());
+    }
+
+    pub(super) fn is_vacant(&self, now: Timestamp, name: &str) -> bool {
+        let watcher = self.watchers.get(name);
+        watcher.is_some_and(|watcher| watcher.vacancy(now).is_some())
+    }
+
+    pub(super) fn shard_changed(&mut self, now: Timestamp, id: &PartitionId) {
+        let before = self
+            .cluster
+            .partition(id)
+            .map(|known| known.holders.clone());
+        let stored = self.mirror.shards.get(id);
+        let record = stored.map(|stored| &stored.value).filter(|record| {
+            let is_assigned = record.active.as_ref().is_none_or(|config| config.w == 1);
+            is_assigned && record.state != ShardState::Retired
+        });
+        match record {
+            Some(record) => {
+                let copies = self.settings.copies(&id.keyspace);
+                let partition = Partition {
+                    pinned: self
+                        .pins
+                        .get(id)
+                        .is_some_and(|node| record.primary() == Some(node)),
+                    ..Partition::of_record(record, copies)
+                };
+                if self.cluster.partition(id) != Some(&partition) {
+                    self.cluster.set_partition(id.clone(), partition);
+                    self.is_dirty = true;
+                }
+            }
+            None => self.is_dirty |= self.cluster.remove_partition(id).is_some(),
+        }
+        let after = stored.map(|stored| super::mirror::holders(&stored.value));
+        for node in before.into_iter().chain(after).flatten() {
+            self.change_list(now, &node);
+        }
+        self.retire_if_removed(id);
+    }
+
+    pub(super) fn change_list(&mut self, now: Timestamp, node: &NodeId) {
+        // Changes that come together are told together.
+        let soon = now + self.settings.check_interval / 100;
+        if let Some(contact) = self.contacts.get_mut(node) {
+            contact.change_list(soon);
+            self.pings_from = self.pings_from.min(soon);
+        }
+    }
+
+    /// Writes a record in place of the one that is known, unless a write of that key is under way.
+    pub(super) fn write(
+        &mut self,
+        key: Key,
+        value: Option<Value>,
+        purpose: Purpose,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        if !self.writing.insert(key.clone()) {
+            return false;
+        }
+        let expected = match &value {
+            Some(Value::Node(record)) => self
+                .mirror
+                .nodes
+                .get(&record.id)
+                .map(|stored| stored.revision),
+            Some(Value::Lease(_)) => self
+                .mirror
+                .leases
+                .get(key.last_name())
+                .map(|stored| stored.revision),
+            Some(Value::Shard(record)) => {
+                let id = super::mirror::partition_of(record);
+                self.mirror.shards.get(&id).map(|stored| stored.revision)
+            }
+            None => None,
+        };
+        let write = WriteId(self.next_write);
+        self.next_write += 1;
+        let change = Change {
+            key,
+            expected,
+            value,
+        };
+        self.writes.insert(
+            write,
+            Written {
+                change: change.clone(),
+                purpose,
+            },
+        );
+        actions.push(Action::Write { write, change });
+        true
+    }
+
+    fn wrote(
+        &mut self,
+        now: Timestamp,
+        write: WriteId,
+        outcome: WriteOutcome,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(Written { change, purpose }) = self.writes.remove(&write) else {
+            return;
+        };
+        self.writing.remove(&change.key);
+        let done = match outcome {
+            WriteOutcome::Done(revision) => {
+                if let Some(value) = change.value {
+                    let changed = self.mirror.put(value.seen(change.key, revision));
+                    self.changed(now, changed);
+                }
+                Some(revision)
+            }
+            WriteOutcome::Conflict | WriteOutcome::Unknown => {
+                self.is_dirty = true;
+                None
+            }
+        };
+        match purpose {
+            Purpose::Lead => self.claimed(now, done, actions),
+            Purpose::Renew { node, pong } => self.renewed(now, &node, pong, done.is_some()),
+            Purpose::Expire { node } if done.is_some() => self.expired(&node, actions),
+            Purpose::Shard(partition) => self.moved(&partition, done.is_some(), actions),
+            Purpose::Node | Purpose::Expire { .. } => {}
+        }
+    }
+
+    /// What the leader does after every event.
+    fn lead(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.bootstrap(now, actions);
+        self.expire_the_silent(now, actions);
+        self.reconcile(now, actions);
+        self.ping_the_due(now, actions);
+    }
+
+    fn bootstrap(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let shards = self.settings.shards;
+        if self.is_bootstrapped || shards == 0 {
+            return;
+        }
+        let accepting = self.cluster.nodes().filter(|node| node.accepts()).count();
+        let is_enough = self.settings.replication_factor as usize <= accepting;
+        let waited = self
+            .complete_at
+            .is_some_and(|at| accepting > 0 && self.settings.bootstrap_wait <= now.since(at));
+        if is_enough || waited {
+            self.is_bootstrapped = true;
+            actions.push(Action::Bootstrap { shards });
+        }
+    }
+}
+
+/// The key of a lease.
+pub(super) fn lease_key(name: &str) -> Key {
+    Key::new(format!("lease/{name}")).expect("a node's name makes a valid key")
+}
+
+/// The key of a node.
+pub(super) fn node_key(node: &NodeId) -> Key {
+    Key::new(format!("node/{node}")).expect("a node's name makes a valid key")
+}

@@ -1,0 +1,161 @@
+//! What the registry holds, as far as the watch has shown it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shardwright_rebalancer::PartitionId;
+use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
+use shardwright_topology::{NodeId, NodeRecord, ShardId, ShardRecord};
+
+/// What changed in the mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Changed {
+    Node(NodeId),
+    Shard(PartitionId),
+    Lease(String),
+    /// Everything has been shown once.
+    Complete,
+}
+
+/// The records of the registry that a coordinator works with.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    /// Every change up to this one has been shown.
+    pub(super) revision: Revision,
+    pub(super) is_complete: bool,
+    pub(super) nodes: BTreeMap<NodeId, Stored<NodeRecord>>,
+    pub(super) shards: BTreeMap<PartitionId, Stored<ShardRecord>>,
+    /// By the name behind `lease/`.
+    pub(super) leases: BTreeMap<String, Stored<LeaseRecord>>,
+    /// Who holds what, in any role.
+    holdings: BTreeMap<NodeId, BTreeSet<PartitionId>>,
+}
+
+impl Mirror {
+    /// Takes in what the watch shows.
+    pub(super) fn watch(&mut self, seen: Seen) -> Option<Changed> {
+        let revision = match &seen {
+            Seen::Node(stored) => stored.revision,
+            Seen::Shard(stored) => stored.revision,
+            Seen::Lease(stored) => stored.revision,
+            Seen::Keyspace(stored) => stored.revision,
+            Seen::Operation(stored) => stored.revision,
+            Seen::Deleted { revision, .. } => *revision,
+            Seen::Listed(revision) => *revision,
+        };
+        // A listing shows records in the order of their names: only its end says up to where it goes.
+        if self.is_complete || matches!(seen, Seen::Listed(_)) {
+            self.revision = self.revision.max(revision);
+        }
+        self.put(seen)
+    }
+
+    /// Takes in a record that is known to be stored. One that is older than what is known changes nothing.
+    pub(super) fn put(&mut self, seen: Seen) -> Option<Changed> {
+        match seen {
+            Seen::Node(stored) => {
+                let id = stored.value.id.clone();
+                newer(&mut self.nodes, id.clone(), stored).then_some(Changed::Node(id))
+            }
+            Seen::Lease(stored) => {
+                let name = stored.key.last_name().to_owned();
+                newer(&mut self.leases, name.clone(), stored).then_some(Changed::Lease(name))
+            }
+            Seen::Shard(stored) => {
+                let id = partition_of(&stored.value);
+                let before = self.shards.get(&id).map(|known| holders(&known.value));
+                let after = holders(&stored.value);
+                if !newer(&mut self.shards, id.clone(), stored) {
+                    return None;
+                }
+                self.held_by(&id, &before.unwrap_or_default(), &after);
+                Some(Changed::Shard(id))
+            }
+            Seen::Deleted { key, .. } => self.delete(&key),
+            Seen::Keyspace(_) | Seen::Operation(_) => None,
+            Seen::Listed(_) => {
+                let first = !self.is_complete;
+                self.is_complete = true;
+                first.then_some(Changed::Complete)
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &Key) -> Option<Changed> {
+        let mut names = key.as_str().split('/');
+        match (names.next()?, names.next()?, names.next()) {
+            ("node", name, None) => {
+                let id = NodeId::new(name).ok()?;
+                self.nodes.remove(&id).map(|_| Changed::Node(id))
+            }
+            ("lease", name, None) => {
+                let removed = self.leases.remove(name);
+                removed.map(|_| Changed::Lease(name.to_owned()))
+            }
+            ("shard", keyspace, Some(shard)) => {
+                let keyspace = shardwright_topology::KeyspaceName::new(keyspace).ok()?;
+                let id = PartitionId::new(keyspace, ShardId::new(shard).ok()?);
+                let removed = self.shards.remove(&id)?;
+                self.held_by(&id, &holders(&removed.value), &[]);
+                Some(Changed::Shard(id))
+            }
+            _ => None,
+        }
+    }
+
+    fn held_by(&mut self, id: &PartitionId, before: &[NodeId], after: &[NodeId]) {
+        for node in before.iter().filter(|node| !after.contains(node)) {
+            if let Some(held) = self.holdings.get_mut(node) {
+                held.remove(id);
+            }
+        }
+        for node in after.iter().filter(|node| !before.contains(node)) {
+            let held = self.holdings.entry(node.clone()).or_default();
+            held.insert(id.clone());
+        }
+    }
+
+    /// Returns what a node holds, in any role.
+    pub(super) fn holdings(&self, node: &NodeId) -> impl Iterator<Item = &PartitionId> {
+        self.holdings.get(node).into_iter().flatten()
+    }
+
+    /// Returns the lease of a node.
+    pub(super) fn lease_of(&self, node: &NodeId) -> Option<&Stored<LeaseRecord>> {
+        self.leases.get(&lease_name(node))
+    }
+}
+
+/// The name of a worker's lease.
+pub(super) fn lease_name(node: &NodeId) -> String {
+    format!("node.{node}")
+}
+
+/// The worker that a lease is of.
+pub(super) fn node_of_lease(name: &str) -> Option<NodeId> {
+    NodeId::new(name.strip_prefix("node.")?).ok()
+}
+
+/// The name of a shard among those of all keyspaces.
+pub(super) fn partition_of(record: &ShardRecord) -> PartitionId {
+    PartitionId::new(record.keyspace.clone(), record.id.clone())
+}
+
+/// The nodes that hold a shard, the primary first.
+pub(super) fn holders(record: &ShardRecord) -> Vec<NodeId> {
+    let active = record.active.iter();
+    let nodes = active.flat_map(|config| {
+        let replicas = config.replicas().map(|member| member.node.clone());
+        std::iter::once(config.primary.node.clone()).chain(replicas)
+    });
+    nodes.collect()
+}
+
+fn newer<K: Ord, T>(map: &mut BTreeMap<K, Stored<T>>, key: K, stored: Stored<T>) -> bool {
+    let is_newer = map
+        .get(&key)
+        .is_none_or(|known| known.revision < stored.revision);
+    if is_newer {
+        map.insert(key, stored);
+    }
+    is_newer
+}

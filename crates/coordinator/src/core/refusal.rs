@@ -1,0 +1,134 @@
+//! Why a command was not carried out.
+
+use shardwright_rebalancer::PartitionId;
+use shardwright_topology::{NodeId, ShardId};
+
+/// Why a command was not carried out. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This coordinator does not lead.
+    #[error("this coordinator does not lead")]
+    NotLeader {
+        /// Who leads, as far as it knows.
+        leader: Option<NodeId>,
+    },
+    /// Partitions exist already.
+    #[error("{} of the partitions exist already, among them {}", .ids.len(), .ids[0])]
+    Exists {
+        /// Which.
+        ids: Vec<ShardId>,
+    },
+    /// Partitions do not exist.
+    #[error("{} of the partitions do not exist, among them {}", .ids.len(), .ids[0])]
+    UnknownPartitions {
+        /// Which.
+        ids: Vec<ShardId>,
+    },
+    /// The command names a partition twice.
+    #[error("the command names {id} twice")]
+    Twice {
+        /// Which.
+        id: ShardId,
+    },
+    /// Partitions have another number of copies here.
+    #[error("each partition has {copies} copies here")]
+    Copies {
+        /// How many.
+        copies: u32,
+    },
+    /// There is no such shard.
+    #[error("there is no shard {partition}")]
+    UnknownShard {
+        /// Its name.
+        partition: PartitionId,
+    },
+    /// There is no such node.
+    #[error("node {node} is not registered")]
+    UnknownNode {
+        /// Its name.
+        node: NodeId,
+    },
+    /// The node may not be given shards: it is down, draining, or has not answered yet.
+    #[error("node {node} may not be given shards now")]
+    NotAccepting {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node does not hold the shard.
+    #[error("node {node} does not hold {partition}")]
+    NotHolder {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// The node holds the shard already.
+    #[error("node {node} holds {partition} already")]
+    Holds {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// The copy of the node is not known to be in sync: promoting it may lose what was acknowledged.
+    #[error("the copy of {partition} on {node} is not known to be in sync")]
+    NotInSync {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// Something else is being done with the shard.
+    #[error("{partition} is being moved")]
+    Busy {
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// The registry did not take the change in time; what became of it is not known.
+    #[error("the registry did not confirm the change: it may happen yet")]
+    Unconfirmed,
+}
+
+impl Refusal {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotLeader { .. } => "NOT_LEADER",
+            Self::Exists { .. } => "EXISTS",
+            Self::UnknownPartitions { .. } | Self::UnknownShard { .. } => "SHARD_NOT_FOUND",
+            Self::Twice { .. } => "DUPLICATE",
+            Self::Copies { .. } => "COPIES",
+            Self::UnknownNode { .. } => "UNKNOWN_NODE",
+            Self::NotAccepting { .. } => "NOT_ACCEPTING",
+            Self::NotHolder { .. } => "NOT_HOLDER",
+            Self::Holds { .. } => "HOLDS",
+            Self::NotInSync { .. } => "NOT_IN_SYNC",
+            Self::Busy { .. } => "BUSY",
+            Self::Unconfirmed => "UNCONFIRMED",
+        }
+    }
+
+    /// What to do about it, where that is not plain from the message.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Copies { .. } => Some("leave the number out; coordinators are started with it"),
+            Self::NotLeader { .. } => Some("ask again: a leader is being elected"),
+            Self::NotAccepting { .. } => Some("start the node, or let its drain end by a restart"),
+            Self::NotInSync { .. } => {
+                Some("wait until it has caught up, or force it and accept the loss")
+            }
+            Self::Busy { .. } => Some("ask again when the move is done"),
+            Self::Unconfirmed => Some("list the shards to see whether it happened"),
+            _ => None,
+        }
+    }
+
+    /// Whether the same command may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotLeader { .. } | Self::Busy { .. })
+    }
+}

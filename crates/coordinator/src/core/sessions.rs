@@ -1,0 +1,183 @@
+//! The sessions of workers: who is there, who is not, and how a session ends.
+
+use shardwright_rebalancer::{Node, PartitionId, Standing};
+use shardwright_registry::LeaseRecord;
+use shardwright_topology::{NodeId, NodeRecord, NodeState, Timestamp};
+
+use super::{
+    Action, Core, Notice, Value,
+    contact::Contact,
+    leadership::Leadership,
+    machine::{Purpose, lease_key, node_key},
+    mirror::lease_name,
+};
+
+impl Core {
+    pub(super) fn node_changed(&mut self, now: Timestamp, id: &NodeId) {
+        self.is_to_judge = true;
+        self.is_heard = true;
+        let Some(stored) = self.mirror.nodes.get(id) else {
+            self.is_urgent |= self.cluster.remove_node(id).is_some();
+            self.contacts.remove(id);
+            return;
+        };
+        let record = &stored.value;
+        let contact = self.contacts.get(id);
+        if contact.is_none_or(|contact| contact.incarnation != record.incarnation) {
+            let contact = Contact::new(record.incarnation, now);
+            self.contacts.insert(id.clone(), contact);
+            self.pings_from = self.pings_from.min(now);
+        }
+        let standing = self.standing(record);
+        let node = Node {
+            standing,
+            ..Node::from(record)
+        };
+        if self.cluster.node(id) != Some(&node) {
+            let keeps = node.accepts();
+            self.cluster.set_node(node);
+            if !keeps {
+                self.unpin(now, id);
+            }
+            self.is_dirty = true;
+            match standing {
+                Standing::Down | Standing::Draining => self.is_urgent = true,
+                Standing::Accepting => {
+                    self.joined.insert(id.clone());
+                }
+                Standing::Keeping => {}
+            }
+            // A worker that comes up or goes down changes what others are to do.
+            self.change_list(now, id);
+        }
+    }
+
+    /// What people have put on a node stays there only while the node may keep it.
+    fn unpin(&mut self, now: Timestamp, node: &NodeId) {
+        let pinned = self.pins.iter().filter(|(_, pinned)| *pinned == node);
+        let freed: Vec<_> = pinned.map(|(partition, _)| partition.clone()).collect();
+        for partition in freed {
+            self.pins.remove(&partition);
+            self.shard_changed(now, &partition);
+        }
+    }
+
+    /// What a planner may do with a node: whoever is not known to be alive or dead is left alone.
+    fn standing(&self, record: &NodeRecord) -> Standing {
+        let lease = self.mirror.lease_of(&record.id);
+        let holder = lease.and_then(|stored| stored.value.holder.as_ref());
+        match holder {
+            Some(holder) if holder.incarnation != record.incarnation => Standing::Keeping,
+            Some(_) => match record.state {
+                NodeState::Joining | NodeState::Up => Standing::Accepting,
+                NodeState::Draining => Standing::Draining,
+                NodeState::Down => Standing::Keeping,
+            },
+            None if record.state == NodeState::Down => Standing::Down,
+            None => Standing::Keeping,
+        }
+    }
+
+    /// Ends the leases of workers of whom nothing was heard for the time-out: first the node is marked, so that this session
+    /// never gets a lease again, then the lease is ended. Only then may others have what it held.
+    pub(super) fn expire_the_silent(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let judges = |leadership: &Leadership| leadership.judges_from <= now;
+        if !self.is_to_judge || !self.leadership.as_ref().is_some_and(judges) {
+            return;
+        }
+        self.is_to_judge = false;
+        let timeout = self.settings.timing.timeout();
+        let silent: Vec<NodeRecord> = self
+            .mirror
+            .nodes
+            .values()
+            .map(|stored| &stored.value)
+            .filter(|record| self.is_silent(now, record, timeout))
+            .cloned()
+            .collect();
+        for record in silent {
+            self.end_session(record, actions);
+        }
+    }
+
+    fn is_silent(&self, now: Timestamp, record: &NodeRecord, timeout: std::time::Duration) -> bool {
+        let name = lease_name(&record.id);
+        let holder = self
+            .mirror
+            .lease_of(&record.id)
+            .and_then(|stored| stored.value.holder.as_ref());
+        if self.gone.get(&record.id) == Some(&record.incarnation) {
+            return holder.is_some_and(|holder| holder.incarnation == record.incarnation);
+        }
+        match holder {
+            Some(holder) if holder.incarnation == record.incarnation => {
+                // One that was marked and whose lease is yet to be ended: it serves until that is over.
+                self.is_vacant(now, &name)
+            }
+            // A new session waits for the end of the one before.
+            Some(_) => self.is_vacant(now, &name),
+            // A session that registered and does not answer. One that answers is about to get a lease.
+            None => {
+                let contact = self.contacts.get(&record.id);
+                record.state != NodeState::Down
+                    && contact.is_some_and(|contact| timeout <= now.since(contact.heard_at))
+            }
+        }
+    }
+
+    /// Marks the node, or ends its lease when it is marked or has a new session.
+    pub(super) fn end_session(&mut self, record: NodeRecord, actions: &mut Vec<Action>) {
+        let lease = self
+            .mirror
+            .lease_of(&record.id)
+            .map(|stored| stored.value.clone());
+        let holder = lease.as_ref().and_then(|lease| lease.holder.clone());
+        let is_of_session = holder
+            .as_ref()
+            .is_none_or(|holder| holder.incarnation == record.incarnation);
+        if is_of_session && record.state != NodeState::Down {
+            let key = node_key(&record.id);
+            let value = NodeRecord {
+                state: NodeState::Down,
+                ..record
+            };
+            self.write(key, Some(Value::Node(value)), Purpose::Node, actions);
+        } else if let Some(lease) = lease.filter(|_| holder.is_some()) {
+            let value = LeaseRecord {
+                holder: None,
+                ..lease
+            };
+            let node = record.id;
+            let key = lease_key(&lease_name(&node));
+            self.write(
+                key,
+                Some(Value::Lease(value)),
+                Purpose::Expire { node },
+                actions,
+            );
+        }
+    }
+
+    pub(super) fn expired(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+        let Some(stored) = self.mirror.nodes.get(node) else {
+            return;
+        };
+        self.gone.remove(node);
+        actions.push(Action::Notify(Notice::NodeDown {
+            node: node.clone(),
+            incarnation: stored.value.incarnation,
+            shards: self.mirror.holdings(node).count(),
+        }));
+        let alone = |id: &&PartitionId| {
+            let stored = self.mirror.shards.get(id);
+            stored.is_some_and(|stored| super::mirror::holders(&stored.value) == [node.clone()])
+        };
+        let alone = self.mirror.holdings(node).filter(alone).count();
+        if alone > 0 {
+            actions.push(Action::Notify(Notice::NoReplica {
+                node: node.clone(),
+                shards: alone,
+            }));
+        }
+    }
+}

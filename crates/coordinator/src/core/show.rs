@@ -1,0 +1,73 @@
+//! What a coordinator shows of itself.
+
+use std::sync::Arc;
+
+use shardwright_rebalancer::{PartitionId, Plan};
+use shardwright_registry::Revision;
+use shardwright_topology::{NodeId, ShardState, Timestamp};
+
+use super::{Core, NodeView, View, leadership::LEASE};
+
+impl Core {
+    /// Returns a number that grows with everything that a view shows.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns the revision up to which everything is known.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.mirror.revision
+    }
+
+    /// Returns who leads, as far as the registry says.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        let lease = self.mirror.leases.get(LEASE)?;
+        Some(lease.value.holder.as_ref()?.node.clone())
+    }
+
+    /// Returns whether there is a shard of that name that was not removed.
+    #[must_use]
+    pub fn has_shard(&self, id: &PartitionId) -> bool {
+        let stored = self.mirror.shards.get(id);
+        stored.is_some_and(|stored| stored.value.state != ShardState::Retired)
+    }
+
+    /// Returns what is known now. It costs a pass over all shards: ask when [`Core::version`] has grown, and not too often.
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> View {
+        let lease = self.mirror.leases.get(LEASE).map(|stored| &stored.value);
+        let nodes = self.mirror.nodes.values().map(|stored| {
+            let record = stored.value.clone();
+            let lease = self.mirror.lease_of(&record.id);
+            let holder = lease.and_then(|stored| stored.value.holder.as_ref());
+            NodeView {
+                leased: holder.is_some_and(|holder| holder.incarnation == record.incarnation),
+                shards: self.mirror.holdings(&record.id).count(),
+                record,
+            }
+        });
+        let shards = self.mirror.shards.values().map(|stored| &stored.value);
+        let shards = shards.filter(|record| record.state != ShardState::Retired);
+        View {
+            revision: self.mirror.revision,
+            is_complete: self.mirror.is_complete,
+            leader: self.leader(),
+            term: lease.map_or(0, |lease| lease.term),
+            is_leading: self.is_leading(now),
+            nodes: Arc::new(nodes.collect()),
+            shards: Arc::new(shards.cloned().map(Arc::new).collect()),
+            plan: Arc::new(self.plan_in_order()),
+            moving: self.moving.len(),
+        }
+    }
+
+    /// The plan with its most urgent moves first.
+    fn plan_in_order(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        plan.moves.reverse();
+        plan
+    }
+}

@@ -1,0 +1,56 @@
+//! Follows the registry, and creates the keyspaces that a coordinator manages.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use shardwright_registry::{Partitioning, Registry, Store, watch_records};
+use shardwright_topology::KeyspaceName;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::Heard;
+use crate::core::{Event, Settings};
+
+/// How long to wait after the registry failed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Shows the machine every record and every change, for as long as the task runs.
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    settings: Settings,
+    heard: mpsc::UnboundedSender<Heard>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        create(&store, Settings::partitions(), Partitioning::Named, 0).await;
+        let pause = PAUSE.min(settings.check_interval / 2);
+        let mut watch = watch_records(store);
+        while let Some(seen) = watch.next().await {
+            match seen {
+                Ok(seen) => {
+                    if heard.send(Heard::Event(Event::Seen(seen))).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the watch of the registry failed");
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    })
+}
+
+/// Creates the keyspace `main` in a task of its own.
+pub(super) fn bootstrap(store: Arc<dyn Store>, shards: u32) {
+    tokio::spawn(async move {
+        create(&store, KeyspaceName::main(), Partitioning::Ranges, shards).await;
+    });
+}
+
+/// Creates a keyspace unless it exists, and tries until the registry answers.
+async fn create(store: &Arc<dyn Store>, name: KeyspaceName, kind: Partitioning, shards: u32) {
+    let registry = Registry::new(store.clone(), name);
+    while let Err(error) = registry.bootstrap(kind.clone(), shards).await {
+        tracing::warn!(%error, "the registry did not create a keyspace");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

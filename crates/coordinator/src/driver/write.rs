@@ -1,0 +1,105 @@
+//! Makes the changes that a machine wants.
+
+use std::{sync::Arc, time::Duration};
+
+use shardwright_registry::{
+    Error, Key, LeaseRecord, Prefix, Record, Records, Revision, Seen, Store, StoreError, Stored,
+};
+use shardwright_topology::{NodeRecord, ShardRecord};
+use tokio::sync::mpsc;
+
+use super::Heard;
+use crate::core::{Change, Value, WriteId, WriteOutcome};
+
+/// Makes a change in a task of its own and reports what became of it. After `limit` that is unknown.
+pub(super) fn spawn(
+    store: Arc<dyn Store>,
+    write: WriteId,
+    change: Change,
+    limit: Duration,
+    heard: mpsc::UnboundedSender<Heard>,
+) {
+    tokio::spawn(async move {
+        let written = tokio::time::timeout(limit, self::write(&store, change)).await;
+        let (found, outcome) = written.unwrap_or((None, WriteOutcome::Unknown));
+        // A driver that has stopped wants to know nothing.
+        let _sent = heard.send(Heard::Wrote {
+            write,
+            found,
+            outcome,
+        });
+    });
+}
+
+/// Makes a change. After a conflict, returns also what was in its way.
+pub(super) async fn write(store: &Arc<dyn Store>, change: Change) -> (Option<Seen>, WriteOutcome) {
+    let Change {
+        key,
+        expected,
+        value,
+    } = change;
+    match value {
+        Some(Value::Node(record)) => {
+            put::<NodeRecord>(store, key, expected, record, Seen::Node).await
+        }
+        Some(Value::Shard(record)) => {
+            put::<ShardRecord>(store, key, expected, record, Seen::Shard).await
+        }
+        Some(Value::Lease(record)) => {
+            put::<LeaseRecord>(store, key, expected, record, Seen::Lease).await
+        }
+        None => delete(store, &key, expected).await,
+    }
+}
+
+async fn put<T: Record + Clone>(
+    store: &Arc<dyn Store>,
+    key: Key,
+    expected: Option<Revision>,
+    record: T,
+    seen: fn(Stored<T>) -> Seen,
+) -> (Option<Seen>, WriteOutcome) {
+    let records = Records::<T>::new(store.clone(), parent(&key));
+    let name = key.last_name().to_owned();
+    let written = match expected {
+        Some(revision) => {
+            let current = Stored {
+                key,
+                value: record.clone(),
+                revision,
+            };
+            records.replace(&current, record).await
+        }
+        None => records.create(&name, record).await,
+    };
+    match written {
+        Ok(stored) => (None, WriteOutcome::Done(stored.revision)),
+        Err(Error::Store(StoreError::Conflict { .. })) => {
+            let found = records.get(&name).await.ok().flatten();
+            (found.map(seen), WriteOutcome::Conflict)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a write of the registry failed");
+            (None, WriteOutcome::Unknown)
+        }
+    }
+}
+
+async fn delete(
+    store: &Arc<dyn Store>,
+    key: &Key,
+    expected: Option<Revision>,
+) -> (Option<Seen>, WriteOutcome) {
+    let revision = expected.unwrap_or_default();
+    match store.delete(key, revision).await {
+        Ok(()) => (None, WriteOutcome::Done(revision)),
+        Err(StoreError::Conflict { .. }) => (None, WriteOutcome::Conflict),
+        Err(_) => (None, WriteOutcome::Unknown),
+    }
+}
+
+fn parent(key: &Key) -> Prefix {
+    let text = key.as_str();
+    let end = text.rfind('/').map_or(0, |slash| slash + 1);
+    Prefix::new(&text[..end]).expect("the beginning of a key is a prefix")
+}

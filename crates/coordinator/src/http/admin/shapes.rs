@@ -1,0 +1,200 @@
+//! What the admin API shows. The table of shapes in the documentation is made from these.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use shardwright_hashing::Position;
+use shardwright_rebalancer::{PartitionId, Plan};
+use shardwright_topology::{
+    Epoch, KeyspaceName, NodeId, NodeState, ReplicaId, Role, ShardId, ShardRecord, ShardState,
+};
+
+use crate::{
+    core::{NodeView, Refusal, View},
+    http::Problem,
+};
+
+/// A node.
+#[derive(Debug, Serialize)]
+pub(super) struct NodeShape<'a> {
+    id: &'a NodeId,
+    address: &'a str,
+    role: Role,
+    state: NodeState,
+    zone: Option<&'a str>,
+    region: Option<&'a str>,
+    weight: u32,
+    shards: usize,
+}
+
+impl<'a> NodeShape<'a> {
+    pub(super) fn of(node: &'a NodeView) -> Self {
+        let record = &node.record;
+        Self {
+            id: &record.id,
+            address: &record.address,
+            role: record.role,
+            state: record.state,
+            zone: record.location.zone.as_deref(),
+            region: record.location.region.as_deref(),
+            weight: record.weight,
+            shards: node.shards,
+        }
+    }
+}
+
+/// A shard. What is not known is `null`.
+#[derive(Debug, Serialize)]
+pub(super) struct ShardShape<'a> {
+    id: &'a ShardId,
+    keyspace: &'a KeyspaceName,
+    start: Option<Position>,
+    end: Option<Position>,
+    state: ShardState,
+    epoch: Epoch,
+    primary: Option<&'a NodeId>,
+    replicas: Vec<ReplicaShape<'a>>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+}
+
+/// A copy of a shard other than the primary.
+#[derive(Debug, Serialize)]
+pub(super) struct ReplicaShape<'a> {
+    node: &'a NodeId,
+    /// Whether the copy is known to have all that was acknowledged.
+    in_sync: bool,
+    lag: Option<u64>,
+}
+
+impl<'a> ShardShape<'a> {
+    pub(super) fn of(shard: &'a ShardRecord) -> Self {
+        let replicas = shard.active.iter().flat_map(|config| config.replicas());
+        let replicas = replicas.map(|member| ReplicaShape {
+            node: &member.node,
+            in_sync: false,
+            lag: None,
+        });
+        Self {
+            id: &shard.id,
+            keyspace: &shard.keyspace,
+            start: shard.range.map(|range| range.start()),
+            end: shard.range.and_then(|range| range.end()),
+            state: shard.state,
+            epoch: shard.active_epoch(),
+            primary: shard.primary(),
+            replicas: replicas.collect(),
+            rows: None,
+            bytes: None,
+        }
+    }
+}
+
+/// A copy of a shard on a node.
+#[derive(Debug, Serialize)]
+pub(super) struct AssignmentShape<'a> {
+    pub(super) shard: &'a ShardId,
+    pub(super) node: &'a NodeId,
+    role: Role,
+    replica: ReplicaId,
+    epoch: Epoch,
+}
+
+/// Returns the copies of a shard, the primary first.
+pub(super) fn assignments_of(shard: &ShardRecord) -> impl Iterator<Item = AssignmentShape<'_>> {
+    let config = shard.active.as_ref();
+    let primary = config.and_then(|config| config.member(&config.primary.node));
+    let replicas = config.into_iter().flat_map(|config| config.replicas());
+    let members = primary.map(|member| (member, Role::Primary)).into_iter();
+    let members = members.chain(replicas.map(|member| (member, Role::Replica)));
+    members.map(|(member, role)| AssignmentShape {
+        shard: &shard.id,
+        node: &member.node,
+        role,
+        replica: member.replica_id,
+        epoch: shard.active_epoch(),
+    })
+}
+
+/// What is planned.
+#[derive(Debug, Serialize)]
+pub(super) struct PlanShape<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    /// How many moves are under way.
+    moving: usize,
+}
+
+impl<'a> PlanShape<'a> {
+    pub(super) fn of(view: &'a View) -> Self {
+        Self {
+            plan: &view.plan,
+            moving: view.moving,
+        }
+    }
+}
+
+/// Where the cluster stands.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusShape<'a> {
+    id: &'a NodeId,
+    leader: Option<&'a NodeId>,
+    term: u64,
+    leading: bool,
+    revision: u64,
+    nodes: usize,
+    nodes_up: usize,
+    shards: usize,
+    assigned: usize,
+    planned: usize,
+    moving: usize,
+}
+
+impl<'a> StatusShape<'a> {
+    pub(super) fn of(id: &'a NodeId, view: &'a View) -> Self {
+        let up = |node: &&NodeView| node.record.state == NodeState::Up;
+        Self {
+            id,
+            leader: view.leader.as_ref(),
+            term: view.term,
+            leading: view.is_leading,
+            revision: view.revision.0,
+            nodes: view.nodes.len(),
+            nodes_up: view.nodes.iter().filter(up).count(),
+            shards: view.shards.len(),
+            assigned: view
+                .shards
+                .iter()
+                .filter(|shard| shard.active.is_some())
+                .count(),
+            planned: view.plan.moves.len(),
+            moving: view.moving,
+        }
+    }
+}
+
+/// Returns the one shard with a name, in a keyspace or in any.
+pub(super) fn find(
+    view: &View,
+    shard: &ShardId,
+    keyspace: Option<&KeyspaceName>,
+) -> Result<PartitionId, Problem> {
+    let mut found = view.shards.iter().filter(|record| {
+        record.id == *shard && keyspace.is_none_or(|keyspace| *keyspace == record.keyspace)
+    });
+    match (found.next(), found.next()) {
+        (Some(record), None) => Ok(PartitionId::new(record.keyspace.clone(), shard.clone())),
+        (Some(one), Some(other)) => {
+            let message = format!(
+                "keyspaces {} and {} both have a shard {shard}",
+                one.keyspace, other.keyspace
+            );
+            let problem = Problem::new(StatusCode::CONFLICT, "AMBIGUOUS_SHARD", message);
+            Err(problem.hint("name the keyspace"))
+        }
+        (None, _) => {
+            let keyspace = keyspace.cloned().unwrap_or_else(KeyspaceName::main);
+            let partition = PartitionId::new(keyspace, shard.clone());
+            Err(Refusal::UnknownShard { partition }.into())
+        }
+    }
+}

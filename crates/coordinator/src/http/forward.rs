@@ -1,0 +1,141 @@
+//! Requests that only the leader answers, passed on to it: once, never further, never by a redirect.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{Api, Problem, body::read};
+use crate::core::View;
+
+/// Marks a request that a coordinator has passed on, and names it: it is not passed on again.
+pub const FORWARDED: HeaderName = HeaderName::from_static("x-shardwright-forwarded");
+
+/// How long a connection to the leader may take to open.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// What goes with a request that is passed on.
+const REQUEST_HEADERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("last-event-id"),
+];
+
+/// What belongs to a connection, and does not come back with an answer.
+const HOP_HEADERS: [HeaderName; 4] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Who answers.
+enum Answerer {
+    Here,
+    At(String),
+}
+
+/// Answers here if this coordinator leads, and lets the leader answer otherwise.
+pub(super) async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let passed_on = request.headers().contains_key(FORWARDED);
+    match answerer(&api, passed_on).await {
+        Ok(Answerer::Here) => next.run(request).await,
+        Ok(Answerer::At(address)) => pass_on(&api, &address, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Does as [`to_leader`], and answers here while nobody leads: for what any coordinator may do.
+pub(super) async fn to_leader_or_here(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let view = api.handle.view();
+    let other = view
+        .leader
+        .as_ref()
+        .filter(|leader| *leader != api.handle.id());
+    if view.is_leading || other.is_none() || request.headers().contains_key(FORWARDED) {
+        next.run(request).await
+    } else {
+        to_leader(State(api), request, next).await
+    }
+}
+
+async fn answerer(api: &Api, passed_on: bool) -> Result<Answerer, Problem> {
+    let own = api.handle.id();
+    let is_settled = |view: &View| {
+        view.is_leading || (!passed_on && view.leader.as_ref().is_some_and(|leader| leader != own))
+    };
+    let wait = api.settings.leader_wait;
+    let view = tokio::time::timeout(wait, api.handle.view_when(is_settled)).await;
+    let Ok(Some(view)) = view else {
+        return Err(no_leader());
+    };
+    match &view.leader {
+        Some(leader) if !view.is_leading => {
+            let address = api.peers.address(leader, view.term).await;
+            let address = address.map_err(|error| {
+                Problem::unavailable("REGISTRY", format!("the registry does not answer: {error}"))
+            })?;
+            address.map(Answerer::At).ok_or_else(no_leader)
+        }
+        _ => Ok(Answerer::Here),
+    }
+}
+
+fn no_leader() -> Problem {
+    Problem::unavailable("NO_LEADER", "no coordinator leads, or it cannot be found")
+        .hint("ask again: a leader is elected within the heartbeat time-out")
+}
+
+async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read(body, api.settings.body_max).await?;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let url = format!("{}{path}", address.trim_end_matches('/'));
+    let mut headers = HeaderMap::new();
+    for name in REQUEST_HEADERS {
+        if let Some(value) = parts.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let own = api.handle.id().as_str().parse();
+    headers.insert(FORWARDED, own.expect("a name fits in a header"));
+    let sent = api
+        .client
+        .request(parts.method.clone(), url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await;
+    let answer = sent.map_err(|error| unreachable(&parts.method, &error))?;
+    let status = answer.status();
+    let mut headers = answer.headers().clone();
+    for name in HOP_HEADERS {
+        headers.remove(name);
+    }
+    let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// A request that never reached the leader did nothing; one whose answer was lost may have done it.
+fn unreachable(method: &Method, error: &reqwest::Error) -> Problem {
+    if error.is_connect() || method.is_safe() {
+        return Problem::unavailable("LEADER_UNREACHABLE", "the leader cannot be reached").hint(
+            "ask again: if it is gone, another one is elected within the heartbeat time-out",
+        );
+    }
+    Problem::indeterminate("the leader did not answer: what was asked may have happened")
+}

@@ -1,0 +1,159 @@
+//! What a request passes before its handler: the token, the origin of browsers, limits, and the count of requests.
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use metrics::counter;
+
+use super::{Api, Problem};
+
+/// The one path that needs no token.
+const OPEN_PATH: &str = "/livez";
+
+/// Refuses requests without the token, requests that a foreign web page makes a browser send, and those beyond the limits.
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unknown", MatchedPath::as_str)
+        .to_owned();
+    let method = request.method().clone();
+    let response = match admit(&api, &request) {
+        Err(problem) => problem.into_response(),
+        Ok(()) => match api.places.clone().try_acquire_owned() {
+            Err(_) => overloaded().into_response(),
+            Ok(place) => {
+                let response = next.run(request).await;
+                drop(place);
+                response
+            }
+        },
+    };
+    counter!(
+        "shardwright_http_requests_total",
+        "path" => path,
+        "method" => method.as_str().to_owned(),
+        "status" => response.status().as_str().to_owned()
+    )
+    .increment(1);
+    response
+}
+
+fn overloaded() -> Problem {
+    Problem::unavailable("OVERLOADED", "too many requests are under way")
+        .hint("ask again a little later")
+}
+
+fn admit(api: &Api, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > api.settings.body_max) {
+        return Err(too_large(api.settings.body_max));
+    }
+    match &api.settings.token {
+        Some(_) if request.uri().path() == OPEN_PATH => Ok(()),
+        Some(token) if presented(headers).is_some_and(|text| token.is(text)) => Ok(()),
+        Some(_) => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "the request carries no token, or another one",
+        )
+        .hint("send the header `Authorization: Bearer TOKEN`")),
+        None => check_origin(request.method(), headers),
+    }
+}
+
+/// The refusal of a body that is too large.
+pub(super) fn too_large(limit: usize) -> Problem {
+    let message = format!("the body is larger than {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
+        .hint("send it in several requests")
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+/// Without a token, whoever reaches the loopback address may do anything; a web page must not be able to.
+///
+/// A browser says where a page that changes something comes from. And a page whose own name was made to point at this machine
+/// names itself as the host.
+fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let host = text(header::HOST);
+    let foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_none() || authority != host
+    });
+    if (foreign_origin && !method.is_safe()) || !host.is_none_or(is_machine) {
+        let message = "the request comes from a web page of another origin";
+        return Err(
+            Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", message)
+                .hint("address the server as localhost or by its number, or run it with a token"),
+        );
+    }
+    Ok(())
+}
+
+/// Whether a host is named in a way that no name server decides.
+fn is_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host();
+    let number = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || number.parse::<std::net::IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: Method, host: &str, origin: Option<&str>, allowed: bool) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().expect("a header"));
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().expect("a header"));
+        }
+        let checked = check_origin(&method, &headers);
+        assert_eq!(checked.is_ok(), allowed, "{method} {host} {origin:?}");
+    }
+
+    #[test]
+    fn a_foreign_page_changes_nothing() {
+        let local = "http://localhost:7557";
+        check(Method::POST, "localhost:7557", None, true);
+        check(Method::POST, "localhost:7557", Some(local), true);
+        check(
+            Method::GET,
+            "127.0.0.1:7557",
+            Some("https://x.example"),
+            true,
+        );
+        check(Method::POST, "[::1]:7557", Some("https://x.example"), false);
+        check(Method::POST, "localhost:7557", Some("null"), false);
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_point_here_is_refused() {
+        check(Method::GET, "rebound.example:7557", None, false);
+        check(Method::GET, "", None, false);
+    }
+}

@@ -1,0 +1,111 @@
+//! What is counted, and how it is shown.
+//!
+//! Crates count through the `metrics` facade. This is the recorder behind it, and the metrics of the coordinator itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::event_log::EventLog;
+
+const ASSIGNMENTS: &str = "shardwright_shard_assignments";
+const REQUESTS: &str = "shardwright_rpc_requests_total";
+const FAILOVERS: &str = "shardwright_failover_events_total";
+
+/// The metrics of a process. A clone shows the same ones.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    /// The nodes that were shown, so that one that is gone is shown without shards.
+    shown: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Another recorder was installed before: this process shows its metrics elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another recorder of metrics is installed in this process")]
+pub struct AlreadyInstalled;
+
+impl Metrics {
+    /// Collects all that this process counts from now on. Once per process.
+    ///
+    /// # Errors
+    /// [`AlreadyInstalled`].
+    pub fn install() -> Result<Self, AlreadyInstalled> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| AlreadyInstalled)?;
+        describe();
+        Ok(Self {
+            recorder: handle,
+            shown: Arc::default(),
+        })
+    }
+
+    /// Returns all metrics in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.recorder.run_upkeep();
+        self.recorder.render()
+    }
+
+    /// Shows how many shards each node holds at this moment, on every coordinator alike.
+    pub(super) fn show_cluster(&self, shards: &BTreeMap<&str, usize>, total: usize) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown
+            .iter()
+            .filter(|node| !shards.contains_key(node.as_str()))
+        {
+            gauge!(ASSIGNMENTS, "node" => gone.clone()).set(0.0);
+        }
+        for (node, count) in shards {
+            gauge!(ASSIGNMENTS, "node" => (*node).to_owned()).set(*count as f64);
+            shown.insert((*node).to_owned());
+        }
+        drop(shown);
+        gauge!("shardwright_shards").set(total as f64);
+    }
+}
+
+fn describe() {
+    describe_gauge!(ASSIGNMENTS, "Shards that a node holds, in any role");
+    describe_counter!(REQUESTS, "Requests about one shard");
+    describe_counter!(
+        FAILOVERS,
+        "Shards that another node owns because the former owner went down"
+    );
+    describe_gauge!("shardwright_shards", "Shards that exist");
+    describe_gauge!(
+        "shardwright_coordinator_leading",
+        "1 on the coordinator that leads, 0 on the others"
+    );
+    describe_counter!("shardwright_events_total", "Events, by their kind");
+    describe_counter!("shardwright_http_requests_total", "Requests over HTTP");
+}
+
+/// Counts a request about one shard.
+pub(super) fn count_request(shard: &str, method: &'static str) {
+    counter!(REQUESTS, "shard" => shard.to_owned(), "method" => method).increment(1);
+}
+
+/// Counts the events of a log by their kind, as long as it is polled.
+pub(super) async fn count_events(log: &EventLog) {
+    let mut after = 0;
+    loop {
+        for event in log.since(after, usize::MAX) {
+            after = event.number;
+            counter!("shardwright_events_total", "event" => event.notice.kind()).increment(1);
+        }
+        log.wait(after).await;
+    }
+}

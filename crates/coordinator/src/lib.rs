@@ -1,0 +1,56 @@
+//! The control plane: one elected coordinator assigns shards to workers, so that each is served by exactly one.
+//!
+//! A [`Coordinator`] runs in as many processes as you like, over one [store](shardwright_registry::Store); one of them leads. A
+//! [`Worker`](worker::Worker) registers, is pinged, and begins or stops to serve shards as it is told. What it serves, and until when
+//! it may, it can ask at every moment.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use shardwright_coordinator::{Coordinator, core::{Command, Settings}};
+//! use shardwright_rebalancer::ReplicaPolicy;
+//! use shardwright_registry::MemoryStore;
+//! use shardwright_topology::{Incarnation, NodeId, ShardId};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let settings = Settings::new(NodeId::new("c1")?, Incarnation(1));
+//! let policy = Box::new(ReplicaPolicy::default());
+//! let coordinator = Coordinator::start(Arc::new(MemoryStore::new()), settings, policy);
+//! let handle = coordinator.handle();
+//! handle.view_when(|view| view.is_leading).await;
+//!
+//! let ids = vec![ShardId::new("orders")?, ShardId::new("invoices")?];
+//! handle.command(Command::AddPartitions { ids, replicas: None }).await?;
+//! assert_eq!(handle.view().shards.len(), 2);
+//! coordinator.stop().await;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Why no shard is served by two
+//!
+//! - Every worker has a lease in the store, which the leader renews on its behalf, after an answer and before it says so. The worker
+//!   counts from when it *sent* that answer, and stops a tenth earlier than anybody else begins.
+//! - Before the leader gives a silent worker's shards to others, it marks the worker's session and ends its lease, each by
+//!   compare-and-set. Nobody can renew it after that, and the session never gets another: the process has to register again.
+//! - A worker that is alive lets go first: it stops, says that it will never serve that epoch again, and only then the next epoch is
+//!   written with its new owner.
+//! - Every list that a worker gets has its leader's term. One of an older term is refused.
+//! - Coordinators may be wrong about who leads: whatever they write, they write by compare-and-set on what they have seen.
+//!
+//! # What this crate does not do
+//!
+//! It moves no data. Clocks may differ by any time, and run at rates that differ by less than a tenth.
+
+pub mod core;
+pub mod directory;
+pub mod driver;
+pub mod event_log;
+pub mod handle;
+pub mod http;
+pub mod protocol;
+pub mod worker;
+
+mod clock;
+
+pub use crate::{driver::Coordinator, handle::Handle};

@@ -1,0 +1,278 @@
+//! Runs a worker: its machine on a clock, HTTP and the callbacks.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use shardwright_rebalancer::PartitionId;
+use shardwright_topology::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    Standing, Worker,
+    builder::{LeaseNews, WorkerBuilder},
+    machine::{Action, Call, Event, Machine, PingRefused},
+    registrar::Registrar,
+    served::Served,
+};
+use crate::{
+    clock::Clock,
+    protocol::{Ping, Pong, Registered, WORKER_PATH},
+};
+
+/// What a worker's driver is told.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Ping {
+        ping: Ping,
+        answer: oneshot::Sender<Result<Pong, PingRefused>>,
+    },
+    Registered(Registered),
+    Finished {
+        partition: PartitionId,
+        call: Call,
+        result: Result<(), String>,
+    },
+    Leave {
+        limit: Duration,
+        done: oneshot::Sender<bool>,
+    },
+}
+
+/// How often the end of the lease is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+pub(super) fn router(heard: mpsc::UnboundedSender<Heard>) -> Router {
+    Router::new()
+        .route(WORKER_PATH, post(ping))
+        .with_state(heard)
+}
+
+async fn ping(
+    State(heard): State<mpsc::UnboundedSender<Heard>>,
+    Json(ping): Json<Ping>,
+) -> axum::response::Response {
+    let (answer, result) = oneshot::channel();
+    if heard.send(Heard::Ping { ping, answer }).is_err() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    match result.await {
+        Ok(Ok(pong)) => Json(pong).into_response(),
+        Ok(Err(refused)) => (StatusCode::CONFLICT, refused.to_string()).into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+pub(super) fn start(builder: WorkerBuilder) -> Worker {
+    let (heard, inbox) = mpsc::unbounded_channel();
+    let clock = Clock::start();
+    let served = Arc::new(Served::new(clock));
+    let (standing, state) = watch::channel(Standing::default());
+    let worker = Worker {
+        id: builder.register.id.clone(),
+        served: served.clone(),
+        heard: heard.clone(),
+        state,
+    };
+    let driver = Driver {
+        machine: Machine::new(builder.register.id.clone()),
+        registrar: Registrar::new(builder.clone()),
+        builder,
+        clock,
+        served,
+        heard,
+        standing,
+        leaving: None,
+        answer: None,
+        lease_end: None,
+    };
+    tokio::spawn(driver.run(inbox));
+    worker
+}
+
+/// A worker that leaves.
+#[derive(Debug)]
+struct Leaving {
+    until: Timestamp,
+    done: oneshot::Sender<bool>,
+    handed_over: bool,
+    stopping: bool,
+}
+
+struct Driver {
+    machine: Machine,
+    registrar: Registrar,
+    builder: WorkerBuilder,
+    clock: Clock,
+    served: Arc<Served>,
+    heard: mpsc::UnboundedSender<Heard>,
+    standing: watch::Sender<Standing>,
+    leaving: Option<Leaving>,
+    answer: Option<oneshot::Sender<Result<Pong, PingRefused>>>,
+    lease_end: Option<Timestamp>,
+}
+
+impl Driver {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Heard>) {
+        self.register();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = inbox.recv() => match heard {
+                    Some(heard) => self.hear(heard),
+                    None => return,
+                },
+                _ = ticks.tick() => self.handle(Event::Tick),
+            }
+            self.show();
+            if self.leave_step().await {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Ping { ping, answer } => {
+                self.answer = Some(answer);
+                self.handle(Event::Ping(ping));
+            }
+            Heard::Registered(registered) => {
+                self.standing.send_modify(|state| state.registered = true);
+                let times_ms = registered.check_interval_ms + registered.hold_ms;
+                self.handle(Event::Registered {
+                    incarnation: registered.incarnation,
+                    patience: Duration::from_millis(times_ms.saturating_mul(2)),
+                });
+            }
+            Heard::Finished {
+                partition,
+                call,
+                result,
+            } => self.handle(Event::Finished {
+                partition,
+                call,
+                result,
+            }),
+            Heard::Leave { limit, done } => {
+                let until = self.clock.now() + limit;
+                if let Some(incarnation) = self.machine.incarnation() {
+                    let registrar = self.registrar.clone();
+                    tokio::spawn(async move { registrar.leave(incarnation, false).await });
+                }
+                self.leaving = Some(Leaving {
+                    until,
+                    done,
+                    handed_over: false,
+                    stopping: false,
+                });
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.machine.handle(self.clock.now(), event, &mut actions);
+        self.act(actions);
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        // What is no longer served is not shown as served while its callback runs.
+        self.show();
+        for action in actions {
+            match action {
+                Action::Answer(answer) => {
+                    if let Some(waiting) = self.answer.take() {
+                        // A coordinator that has given up asks again.
+                        let _sent = waiting.send(answer);
+                    }
+                }
+                Action::Run { assignment, call } => self.run_callback(assignment, call),
+                Action::Register => self.register(),
+                Action::Drained => {
+                    if let Some(leaving) = &mut self.leaving {
+                        leaving.handed_over = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_callback(&self, assignment: crate::protocol::Assignment, call: Call) {
+        let callback = match call {
+            Call::Serve => self.builder.serve.clone(),
+            Call::Delete => self.builder.delete.clone(),
+        };
+        let heard = self.heard.clone();
+        tokio::spawn(async move {
+            let partition = assignment.partition.clone();
+            // In a task of its own, so that a panic is a failure and not a silence.
+            let ended = tokio::spawn(callback(assignment)).await;
+            let result = match ended {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(panic) => Err(panic.to_string()),
+            };
+            let _sent = heard.send(Heard::Finished {
+                partition,
+                call,
+                result,
+            });
+        });
+    }
+
+    fn register(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let (registrar, heard) = (self.registrar.clone(), self.heard.clone());
+        tokio::spawn(async move {
+            let registered = registrar.register().await;
+            let _sent = heard.send(Heard::Registered(registered));
+        });
+    }
+
+    fn show(&mut self) {
+        let end = self.machine.lease_ends_at();
+        self.served.set_shards(self.machine.serving());
+        self.served.set_end(end);
+        if end != self.lease_end {
+            self.lease_end = end;
+            if let (Some(watch), Some(end)) = (&self.builder.watch, end) {
+                let left = end.since(self.clock.now());
+                watch(&LeaseNews { left });
+            }
+        }
+        let idle = self.machine.is_idle();
+        self.standing.send_if_modified(|state| {
+            let changed = state.idle != idle;
+            state.idle = idle;
+            changed
+        });
+    }
+
+    /// Goes on with leaving. Returns whether the worker has left.
+    async fn leave_step(&mut self) -> bool {
+        let now = self.clock.now();
+        let Some(leaving) = &mut self.leaving else {
+            return false;
+        };
+        if !leaving.stopping && (leaving.handed_over || leaving.until <= now) {
+            leaving.stopping = true;
+            self.handle(Event::Stop);
+        }
+        let is_over = |leaving: &Leaving| leaving.stopping && self.machine.is_idle();
+        let Some(leaving) = self.leaving.take_if(|leaving| is_over(leaving)) else {
+            return false;
+        };
+        self.show();
+        if let Some(incarnation) = self.machine.incarnation() {
+            self.registrar.leave(incarnation, true).await;
+        }
+        // Who asked may have gone away.
+        let _sent = leaving.done.send(leaving.handed_over);
+        true
+    }
+}

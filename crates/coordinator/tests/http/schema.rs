@@ -1,0 +1,181 @@
+//! JSON against the schemas of an OpenAPI file, and which parts of the file were used.
+
+use std::{cell::RefCell, collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+
+/// An OpenAPI file.
+pub(crate) struct Document {
+    root: Value,
+    /// The properties of named schemas that were seen in some message: `Ping.term`.
+    seen: RefCell<BTreeSet<String>>,
+    /// The answers that were checked: `get /api/v1/nodes 200`.
+    answered: RefCell<BTreeSet<String>>,
+}
+
+/// What may stand in a schema without being checked.
+const NOTES: [&str; 1] = ["description"];
+
+impl Document {
+    pub(crate) fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi");
+        let text = fs::read_to_string(path.join(name)).expect("the file is there");
+        Self {
+            root: serde_json::from_str(&text).expect("JSON"),
+            seen: RefCell::default(),
+            answered: RefCell::default(),
+        }
+    }
+
+    /// Checks a message against a named schema.
+    #[track_caller]
+    pub(crate) fn check(&self, schema: &str, message: &Value) {
+        let named = serde_json::json!({"$ref": format!("#/components/schemas/{schema}")});
+        if let Err(why) = self.fits(&named, message, "") {
+            panic!("no {schema}: {why} in {message}");
+        }
+    }
+
+    /// Checks a request's body and what came back against the operation.
+    #[track_caller]
+    pub(crate) fn check_call(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        status: u16,
+        answer: &str,
+    ) {
+        let operation = &self.root["paths"][path][method];
+        assert!(operation.is_object(), "{method} {path} is not described");
+        let request = &operation["requestBody"];
+        if !body.is_empty() && status == 200 {
+            let body = serde_json::from_str(body).expect("JSON");
+            let schema = &request["content"]["application/json"]["schema"];
+            let fits = self.fits(schema, &body, "");
+            fits.unwrap_or_else(|why| panic!("{method} {path}: {why} in {body}"));
+        }
+        let response = &operation["responses"][status.to_string()];
+        assert!(
+            response.is_object(),
+            "{method} {path}: {status} is not described"
+        );
+        if let Some(content) = response["content"].get("application/json") {
+            let answer = serde_json::from_str(answer).expect("JSON");
+            let fits = self.fits(&content["schema"], &answer, "");
+            fits.unwrap_or_else(|why| panic!("{method} {path} {status}: {why} in {answer}"));
+        }
+        let mut answered = self.answered.borrow_mut();
+        answered.insert(format!("{method} {path} {status}"));
+    }
+
+    /// The operations of the file: their methods and paths.
+    pub(crate) fn operations(&self) -> Vec<(String, String)> {
+        let paths = self.root["paths"].as_object().expect("paths").iter();
+        let operations = paths.flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("methods").keys();
+            methods.map(move |method| (method.clone(), path.clone()))
+        });
+        operations.collect()
+    }
+
+    /// The operations that succeeded in no check.
+    pub(crate) fn never_answered(&self) -> Vec<String> {
+        let answered = self.answered.borrow();
+        let successes = self.operations().into_iter();
+        let successes = successes.map(|(method, path)| format!("{method} {path} 200"));
+        successes.filter(|call| !answered.contains(call)).collect()
+    }
+
+    /// The properties of schemas that no message had.
+    pub(crate) fn never_seen(&self) -> Vec<String> {
+        let schemas = self.root["components"]["schemas"].as_object();
+        let seen = self.seen.borrow();
+        let mut missing = Vec::new();
+        for (name, schema) in schemas.expect("schemas") {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            let properties = properties.map(|(property, _)| format!("{name}.{property}"));
+            missing.extend(properties.filter(|property| !seen.contains(property)));
+        }
+        missing
+    }
+
+    fn fits(&self, schema: &Value, value: &Value, name: &str) -> Result<(), String> {
+        for (keyword, rule) in schema.as_object().ok_or("no schema")? {
+            match keyword.as_str() {
+                "$ref" => {
+                    let name = rule.as_str().and_then(|path| path.rsplit('/').next());
+                    let name = name.expect("a name");
+                    let schema = &self.root["components"]["schemas"][name];
+                    self.fits(schema, value, name)?;
+                }
+                "anyOf" => {
+                    let mut schemas = rule.as_array().expect("a list").iter();
+                    if !schemas.any(|schema| self.fits(schema, value, name).is_ok()) {
+                        return Err(format!("{value} is none of them"));
+                    }
+                }
+                "type" => has_type(rule, value)?,
+                "enum" if !rule.as_array().expect("a list").contains(value) => {
+                    return Err(format!("{value} is none of {rule}"));
+                }
+                "minimum" if value.as_f64() < rule.as_f64() && !value.is_null() => {
+                    return Err(format!("{value} is below {rule}"));
+                }
+                "items" => {
+                    for item in value.as_array().into_iter().flatten() {
+                        self.fits(rule, item, "")?;
+                    }
+                }
+                "required" => {
+                    let required = rule.as_array().expect("a list").iter();
+                    for property in required.map(|name| name.as_str().expect("a name")) {
+                        value
+                            .get(property)
+                            .ok_or_else(|| format!("{property} is missing"))?;
+                    }
+                }
+                "properties" | "additionalProperties" => {}
+                "enum" | "minimum" => {}
+                note if NOTES.contains(&note) => {}
+                other => panic!("the schema keyword {other} is not checked"),
+            }
+        }
+        self.properties_fit(schema, value, name)
+    }
+
+    fn properties_fit(&self, schema: &Value, value: &Value, name: &str) -> Result<(), String> {
+        for (property, value) in value.as_object().into_iter().flatten() {
+            match schema["properties"].get(property) {
+                Some(schema) => {
+                    self.seen.borrow_mut().insert(format!("{name}.{property}"));
+                    self.fits(schema, value, "")?;
+                }
+                None => match schema.get("additionalProperties") {
+                    Some(Value::Bool(false)) => return Err(format!("{property} is unknown")),
+                    Some(schema) => self.fits(schema, value, "")?,
+                    None => {}
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has_type(rule: &Value, value: &Value) -> Result<(), String> {
+    let is = |name: &Value| match name.as_str().expect("a name of a type") {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        other => panic!("there is no type {other}"),
+    };
+    let fits = rule
+        .as_array()
+        .map_or_else(|| is(rule), |names| names.iter().any(is));
+    fits.then_some(())
+        .ok_or_else(|| format!("{value} is no {rule}"))
+}

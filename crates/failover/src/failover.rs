@@ -1,0 +1,322 @@
+//! The failover of one keyspace, as one of any number of coordinators sees it.
+//!
+//! ```text
+//! leases, shards, copies seen -->  Failover  --> write a lease, write a shard
+//! writes answered, time       -->            --> events, answers
+//! ```
+//!
+//! All coordinators watch; the one that holds the coordinators' lease acts. For a node that is silent for the time-out:
+//!
+//! 1. **Fence**: end its lease by compare-and-set. From then on it cannot renew it, and its process has stopped serving, since its own
+//!    clock ended the lease before ours did.
+//! 2. **Promote**: each shard whose primary it was gets the next epoch and a replica as primary, by compare-and-set. Only a record that
+//!    is older than the fence may be taken away: a younger one may belong to a later lease of the node, and needs a fence of its own.
+//!
+//! So the leader may be wrong about everything, or not be the leader any more, and do no harm.
+
+mod node;
+mod promote;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{SeedableRng, rngs::StdRng};
+use shardwright_registry::{Election, ElectionAction, Holder, Key, LeaseTiming, Revision, Stored};
+use shardwright_topology::{
+    Epoch, Incarnation, KeyspaceName, NodeId, ShardId, ShardRecord, Timestamp,
+};
+
+use self::{node::Node, promote::Promoting};
+use crate::{
+    Action, Config, ConfigError, Copies, Detector, Event, Input, Observation, Verdict, Written,
+};
+
+/// The failover of one keyspace, as one coordinator sees it.
+#[derive(Debug)]
+pub struct Failover {
+    config: Config,
+    timing: LeaseTiming,
+    me: Holder,
+    election: Election,
+    detector: Detector,
+    nodes: BTreeMap<NodeId, Node>,
+    shards: BTreeMap<Key, Stored<ShardRecord>>,
+    /// The shards of each primary.
+    owned: BTreeMap<NodeId, BTreeSet<Key>>,
+    copies: BTreeMap<NodeId, Copies>,
+    /// The promotions whose outcome is awaited.
+    promoting: BTreeMap<Key, Promoting>,
+    /// The epoch for which it was told that nobody can take over.
+    complained: BTreeMap<Key, Epoch>,
+    /// Whether all records were shown once.
+    current: bool,
+    shard_prefix: String,
+    rng: StdRng,
+}
+
+/// Returns the key of a node's lease.
+///
+/// # Panics
+/// Never: a node's name makes a valid key.
+#[must_use]
+pub fn node_lease(node: &NodeId) -> Key {
+    Key::new(format!("lease/node.{node}")).expect("a name makes a key")
+}
+
+/// Returns the key of the lease of a keyspace's failover coordinators.
+///
+/// # Panics
+/// Never: a keyspace's name makes a valid key.
+#[must_use]
+pub fn failover_lease(keyspace: &KeyspaceName) -> Key {
+    Key::new(format!("lease/failover.{keyspace}")).expect("a name makes a key")
+}
+
+impl Failover {
+    /// Returns a coordinator that knows nothing yet. `seed` draws ids; `process` tells this start of it from others.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the times do not fit each other.
+    pub fn new(
+        config: Config,
+        keyspace: &KeyspaceName,
+        id: NodeId,
+        process: Incarnation,
+        seed: u64,
+    ) -> Result<Self, ConfigError> {
+        let timing = config.lease_timing()?;
+        let holder = Holder {
+            node: id,
+            incarnation: process,
+        };
+        Ok(Self {
+            election: Election::new(failover_lease(keyspace), holder.clone(), timing),
+            me: holder,
+            detector: Detector::new(&config),
+            config,
+            timing,
+            nodes: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            promoting: BTreeMap::new(),
+            complained: BTreeMap::new(),
+            current: false,
+            shard_prefix: format!("shard/{keyspace}/"),
+            rng: StdRng::seed_from_u64(seed),
+        })
+    }
+
+    /// Returns whether this coordinator may act at this moment.
+    #[must_use]
+    pub fn leads_at(&self, now: Timestamp) -> bool {
+        self.election.leads(now).is_some()
+    }
+
+    /// Returns the term in which it leads.
+    #[must_use]
+    pub fn term(&self, now: Timestamp) -> Option<u64> {
+        self.election.leads(now)
+    }
+
+    /// Returns the coordinator that leads, as it was last seen.
+    #[must_use]
+    pub fn leader(&self) -> Option<&NodeId> {
+        let holder = self.election.lease()?.value.holder.as_ref();
+        holder.map(|holder| &holder.node)
+    }
+
+    /// Returns whether the lease of the coordinators names this process, as far as it knows.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        let holder = self
+            .election
+            .lease()
+            .and_then(|lease| lease.value.holder.as_ref());
+        holder == Some(&self.me)
+    }
+
+    /// Returns what it thinks of the nodes.
+    #[must_use]
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// Advances on `input`, appending to `actions` what must be done next.
+    pub fn handle(&mut self, now: Timestamp, input: Input, actions: &mut Vec<Action>) {
+        let mut asked = Vec::new();
+        match input {
+            Input::Lease(lease) if lease.key == *self.election.key() => {
+                self.election.observe(now, Some(lease), &mut asked);
+            }
+            Input::Lease(lease) => self.node_lease_seen(now, lease, actions),
+            Input::Shard(stored) => self.shard_seen(now, stored, actions),
+            Input::Copies(copies) => drop(self.copies.insert(copies.node.clone(), copies)),
+            Input::Gone(key) => self.gone(now, &key),
+            Input::Current => {
+                self.current = true;
+                // A lease that was not shown does not exist.
+                self.election.observe(now, None, &mut asked);
+            }
+            Input::OwnLeaseWritten(written) => self.election.wrote(now, written, &mut asked),
+            Input::Written { key, written } => self.written(now, key, written, actions),
+            Input::Promote {
+                ticket,
+                shard,
+                to,
+                forced,
+            } => self.promote(now, ticket, &shard, &to, forced, actions),
+            Input::Resign => self.election.resign(now, &mut asked),
+            Input::Tick => self.observe(now, Observation::Tick, actions),
+        }
+        if self.current {
+            self.election.tick(now, &mut asked);
+        }
+        for action in asked {
+            actions.push(election_action(action));
+        }
+        if self.current && self.leads_at(now) {
+            self.attend(now, actions);
+        }
+    }
+
+    fn observe(&mut self, now: Timestamp, observation: Observation, actions: &mut Vec<Action>) {
+        let mut verdicts = Vec::new();
+        self.detector.handle(now, observation, &mut verdicts);
+        let leads = self.leads_at(now);
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Suspect { node } if leads => {
+                    actions.push(Action::Emit(Event::NodeSuspected { node }));
+                }
+                Verdict::Down { node, .. } => {
+                    if let Some(known) = self.nodes.get_mut(&node) {
+                        known.fell = true;
+                    }
+                }
+                Verdict::Up { node, .. } => {
+                    let known = self.nodes.get_mut(&node);
+                    if known.is_some_and(|known| std::mem::take(&mut known.fell)) && leads {
+                        actions.push(Action::Emit(Event::NodeUp { node }));
+                    }
+                }
+                Verdict::Suspect { .. } => {}
+            }
+        }
+    }
+
+    fn shard_seen(
+        &mut self,
+        now: Timestamp,
+        stored: Stored<ShardRecord>,
+        actions: &mut Vec<Action>,
+    ) {
+        if !stored.key.as_str().starts_with(&self.shard_prefix) {
+            return;
+        }
+        let before = self.shards.get(&stored.key);
+        if before.is_some_and(|before| stored.revision <= before.revision) {
+            return;
+        }
+        if let Some(former) = before.and_then(|before| before.value.primary().cloned()) {
+            self.disown(&former, &stored.key);
+        }
+        if let Some(active) = &stored.value.active {
+            let (node, incarnation) = (active.primary.node.clone(), active.primary.incarnation);
+            self.owned
+                .entry(node.clone())
+                .or_default()
+                .insert(stored.key.clone());
+            if !self.nodes.contains_key(&node) {
+                // It has the time-out to show itself.
+                self.nodes
+                    .insert(node.clone(), Node::unseen(self.timing, now));
+                self.observe(now, Observation::Heard { node, incarnation }, actions);
+            }
+        }
+        self.settle(&stored, actions);
+        self.shards.insert(stored.key.clone(), stored);
+    }
+
+    fn gone(&mut self, now: Timestamp, key: &Key) {
+        if let Some(stored) = self.shards.remove(key) {
+            if let Some(former) = stored.value.primary().cloned() {
+                self.disown(&former, key);
+            }
+            self.complained.remove(key);
+        } else if let Some(node) = node::of_lease(key) {
+            // The record of a lease is deleted when its node is removed from the system.
+            self.nodes.remove(&node);
+            let removed = Observation::Removed { node };
+            self.detector.handle(now, removed, &mut Vec::new());
+        }
+    }
+
+    fn disown(&mut self, node: &NodeId, key: &Key) {
+        if let Some(keys) = self.owned.get_mut(node) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owned.remove(node);
+            }
+        }
+    }
+
+    fn written(&mut self, now: Timestamp, key: Key, written: Written, actions: &mut Vec<Action>) {
+        if let Some(node) = node::of_lease(&key) {
+            self.fence_written(now, &node, key, written, actions);
+        } else {
+            self.promotion_written(now, key, written, actions);
+        }
+    }
+
+    /// Looks after the nodes that are down: fences them, and has their shards taken over.
+    fn attend(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let down: Vec<NodeId> = self
+            .nodes
+            .keys()
+            .filter(|node| self.detector.is_down(node))
+            .cloned()
+            .collect();
+        for node in down {
+            self.attend_to(now, &node, actions);
+        }
+    }
+
+    fn attend_to(&mut self, now: Timestamp, node: &NodeId, actions: &mut Vec<Action>) {
+        let owned: Vec<Key> = self
+            .owned
+            .get(node)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        let Some(known) = self.nodes.get_mut(node) else {
+            return;
+        };
+        let youngest = owned.iter().filter_map(|key| self.shards.get(key));
+        let youngest = youngest.map(|stored| stored.revision).max();
+        if !known.is_fenced_for(youngest.unwrap_or(Revision(0))) {
+            return known.fence(now, node, actions);
+        }
+        if known.announced != known.fenced_at {
+            known.announced = known.fenced_at;
+            let shards = owned.iter().filter_map(|key| self.shards.get(key));
+            let shards: Vec<ShardId> = shards.map(|stored| stored.value.id.clone()).collect();
+            let node = node.clone();
+            actions.push(Action::Emit(Event::NodeDown { node, shards }));
+        }
+        for key in owned {
+            self.take_over(now, node, &key, actions);
+        }
+    }
+}
+
+fn election_action(action: ElectionAction) -> Action {
+    match action {
+        ElectionAction::Write { expected, record } => Action::WriteOwnLease { expected, record },
+        ElectionAction::Lead { term } => Action::Emit(Event::Leading { term }),
+        ElectionAction::StepDown { term } => Action::Emit(Event::Deposed { term }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Decides which nodes hold which shards, and plans the moves that lead there.
+//!
+//! A [`Policy`] turns a [`Cluster`] (nodes, partitions, who holds what) into a [`Plan`]: the moves that lead to what the policy
+//! wants, and what no move can mend. [`ReplicaPolicy`] gives work to the least loaded node and steals it from overloaded ones,
+//! [`RingPolicy`] follows a hash ring, [`TargetPolicy`] follows counts. A [`Sharder`] is the same as a thing that remembers: nodes
+//! and partitions are registered, and it says who serves what. Either can be made from the other: [`PolicySharder`],
+//! [`SharderPolicy`].
+//!
+//! ```
+//! use shardwright_rebalancer::{Cluster, Node, Partition, PartitionId, Policy, ReplicaPolicy};
+//! use shardwright_topology::{NodeId, ShardId};
+//!
+//! let mut cluster = Cluster::new();
+//! for shard in 0..12 {
+//!     cluster.set_partition(PartitionId::from(ShardId::numbered(shard)), Partition::new(2));
+//! }
+//! for name in ["n1", "n2", "n3"] {
+//!     cluster.set_node(Node::new(NodeId::new(name)?));
+//! }
+//! let policy = ReplicaPolicy::default();
+//! let plan = policy.plan(&cluster);
+//! assert_eq!(plan.moves.len(), 24);
+//!
+//! cluster.apply_all(&plan)?;
+//! assert!(policy.plan(&cluster).is_empty());
+//!
+//! // A new node gets its share, a quarter, and nothing else moves.
+//! cluster.set_node(Node::new(NodeId::new("n4")?));
+//! assert_eq!(policy.plan(&cluster).moves.len(), 6);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - Plans are pure: equal clusters give equal plans, however they came about.
+//! - Planning on the result of a plan gives an empty plan.
+//! - No node is given two copies of a partition; what finds no node is reported, and placed when one comes.
+//! - With [`ReplicaPolicy`], a lost node moves what it had and a new one gets no more than its share, as long as nobody is
+//!   overloaded otherwise.
+//!
+//! # What this crate does not do
+//!
+//! It moves nothing. [`Plan::startable`] and [`Plan::batches`] say what may be moved at the same time, and [`Hysteresis`] what
+//! should wait.
+
+mod cluster;
+pub mod conformance;
+mod hysteresis;
+mod placement;
+mod plan;
+mod policy;
+mod replica;
+mod ring;
+mod seats;
+pub mod sharder;
+mod target;
+
+pub use crate::{
+    cluster::{Cluster, DoesNotFit, Node, Partition, PartitionId, Standing},
+    hysteresis::{Hysteresis, Patience},
+    plan::{Crowded, Limits, Move, Plan, Reason, Step, Stuck, UnderReplicated},
+    policy::Policy,
+    replica::ReplicaPolicy,
+    ring::RingPolicy,
+    seats::Spread,
+    sharder::{
+        PolicySharder, Replica, ReplicaSharder, RingSharder, Sharder, SharderPolicy, TargetSharder,
+    },
+    target::{TargetError, TargetPolicy},
+};

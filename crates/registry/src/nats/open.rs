@@ -1,0 +1,129 @@
+//! Opening a store in NATS: the connection, and the stream of the bucket.
+
+use std::sync::Arc;
+
+use async_nats::{ConnectOptions, connection::State};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::{
+    Inner, NatsStore,
+    api::{Api, Failure, StreamStatus},
+    layout::{Layout, StreamConfig},
+    options::{Login, NatsError, NatsOptions},
+    order::Order,
+    patience::Patience,
+};
+
+impl NatsStore {
+    /// Connects, and creates the bucket unless it exists. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NatsError`] says what has to be changed.
+    pub async fn open(options: NatsOptions) -> Result<Self, NatsError> {
+        options.check()?;
+        let api = connect(&options).await?;
+        let replicas = open_bucket(&api, &options).await?;
+        let order = Order::is_needed(&api, replicas).then(Order::default);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                api,
+                options,
+                written: Default::default(),
+                pace: Default::default(),
+                order,
+                runtime: Handle::current(),
+            }),
+        })
+    }
+
+    /// Returns whether a server is connected now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.inner.api.client.connection_state() == State::Connected
+    }
+}
+
+async fn connect(options: &NatsOptions) -> Result<Api, NatsError> {
+    let (addresses, login) = options.addresses();
+    let mut connect = ConnectOptions::new()
+        .name(&options.client_name)
+        .request_timeout(Some(options.request_timeout))
+        .require_tls(options.tls.required);
+    connect = match login {
+        Login::None => connect,
+        Login::Token(token) => connect.token(token),
+        Login::User(user, password) => connect.user_and_password(user, password),
+    };
+    if let Some(path) = &options.credentials {
+        let unusable = |source| NatsError::Credentials {
+            path: path.clone(),
+            source,
+        };
+        connect = connect.credentials_file(path).await.map_err(unusable)?;
+    }
+    if let Some(path) = &options.tls.root_certificates {
+        connect = connect.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.tls.client_certificate {
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    if options.tls.first {
+        connect = connect.tls_first();
+    }
+    let client = connect.connect(&addresses[..]).await;
+    let client = client.map_err(|error| NatsError::Connect {
+        servers: addresses.join(","),
+        source: error.into(),
+    })?;
+    Ok(Api {
+        client,
+        layout: Layout::new(&options.bucket),
+        request_timeout: options.request_timeout,
+    })
+}
+
+/// Finds the stream of the bucket as it should be, or creates it. Returns how many servers keep it.
+async fn open_bucket(api: &Api, options: &NatsOptions) -> Result<u32, NatsError> {
+    let wanted = StreamConfig::of(options, &api.layout);
+    let mut patience = Patience::new(options.deadline);
+    loop {
+        let failure = match find_or_create(api, &wanted).await {
+            Ok(found) => {
+                found.check(&options.bucket, &wanted)?;
+                return Ok(found.num_replicas);
+            }
+            Err(failure) => failure,
+        };
+        let description = failure.to_string();
+        // A cluster that has just started has no leader yet.
+        let passes = matches!(failure, Failure::Unanswered(_) | Failure::Unavailable(_));
+        if passes && patience.wait().await {
+            continue;
+        }
+        let account = api.call::<Value>("INFO", &Value::Null).await;
+        return Err(match account {
+            Err(Failure::Unavailable(_)) => NatsError::NoJetStream { description },
+            _ => NatsError::Bucket {
+                bucket: options.bucket.clone(),
+                description,
+            },
+        });
+    }
+}
+
+async fn find_or_create(api: &Api, wanted: &StreamConfig) -> Result<StreamConfig, Failure> {
+    match api.stream_info().await {
+        Err(Failure::NotFound(_)) => {}
+        found => return found.map(|info| info.config),
+    }
+    let created = api
+        .call::<StreamStatus>(&format!("STREAM.CREATE.{}", wanted.name), &json!(wanted))
+        .await;
+    match created {
+        Ok(created) => Ok(created.config),
+        // Somebody else was faster.
+        Err(Failure::Refused(_)) => api.stream_info().await.map(|info| info.config),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,153 @@
+//! The asking side: requests by a pool of connections.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    Client, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
+
+use super::{ANSWER, EPOCH, METHOD, OK, PATH, PAYLOAD_MAX, REFUSED, SHARD, TIMEOUT, Token};
+use crate::{
+    Refusal,
+    transport::{Peer, Request, Response, Transport, TransportError},
+};
+
+/// How requests are sent.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// What is shown to other nodes. Nothing by default.
+    pub token: Option<Token>,
+    /// The largest payload and the largest answer, in bytes. 8 MiB by default.
+    pub payload_max: usize,
+    /// How long a connection may take to open. 1 second by default; the time of the call ends it too.
+    pub connect_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            payload_max: PAYLOAD_MAX,
+            connect_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Sends calls over HTTP. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    authorization: Option<HeaderValue>,
+    payload_max: usize,
+}
+
+/// A client that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no HTTP client can be made of these options")]
+pub struct HttpError(#[source] reqwest::Error);
+
+impl Http {
+    /// Returns a transport with connections of its own, none of which goes through a proxy of the environment.
+    ///
+    /// # Errors
+    /// [`HttpError`] if the system does not let it.
+    pub fn new(options: &HttpOptions) -> Result<Self, HttpError> {
+        let client = Client::builder()
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(options.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(HttpError)?;
+        Ok(Self::with_client(client, options))
+    }
+
+    /// Returns a transport that sends by `client`, which must not follow redirects.
+    #[must_use]
+    pub fn with_client(client: Client, options: &HttpOptions) -> Self {
+        Self {
+            client,
+            authorization: options.token.as_ref().map(Token::header),
+            payload_max: options.payload_max,
+        }
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Response, TransportError> {
+        let status = response.status();
+        let kind = response.headers().get(ANSWER).cloned();
+        let limit = self.payload_max;
+        let is_answer = kind.as_ref().is_some_and(|kind| kind == OK);
+        let fits = |size: usize| !is_answer || size <= limit;
+        let announced = response.content_length().unwrap_or(0);
+        let mut size = usize::try_from(announced).unwrap_or(usize::MAX);
+        let mut body = Bytes::new();
+        while fits(size)
+            && let Some(chunk) = response.chunk().await.map_err(unknown)?
+        {
+            if body.is_empty() {
+                body = chunk;
+            } else {
+                let mut joined = BytesMut::from(body);
+                joined.extend_from_slice(&chunk);
+                body = joined.freeze();
+            }
+            size = size.max(body.len());
+        }
+        if !fits(size) {
+            return Ok(Err(Refusal::AnswerTooLarge { size, limit }));
+        }
+        match kind.as_ref().map(HeaderValue::as_bytes) {
+            Some(kind) if kind == OK.as_bytes() => Ok(Ok(body)),
+            Some(kind) if kind == REFUSED.as_bytes() => {
+                let refusal = serde_json::from_slice::<Refusal>(&body);
+                refusal.map(Err).map_err(unknown)
+            }
+            Some(_) | None => Err(TransportError::Unknown(Foreign { status }.into())),
+        }
+    }
+}
+
+/// A response that no router sent.
+#[derive(Debug, thiserror::Error)]
+#[error("what answers with {status} there is no router: check the address")]
+struct Foreign {
+    status: StatusCode,
+}
+
+fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+    TransportError::Unknown(error.into())
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn call(&self, peer: Peer<'_>, request: Request) -> Result<Response, TransportError> {
+        let url = format!("{}{PATH}", peer.address.trim_end_matches('/'));
+        let timeout_us = u64::try_from(request.timeout.as_micros()).unwrap_or(u64::MAX);
+        let mut post = self
+            .client
+            .post(url)
+            .header(SHARD, request.shard.as_str())
+            .header(EPOCH, request.epoch.0)
+            .header(METHOD, &*request.method)
+            .header(TIMEOUT, timeout_us)
+            .body(request.payload);
+        if let Some(authorization) = &self.authorization {
+            post = post.header(AUTHORIZATION, authorization.clone());
+        }
+        match post.send().await {
+            Ok(response) => self.read(response).await,
+            // No connection was there to send it by, or it could not even be written down.
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Err(TransportError::NotDelivered(error.into()))
+            }
+            Err(error) => Err(unknown(error)),
+        }
+    }
+
+    fn payload_max(&self) -> usize {
+        self.payload_max
+    }
+}

@@ -1,0 +1,257 @@
+//! Calls over HTTP, on loopback.
+
+use shardwright_router::{
+    Error, Outcome, Transport, TransportError,
+    conformance::{self, Served},
+    transport::http::{Http, HttpOptions, PATH, Server, ServerOptions, Token, routes},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+fn http(options: &HttpOptions) -> Arc<dyn Transport> {
+    Arc::new(Http::new(options).expect("a client"))
+}
+
+async fn serve(router: &Router, options: ServerOptions) -> Server {
+    let app = routes(router.clone(), options);
+    let address = ANY_PORT.parse().expect("an address");
+    Server::bind(address, app).await.expect("a free port")
+}
+
+/// A node that answers over HTTP, and owns what it is told.
+async fn start(name: &str, token: Option<Token>) -> (Router, Server) {
+    let options = HttpOptions {
+        token: token.clone(),
+        ..HttpOptions::default()
+    };
+    let router = Router::new(node(name), http(&options), Settings::default());
+    let options = ServerOptions {
+        token,
+        ..ServerOptions::default()
+    };
+    let server = serve(&router, options).await;
+    (router, server)
+}
+
+#[tokio::test]
+async fn http_obeys_the_rules_of_transports() {
+    conformance::run_all(
+        async || http(&HttpOptions::default()),
+        async |router| {
+            let server = serve(&router, ServerOptions::default()).await;
+            Served::new(server.url(), async move { server.shut_down().await })
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn three_nodes_and_a_proxy_reach_each_other() {
+    let mut nodes = Vec::new();
+    for name in ["n1", "n2", "n3", "proxy"] {
+        nodes.push(start(name, None).await);
+    }
+    for (router, _) in &nodes {
+        for (at, (other, server)) in nodes.iter().enumerate() {
+            router.set_address(other.node(), Some(&server.url()));
+            if at < 3 {
+                router.set_owner(&shard(at as u32), Some(other.node().clone()), Epoch(1));
+            }
+        }
+        let name = router.node().to_string();
+        router.handle("who", move |_| {
+            let name = name.clone();
+            async move { Ok::<_, BoxError>(name) }
+        });
+    }
+    for (router, _) in &nodes {
+        for (number, owner) in (0..).zip(["n1", "n2", "n3"]) {
+            let answer = router
+                .call(&shard(number), "who", "")
+                .await
+                .expect("an answer");
+            assert_eq!(answer, owner, "{} asked", router.node());
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_show_the_token_is_refused() {
+    let token = Token::new("s3cret").expect("a token");
+    let (owner, server) = start("owner", Some(token.clone())).await;
+    owner.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    let runs = count(&owner, "count");
+    let (friend, _) = start("friend", Some(token)).await;
+    let (stranger, _) = start("stranger", None).await;
+    let (liar, _) = start("liar", Some(Token::new("guess").expect("a token"))).await;
+    for router in [&friend, &stranger, &liar] {
+        router.set_address(&node("owner"), Some(&server.url()));
+        router.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    }
+    friend
+        .call(&shard(0), "count", "")
+        .await
+        .expect("the token opens");
+    for router in [&stranger, &liar] {
+        let error = router
+            .call(&shard(0), "count", "")
+            .await
+            .expect_err("no token");
+        assert!(matches!(error, Error::NotAuthorized { .. }), "{error}");
+    }
+    assert_eq!(runs.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_server_may_take_less_than_a_caller_sends() {
+    let owner = Router::new(
+        node("owner"),
+        http(&HttpOptions::default()),
+        Settings::default(),
+    );
+    let options = ServerOptions {
+        payload_max: 1000,
+        ..ServerOptions::default()
+    };
+    let server = serve(&owner, options).await;
+    owner.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    let runs = count(&owner, "count");
+    let (caller, _) = start("caller", None).await;
+    caller.set_address(&node("owner"), Some(&server.url()));
+    caller.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    caller
+        .call(&shard(0), "count", vec![0; 1000])
+        .await
+        .expect("it fits");
+    let error = caller
+        .call(&shard(0), "count", vec![0; 1001])
+        .await
+        .expect_err("too large");
+    assert!(
+        matches!(
+            error,
+            Error::PayloadTooLarge {
+                size: 1001,
+                limit: 1000
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(runs.load(SeqCst), 1);
+}
+
+/// A caller whose owner is whatever listens at an address.
+async fn caller_of(url: &str) -> Router {
+    let (caller, _) = start("caller", None).await;
+    caller.set_address(&node("owner"), Some(url));
+    caller.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    caller
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown() {
+    let listener = TcpListener::bind(ANY_PORT).await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let asked = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        let mut request = vec![0; 4096];
+        let size = connection.read(&mut request).await.expect("a request");
+        let text = String::from_utf8_lossy(&request[..size]).into_owned();
+        drop(connection);
+        // Nobody comes a second time: the listener would take the connection.
+        (text, listener)
+    });
+    let caller = caller_of(&url).await;
+    let error = caller
+        .call(&shard(0), "pay", "")
+        .await
+        .expect_err("no answer");
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    let (text, _listener) = asked.await.expect("no panic");
+    assert!(text.starts_with(&format!("POST {PATH} HTTP/1.1")), "{text}");
+    for header in [
+        "shardwright-shard: shard-0",
+        "shardwright-epoch: 1",
+        "shardwright-method: pay",
+    ] {
+        assert!(text.contains(header), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_server_says_is_no_answer() {
+    let listener = TcpListener::bind(ANY_PORT).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let _ = connection.read(&mut request).await;
+            let page = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+            let _ = connection.write_all(page).await;
+        }
+    });
+    let caller = caller_of(&format!("http://{address}")).await;
+    let error = caller
+        .call(&shard(0), "pay", "")
+        .await
+        .expect_err("no answer");
+    let Error::Interrupted { source, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(source.to_string().contains("no router"), "{source}");
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused() {
+    let (owner, server) = start("owner", None).await;
+    count(&owner, "count");
+    let client = reqwest::Client::new();
+    let url = format!("{}{PATH}", server.url());
+    let post = |shard: &'static str, epoch: &'static str| {
+        let post = client.post(&url).header("shardwright-method", "count");
+        let post = post
+            .header("shardwright-shard", shard)
+            .header("shardwright-epoch", epoch);
+        post.header("shardwright-timeout-us", "1000000").send()
+    };
+    for (shard, epoch, status) in [
+        ("../x", "1", 400),
+        ("shard-0", "-1", 400),
+        ("shard-0", "1", 409),
+    ] {
+        let response = post(shard, epoch).await.expect("a response");
+        assert_eq!(response.status().as_u16(), status, "{shard} {epoch}");
+        assert_eq!(response.headers()["shardwright-answer"], "refused");
+    }
+    let response = client.post(&url).send().await.expect("a response");
+    assert_eq!(response.status().as_u16(), 400);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_not_delivered() {
+    let transport = http(&HttpOptions::default());
+    let request = shardwright_router::Request {
+        shard: shard(0),
+        epoch: Epoch(1),
+        method: "m".into(),
+        timeout: Duration::from_secs(1),
+        payload: "".into(),
+    };
+    let owner = node("owner");
+    let peer = shardwright_router::Peer {
+        node: &owner,
+        address: "not a url",
+    };
+    let outcome = transport.call(peer, request).await;
+    assert!(
+        matches!(outcome, Err(TransportError::NotDelivered(_))),
+        "{outcome:?}"
+    );
+}

@@ -1,0 +1,236 @@
+//! Local work, and the cut-overs that wait for it.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use shardwright_router::{Error, Guard, Router, Settings};
+
+use super::*;
+
+fn owner_of_shard_0() -> Router {
+    let router = Router::local(node("n1"));
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(1));
+    router
+}
+
+#[tokio::test]
+async fn work_runs_on_a_shard_of_this_node_at_its_epoch() {
+    let router = owner_of_shard_0();
+    let seen = router
+        .execute(&shard(0), async |guard| {
+            (guard.shard().clone(), guard.epoch())
+        })
+        .await
+        .expect("it is local");
+    assert_eq!(seen, (shard(0), Epoch(1)));
+    assert!(router.is_shard_local(&shard(0)));
+}
+
+#[tokio::test]
+async fn work_does_not_run_where_the_shard_is_not() {
+    let router = Router::local(node("n1"));
+    let refused = async |number| {
+        let target = shard(number);
+        let outcome = router.execute(&target, async |_| unreachable!("it must not run"));
+        outcome.await.expect_err("it is not local")
+    };
+    assert!(matches!(refused(0).await, Error::NoMap));
+    router.set_owner(&shard(1), Some(node("n2")), Epoch(4));
+    router.set_owner(&shard(2), None, Epoch::UNASSIGNED);
+    assert!(matches!(refused(0).await, Error::UnknownShard { .. }));
+    assert!(matches!(refused(1).await, Error::NotLocal { owner, .. } if owner == node("n2")));
+    assert!(matches!(refused(2).await, Error::NoOwner { .. }));
+    assert!((0..3).all(|number| !router.is_shard_local(&shard(number))));
+    let tenant = router.execute_by_tenant("tenant-123", async |_| ()).await;
+    assert!(matches!(tenant, Err(Error::NoTenants)));
+}
+
+#[tokio::test]
+async fn a_future_that_is_dropped_lets_go_of_the_shard() {
+    let router = owner_of_shard_0();
+    let target = shard(0);
+    let mut work = Box::pin(router.execute(&target, async |_| std::future::pending::<()>().await));
+    assert!(work.as_mut().now_or_never().is_none());
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    assert!(
+        cut_over.drained().now_or_never().is_none(),
+        "the work is inside"
+    );
+    drop(work);
+    assert!(cut_over.drained().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn a_cut_over_ends_an_epoch_and_another_begins() {
+    let router = owner_of_shard_0();
+    let guard = router.guard(&shard(0)).expect("it is local");
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    assert_eq!((cut_over.shard(), cut_over.epoch()), (&shard(0), Epoch(1)));
+
+    let refused = router.execute(&shard(0), async |_| ()).await;
+    assert!(matches!(
+        refused,
+        Err(Error::CutOver {
+            epoch: Epoch(1),
+            ..
+        })
+    ));
+    assert!(!router.is_shard_local(&shard(0)));
+    assert!(matches!(
+        router.begin_cut_over(&shard(0)),
+        Err(Error::CutOver { .. })
+    ));
+
+    let mut reopening = Box::pin(cut_over.reopen(Epoch(2)));
+    assert!(
+        reopening.as_mut().now_or_never().is_none(),
+        "a guard is alive"
+    );
+    drop(guard);
+    reopening.await;
+    assert_eq!(router.guard(&shard(0)).expect("open").epoch(), Epoch(2));
+}
+
+#[tokio::test]
+async fn a_cut_over_that_is_given_up_changes_nothing() {
+    let router = owner_of_shard_0();
+    let guard = router.guard(&shard(0)).expect("it is local");
+    router
+        .begin_cut_over(&shard(0))
+        .expect("it is open")
+        .abort();
+    assert_eq!(
+        router.guard(&shard(0)).expect("open").epoch(),
+        guard.epoch()
+    );
+}
+
+#[tokio::test]
+async fn a_cut_over_that_is_dropped_leaves_the_shard_shut_until_a_later_epoch() {
+    let router = owner_of_shard_0();
+    drop(router.begin_cut_over(&shard(0)).expect("it is open"));
+    let refused = || router.guard(&shard(0)).err();
+    assert!(matches!(refused(), Some(Error::CutOver { .. })));
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(1));
+    assert!(
+        matches!(refused(), Some(Error::CutOver { .. })),
+        "the epoch has ended"
+    );
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(2));
+    assert_eq!(router.guard(&shard(0)).expect("open").epoch(), Epoch(2));
+}
+
+#[tokio::test]
+async fn the_map_waits_for_a_cut_over_and_counts_after_it() {
+    let router = owner_of_shard_0();
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(4));
+    let refused = router.guard(&shard(0)).err();
+    assert!(matches!(refused, Some(Error::CutOver { .. })), "it drains");
+    cut_over.reopen(Epoch(2)).await;
+    assert_eq!(router.guard(&shard(0)).expect("open").epoch(), Epoch(4));
+
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    router.set_owner(&shard(0), Some(node("n2")), Epoch(5));
+    cut_over.abort();
+    let refused = router.guard(&shard(0)).err();
+    assert!(
+        matches!(refused, Some(Error::NotLocal { .. })),
+        "another node owns it"
+    );
+}
+
+#[tokio::test]
+async fn a_shard_that_left_and_came_back_still_counts_its_old_guards() {
+    let router = owner_of_shard_0();
+    let old = router.guard(&shard(0)).expect("it is local");
+    router.set_owner(&shard(0), Some(node("n2")), Epoch(2));
+    assert!(matches!(
+        router.guard(&shard(0)),
+        Err(Error::NotLocal { .. })
+    ));
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(3));
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open again");
+    assert!(
+        cut_over.drained().now_or_never().is_none(),
+        "a guard of e1 is alive"
+    );
+    drop(old);
+    cut_over.drained().await;
+}
+
+#[tokio::test]
+async fn a_lease_may_forbid_what_the_map_allows() {
+    let held = Arc::new(AtomicBool::new(true));
+    let lease = Arc::clone(&held);
+    let settings = Settings {
+        serving: Some(Arc::new(move |_: &ShardId, epoch: Epoch| {
+            epoch == Epoch(1) && lease.load(SeqCst)
+        })),
+        ..Settings::default()
+    };
+    let router = Router::new(node("n1"), Arc::new(Network::new()), settings);
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(1));
+    assert!(router.is_shard_local(&shard(0)));
+    held.store(false, SeqCst);
+    let refused = router.execute(&shard(0), async |_| ()).await;
+    assert!(matches!(
+        refused,
+        Err(Error::NotServing {
+            epoch: Epoch(1),
+            ..
+        })
+    ));
+    assert!(!router.is_shard_local(&shard(0)));
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    assert!(
+        cut_over.drained().now_or_never().is_some(),
+        "who was refused is not inside"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_work_of_an_epoch_runs_after_its_cut_over() {
+    let router = owner_of_shard_0();
+    let ended = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let worker = |_| {
+        let (router, ended, stop) = (router.clone(), Arc::clone(&ended), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut runs = 0_u64;
+            while !stop.load(SeqCst) {
+                let work = async |guard: &Guard| {
+                    for _ in 0..3 {
+                        assert!(ended.load(SeqCst) < guard.epoch().0, "its epoch has ended");
+                        tokio::task::yield_now().await;
+                    }
+                };
+                match router.execute(&shard(0), work).await {
+                    Ok(()) => runs += 1,
+                    Err(Error::CutOver { .. }) => tokio::task::yield_now().await,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            runs
+        })
+    };
+    let workers: Vec<_> = (0..8).map(worker).collect();
+    for epoch in 1..200 {
+        let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+        tokio::time::timeout(Duration::from_secs(60), cut_over.drained())
+            .await
+            .expect("all work ends");
+        ended.store(epoch, SeqCst);
+        cut_over.reopen(Epoch(epoch + 1)).await;
+        tokio::task::yield_now().await;
+    }
+    stop.store(true, SeqCst);
+    let mut runs = 0;
+    for worker in workers {
+        runs += worker.await.expect("no work ran after its epoch");
+    }
+    assert!(runs > 0);
+}

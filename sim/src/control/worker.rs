@@ -1,0 +1,259 @@
+//! A worker's driver, in the simulation.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shardwright_coordinator::{
+    protocol::{Fence, Leave, Ping, Register, VERSION},
+    worker::machine::{Action, Event, Machine, PingRefused},
+};
+use shardwright_testkit::sim::{Input, InputOf, Pid, Sim};
+use shardwright_topology::{Location, NodeRecord, Timestamp};
+
+use super::{COORDINATORS, Control, Message, TICK, TIMEOUT, Token, situations};
+
+/// One process of a worker, from its start to its crash.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) machine: Machine,
+    /// The registration that is waited for.
+    registering: Option<u64>,
+    /// It leaves by then, handed over or not.
+    pub(super) leaves_at: Option<Timestamp>,
+    held_lease: bool,
+    /// The highest term that it followed.
+    term: u64,
+    /// When each answer was sent, and what releases were kept from the machine, for rules that are left out.
+    pub(super) sent: BTreeMap<u64, Timestamp>,
+    pub(super) withheld: Vec<Fence>,
+}
+
+impl Worker {
+    pub(super) fn new(at: Pid) -> Self {
+        Self {
+            machine: Machine::new(Control::node(at)),
+            registering: None,
+            leaves_at: None,
+            held_lease: false,
+            term: 0,
+            sent: BTreeMap::new(),
+            withheld: Vec::new(),
+        }
+    }
+}
+
+/// How long handing over may take.
+pub(super) const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a coordinator may take to register a worker.
+const REGISTER_LIMIT: Duration = Duration::from_millis(300);
+
+impl Control {
+    fn worker(&mut self, at: Pid) -> &mut Worker {
+        self.workers.get_mut(&at).expect("a worker")
+    }
+
+    pub(super) fn worker_input(&mut self, sim: &mut Sim<Self>, at: Pid, input: InputOf<Self>) {
+        match input {
+            Input::Start => {
+                self.workers.insert(at, Worker::new(at));
+                self.register(sim, at);
+                let next = sim.now(at) + TICK;
+                sim.wake(at, next, Token::Tick);
+            }
+            Input::Message { from, message } => self.worker_hears(sim, at, from, message),
+            Input::Timer(Token::Tick) => {
+                let next = sim.now(at) + TICK;
+                sim.wake(at, next, Token::Tick);
+                self.tell_worker(sim, at, Event::Tick);
+                self.go_on_leaving(sim, at);
+            }
+            Input::Timer(Token::RegisterLimit(number)) => {
+                if self.worker(at).registering == Some(number) {
+                    self.worker(at).registering = None;
+                    self.register(sim, at);
+                }
+            }
+            Input::Timer(Token::Callback { partition, call }) => {
+                let failed = sim.is_faulty() && sim.dice().chance(4);
+                let result = if failed {
+                    Err("a bad day".to_owned())
+                } else {
+                    Ok(())
+                };
+                let event = Event::Finished {
+                    partition,
+                    call,
+                    result,
+                };
+                self.tell_worker(sim, at, event);
+            }
+            other => unreachable!("a worker does not expect {other:?}"),
+        }
+    }
+
+    fn worker_term(&self, at: Pid) -> u64 {
+        self.workers[&at].term
+    }
+
+    fn register(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        if self.worker(at).registering.is_some() || self.worker(at).leaves_at.is_some() {
+            return;
+        }
+        let number = self.number();
+        self.worker(at).registering = Some(number);
+        let limit = sim.now(at) + REGISTER_LIMIT;
+        sim.wake(at, limit, Token::RegisterLimit(number));
+        let register = Register {
+            version: VERSION,
+            id: Self::node(at),
+            address: at.to_string(),
+            location: Location::default(),
+            weight: NodeRecord::WEIGHT,
+        };
+        let any = Pid(sim.dice().index(COORDINATORS));
+        sim.send(at, any, Message::Register { number, register });
+    }
+
+    fn worker_hears(&mut self, sim: &mut Sim<Self>, at: Pid, from: Pid, message: Message) {
+        match message {
+            Message::Registered {
+                number,
+                incarnation,
+            } => {
+                if self.worker(at).registering == Some(number) {
+                    self.worker(at).registering = None;
+                    // Another session may follow a registry that began anew.
+                    self.worker(at).term = 0;
+                    self.tell_worker(sim, at, registered(incarnation));
+                }
+            }
+            Message::Ping { number, ping } => {
+                let term = ping.term;
+                let ping = self.tamper_with_ping(sim, at, ping);
+                let answer = self.tell_worker(sim, at, Event::Ping(ping));
+                let answer = answer.expect("a ping is answered");
+                if answer.is_ok() {
+                    self.rules.followed(at, self.worker_term(at), term);
+                    self.worker(at).term = term;
+                }
+                if matches!(answer, Err(PingRefused::OldTerm { .. })) {
+                    sim.mark(situations::OLD_LEADER);
+                }
+                let pong = self.tamper_with_pong(sim, at, answer.ok());
+                sim.send(at, from, Message::Pong { number, pong });
+            }
+            Message::Register { .. } | Message::Leave(_) | Message::Pong { .. } => {
+                unreachable!("no coordinator says {message:?}")
+            }
+        }
+    }
+
+    /// Tells the machine something, does what it wants done, and returns its answer to a ping.
+    fn tell_worker(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        event: Event,
+    ) -> Option<Result<shardwright_coordinator::protocol::Pong, PingRefused>> {
+        let now = sim.now(at);
+        let mut actions = Vec::new();
+        let worker = self.worker(at);
+        worker.machine.handle(now, event, &mut actions);
+        let holds = worker.machine.lease_ends_at().is_some_and(|end| now < end);
+        if worker.held_lease && !holds {
+            sim.mark(situations::FENCED_ITSELF);
+        }
+        worker.held_lease = holds;
+        let mut answer = None;
+        for action in actions {
+            match action {
+                Action::Answer(result) => answer = Some(result),
+                Action::Run { assignment, call } => {
+                    let partition = assignment.partition;
+                    let longest = if sim.is_faulty() && sim.dice().chance(5) {
+                        TIMEOUT
+                    } else {
+                        TIMEOUT / 30
+                    };
+                    let after = sim.dice().time(&(Duration::ZERO..=longest));
+                    sim.wake(at, now + after, Token::Callback { partition, call });
+                }
+                Action::Register => self.register(sim, at),
+                Action::Drained => self.stop_worker(sim, at),
+            }
+        }
+        answer
+    }
+
+    /// A worker's process is asked to end: it hands over first.
+    pub(super) fn leave(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        if sim.is_up(at) && self.worker(at).machine.incarnation().is_some() {
+            self.worker(at).leaves_at = Some(sim.now(at) + LEAVE_LIMIT);
+            self.say_goodbye(sim, at, false);
+        }
+    }
+
+    fn say_goodbye(&mut self, sim: &mut Sim<Self>, at: Pid, gone: bool) {
+        let Some(incarnation) = self.worker(at).machine.incarnation() else {
+            return;
+        };
+        let leave = Leave {
+            version: VERSION,
+            id: Self::node(at),
+            incarnation,
+            gone,
+        };
+        for other in (0..COORDINATORS).map(Pid) {
+            sim.send(at, other, Message::Leave(leave.clone()));
+        }
+    }
+
+    fn stop_worker(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        if self.worker(at).leaves_at.is_some() {
+            self.tell_worker(sim, at, Event::Stop);
+        }
+    }
+
+    /// A worker that leaves and holds nothing any more ends, and another process of its node starts some time later.
+    fn go_on_leaving(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let now = sim.now(at);
+        if self.worker(at).leaves_at.is_some_and(|end| end <= now) {
+            self.tell_worker(sim, at, Event::Stop);
+        }
+        let worker = self.worker(at);
+        if worker.machine.is_stopped() && worker.machine.is_idle() {
+            sim.mark(situations::LEFT);
+            self.rules.put_off_rest();
+            self.say_goodbye(sim, at, true);
+            sim.crash(at);
+            sim.restart(at);
+        }
+    }
+
+    /// A ping as it arrives, with a rule left out.
+    fn tamper_with_ping(&mut self, sim: &Sim<Self>, at: Pid, ping: Ping) -> Ping {
+        match self.missing {
+            Some(missing) => missing.ping(sim.now(at), self.worker(at), ping),
+            None => ping,
+        }
+    }
+
+    fn tamper_with_pong(
+        &mut self,
+        sim: &Sim<Self>,
+        at: Pid,
+        pong: Option<shardwright_coordinator::protocol::Pong>,
+    ) -> Option<shardwright_coordinator::protocol::Pong> {
+        match self.missing {
+            Some(missing) => missing.pong(sim.now(at), self.worker(at), pong?).into(),
+            None => pong,
+        }
+    }
+}
+
+fn registered(incarnation: shardwright_topology::Incarnation) -> Event {
+    Event::Registered {
+        incarnation,
+        patience: TIMEOUT * 2,
+    }
+}

@@ -1,0 +1,3 @@
+//! Programs that the tests need and the repository does not hold.
+
+pub(crate) mod nats;

@@ -74,6 +74,23 @@ impl Worker {
         self.served.all()
     }
 
+    /// Tells coordinators how far this worker's copy of a shard is, in whatever the service counts, and whether it has all that was
+    /// acknowledged. When the primary is down, the replica that is in sync and the furthest is promoted. Forgotten when the worker stops
+    /// serving the shard.
+    pub fn report_progress(
+        &self,
+        partition: PartitionId,
+        position: Option<u64>,
+        in_sync: Option<bool>,
+    ) {
+        // A worker that has ended has nothing to report.
+        let _sent = self.heard.send(Heard::Progress {
+            partition,
+            position,
+            in_sync,
+        });
+    }
+
     /// Waits until a coordinator has registered the worker.
     pub async fn registered(&self) {
         let mut state = self.state.clone();

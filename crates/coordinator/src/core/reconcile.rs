@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shardwright_rebalancer::{PartitionId, Standing, Step};
+use shardwright_rebalancer::{Move, PartitionId, Reason, Standing, Step};
 use shardwright_registry::Key;
 use shardwright_topology::{NodeId, ShardRecord, ShardState, Timestamp};
 
@@ -105,8 +105,9 @@ impl Core {
 
     fn begin_moves(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         while self.moving.len() < self.settings.moves_max
-            && let Some(planned) = self.plan.moves.pop()
+            && let Some(mut planned) = self.plan.moves.pop()
         {
+            self.prefer_in_sync(&mut planned);
             if self.fits(&planned) {
                 self.begin(now, &planned.partition, Goal::Step(planned.step), actions);
             } else {
@@ -116,8 +117,38 @@ impl Core {
         }
     }
 
+    /// Of several replicas, the one that is in sync and the furthest takes the place of a primary that is down. A policy knows nothing of
+    /// that.
+    fn prefer_in_sync(&self, planned: &mut Move) {
+        let Step::Promote { to } = &mut planned.step else {
+            return;
+        };
+        if planned.reason != Reason::PrimaryDown {
+            return;
+        }
+        let holders = self.cluster.partition(&planned.partition);
+        let replicas = holders.into_iter().flat_map(|each| &each.holders);
+        let replicas = replicas.filter(|node| self.is_accepting(node));
+        let merit = |node: &NodeId| {
+            let contact = self.contacts.get(node);
+            let report = contact.and_then(|contact| contact.reports.get(&planned.partition));
+            // Whoever says nothing is better than who is known to be behind.
+            let in_sync = match report.and_then(|report| report.in_sync) {
+                Some(true) => 2,
+                None => 1,
+                Some(false) => 0,
+            };
+            (in_sync, report.and_then(|report| report.position))
+        };
+        let planned_merit = merit(to);
+        let best = replicas.max_by_key(|node| merit(node));
+        if let Some(best) = best.filter(|best| planned_merit < merit(best)) {
+            *to = best.clone();
+        }
+    }
+
     /// Whether a planned move can begin now.
-    fn fits(&self, planned: &shardwright_rebalancer::Move) -> bool {
+    fn fits(&self, planned: &Move) -> bool {
         let Some(partition) = self.cluster.partition(&planned.partition) else {
             return false;
         };

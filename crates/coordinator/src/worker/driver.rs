@@ -7,6 +7,7 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
@@ -34,6 +35,12 @@ pub(super) enum Heard {
         partition: PartitionId,
         call: Call,
         result: Result<(), String>,
+    },
+    /// The service says how far its copy of a shard is.
+    Progress {
+        partition: PartitionId,
+        position: Option<u64>,
+        in_sync: Option<bool>,
     },
     Leave {
         limit: Duration,
@@ -87,6 +94,7 @@ pub(super) fn start(builder: WorkerBuilder) -> Worker {
         leaving: None,
         answer: None,
         lease_end: None,
+        registering: None,
     };
     tokio::spawn(driver.run(inbox));
     worker
@@ -112,6 +120,7 @@ struct Driver {
     leaving: Option<Leaving>,
     answer: Option<oneshot::Sender<Result<Pong, PingRefused>>>,
     lease_end: Option<Timestamp>,
+    registering: Option<JoinHandle<()>>,
 }
 
 impl Driver {
@@ -156,6 +165,15 @@ impl Driver {
                 partition,
                 call,
                 result,
+            }),
+            Heard::Progress {
+                partition,
+                position,
+                in_sync,
+            } => self.handle(Event::Progress {
+                partition,
+                position,
+                in_sync,
             }),
             Heard::Leave { limit, done } => {
                 let until = self.clock.now() + limit;
@@ -210,7 +228,7 @@ impl Driver {
         tokio::spawn(async move {
             let partition = assignment.partition.clone();
             // In a task of its own, so that a panic is a failure and not a silence.
-            let ended = tokio::spawn(callback(assignment)).await;
+            let ended = tokio::spawn(async move { callback(assignment).await }).await;
             let result = match ended {
                 Ok(result) => result.map_err(|error| error.to_string()),
                 Err(panic) => Err(panic.to_string()),
@@ -224,27 +242,30 @@ impl Driver {
     }
 
     fn register(&mut self) {
-        if self.leaving.is_some() {
+        let registers = self.registering.as_ref();
+        if self.leaving.is_some() || registers.is_some_and(|task| !task.is_finished()) {
             return;
         }
         let (registrar, heard) = (self.registrar.clone(), self.heard.clone());
-        tokio::spawn(async move {
+        // One attempt at a time: each that succeeds ends the session before.
+        self.registering = Some(tokio::spawn(async move {
             let registered = registrar.register().await;
             let _sent = heard.send(Heard::Registered(registered));
-        });
+        }));
     }
 
     fn show(&mut self) {
         let end = self.machine.lease_ends_at();
         self.served.set_shards(self.machine.serving());
-        self.served.set_end(end);
         if end != self.lease_end {
             self.lease_end = end;
+            // An audit log has to know of the time before it begins.
             if let (Some(watch), Some(end)) = (&self.builder.watch, end) {
                 let left = end.since(self.clock.now());
                 watch(&LeaseNews { left });
             }
         }
+        self.served.set_end(end);
         let idle = self.machine.is_idle();
         self.standing.send_if_modified(|state| {
             let changed = state.idle != idle;

@@ -57,7 +57,14 @@ impl Served {
     }
 
     pub(super) fn set_shards<'a>(&self, serving: impl Iterator<Item = &'a Assignment>) {
-        let shards = serving.map(|each| (each.partition.clone(), each.clone()));
+        let serving: Vec<_> = serving.collect();
+        let shown = self.shards.load();
+        let is_shown = |each: &&Assignment| shown.get(&each.partition) == Some(*each);
+        if serving.len() == shown.len() && serving.iter().all(is_shown) {
+            return;
+        }
+        let shards = serving.into_iter();
+        let shards = shards.map(|each| (each.partition.clone(), each.clone()));
         self.shards.store(std::sync::Arc::new(shards.collect()));
     }
 }

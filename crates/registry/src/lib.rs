@@ -45,6 +45,7 @@
 //!
 //! # Features
 //!
+//! - `campaign`: `Campaign`, a task on tokio that takes part in an [`Election`].
 //! - `nats`: `NatsStore`, a store in NATS JetStream for the processes of several machines. It needs a tokio runtime, and waits
 //!   before it tries again.
 //! - `sqlite`: `SqliteStore`, a store in one SQLite file for the processes of one machine.
@@ -54,6 +55,8 @@
 pub mod assign;
 pub mod conformance;
 
+#[cfg(feature = "campaign")]
+mod campaign;
 mod codec;
 mod doctor;
 mod election;
@@ -72,6 +75,8 @@ mod sqlite;
 mod store;
 mod store_error;
 
+#[cfg(feature = "campaign")]
+pub use crate::campaign::Campaign;
 #[cfg(feature = "nats")]
 pub use crate::nats::{NatsError, NatsOptions, NatsStore, NatsTls};
 #[cfg(feature = "sqlite")]

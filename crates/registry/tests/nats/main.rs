@@ -1,5 +1,7 @@
 //! The store in NATS, on real servers of the oldest and of the current release.
 
+#[cfg(feature = "campaign")]
+mod campaign;
 mod conformance;
 mod contention;
 mod faults;

@@ -35,6 +35,7 @@
 //! | `router-http` | `router`, and its calls over HTTP |
 //! | `router-nats` | `router`, and its calls over NATS |
 //! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
+//! | `campaign` | `registry`, and its task that takes part in an election |
 //! | `nats` | `registry`, and its store in NATS JetStream |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |

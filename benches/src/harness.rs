@@ -102,6 +102,22 @@ impl Suite {
         });
     }
 
+    /// Times a closure, each call of which does `operations`, against the nanoseconds that one operation may take.
+    pub(crate) fn time_within(
+        &mut self,
+        case: &'static str,
+        limit_ns: f64,
+        operations: usize,
+        mut ours: impl FnMut(),
+    ) {
+        let calls = calls_for_a_side(&mut ours);
+        let each = f64::from(calls) * operations as f64;
+        let rounds = (0..self.rounds.get()).map(|_| time(&mut ours, calls).as_secs_f64() * 1e9);
+        let ours_ns = median(rounds.map(|round| round / each));
+        let goal = (Some(1.0), Better::Lower);
+        self.figure(case, "ns", goal, ours_ns, limit_ns);
+    }
+
     /// Records a figure that is no time.
     pub(crate) fn figure(
         &mut self,

@@ -1,5 +1,6 @@
 //! Benchmarks of Shardwright against its peers: `cargo xtask bench NAME`.
 
+mod control;
 mod harness;
 mod hashing;
 mod sql;
@@ -27,6 +28,8 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Group {
+    /// The control plane.
+    Control,
     /// Keys to shards.
     Hashing,
     /// Statements by key.
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut suite = Suite::new(arguments.rounds);
     match arguments.group {
+        Group::Control => control::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,
         Group::Sql => sql::run(&mut suite)?,
     }

@@ -32,11 +32,10 @@
 //! | `registry` | the module `registry`, with a store in memory |
 //! | `sqlite` | `registry`, and its store in a SQLite file |
 //! | `router` | the module `router`, with calls within one process, and `registry` |
-//! | `router-http` | `router`, and its calls over HTTP |
-//! | `router-nats` | `router`, and its calls over NATS |
+//! | `http` | `router`, and its calls over HTTP |
 //! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
 //! | `campaign` | `registry`, and its task that takes part in an election |
-//! | `nats` | `registry`, and its store in NATS JetStream |
+//! | `nats` | `registry`, and its store in NATS JetStream; with `router`, its calls over NATS |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |

@@ -1,0 +1,258 @@
+//! Routing: local work, look-ups and changes among 100,000 shards, and calls against the bare protocols that carry them.
+
+use std::{hint::black_box, sync::Arc};
+
+use anyhow::Context;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, future::join_all};
+use shardwright_router::{
+    BoxError, Router, Settings, Transport,
+    transport::{
+        http::{Http, HttpOptions, Server, ServerOptions, routes},
+        nats::{Nats, NatsOptions},
+    },
+};
+use shardwright_testkit::nats::{NatsCluster, current};
+use shardwright_topology::{
+    ConfigId, Epoch, Incarnation, KeyspaceName, NodeId, Position, Primary, Proposal, ReplicaId,
+    ShardId, ShardMap, ShardMapChange, ShardRecord,
+};
+use tokio::runtime::Runtime;
+
+use crate::harness::Suite;
+
+const SHARDS: u32 = 100_000;
+const NODES: u32 = 1_000;
+const LOOK_UPS: usize = 1 << 14;
+
+/// What a look-up among all shards may take, in nanoseconds.
+const LOOK_UP_NS: f64 = 50.0;
+/// What a router may take to change one shard, in nanoseconds.
+const UPDATE_NS: f64 = 20_000.0;
+
+/// The bytes of a call, and of its answer.
+const PAYLOAD: &[u8] = &[7; 100];
+/// How many calls are under way in the cases with several.
+const PARALLEL: usize = 32;
+
+/// Measures every case.
+pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
+    local(suite)?;
+    maps(suite)?;
+    let runtime = Runtime::new()?;
+    http(suite, &runtime)?;
+    nats(suite, &runtime)
+}
+
+fn node(number: u32) -> anyhow::Result<NodeId> {
+    Ok(NodeId::new(format!("node-{number}"))?)
+}
+
+/// A closure under a guard, against the closure.
+fn local(suite: &mut Suite) -> anyhow::Result<()> {
+    let router = Router::local(node(0)?);
+    for shard in 0..100 {
+        router.set_owner(&ShardId::numbered(shard), Some(node(0)?), Epoch(1));
+    }
+    let shard = ShardId::numbered(42);
+    let work = async |value: u64| black_box(value) + 1;
+    suite.time(
+        "local_execute",
+        None,
+        1,
+        || {
+            let run = router.execute(black_box(&shard), async |_| work(1).await);
+            black_box(run.now_or_never());
+        },
+        || {
+            black_box(work(1).now_or_never());
+        },
+    );
+    Ok(())
+}
+
+fn owned(record: ShardRecord, epoch: u64, owner: u32) -> anyhow::Result<ShardRecord> {
+    let primary = Primary {
+        node: node(owner)?,
+        incarnation: Incarnation(1),
+    };
+    let ids = (ConfigId::from_bits(epoch.into()), ReplicaId::from_bits(1));
+    let proposal = Proposal::single(ids.0, primary, ids.1);
+    Ok(ShardRecord {
+        epoch: Epoch(epoch),
+        active: Some(proposal.at(Epoch(epoch))),
+        ..record
+    })
+}
+
+fn map() -> anyhow::Result<ShardMap> {
+    let records: Vec<ShardRecord> = ShardRecord::even(&KeyspaceName::main(), SHARDS)
+        .zip(0..)
+        .map(|(record, number)| owned(record, 1, number % NODES))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(ShardMap::new(KeyspaceName::main(), 1, records, [])?)
+}
+
+fn maps(suite: &mut Suite) -> anyhow::Result<()> {
+    let map = Arc::new(map()?);
+    let router = Router::local(node(0)?);
+    router.set_map(Arc::clone(&map));
+    let positions: Vec<Position> = (0..LOOK_UPS)
+        .map(|number| Position::fast_of(number.to_le_bytes()))
+        .collect();
+    let each = |look_up: &dyn Fn(Position)| {
+        for position in &positions {
+            look_up(black_box(*position));
+        }
+    };
+    suite.time_within("map_lookup", LOOK_UP_NS, LOOK_UPS, || {
+        each(&|position| {
+            black_box(map.at(position).primary());
+        });
+    });
+    suite.time_within("route_lookup", LOOK_UP_NS, LOOK_UPS, || {
+        each(&|position| {
+            black_box(router.route_at(position).ok());
+        });
+    });
+
+    let mut map = map;
+    let mut epoch = 1;
+    suite.time_within("map_update", UPDATE_NS, 1, || {
+        epoch += 1;
+        let place = epoch as usize * 7919 % SHARDS as usize;
+        let record = map.shards()[place].record().clone();
+        let owner = (epoch % u64::from(NODES)) as u32;
+        let next = owned(record, epoch, owner)
+            .ok()
+            .and_then(|record| map.apply(ShardMapChange::Update { record }).ok());
+        map = Arc::new(next.expect("a later epoch of a shard that exists"));
+        assert!(router.set_map(Arc::clone(&map)), "a newer map is taken");
+    });
+    Ok(())
+}
+
+/// A router that calls shard 0 of another one by a transport.
+fn caller(transport: Arc<dyn Transport>, address: &str) -> anyhow::Result<Router> {
+    let router = Router::new(node(0)?, transport, Settings::default());
+    router.set_address(&node(1)?, Some(address));
+    router.set_owner(&ShardId::numbered(0), Some(node(1)?), Epoch(1));
+    Ok(router)
+}
+
+/// A router that owns shard 0 and echoes.
+fn owner(transport: Arc<dyn Transport>) -> anyhow::Result<Router> {
+    let router = Router::new(node(1)?, transport, Settings::default());
+    router.set_owner(&ShardId::numbered(0), Some(node(1)?), Epoch(1));
+    router.handle("echo", async |call| Ok::<_, BoxError>(call.payload));
+    Ok(router)
+}
+
+async fn call(router: &Router, shard: &ShardId) {
+    let answer = router.call(shard, "echo", PAYLOAD).await;
+    assert_eq!(answer.expect("an answer"), PAYLOAD);
+}
+
+/// Measures one call at a time, and several.
+fn calls(
+    suite: &mut Suite,
+    [one, several]: [&'static str; 2],
+    runtime: &Runtime,
+    ours: impl AsyncFn(),
+    bare: impl AsyncFn(),
+) {
+    let goal = Some(1.25);
+    suite.time(
+        one,
+        goal,
+        1,
+        || runtime.block_on(ours()),
+        || runtime.block_on(bare()),
+    );
+    suite.time(
+        several,
+        goal,
+        PARALLEL,
+        || {
+            runtime.block_on(join_all((0..PARALLEL).map(|_| ours())));
+        },
+        || {
+            runtime.block_on(join_all((0..PARALLEL).map(|_| bare())));
+        },
+    );
+}
+
+/// Against an echo in axum, asked through the same kind of client.
+fn http(suite: &mut Suite, runtime: &Runtime) -> anyhow::Result<()> {
+    let options = HttpOptions::default();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()?;
+    let transport = Arc::new(Http::with_client(client.clone(), &options));
+    let owner = owner(transport.clone())?;
+    let echo = axum::routing::post(async |body: Bytes| body);
+    let app = routes(owner, ServerOptions::default()).route("/echo", echo);
+    let server = runtime.block_on(Server::bind("127.0.0.1:0".parse()?, app))?;
+    let caller = caller(transport, &server.url())?;
+    let shard = ShardId::numbered(0);
+    let url = reqwest::Url::parse(&format!("{}/echo", server.url()))?;
+    calls(
+        suite,
+        ["call_http", "call_http_32"],
+        runtime,
+        async || call(&caller, &shard).await,
+        async || {
+            let response = client.post(url.clone()).body(PAYLOAD).send().await;
+            let answer = response.expect("a response").bytes().await;
+            assert_eq!(answer.expect("an answer"), PAYLOAD);
+        },
+    );
+    runtime.block_on(server.shut_down());
+    Ok(())
+}
+
+/// Against a subscriber that sends back what it is sent, on the same server.
+fn nats(suite: &mut Suite, runtime: &Runtime) -> anyhow::Result<()> {
+    let server = current().context("find a nats-server: name one in NATS_SERVER")?;
+    let cluster = NatsCluster::start(&server, 1);
+    let url = cluster.url();
+    let (caller, listener, client, echo) = runtime.block_on(async {
+        let connect = async || Nats::connect(&NatsOptions::new(&url)).await;
+        let (near, far) = (connect().await?, connect().await?);
+        let listener = far.listen(owner(Arc::new(far.clone()))?).await?;
+        let caller = caller(Arc::new(near), "nats")?;
+
+        let (near, far) = (
+            async_nats::connect(&url).await?,
+            async_nats::connect(&url).await?,
+        );
+        let mut subscription = far.subscribe("echo").await?;
+        let echo = tokio::spawn(async move {
+            while let Some(message) = subscription.next().await {
+                let Some(reply) = message.reply else { continue };
+                if far.publish(reply, message.payload).await.is_err() {
+                    return;
+                }
+            }
+        });
+        while near.request("echo", PAYLOAD.into()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, anyhow::Error>((caller, listener, near, echo))
+    })?;
+    let shard = ShardId::numbered(0);
+    calls(
+        suite,
+        ["call_nats", "call_nats_32"],
+        runtime,
+        async || call(&caller, &shard).await,
+        async || {
+            let answer = client.request("echo", PAYLOAD.into()).await;
+            assert_eq!(answer.expect("an answer").payload, PAYLOAD);
+        },
+    );
+    echo.abort();
+    runtime.block_on(listener.shut_down());
+    Ok(())
+}

@@ -102,6 +102,11 @@ impl Suite {
         });
     }
 
+    /// Returns the median of what a closure measures, once in each round.
+    pub(crate) fn median_of(&self, mut measure: impl FnMut() -> f64) -> f64 {
+        median((0..self.rounds.get()).map(|_| measure()))
+    }
+
     /// Times a closure, each call of which does `operations`, against the nanoseconds that one operation may take.
     pub(crate) fn time_within(
         &mut self,
@@ -211,6 +216,19 @@ fn time(work: &mut impl FnMut(), calls: u32) -> Duration {
         work();
     }
     start.elapsed()
+}
+
+/// Returns how long one call takes, its result dropped after it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measuring time is what a benchmark does"
+)]
+pub(crate) fn milliseconds<R>(work: impl FnOnce() -> R) -> f64 {
+    let start = Instant::now();
+    let result = work();
+    let elapsed = start.elapsed();
+    drop(result);
+    elapsed.as_secs_f64() * 1e3
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -4,7 +4,9 @@
 //! shares shrinks, and there is an end; and it is reached only when nothing that calls for a move has one, so planning on the result
 //! finds nothing. Three copies on two nodes do not move: two and one are as near to their shares as one and two.
 
-use std::collections::BinaryHeap;
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use foldhash::HashMap;
 
 use crate::{
     Reason,
@@ -72,42 +74,48 @@ fn take(placement: &mut Placement<'_>, balance: Balance, percent: u32) -> bool {
     let underloaded: Vec<u32> = taking(placement)
         .filter(|number| balance.is_below(placement.seats.seat(*number), percent))
         .collect();
+    let mut offers = Offers::default();
     let mut moved = false;
     for taker in underloaded {
-        moved |= fill_up(placement, balance, taker, percent);
+        moved |= fill_up(placement, (balance, percent), &mut offers, taker);
     }
     moved
 }
 
 /// Moves copies to a node from those with the most, as long as it has less than its share.
-fn fill_up(placement: &mut Placement<'_>, balance: Balance, taker: u32, percent: u32) -> bool {
+fn fill_up(
+    placement: &mut Placement<'_>,
+    (balance, percent): (Balance, u32),
+    offers: &mut Offers,
+    taker: u32,
+) -> bool {
     let mut givers: BinaryHeap<Giver> = taking(placement)
         .filter(|number| balance.is_above(placement.seats.seat(*number), 100))
         .map(|number| Giver {
             ratio: ratio(placement.seats.seat(number)),
-            number: std::cmp::Reverse(number),
-            held: None,
+            number: Reverse(number),
+            seen: 0,
         })
         .collect();
+    let place = placement.seats.seat(taker).place;
     let mut moved = false;
     while let Some(mut giver) = givers.pop() {
         let number = giver.number.0;
         if !balance.is_below(placement.seats.seat(taker), 100) {
             break;
         }
-        let held = giver
-            .held
-            .get_or_insert_with(|| mixed(placement, number).into_iter().rev().collect());
+        let offered = &offers.of(placement, number, place)[giver.seen..];
         // What improves nothing does not later either: both only come nearer to their shares.
-        let fits = std::iter::from_fn(|| held.pop())
-            .find(|item| may_take(placement, (balance, percent), *item, number, taker));
-        let Some(item) = fits else {
+        let fits = |item: &u32| may_take(placement, (balance, percent), *item, number, taker);
+        let Some(at) = offered.iter().position(fits) else {
             continue;
         };
+        let item = offered[at];
         placement.shift(item, number, taker, Reason::Underloaded);
         moved = true;
         if balance.is_above(placement.seats.seat(number), 100) {
             giver.ratio = ratio(placement.seats.seat(number));
+            giver.seen += at + 1;
             givers.push(giver);
         }
     }
@@ -126,19 +134,42 @@ fn may_take(
     let seat = placement.seats.seat(taker);
     let can_come = balance.has_room(seat, entry.load) || balance.is_below(seat, percent);
     can_come
-        && !entry.partition.pinned
         && balance.improves(placement.seats.seat(giver), seat, entry.load)
+        && entry.holders.contains(&giver)
         && !entry.holders.contains(&taker)
         && !avoided(placement, item, giver).contains(&seat.place)
+}
+
+/// What each node could give to which place, found once for all that take: a node may hold much that must not go there.
+///
+/// Copies that have gone since are still listed. Those that could go since are missing until the next pass, and there is another
+/// one after each in which anything moved.
+#[derive(Debug, Default)]
+struct Offers {
+    by_giver_and_place: HashMap<(u32, u32), Vec<u32>>,
+}
+
+impl Offers {
+    fn of(&mut self, placement: &Placement<'_>, giver: u32, place: u32) -> &[u32] {
+        let offered = self.by_giver_and_place.entry((giver, place));
+        offered.or_insert_with(|| {
+            let mut held = mixed(placement, giver);
+            held.retain(|item| {
+                !placement.items[*item as usize].partition.pinned
+                    && !avoided(placement, *item, giver).contains(&place)
+            });
+            held
+        })
+    }
 }
 
 /// A node that gives, the most loaded first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Giver {
     ratio: u128,
-    number: std::cmp::Reverse<u32>,
-    /// What it may still give, once somebody asked.
-    held: Option<Vec<u32>>,
+    number: Reverse<u32>,
+    /// How much of what it offers was taken or refused.
+    seen: usize,
 }
 
 /// Returns the nodes that take part in the balance.

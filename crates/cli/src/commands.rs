@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod config;
+mod coordinator;
 mod demo;
 mod doctor;
 mod events;
@@ -10,9 +11,12 @@ mod import;
 mod locate;
 mod node;
 mod partition;
+mod rebalance;
 mod shard;
 pub(crate) mod shards;
 mod sql;
+mod status;
+mod worker;
 
 use std::io::Write;
 use std::path::Path;
@@ -30,9 +34,13 @@ pub(crate) enum Command {
     Locate(locate::Arguments),
     Export(export::Arguments),
     Hash(hash::Arguments),
+    Coordinator(Box<coordinator::Arguments>),
+    Worker(Box<worker::Arguments>),
+    Status(Box<status::Arguments>),
     Node(node::Arguments),
     Shard(shard::Arguments),
     Partition(partition::Arguments),
+    Rebalance(rebalance::Arguments),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
     Config(config::Arguments),
@@ -49,9 +57,13 @@ impl Command {
             Self::Locate(arguments) => locate::run(&arguments, out),
             Self::Export(arguments) => export::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
+            Self::Coordinator(arguments) => coordinator::run(&arguments, out),
+            Self::Worker(arguments) => worker::run(&arguments, out),
+            Self::Status(arguments) => status::run(&arguments, out),
             Self::Node(arguments) => node::run(&arguments, out),
             Self::Shard(arguments) => shard::run(&arguments, out),
             Self::Partition(arguments) => partition::run(&arguments, out),
+            Self::Rebalance(arguments) => rebalance::run(&arguments, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
             Self::Config(arguments) => config::run(&arguments, out),

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use shardwright_coordinator::http::BindError;
+
 use crate::client::ClientError;
 use crate::interrupt::{self, Interrupted};
 use crate::settings::SettingError;
@@ -31,6 +33,9 @@ pub(crate) enum Failure {
     /// Options say two different things about one table.
     #[error("table {table} is given to more than one of --shard-key, --reference and --global")]
     ContradictoryOptions { table: String },
+    /// A worker left before others could take what it served.
+    #[error("not everything was handed over in time")]
+    NotHandedOver,
     /// The doctor found something.
     #[error("{bad} of the checks found something wrong")]
     Unhealthy { bad: usize },
@@ -115,6 +120,9 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(of_client(error));
     }
+    if let Some(error) = cause.downcast_ref::<BindError>() {
+        return Some(of_bind(error));
+    }
     if cause.is::<Interrupted>() {
         return Some(Report {
             code: "INTERRUPTED".to_owned(),
@@ -123,6 +131,19 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
         });
     }
     cause.downcast_ref().map(Failure::report)
+}
+
+fn of_bind(error: &BindError) -> Report {
+    let (code, exit) = match error {
+        BindError::NeedsToken { .. } => ("UNSAFE", REFUSED),
+        BindError::NoAddress { .. } => ("SETTING", USAGE),
+        _ => ("LISTEN", ERROR),
+    };
+    Report {
+        code: code.to_owned(),
+        hint: None,
+        exit,
+    }
 }
 
 fn of_client(error: &ClientError) -> Report {
@@ -162,6 +183,11 @@ impl Failure {
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::ContradictoryOptions { .. } => ("USAGE", Some("name a table once"), USAGE),
+            Self::NotHandedOver => (
+                "NOT_HANDED_OVER",
+                Some("others take it over once the lease has run out"),
+                TIMED_OUT,
+            ),
             Self::Unhealthy { .. } => ("UNHEALTHY", None, ERROR),
             Self::NoShard { .. } => (
                 "UNKNOWN_SHARD",

@@ -3,17 +3,23 @@
 //! Each subcommand is one file under `commands`. Exit codes: 0 for success, 1 for an error, 2 for
 //! wrong usage, 3 when a safety check refused, 4 when time ran out, 130 when interrupted.
 
+#[cfg(unix)]
+mod audit;
 mod client;
 mod commands;
 mod demo;
 mod failure;
 mod interrupt;
+mod listening;
+mod logging;
 mod output;
 mod progress;
 mod registry;
 mod session;
 mod settings;
+mod sharder;
 mod shell;
+mod signals;
 mod style;
 mod timing;
 

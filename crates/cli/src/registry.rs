@@ -1,6 +1,11 @@
 //! Where the shard map is kept, as --registry says it.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+
+use anyhow::Context as _;
+use shardwright_registry::{MemoryStore, NatsOptions, NatsStore, SqliteStore, Store};
+
+use crate::settings::{BUCKET, NATS_CREDS, Settings};
 
 /// A store for the registry.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +22,42 @@ pub(crate) enum Location {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a registry is memory:, sqlite:PATH or nats://HOST:PORT[,HOST:PORT]")]
 pub(crate) struct NoLocation;
+
+impl Location {
+    /// Opens the store there.
+    ///
+    /// # Errors
+    /// When it cannot be opened. A file or bucket that does not exist is created.
+    pub(crate) async fn open(&self, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+        match self {
+            Self::Memory => Ok(Arc::new(MemoryStore::new())),
+            Self::Sqlite(path) => {
+                let path = path.clone();
+                let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await?;
+                Ok(Arc::new(opened.context("open the registry")?))
+            }
+            Self::Nats(_) => Ok(Arc::new(self.open_nats(settings).await?)),
+        }
+    }
+
+    /// Opens the bucket of a NATS registry; a new one gets as many copies as servers are named, at most three.
+    pub(crate) async fn open_nats(&self, settings: &Settings) -> anyhow::Result<NatsStore> {
+        let servers = match self {
+            Self::Nats(servers) => servers.len(),
+            Self::Memory | Self::Sqlite(_) => 0,
+        };
+        let options = NatsOptions {
+            bucket: settings.required(&BUCKET)?,
+            replicas: if servers < COPIES { 1 } else { 3 },
+            credentials: settings.optional(&NATS_CREDS)?,
+            ..NatsOptions::new(self.to_string())
+        };
+        NatsStore::open(options).await.context("open the registry")
+    }
+}
+
+/// A bucket has three copies, or one: two would stop with the first server that is lost, as one does.
+const COPIES: usize = 3;
 
 impl FromStr for Location {
     type Err = NoLocation;

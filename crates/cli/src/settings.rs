@@ -12,7 +12,7 @@ pub(crate) use self::{
     error::SettingError,
     file::File,
     given::{Family, Given},
-    resolved::{Settings, Source},
+    resolved::{Settings, Source, invalid},
 };
 
 /// One setting, under one name everywhere.
@@ -152,19 +152,11 @@ pub(crate) const REPLICATION_FACTOR: Setting = Setting {
     default: Some("3"),
 };
 
-pub(crate) const ROLE: Setting = Setting {
-    name: "role",
-    variable: "SHARDWRIGHT_ROLE",
-    value: Some("ROLE"),
-    help: "What this node may be: primary, replica or proxy",
-    default: Some("primary"),
-};
-
 pub(crate) const SHARDER: Setting = Setting {
     name: "sharder",
     variable: "SHARDWRIGHT_SHARDER",
     value: Some("POLICY"),
-    help: "The policy that places shards on nodes",
+    help: "The policy that places shards on nodes: stealing, zones, regions or ring",
     default: Some("stealing"),
 };
 
@@ -209,7 +201,6 @@ pub(crate) const ALL: &[&Setting] = &[
     &REGISTRY,
     &REPLICAS,
     &REPLICATION_FACTOR,
-    &ROLE,
     &SHARDER,
     &SHARDS,
     &TOKEN_FILE,

@@ -34,7 +34,7 @@ pub(crate) struct Shard {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Replica {
     pub(crate) node: String,
-    pub(crate) in_sync: bool,
+    pub(crate) in_sync: Option<bool>,
     pub(crate) lag: Option<u64>,
 }
 
@@ -42,4 +42,48 @@ pub(crate) struct Replica {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Partitions {
     pub(crate) ids: Vec<String>,
+}
+
+/// How a cluster is, as one coordinator knows it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Status {
+    pub(crate) id: String,
+    pub(crate) leader: Option<String>,
+    pub(crate) term: u64,
+    pub(crate) leading: bool,
+    pub(crate) revision: u64,
+    pub(crate) nodes: u64,
+    pub(crate) nodes_up: u64,
+    pub(crate) shards: u64,
+    pub(crate) assigned: u64,
+    pub(crate) planned: u64,
+    pub(crate) moving: u64,
+}
+
+/// What the leader plans, and what no plan can mend.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Plan {
+    pub(crate) moves: Vec<Move>,
+    pub(crate) under_replicated: Vec<Lack>,
+    pub(crate) moving: u64,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Move {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) kind: String,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) reason: String,
+}
+
+/// A shard with too few copies.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Lack {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) has: u64,
+    pub(crate) wants: u64,
 }

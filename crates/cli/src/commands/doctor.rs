@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde::Serialize;
+use shardwright_registry::Level;
 use shardwright_sql::Value;
 
 use crate::{
@@ -11,8 +12,8 @@ use crate::{
     output::{self, ListingFormat, Sheet},
     registry::Location,
     settings::{
-        ALLOW_SHORT_LEASES, CHECK_INTERVAL, COORDINATOR, Family, Given, HEARTBEAT_TIMEOUT,
-        REGISTRY, Setting, SettingError, Settings, TOKEN_FILE,
+        ALLOW_SHORT_LEASES, BUCKET, CHECK_INTERVAL, COORDINATOR, Family, Given, HEARTBEAT_TIMEOUT,
+        NATS_CREDS, REGISTRY, Setting, SettingError, Settings, TOKEN_FILE,
     },
     timing::Timing,
 };
@@ -29,6 +30,11 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     settings: Given<Examined>,
+
+    /// The addresses at which the NATS servers are monitored, such as http://10.0.0.1:8222: only there they say whether they
+    /// write to disk before they acknowledge.
+    #[arg(long = "nats-monitor", value_name = "URL", value_delimiter = ',')]
+    nats_monitors: Vec<String>,
 
     /// How long each question waits for an answer.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
@@ -48,6 +54,8 @@ impl Family for Examined {
         &COORDINATOR,
         &TOKEN_FILE,
         &REGISTRY,
+        &BUCKET,
+        &NATS_CREDS,
         &CHECK_INTERVAL,
         &HEARTBEAT_TIMEOUT,
         &ALLOW_SHORT_LEASES,
@@ -58,27 +66,35 @@ impl Family for Examined {
 #[derive(Debug, Serialize)]
 struct Finding {
     check: String,
-    is_good: bool,
+    result: String,
     found: String,
     remedy: Option<String>,
+    #[serde(skip)]
+    level: Level,
 }
 
 impl Finding {
-    fn good(check: impl Into<String>, found: impl Into<String>) -> Self {
+    fn new(
+        check: impl Into<String>,
+        level: Level,
+        found: impl Into<String>,
+        remedy: Option<String>,
+    ) -> Self {
         Self {
             check: check.into(),
-            is_good: true,
+            result: level.to_string(),
             found: found.into(),
-            remedy: None,
+            remedy,
+            level,
         }
     }
 
+    fn good(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::new(check, Level::Good, found, None)
+    }
+
     fn bad(check: impl Into<String>, found: impl Into<String>, remedy: Option<String>) -> Self {
-        Self {
-            is_good: false,
-            remedy,
-            ..Self::good(check, found)
-        }
+        Self::new(check, Level::Problem, found, remedy)
     }
 
     fn of_error(check: impl Into<String>, error: &ClientError) -> Self {
@@ -90,6 +106,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     let settings = arguments.settings.resolve()?;
     let client = Client::new(&settings, *arguments.timeout)?;
     let mut findings = vec![timing(&settings)];
+    findings.extend(registry(&settings, &arguments.nats_monitors)?);
     findings.extend(coordinators(&client));
     match client.get::<Vec<Node>>("/api/v1/nodes") {
         Ok(nodes) => findings.push(of_nodes(&nodes)),
@@ -103,7 +120,10 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         ListingFormat::Json => output::write_json(out, &findings)?,
         ListingFormat::Table => output::write_listing(out, arguments.output, &sheet(&findings))?,
     }
-    let bad = findings.iter().filter(|finding| !finding.is_good).count();
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Problem)
+        .count();
     if bad > 0 {
         return Err(Failure::Unhealthy { bad }.into());
     }
@@ -131,6 +151,36 @@ fn timing(settings: &Settings) -> Finding {
     }
 }
 
+/// What a NATS registry says of itself. Other registries have nothing that could be set wrongly.
+fn registry(settings: &Settings, monitors: &[String]) -> anyhow::Result<Vec<Finding>> {
+    let Some(location @ Location::Nats(_)) = settings.optional(&REGISTRY)? else {
+        return Ok(Vec::new());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let diagnosed = runtime.block_on(async {
+        let store = location.open_nats(settings).await?;
+        anyhow::Ok(store.diagnose(monitors).await?)
+    });
+    let findings = match diagnosed {
+        Ok(findings) => findings,
+        Err(error) => {
+            let remedy = "is --registry the address of the NATS servers?".to_owned();
+            return Ok(vec![Finding::bad(
+                "registry",
+                format!("{error:#}"),
+                Some(remedy),
+            )]);
+        }
+    };
+    let shown = findings.into_iter().map(|finding| {
+        let remedy = Some(finding.advice).filter(|advice| !advice.is_empty());
+        Finding::new("registry", finding.level, finding.what, remedy)
+    });
+    Ok(shown.collect())
+}
+
 /// Each coordinator, asked whether it is ready.
 fn coordinators(client: &Client) -> Vec<Finding> {
     let finding = |url: &reqwest::Url| {
@@ -143,20 +193,26 @@ fn coordinators(client: &Client) -> Vec<Finding> {
     client.endpoints().iter().map(finding).collect()
 }
 
+/// A node that is down and holds nothing has left, or its shards are served by others.
 fn of_nodes(nodes: &[Node]) -> Finding {
-    let down: Vec<&str> = nodes
+    let is_down = |node: &&Node| node.state == "down";
+    let up = nodes.iter().filter(|node| node.state == "up").count();
+    let stuck: Vec<&str> = nodes
         .iter()
-        .filter(|node| node.state == "down")
+        .filter(is_down)
+        .filter(|node| node.shards > 0)
         .map(|node| node.id.as_str())
         .collect();
-    if nodes.is_empty() {
+    let found = format!("{up} of {} up", nodes.len());
+    if up == 0 {
         let remedy = "start one with `shardwright worker`".to_owned();
-        Finding::bad("nodes", "no node is registered", Some(remedy))
-    } else if down.is_empty() {
-        Finding::good("nodes", format!("{} known, none down", nodes.len()))
+        Finding::bad("nodes", found, Some(remedy))
+    } else if stuck.is_empty() {
+        Finding::good("nodes", found)
     } else {
-        let remedy = "start them again; what they served goes to others".to_owned();
-        Finding::bad("nodes", format!("down: {}", down.join(" ")), Some(remedy))
+        let remedy = "nobody takes what they hold: start them, or more nodes".to_owned();
+        let found = format!("{found}; down with shards: {}", stuck.join(" "));
+        Finding::bad("nodes", found, Some(remedy))
     }
 }
 
@@ -180,10 +236,9 @@ fn of_shards(shards: &[Shard]) -> Finding {
 fn sheet(findings: &[Finding]) -> Sheet {
     let mut sheet = Sheet::with_columns(&["check", "result", "found", "remedy"]);
     for finding in findings {
-        let result = if finding.is_good { "good" } else { "BAD" };
         sheet.rows.push(vec![
             output::text(&finding.check),
-            output::text(result),
+            output::text(&finding.result),
             output::text(&finding.found),
             finding
                 .remedy

@@ -80,6 +80,14 @@ struct Move {
     #[arg(long, value_name = "NODE")]
     to: String,
 
+    /// The node that loses its copy; the primary, if none is named.
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
+
+    /// The keyspace, where several have a shard of this name.
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
+
     #[command(flatten)]
     connection: Connection,
 }
@@ -98,6 +106,10 @@ struct Promote {
     /// The node whose replica it is.
     #[arg(long, value_name = "NODE")]
     to: String,
+
+    /// The keyspace, where several have a shard of this name.
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
 
     /// Promote it even if it may lack what the primary had.
     #[arg(long)]
@@ -197,7 +209,12 @@ fn holds(shard: &Shard, key: &str, position: &str) -> bool {
 }
 
 fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
-    let body = json!({ "shard": command.shard, "to": command.to });
+    let body = json!({
+        "shard": command.shard,
+        "keyspace": command.keyspace,
+        "from": command.from,
+        "to": command.to,
+    });
     let said = format!(
         "{} goes to {}: the assignment, and no data",
         command.shard, command.to
@@ -207,7 +224,12 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
-    let body = json!({ "shard": promote.shard, "to": promote.to, "force": promote.force });
+    let body = json!({
+        "shard": promote.shard,
+        "keyspace": promote.keyspace,
+        "node": promote.to,
+        "force": promote.force,
+    });
     let said = format!(
         "{} becomes the primary of {}: the assignment, and no data",
         promote.to, promote.shard

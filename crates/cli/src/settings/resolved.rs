@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
+    num::NonZeroU32,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -106,6 +107,11 @@ impl Settings {
                 parsed.map_err(|reason| invalid(setting, text, source, &reason))
             })
             .collect()
+    }
+
+    /// The number of `setting`, which has to be set and at least 1.
+    pub(crate) fn count(&self, setting: &'static Setting) -> Result<u32, SettingError> {
+        self.required(setting).map(NonZeroU32::get)
     }
 
     /// The duration of `setting`, such as `250ms`, `5s` or `2m`, which has to be set and longer than nothing.

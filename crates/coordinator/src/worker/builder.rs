@@ -93,7 +93,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls `watch` whenever the worker may serve for longer: for audit logs.
+    /// Calls `watch` before the worker may serve for longer: for audit logs. It must not block.
     #[must_use]
     pub fn on_lease(mut self, watch: impl Fn(&LeaseNews) + Send + Sync + 'static) -> Self {
         self.watch = Some(Arc::new(watch));

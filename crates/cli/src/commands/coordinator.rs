@@ -1,0 +1,128 @@
+//! `coordinator`: the process that decides who serves what.
+
+use std::{io::Write, sync::Arc};
+
+use anyhow::Context as _;
+use shardwright_coordinator::{
+    Coordinator,
+    core::Settings as CoreSettings,
+    http::{self, Api, Metrics},
+};
+use shardwright_registry::Store;
+use shardwright_topology::{Incarnation, NodeId};
+
+use crate::{
+    listening::Listening,
+    logging,
+    registry::Location,
+    settings::{
+        ADVERTISE, ALLOW_SHORT_LEASES, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family, Given,
+        HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS, REPLICATION_FACTOR,
+        SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
+    },
+    sharder::Sharder,
+    signals::Ending,
+    timing::Timing,
+};
+
+/// Run a coordinator.
+///
+/// Any number of them share a registry, and one leads: it gives each partition to one of the workers, and to another one when that is
+/// gone. The others take over when the leader is gone, and pass commands on to it until then. Nothing is kept outside the registry.
+///
+/// Prints `listening on http://...` once it takes requests. Ctrl-C or SIGTERM ends it; if it leads, it says so first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright coordinator --registry sqlite:registry.db
+  shardwright coordinator --registry nats://10.0.0.1:4222,10.0.0.2:4222 --listen 10.0.0.7:7557 --token-file token")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    settings: Given<Coordinating>,
+
+    /// Offer CollegeDB's /flush, which forgets every home of a key. For development.
+    #[arg(long)]
+    allow_flush: bool,
+}
+
+/// The settings of a coordinator.
+#[derive(Debug)]
+struct Coordinating;
+
+impl Family for Coordinating {
+    const SETTINGS: &'static [&'static Setting] = &[
+        &REGISTRY,
+        &LISTEN,
+        &ADVERTISE,
+        &ID,
+        &BUCKET,
+        &NATS_CREDS,
+        &CHECK_INTERVAL,
+        &HEARTBEAT_TIMEOUT,
+        &ALLOW_SHORT_LEASES,
+        &REPLICAS,
+        &REPLICATION_FACTOR,
+        &SHARDS,
+        &SHARDER,
+        &BOOTSTRAP_WAIT,
+        &TOKEN_FILE,
+        &LOG,
+    ];
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    let settings = arguments.settings.resolve()?;
+    logging::start(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(&settings, arguments.allow_flush, out))
+}
+
+async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let location: Location = settings.required(&REGISTRY)?;
+    let timing = Timing::of(settings, &location)?;
+    let policy = settings.required::<Sharder>(&SHARDER)?.policy();
+    let ending = Ending::catch()?;
+    let listening = Listening::open(settings, ("127.0.0.1", http::DEFAULT_PORT)).await?;
+    let store = location.open(settings).await?;
+    let core = core_settings(settings, timing, listening.id(settings)?)?;
+    let coordinator = Coordinator::start(Arc::clone(&store), core, policy);
+    let api = Api::new(
+        coordinator.handle().clone(),
+        Arc::clone(&store) as Arc<dyn Store>,
+        http::Settings {
+            token: listening.token.clone(),
+            metrics: Some(Metrics::install()?),
+            allow_flush,
+            ..http::Settings::default()
+        },
+    );
+    api.announce(&listening.url)
+        .await
+        .context("announce this coordinator in the registry")?;
+    listening.announce(out)?;
+    let ends = async {
+        ending.asked().await;
+        // The next leader need not wait for this one's lease to run out.
+        coordinator.stop().await;
+    };
+    tokio::select! {
+        () = http::serve(listening.listener, api.clone(), ends) => {}
+        () = api.count_events() => {}
+    }
+    Ok(())
+}
+
+fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Result<CoreSettings> {
+    Ok(CoreSettings {
+        check_interval: timing.check_interval,
+        timing: CoreSettings::timing_of(timing.heartbeat_timeout)?,
+        replicas: settings.count(&REPLICAS)?,
+        replication_factor: settings.count(&REPLICATION_FACTOR)?,
+        shards: settings.required(&SHARDS)?,
+        bootstrap_wait: settings.duration(&BOOTSTRAP_WAIT)?,
+        ..CoreSettings::new(id, Incarnation(rand::random()))
+    })
+}

@@ -1,5 +1,7 @@
 //! Whole-stack tests, through the facade as its users see it.
 
+#[cfg(unix)]
+mod control;
 mod differential;
 mod documents;
 mod public_names;

@@ -1,0 +1,14 @@
+//! The control plane as separate processes: killed, stopped and cut off, and what the workers served meanwhile.
+
+mod binary;
+mod clock;
+mod cluster;
+mod cuts;
+mod deaths;
+mod history;
+mod lag;
+mod leaving;
+mod on_nats;
+mod pauses;
+mod process;
+mod proxy;

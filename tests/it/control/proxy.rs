@@ -1,0 +1,147 @@
+//! A network between processes that can be cut: bytes wait while it is, as on a cable that is pulled and put back.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, OnceLock},
+    thread,
+};
+
+/// Whether the bytes of a network flow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Network(Arc<Cable>);
+
+#[derive(Debug, Default)]
+struct Cable {
+    is_cut: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Network {
+    /// Lets nothing through any more. Connections stay as they are, and new ones are accepted without an answer.
+    pub(crate) fn cut(&self) {
+        self.set(true);
+    }
+
+    /// Lets everything through again, first what has waited.
+    pub(crate) fn mend(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, is_cut: bool) {
+        *self.0.is_cut.lock().expect("no holder panics") = is_cut;
+        self.0.changed.notify_all();
+    }
+
+    fn wait_until_mended(&self) {
+        let cut = self.0.is_cut.lock().expect("no holder panics");
+        let mended = self
+            .0
+            .changed
+            .wait_while(cut, |is_cut| *is_cut)
+            .expect("no holder panics");
+        drop(mended);
+    }
+}
+
+/// Where one process is reached over a network.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    target: Arc<OnceLock<SocketAddr>>,
+}
+
+impl Proxy {
+    /// Opens a port that leads to a target that is named later.
+    pub(crate) fn open(network: &Network) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let target = Arc::new(OnceLock::new());
+        let (network, known) = (network.clone(), Arc::clone(&target));
+        thread::spawn(move || {
+            for inbound in listener.incoming().flatten() {
+                let (network, known) = (network.clone(), Arc::clone(&known));
+                thread::spawn(move || connect(&network, inbound, *known.wait()));
+            }
+        });
+        Self { address, target }
+    }
+
+    /// The URL of the port.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Names the process that the port leads to.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        self.target
+            .set(target)
+            .expect("a port leads to one process");
+    }
+}
+
+/// Carries bytes both ways until both sides have said everything.
+fn connect(network: &Network, inbound: TcpStream, target: SocketAddr) {
+    network.wait_until_mended();
+    let Ok(outbound) = TcpStream::connect(target) else {
+        return;
+    };
+    let (Ok(back_from), Ok(back_to)) = (outbound.try_clone(), inbound.try_clone()) else {
+        return;
+    };
+    let back = network.clone();
+    thread::spawn(move || carry(&back, back_from, back_to));
+    carry(network, inbound, outbound);
+}
+
+fn carry(network: &Network, mut from: TcpStream, mut to: TcpStream) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
+        network.wait_until_mended();
+        if to.write_all(&bytes[..length]).is_err() {
+            break;
+        }
+    }
+    network.wait_until_mended();
+    // The other side may be gone already; then there is nothing left to tell it.
+    let _told = to.shutdown(Shutdown::Write);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::ErrorKind, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn bytes_wait_while_the_network_is_cut() {
+        let echo = TcpListener::bind("127.0.0.1:0").unwrap();
+        let network = Network::default();
+        let proxy = Proxy::open(&network);
+        proxy.lead_to(echo.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut from, _) = echo.accept().unwrap();
+            let mut to = from.try_clone().unwrap();
+            std::io::copy(&mut from, &mut to)
+        });
+
+        let mut stream = TcpStream::connect(proxy.address).unwrap();
+        let mut byte = [0];
+        stream.write_all(b"a").unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"a");
+
+        network.cut();
+        stream.write_all(b"b").unwrap();
+        let patience = Some(Duration::from_millis(50));
+        stream.set_read_timeout(patience).unwrap();
+        let error = stream.read_exact(&mut byte).unwrap_err();
+        let expected = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+        assert!(expected.contains(&error.kind()), "{error}");
+
+        network.mend();
+        stream.set_read_timeout(None).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"b");
+    }
+}

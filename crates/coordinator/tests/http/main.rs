@@ -6,6 +6,7 @@ mod events;
 mod forwarding;
 mod limits;
 mod openapi;
+mod page;
 mod python;
 mod schema;
 mod setting;

@@ -27,6 +27,11 @@ impl Document {
         }
     }
 
+    /// The whole file.
+    pub(crate) fn root(&self) -> &Value {
+        &self.root
+    }
+
     /// Checks a message against a named schema.
     #[track_caller]
     pub(crate) fn check(&self, schema: &str, message: &Value) {

@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::post,
+};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::Timestamp;
 use tokio::{
@@ -51,9 +57,15 @@ pub(super) enum Heard {
 /// How often the end of the lease is looked at.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The largest ping, in bytes: a list of some 200,000 shards.
+const PING_MAX: usize = 64 << 20;
+
 pub(super) fn router(heard: mpsc::UnboundedSender<Heard>) -> Router {
     Router::new()
-        .route(WORKER_PATH, post(ping))
+        .route(
+            WORKER_PATH,
+            post(ping).layer(DefaultBodyLimit::max(PING_MAX)),
+        )
         .with_state(heard)
 }
 

@@ -43,7 +43,7 @@ impl Server {
     ) -> Self {
         let id = name(&format!("c{number}"));
         let mut core = CoreSettings::new(id, Incarnation(number));
-        core.check_interval = Duration::from_millis(40);
+        core.check_interval = timeout / 10;
         core.timing = CoreSettings::timing_of(timeout).expect("a time-out");
         let policy = Box::new(ReplicaPolicy::default());
         let coordinator = Coordinator::start(store.clone(), core, policy);

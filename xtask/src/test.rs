@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn run_workspace(filter: &[String]) -> anyhow::Result<()> {
     shell::heading("tests of the workspace");
     let mut command = shell::cargo(&workspace::root());
-    command.args(["test", "--workspace", "--all-features"]);
+    command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.envs(tools::nats::variables()?);
     // Cargo builds the binary before any test runs, because the command's own tests need it; the tests of whole clusters start
     // the same one.

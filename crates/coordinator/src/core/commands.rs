@@ -62,6 +62,16 @@ impl Core {
         stored.map(|stored| &stored.value).ok_or_else(unknown)
     }
 
+    /// Refuses a node that may not be given shards now.
+    fn check_accepting(&self, id: &NodeId) -> Result<(), Refusal> {
+        let node = id.clone();
+        match self.node(id)?.state {
+            _ if self.is_accepting(id) => Ok(()),
+            NodeState::Joining | NodeState::Up => Err(Refusal::NotReady { node }),
+            NodeState::Draining | NodeState::Down => Err(Refusal::NotAccepting { node }),
+        }
+    }
+
     fn drain(&mut self, node: &NodeId, actions: &mut Vec<Action>) -> Result<Done, Refusal> {
         let record = self.node(node)?.clone();
         match record.state {
@@ -132,9 +142,7 @@ impl Core {
                 partition: id,
             });
         }
-        if !self.is_accepting(&to) {
-            return Err(Refusal::NotAccepting { node: to });
-        }
+        self.check_accepting(&to)?;
         let from = from.or_else(|| has.first().cloned());
         let step = match from {
             Some(from) if has.contains(&from) => Step::Move {
@@ -174,9 +182,7 @@ impl Core {
         if has.first() == Some(&node) {
             return Ok(Done { changes: 0 });
         }
-        if !self.is_accepting(&node) {
-            return Err(Refusal::NotAccepting { node });
-        }
+        self.check_accepting(&node)?;
         let contact = self.contacts.get(&node);
         let report = contact.and_then(|contact| contact.reports.get(&id));
         // A worker that says nothing of it keeps nothing that could be behind.

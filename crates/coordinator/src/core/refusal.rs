@@ -49,9 +49,15 @@ pub enum Refusal {
         /// Its name.
         node: NodeId,
     },
-    /// The node may not be given shards: it is down, draining, or has not answered yet.
-    #[error("node {node} may not be given shards now")]
+    /// The node may not be given shards: it is down or draining.
+    #[error("node {node} is down or draining: it may not be given shards")]
     NotAccepting {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node is registered, and its session has not got a lease yet.
+    #[error("node {node} has no lease yet")]
+    NotReady {
         /// The node.
         node: NodeId,
     },
@@ -102,6 +108,7 @@ impl Refusal {
             Self::Copies { .. } => "COPIES",
             Self::UnknownNode { .. } => "UNKNOWN_NODE",
             Self::NotAccepting { .. } => "NOT_ACCEPTING",
+            Self::NotReady { .. } => "NODE_NOT_READY",
             Self::NotHolder { .. } => "NOT_HOLDER",
             Self::Holds { .. } => "HOLDS",
             Self::NotInSync { .. } => "NOT_IN_SYNC",
@@ -117,6 +124,7 @@ impl Refusal {
             Self::Copies { .. } => Some("leave the number out; coordinators are started with it"),
             Self::NotLeader { .. } => Some("ask again: a leader is being elected"),
             Self::NotAccepting { .. } => Some("start the node, or let its drain end by a restart"),
+            Self::NotReady { .. } => Some("ask again: it gets one when it answers a ping"),
             Self::NotInSync { .. } => {
                 Some("wait until it has caught up, or force it and accept the loss")
             }
@@ -129,6 +137,9 @@ impl Refusal {
     /// Whether the same command may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotLeader { .. } | Self::Busy { .. })
+        matches!(
+            self,
+            Self::NotLeader { .. } | Self::NotReady { .. } | Self::Busy { .. }
+        )
     }
 }

@@ -113,7 +113,7 @@ impl From<Refusal> for Problem {
 
 fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::NotLeader { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotLeader { .. } | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::UnknownPartitions { .. }
         | Refusal::UnknownShard { .. }
         | Refusal::UnknownNode { .. } => StatusCode::NOT_FOUND,

@@ -31,7 +31,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a coordinator that serves HTTP as the settings say.
     pub(crate) async fn start(store: &Arc<dyn Store>, number: u64, settings: Settings) -> Self {
-        Self::with_timeout(store, number, settings, Duration::from_millis(400)).await
+        // Long enough that no worker loses its lease to a machine that is busy with other tests.
+        Self::with_timeout(store, number, settings, Duration::from_secs(3)).await
     }
 
     /// Does the same with leases that end after another time.
@@ -43,7 +44,7 @@ impl Server {
     ) -> Self {
         let id = name(&format!("c{number}"));
         let mut core = CoreSettings::new(id, Incarnation(number));
-        core.check_interval = timeout / 10;
+        core.check_interval = (timeout / 10).min(Duration::from_millis(40));
         core.timing = CoreSettings::timing_of(timeout).expect("a time-out");
         let policy = Box::new(ReplicaPolicy::default());
         let coordinator = Coordinator::start(store.clone(), core, policy);

@@ -151,7 +151,7 @@ pub(super) struct StatusShape<'a> {
 
 impl<'a> StatusShape<'a> {
     pub(super) fn of(id: &'a NodeId, view: &'a View) -> Self {
-        let up = |node: &&NodeView| node.record.state == NodeState::Up;
+        let up = |node: &&NodeView| node.leased && node.record.state == NodeState::Up;
         Self {
             id,
             leader: view.leader.as_ref(),

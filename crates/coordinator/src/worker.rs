@@ -10,6 +10,7 @@ mod event;
 pub mod machine;
 mod registrar;
 mod served;
+mod session;
 
 use std::{sync::Arc, time::Duration};
 

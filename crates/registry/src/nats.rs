@@ -103,6 +103,9 @@ impl Inner {
             let failure = match self.api.last(&subject).await {
                 Ok(held) => {
                     let revision = held.as_ref().map_or(Revision(0), |held| held.revision);
+                    if let Some(order) = &self.order {
+                        order.saw(revision);
+                    }
                     if self.written().of(key) <= revision {
                         return Ok(held);
                     }

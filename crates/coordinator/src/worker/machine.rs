@@ -1,21 +1,16 @@
 //! The worker as a pure machine.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Epoch, Incarnation, NodeId, Timestamp};
 
 pub use super::event::{Action, Call, Event, PingRefused};
+use super::session::Session;
 use crate::protocol::{Assignment, Assignments, Ping, Pong, Report, ReportedState, VERSION};
 
 /// How long to wait before something is tried again, at the most.
 const RETRY_MAX: Duration = Duration::from_millis(500);
-
-/// How many of its own answers a worker remembers, one of which a grant names.
-const PONGS_KEPT: usize = 64;
 
 /// The state of a worker between two events.
 #[derive(Debug, Clone)]
@@ -30,21 +25,6 @@ pub struct Machine {
     is_stopped: bool,
     /// How long to wait before something is tried again.
     retry: Duration,
-}
-
-/// What ends with the lease.
-#[derive(Debug, Clone)]
-struct Session {
-    incarnation: Incarnation,
-    patience: Duration,
-    term: u64,
-    list: u64,
-    wanted: BTreeMap<PartitionId, Assignment>,
-    /// What the coordinator asked to release, to be reported.
-    released: Vec<PartitionId>,
-    pongs: VecDeque<(u64, Timestamp)>,
-    next_pong: u64,
-    ends_at: Option<Timestamp>,
 }
 
 /// A shard that a callback has begun to serve.
@@ -68,34 +48,6 @@ enum State {
     },
     /// Not served at this epoch, because the callback that begins has failed.
     Failed,
-}
-
-impl Session {
-    fn new(incarnation: Incarnation, patience: Duration) -> Self {
-        Self {
-            incarnation,
-            patience,
-            term: 0,
-            list: 0,
-            wanted: BTreeMap::new(),
-            released: Vec::new(),
-            pongs: VecDeque::new(),
-            next_pong: 1,
-            ends_at: None,
-        }
-    }
-
-    fn holds_at(&self, now: Timestamp) -> bool {
-        self.ends_at.is_some_and(|end| now < end)
-    }
-
-    /// Counts the lease from when the granted answer was sent, which was before the coordinator could have it.
-    fn grant(&mut self, number: u64, hold: Duration) {
-        let sent = self.pongs.iter().find(|(sent, _)| *sent == number);
-        if let Some(end) = sent.map(|(_, at)| *at + hold) {
-            self.ends_at = self.ends_at.max(Some(end));
-        }
-    }
 }
 
 impl Machine {
@@ -322,12 +274,7 @@ impl Machine {
         let shards = self.reports();
         let node = self.node.clone();
         let session = self.session.as_mut().expect("a ping was for this session");
-        let number = session.next_pong;
-        session.next_pong += 1;
-        session.pongs.push_back((number, now));
-        if session.pongs.len() > PONGS_KEPT {
-            session.pongs.pop_front();
-        }
+        let number = session.number_pong(now);
         Pong {
             version: VERSION,
             node,

@@ -10,7 +10,8 @@ async fn a_worker_registers_anywhere_and_leaves_through_the_leader() {
     let (_leader, standby) = two().await;
     let body = json!({"version": 1, "id": "w1", "address": "http://127.0.0.1:9"});
     let registered = standby.post("/shardz/v1/register", body.clone()).await.ok();
-    let expected = json!({"version": 1, "incarnation": 1, "check_interval_ms": 40, "hold_ms": 2700});
+    let expected =
+        json!({"version": 1, "incarnation": 1, "check_interval_ms": 40, "hold_ms": 2700});
     assert_eq!(registered, expected);
     let again = standby.post("/shardz/v1/register", body).await.ok();
     assert_eq!(again["incarnation"], 2);

@@ -4,6 +4,8 @@
 //! still being replicated: of two changes that expect one sequence, both may succeed. The sequence of the whole stream is compared
 //! when a message is stored. So each change names both, and nothing may come between it and what its leader had stored.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::Mutex;
 
 use super::api::{Api, Failure};
@@ -12,8 +14,9 @@ use crate::{Key, Revision};
 /// The changes of one handle, in line.
 #[derive(Debug, Default)]
 pub(super) struct Order {
+    line: Mutex<()>,
     /// The last sequence of the stream, as far as this handle knows.
-    stream_at: Mutex<Revision>,
+    stream_at: AtomicU64,
 }
 
 /// The first release that compares a subject's sequence with what is being replicated too.
@@ -29,6 +32,16 @@ impl Order {
         replicas > 1 && !api.client.is_server_compatible(major, minor, patch)
     }
 
+    /// Notes that the stream has come that far. A loser that has read what beat it needs no other question before it tries again, and
+    /// so stands as good a chance as the winner.
+    pub(super) fn saw(&self, revision: Revision) {
+        self.stream_at.fetch_max(revision.0, Ordering::Relaxed);
+    }
+
+    fn stream_at(&self) -> Revision {
+        Revision(self.stream_at.load(Ordering::Relaxed))
+    }
+
     /// Appends once nothing else of this handle is under way. Changes of other handles that came between are waited out.
     pub(super) async fn append(
         &self,
@@ -37,11 +50,12 @@ impl Order {
         expected: Revision,
         value: Option<&[u8]>,
     ) -> Result<Revision, Failure> {
-        let mut stream_at = self.stream_at.lock().await;
+        let _turn = self.line.lock().await;
         for _ in 0..ROUNDS_MAX {
-            let outcome = api.append(key, expected, Some(*stream_at), value).await;
+            let stream_at = self.stream_at();
+            let outcome = api.append(key, expected, Some(stream_at), value).await;
             match &outcome {
-                Ok(revision) => *stream_at = *revision,
+                Ok(revision) => self.saw(*revision),
                 Err(Failure::WrongSequence(_)) => {
                     let seen = match api.stream_info().await {
                         Ok(info) => Revision(info.state.last_seq),
@@ -51,8 +65,9 @@ impl Order {
                         }
                         Err(failure) => return Err(failure),
                     };
-                    if seen != *stream_at {
-                        *stream_at = seen;
+                    if seen != stream_at {
+                        // It may be lower: a bucket that was made anew counts from the beginning.
+                        self.stream_at.store(seen.0, Ordering::Relaxed);
                         continue;
                     }
                 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -54,7 +55,14 @@ fn three_current_servers_that_sync_are_in_order() {
     let runtime = runtime();
     let store = runtime.block_on(open(&options(&cluster)));
     let monitors: Vec<_> = (0..3).map(|member| cluster.monitor_url(member)).collect();
-    assert_eq!(findings(&runtime, &store, &monitors), [""; 0]);
+    // A replica that is catching up is worth a finding, and on a busy machine one may be for a while.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let found = findings(&runtime, &store, &monitors)
+        && !found.is_empty()
+    {
+        assert!(Instant::now() < deadline, "{found:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let unseen = findings(&runtime, &store, &[]);
     assert!(
         unseen[0].starts_with("unknown: a connection does not show"),

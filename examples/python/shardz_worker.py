@@ -15,6 +15,7 @@ And when it hears nothing for twice as long as pings and leases take, it registe
 """
 
 import argparse
+import hmac
 import http.server
 import json
 import os
@@ -50,6 +51,10 @@ class Worker:
         """Whether a piece of work may be done for a shard now: to be asked before each one."""
         with self.changed:
             return self.holds() and (keyspace, shard) in self.serving
+
+    def knows(self, authorization):
+        """Whether a request carries the cluster's token."""
+        return not self.token or hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode())
 
     def begin_session(self, incarnation, patience=0.0):
         self.incarnation = incarnation
@@ -209,6 +214,8 @@ def handler(worker):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.path != "/shardz":
                 return self.answer(404, b"there is nothing here")
+            if not worker.knows(self.headers.get("Authorization", "")):
+                return self.answer(401, b"the ping carries no token, or another one")
             try:
                 pong = worker.ping(json.loads(body))
             except Refused as why:

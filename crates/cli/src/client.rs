@@ -119,8 +119,14 @@ impl FromStr for Endpoint {
     }
 }
 
+/// The cluster's token, where the settings name a file with one.
+pub(crate) fn cluster_token(settings: &Settings) -> anyhow::Result<Option<String>> {
+    let path = settings.optional::<PathBuf>(&TOKEN_FILE)?;
+    Ok(path.as_deref().map(read_token).transpose()?)
+}
+
 /// The token in the file at `path`, without the line's end.
-pub(crate) fn read_token(path: &Path) -> Result<String, ClientError> {
+fn read_token(path: &Path) -> Result<String, ClientError> {
     let text = fs::read_to_string(path).map_err(|source| ClientError::TokenFile {
         path: path.to_owned(),
         source,
@@ -148,7 +154,6 @@ impl Client {
     /// A client that gives each call this much time. Nothing is sent.
     pub(crate) fn new(settings: &Settings, timeout: Duration) -> anyhow::Result<Self> {
         let endpoints = settings.list::<Endpoint>(&COORDINATOR)?;
-        let token = settings.optional::<PathBuf>(&TOKEN_FILE)?;
         Ok(Self {
             http: reqwest::Client::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -157,7 +162,7 @@ impl Client {
                 .enable_all()
                 .build()?,
             endpoints: endpoints.into_iter().map(|Endpoint(url)| url).collect(),
-            token: token.as_deref().map(read_token).transpose()?,
+            token: cluster_token(settings)?,
             timeout,
         })
     }

@@ -36,12 +36,24 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator on a store, in the present tokio runtime.
+    /// Starts a coordinator on a store, in the present tokio runtime. Its workers need no token.
     #[must_use]
     pub fn start(store: Arc<dyn Store>, settings: Settings, policy: Box<dyn Policy>) -> Self {
+        Self::start_with_token(store, settings, policy, None)
+    }
+
+    /// Starts a coordinator that shows the cluster's token to the workers that it pings.
+    #[must_use]
+    pub fn start_with_token(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        policy: Box<dyn Policy>,
+        token: Option<String>,
+    ) -> Self {
         let (handle, seat) = Handle::new(settings.id.clone());
         let (stop, stopped) = oneshot::channel();
-        let driver = Driver::new(store, settings, policy, seat);
+        let pinger = ping::Pinger::new(settings.check_interval, token);
+        let driver = Driver::new(store, settings, policy, pinger, seat);
         let task = tokio::spawn(driver.run(stopped));
         Self {
             handle,
@@ -128,12 +140,18 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(store: Arc<dyn Store>, settings: Settings, policy: Box<dyn Policy>, seat: Seat) -> Self {
+    fn new(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        policy: Box<dyn Policy>,
+        pinger: ping::Pinger,
+        seat: Seat,
+    ) -> Self {
         let (heard, inbox) = mpsc::unbounded_channel();
         let rng = Box::new(rand::rngs::StdRng::from_os_rng());
         Self {
             core: Core::new(settings.clone(), policy, rng),
-            pinger: ping::Pinger::new(settings.check_interval),
+            pinger,
             store,
             settings,
             clock: Clock::start(),

@@ -16,10 +16,13 @@ use std::{sync::Arc, time::Duration};
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Epoch, NodeId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 pub use self::builder::{CallbackResult, WorkerBuilder};
-use self::{driver::Heard, served::Served};
+use self::{
+    driver::{Entrance, Heard},
+    served::Served,
+};
 use crate::protocol::Assignment;
 
 /// A running worker. A clone is the same one.
@@ -28,7 +31,7 @@ use crate::protocol::Assignment;
 pub struct Worker {
     id: NodeId,
     served: Arc<Served>,
-    heard: mpsc::UnboundedSender<Heard>,
+    entrance: Entrance,
     state: watch::Receiver<Standing>,
 }
 
@@ -85,7 +88,7 @@ impl Worker {
         in_sync: Option<bool>,
     ) {
         // A worker that has ended has nothing to report.
-        let _sent = self.heard.send(Heard::Progress {
+        let _sent = self.entrance.heard.send(Heard::Progress {
             partition,
             position,
             in_sync,
@@ -103,12 +106,12 @@ impl Worker {
     /// to take it, the worker stops serving, says so, and is forgotten.
     pub async fn leave(&self, limit: Duration) -> bool {
         let (done, left) = oneshot::channel();
-        let asked = self.heard.send(Heard::Leave { limit, done });
+        let asked = self.entrance.heard.send(Heard::Leave { limit, done });
         asked.is_ok() && left.await.unwrap_or(false)
     }
 
     /// The routes to mount in the worker's own router: its `/shardz`.
     pub fn router(&self) -> axum::Router {
-        driver::router(self.heard.clone())
+        driver::router(self.entrance.clone())
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(unix)]
 use crate::audit::{Audit, Event, Moment};
 use crate::{
-    client::read_token,
+    client::cluster_token,
     failure::Failure,
     listening::Listening,
     logging,
@@ -115,8 +115,7 @@ async fn serve(
 
 fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow::Result<Worker> {
     let coordinators = settings.list(&COORDINATOR)?;
-    let token = settings.optional::<PathBuf>(&TOKEN_FILE)?;
-    let token = token.as_deref().map(read_token).transpose()?;
+    let token = cluster_token(settings)?;
     let location = Location {
         region: settings.optional(&REGION)?,
         zone: settings.optional(&ZONE)?,

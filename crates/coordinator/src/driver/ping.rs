@@ -18,14 +18,16 @@ const PINGS_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Pinger {
     client: reqwest::Client,
+    token: Option<Arc<str>>,
     limit: Duration,
     room: Arc<Semaphore>,
 }
 
 impl Pinger {
-    pub(super) fn new(check_interval: Duration) -> Self {
+    pub(super) fn new(check_interval: Duration, token: Option<String>) -> Self {
         Self {
             client: reqwest::Client::new(),
+            token: token.map(Arc::from),
             limit: check_interval * 4 / 5,
             room: Arc::new(Semaphore::new(PINGS_MAX)),
         }
@@ -46,7 +48,11 @@ impl Pinger {
     async fn ask(&self, address: &str, ping: &Ping) -> Option<Pong> {
         let _room = self.room.acquire().await.ok()?;
         let url = format!("{}{WORKER_PATH}", address.trim_end_matches('/'));
-        let answer = self.client.post(url).json(ping).send().await.ok()?;
+        let mut request = self.client.post(url).json(ping);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.ok()?;
         answer.error_for_status().ok()?.json().await.ok()
     }
 }

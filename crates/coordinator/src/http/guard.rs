@@ -57,7 +57,7 @@ fn admit(api: &Api, request: &Request) -> Result<(), Problem> {
     }
     match &api.settings.token {
         Some(_) if request.uri().path() == OPEN_PATH => Ok(()),
-        Some(token) if presented(headers).is_some_and(|text| token.is(text)) => Ok(()),
+        Some(token) if token.is_in(headers) => Ok(()),
         Some(_) => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
@@ -73,17 +73,6 @@ pub(super) fn too_large(limit: usize) -> Problem {
     let message = format!("the body is larger than {limit} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message)
         .hint("send it in several requests")
-}
-
-fn presented(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
 }
 
 /// Without a token, whoever reaches the loopback address may do anything; a web page must not be able to.

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use axum::http::{HeaderMap, header};
 use shardwright_hashing::sha256_hex;
 use subtle::ConstantTimeEq;
 
@@ -58,9 +59,14 @@ impl Token {
         if !visible || !(TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) {
             return Err(InvalidToken::Malformed);
         }
-        Ok(Self {
+        Ok(Self::unchecked(text))
+    }
+
+    /// Takes whatever a caller trusts as its token.
+    pub(crate) fn unchecked(text: &str) -> Self {
+        Self {
             digest: sha256_hex(text),
-        })
+        }
     }
 
     /// Reads the token from a file that only its owner may read. White space around the token is left out.
@@ -87,6 +93,22 @@ impl Token {
         let presented = sha256_hex(presented);
         self.digest.as_bytes().ct_eq(presented.as_bytes()).into()
     }
+
+    /// Returns whether a request carries it.
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        presented(headers).is_some_and(|text| self.is(text))
+    }
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 #[cfg(unix)]

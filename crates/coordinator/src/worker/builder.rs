@@ -100,7 +100,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sends a token to coordinators that ask for one.
+    /// Sends a token to coordinators, and takes pings only from those that send it too.
     #[must_use]
     pub fn token(mut self, token: Option<String>) -> Self {
         self.token = token;

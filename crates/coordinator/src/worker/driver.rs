@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
-    http::StatusCode,
+    extract::{DefaultBodyLimit, FromRequestParts, State},
+    http::{StatusCode, request::Parts},
     response::IntoResponse,
     routing::post,
 };
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    http::Token,
     protocol::{Ping, Pong, Registered, WORKER_PATH},
 };
 
@@ -60,21 +61,49 @@ const TICK: Duration = Duration::from_millis(10);
 /// The largest ping, in bytes: a list of some 200,000 shards.
 const PING_MAX: usize = 64 << 20;
 
-pub(super) fn router(heard: mpsc::UnboundedSender<Heard>) -> Router {
+/// Where pings come in, and what they have to carry.
+#[derive(Debug, Clone)]
+pub(super) struct Entrance {
+    pub(super) heard: mpsc::UnboundedSender<Heard>,
+    pub(super) token: Option<Token>,
+}
+
+/// A request with the cluster's token, where there is one. It is looked at before the body is read.
+struct Admitted;
+
+impl FromRequestParts<Entrance> for Admitted {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        entrance: &Entrance,
+    ) -> Result<Self, Self::Rejection> {
+        match &entrance.token {
+            Some(token) if !token.is_in(&parts.headers) => Err((
+                StatusCode::UNAUTHORIZED,
+                "the ping carries no token, or another one\n",
+            )),
+            _ => Ok(Self),
+        }
+    }
+}
+
+pub(super) fn router(entrance: Entrance) -> Router {
     Router::new()
         .route(
             WORKER_PATH,
             post(ping).layer(DefaultBodyLimit::max(PING_MAX)),
         )
-        .with_state(heard)
+        .with_state(entrance)
 }
 
 async fn ping(
-    State(heard): State<mpsc::UnboundedSender<Heard>>,
+    _: Admitted,
+    State(entrance): State<Entrance>,
     Json(ping): Json<Ping>,
 ) -> axum::response::Response {
     let (answer, result) = oneshot::channel();
-    if heard.send(Heard::Ping { ping, answer }).is_err() {
+    if entrance.heard.send(Heard::Ping { ping, answer }).is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     match result.await {
@@ -92,7 +121,10 @@ pub(super) fn start(builder: WorkerBuilder) -> Worker {
     let worker = Worker {
         id: builder.register.id.clone(),
         served: served.clone(),
-        heard: heard.clone(),
+        entrance: Entrance {
+            heard: heard.clone(),
+            token: builder.token.as_deref().map(Token::unchecked),
+        },
         state,
     };
     let driver = Driver {

@@ -7,9 +7,7 @@ use serde_json::json;
 use shardwright_coordinator::http::{Settings, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::setting::{Answer, Server, leader, memory, wait, worker};
-
-const TOKEN: &str = "a-token-of-some-length";
+use crate::setting::{Answer, Server, TOKEN, leader, memory, refuses_strangers, wait, worker};
 
 fn with_token() -> Settings {
     Settings {
@@ -53,12 +51,13 @@ async fn with_a_token_everything_but_livez_needs_it() {
     }
     let right = format!("Bearer {TOKEN}");
     call(&server, "/api/v1/nodes", Some(&right)).await.ok();
-    let _worker = worker("w1", &[&server], Some(TOKEN)).await;
+    let worker = worker("w1", &[&server], Some(TOKEN)).await;
     wait("the worker to be up", async || {
         let status = call(&server, "/api/v1/status", Some(&right)).await;
         status.ok()["nodes_up"] == 1
     })
     .await;
+    refuses_strangers(&worker.address).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::setting::{Server, leader, wait, worker};
+use crate::setting::{Server, TOKEN, leader, refuses_strangers, wait, worker};
 
 /// The program, and the lines that it has printed.
 struct Python {
@@ -183,10 +183,9 @@ async fn a_paused_one_finds_its_epoch_gone_and_begins_anew() {
 async fn it_presents_its_token() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
-    let text = "a-token-of-some-length";
-    std::fs::write(&file, text).expect("a file");
+    std::fs::write(&file, TOKEN).expect("a file");
     let settings = Settings {
-        token: Some(Token::new(text).expect("a token")),
+        token: Some(Token::new(TOKEN).expect("a token")),
         ..Settings::default()
     };
     let server = leader(settings).await;
@@ -199,8 +198,6 @@ async fn it_presents_its_token() {
     };
     let seen = server.handle().view_when(is_up);
     let seen = tokio::time::timeout(std::time::Duration::from_secs(60), seen).await;
-    assert!(
-        seen.is_ok_and(|view| view.is_some()),
-        "it is registered and answers"
-    );
+    let view = seen.ok().flatten().expect("it is registered and answers");
+    refuses_strangers(&view.nodes[0].record.address).await;
 }

@@ -15,6 +15,9 @@ use shardwright_registry::{MemoryStore, Store};
 use shardwright_topology::{Incarnation, NodeId};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
+/// The token of the clusters that have one.
+pub(crate) const TOKEN: &str = "a-token-of-some-length";
+
 pub(crate) fn name(text: &str) -> NodeId {
     NodeId::new(text).expect("a name")
 }
@@ -47,7 +50,8 @@ impl Server {
         core.check_interval = (timeout / 10).min(Duration::from_millis(40));
         core.timing = CoreSettings::timing_of(timeout).expect("a time-out");
         let policy = Box::new(ReplicaPolicy::default());
-        let coordinator = Coordinator::start(store.clone(), core, policy);
+        let token = settings.token.is_some().then(|| TOKEN.to_owned());
+        let coordinator = Coordinator::start_with_token(store.clone(), core, policy, token);
         let listener = bind("127.0.0.1:0", settings.token.as_ref()).await;
         let listener = listener.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -192,6 +196,7 @@ pub(crate) async fn two() -> (Server, Server) {
 
 /// A worker and its server.
 pub(crate) struct Working {
+    pub(crate) address: String,
     pub(crate) server: JoinHandle<()>,
     _worker: Worker,
 }
@@ -201,15 +206,30 @@ pub(crate) async fn worker(id: &str, coordinators: &[&Server], token: Option<&st
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let coordinators = coordinators.iter().map(|server| server.url.clone());
-    let worker = Worker::builder(name(id), address, coordinators.collect())
+    let worker = Worker::builder(name(id), &address, coordinators.collect())
         .token(token.map(str::to_owned))
         .start();
     let router = worker.router();
     let server = async move { axum::serve(listener, router).await.expect("it serves") };
     Working {
+        address,
         server: tokio::spawn(server),
         _worker: worker,
     }
+}
+
+/// Checks that a worker takes no pings without its token.
+pub(crate) async fn refuses_strangers(worker: &str) {
+    let ping = || reqwest::Client::new().post(format!("{worker}/shardz"));
+    let strangers = [ping(), ping().bearer_auth("another-token-of-some-length")];
+    for stranger in strangers {
+        let answer = Answer::of(stranger.json(&serde_json::json!({}))).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+        assert!(!answer.text.contains(TOKEN), "a secret is not told");
+    }
+    let friend = ping().bearer_auth(TOKEN).json(&serde_json::json!({}));
+    let answer = Answer::of(friend).await;
+    assert!(answer.status != StatusCode::UNAUTHORIZED, "{answer:?}");
 }
 
 /// The metrics of this process, which all its tests share.

@@ -110,6 +110,14 @@ mod situations {
     pub(super) const RETIRED: &str = "a shard that was removed";
     pub(super) const PROMOTED: &str = "a replica that was promoted by command";
     pub(super) const CONFLICT: &str = "a change of a shard that came too late";
+    pub(super) const STOOD_STILL: &str = "a worker that stood still while its lease was ended";
+    pub(super) const CAME_BACK: &str = "a process of a worker that registered anew";
+    pub(super) const LATE_CHANGE: &str = "a change of a shard that landed after its leader's time";
+    pub(super) const LATE_CONFLICT: &str = "a change of a former leader that conflicted";
+    pub(super) const FOUND_LET_GO: &str = "a leader that found a shard let go and given to nobody";
+    pub(super) const ELSEWHERE: &str = "a shard that another worker took after a callback failed";
+    pub(super) const HANDED_OVER: &str = "a worker that had handed over everything";
+    pub(super) const NOBODY_LEFT: &str = "the last worker that went away";
 }
 
 impl Control {
@@ -131,9 +139,9 @@ impl Control {
 
     fn partitions() -> impl Iterator<Item = PartitionId> {
         let named = KeyspaceName::new("partitions").expect("a name");
-        let named = ["a", "b", "c", "d"]
+        let named = ["a", "b", "c", "d", "e", "f", "g", "h"]
             .map(|name| PartitionId::new(named.clone(), ShardId::new(name).expect("a name")));
-        let ranged = (0..3).map(|number| PartitionId::from(ShardId::numbered(number)));
+        let ranged = (0..4).map(|number| PartitionId::from(ShardId::numbered(number)));
         named.into_iter().chain(ranged)
     }
 
@@ -175,12 +183,22 @@ impl Scenario for Control {
         situations::RETIRED,
         situations::PROMOTED,
         situations::CONFLICT,
+        situations::STOOD_STILL,
+        situations::CAME_BACK,
+        situations::LATE_CHANGE,
+        situations::LATE_CONFLICT,
+        situations::FOUND_LET_GO,
+        situations::ELSEWHERE,
+        situations::HANDED_OVER,
+        situations::NOBODY_LEFT,
     ];
     const MUTATIONS: &'static [Missing] = Missing::ALL;
 
     fn faults(_: Option<Missing>) -> Faults {
         Faults {
             slow: 300,
+            // The fastest and the slowest clock are 5 % apart, half of what the timing allows for.
+            drift_ppm: 25_000,
             events: 6_000,
             ..Faults::around(TIMEOUT)
         }

@@ -10,7 +10,7 @@ use shardwright_coordinator::{
     },
     protocol::{Leave, Ping},
 };
-use shardwright_rebalancer::ReplicaPolicy;
+use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
 use shardwright_registry::{Key, Prefix, Revision, Seen, Stored};
 use shardwright_testkit::sim::{Change, Outcome, Pid, Sim, Unavailable, Write};
 use shardwright_topology::{Incarnation, NodeId};
@@ -29,6 +29,8 @@ pub(super) struct Coordinator {
     /// What each write under way is to change.
     writing: BTreeMap<WriteId, core::Change>,
     term: u64,
+    /// Whose callback failed for each shard.
+    failed: BTreeMap<PartitionId, NodeId>,
 }
 
 impl Coordinator {
@@ -51,6 +53,7 @@ impl Coordinator {
             asked: BTreeMap::new(),
             writing: BTreeMap::new(),
             term: 0,
+            failed: BTreeMap::new(),
         }
     }
 }
@@ -105,10 +108,15 @@ impl Control {
         } else {
             change.expected
         };
+        let found = sim.store().get(&change.key).map(|found| &found.value);
+        let value = match self.missing {
+            Some(missing) => change.value.map(|value| missing.value(found, value)),
+            None => change.value,
+        };
         let write_now = Write {
             key: change.key,
             expected,
-            value: change.value,
+            value,
         };
         sim.write(at, Token::Write(write), write_now);
     }
@@ -130,25 +138,69 @@ impl Control {
                     sim.mark(situations::TAKEOVER);
                 }
                 self.of(at).term = *term;
+                if self.is_let_go_by_its_owner(sim) {
+                    sim.mark(situations::FOUND_LET_GO);
+                }
             }
             Notice::NodeDown { node, .. } => {
                 sim.mark(situations::EXPIRED);
+                if sim.is_paused(Self::pid(node.as_str())) {
+                    sim.mark(situations::STOOD_STILL);
+                }
+                if is_nobody_left(sim) {
+                    sim.mark(situations::NOBODY_LEFT);
+                }
                 let is_dead = !sim.is_up(Self::pid(node.as_str()));
                 let coordinators = (0..super::COORDINATORS).map(Pid);
                 if is_dead && coordinators.filter(|other| !sim.is_up(*other)).count() > 0 {
                     sim.mark(situations::DIED_TOGETHER);
                 }
             }
-            Notice::Assigned { is_failover, .. } if *is_failover => {
-                sim.mark(situations::FAILOVER);
+            Notice::Assigned {
+                partition,
+                from,
+                to,
+                is_failover,
+                ..
+            } => {
+                if *is_failover {
+                    sim.mark(situations::FAILOVER);
+                }
+                let failed = self.of(at).failed.remove(partition);
+                if failed.is_some_and(|failed| from.as_ref() == Some(&failed) && *to != failed) {
+                    sim.mark(situations::ELSEWHERE);
+                }
             }
-            Notice::CallbackFailed { .. } => sim.mark(situations::CALLBACK_FAILED),
-            Notice::Assigned { .. }
-            | Notice::SteppedDown { .. }
+            Notice::CallbackFailed {
+                node, partition, ..
+            } => {
+                sim.mark(situations::CALLBACK_FAILED);
+                let failed = &mut self.of(at).failed;
+                failed.insert(partition.clone(), node.clone());
+            }
+            Notice::SteppedDown { .. }
             | Notice::NodeUp { .. }
             | Notice::UnderReplicated { .. }
             | Notice::NoReplica { .. } => {}
         }
+    }
+
+    /// Whether a worker has let go of a shard that the registry still gives to it.
+    fn is_let_go_by_its_owner(&self, sim: &Sim<Self>) -> bool {
+        let shards = sim
+            .store()
+            .entries()
+            .filter_map(|stored| match &stored.value {
+                Value::Shard(record) => Some((record, record.active.as_ref()?)),
+                Value::Node(_) | Value::Lease(_) => None,
+            });
+        let mut shards = shards.filter(|(record, active)| {
+            let id = PartitionId::new(record.keyspace.clone(), record.id.clone());
+            let at = Self::pid(active.primary.node.as_str());
+            let released = self.workers[&at].released.get(&id);
+            sim.is_up(at) && released.is_some_and(|released| active.epoch <= *released)
+        });
+        shards.next().is_some()
     }
 
     pub(super) fn coordinator_timer(&mut self, sim: &mut Sim<Self>, at: Pid, token: Token) {
@@ -241,14 +293,22 @@ impl Control {
 
     fn wrote(&mut self, sim: &mut Sim<Self>, at: Pid, write: WriteId, outcome: Outcome<Value>) {
         let change = self.of(at).writing.remove(&write);
+        let value = change.and_then(|change| change.value);
+        let is_of_shard = matches!(value, Some(Value::Shard(_)));
+        let is_late = is_of_shard && !self.of(at).core.is_leading(sim.now(at));
         let outcome = match outcome {
-            Outcome::Done(revision) => WriteOutcome::Done(revision),
+            Outcome::Done(revision) => {
+                if is_late {
+                    sim.mark(situations::LATE_CHANGE);
+                }
+                WriteOutcome::Done(revision)
+            }
             Outcome::Conflict(found) => {
-                if matches!(
-                    change.and_then(|change| change.value),
-                    Some(Value::Shard(_))
-                ) {
+                if is_of_shard {
                     sim.mark(situations::CONFLICT);
+                }
+                if is_late {
+                    sim.mark(situations::LATE_CONFLICT);
                 }
                 if let Some(found) = found {
                     self.tell(sim, at, Event::Found(seen(found)));
@@ -355,4 +415,13 @@ fn seen(stored: Stored<Value>) -> Seen {
 
 pub(super) fn node_key(node: &NodeId) -> Key {
     Key::new(format!("node/{node}")).expect("a key")
+}
+
+/// Whether no worker holds a lease.
+fn is_nobody_left(sim: &Sim<Control>) -> bool {
+    let mut leases = sim.store().entries().filter(|stored| {
+        stored.key.last_name().starts_with("node.")
+            && matches!(&stored.value, Value::Lease(lease) if lease.holder.is_some())
+    });
+    leases.next().is_none()
 }

@@ -124,6 +124,10 @@ impl Control {
         let all: Vec<_> = Self::partitions().collect();
         let partition = sim.dice().pick(&all).clone();
         let workers: Vec<_> = self.workers.keys().copied().collect();
+        if sim.dice().chance(2) {
+            // Nobody is left to take what they serve.
+            return workers.into_iter().for_each(|each| self.leave(sim, each));
+        }
         let worker = *sim.dice().pick(&workers);
         let node = Self::node(worker);
         match sim.dice().index(8) {

@@ -7,6 +7,7 @@ use std::{
 
 use shardwright_coordinator::{core::Value, protocol::Assignment};
 use shardwright_rebalancer::PartitionId;
+use shardwright_registry::{Holder, LeaseRecord};
 use shardwright_testkit::sim::{Change, Pid, Sim};
 use shardwright_topology::{
     Epoch, Incarnation, NodeId, NodeState, Primary, Role, ShardRecord, ShardState,
@@ -33,6 +34,10 @@ pub(super) struct Rules {
     /// The process that was the primary at each epoch.
     primaries: BTreeMap<(PartitionId, Epoch), Primary>,
     epochs: BTreeMap<PartitionId, Epoch>,
+    /// Whose session holds each worker's lease.
+    sessions: BTreeMap<NodeId, Holder>,
+    /// Sessions whose lease was ended.
+    ended: BTreeSet<(NodeId, Incarnation)>,
     /// Who was seen to serve at each epoch.
     served: BTreeMap<(PartitionId, Epoch), (NodeId, Option<Incarnation>)>,
     /// What workers have not let go of although their lease was over.
@@ -57,8 +62,10 @@ impl Rules {
         if self.at_rest && !is_renewal {
             return Err(format!("a change at rest: {change:?}"));
         }
-        let Some(Value::Shard(record)) = &change.value else {
-            return Ok(());
+        let record = match &change.value {
+            Some(Value::Shard(record)) => record,
+            Some(Value::Lease(lease)) => return self.note_lease(change.key.last_name(), lease),
+            _ => return Ok(()),
         };
         let id = PartitionId::new(record.keyspace.clone(), record.id.clone());
         record
@@ -95,6 +102,30 @@ impl Rules {
     pub(super) fn followed(&mut self, at: Pid, latest: u64, term: u64) {
         if term < latest {
             self.misled = Some(format!("{at} followed term {term} after term {latest}"));
+        }
+    }
+
+    /// A session whose lease was ended never gets one again.
+    fn note_lease(&mut self, name: &str, lease: &LeaseRecord) -> Result<(), String> {
+        let Some(node) = name.strip_prefix("node.") else {
+            return Ok(());
+        };
+        let node = NodeId::new(node).expect("a node of this scenario");
+        let before = match &lease.holder {
+            Some(holder) => self.sessions.insert(node.clone(), holder.clone()),
+            None => self.sessions.remove(&node),
+        };
+        if let Some(before) = before.filter(|before| lease.holder.as_ref() != Some(before)) {
+            self.ended.insert((before.node, before.incarnation));
+        }
+        let holder = lease.holder.iter();
+        let mut again = holder.filter(|holder| {
+            let session = (holder.node.clone(), holder.incarnation);
+            self.ended.contains(&session)
+        });
+        match again.next() {
+            Some(holder) => Err(format!("an ended session holds a lease again: {holder:?}")),
+            None => Ok(()),
         }
     }
 
@@ -171,6 +202,12 @@ impl Rules {
     }
 
     fn note_served(&mut self, at: Pid, worker: &Worker, each: &Assignment) -> Result<(), String> {
+        let released = worker.released.get(&each.partition);
+        if released.is_some_and(|released| each.epoch <= *released) {
+            return Err(format!(
+                "{at} serves {each:?} and has let go of {released:?}"
+            ));
+        }
         let key = (each.partition.clone(), each.epoch);
         let who = (Control::node(at), worker.machine.incarnation());
         let known = self.served.entry(key).or_insert_with(|| who.clone());

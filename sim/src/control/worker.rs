@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use shardwright_coordinator::{
-    protocol::{Fence, Leave, Ping, Register, VERSION},
+    protocol::{Fence, Leave, Ping, Pong, Register, ReportedState, VERSION},
     worker::machine::{Action, Event, Machine, PingRefused},
 };
+use shardwright_rebalancer::PartitionId;
 use shardwright_testkit::sim::{Input, InputOf, Pid, Sim};
-use shardwright_topology::{Location, NodeRecord, Timestamp};
+use shardwright_topology::{Epoch, Location, NodeRecord, Timestamp};
 
 use super::{COORDINATORS, Control, Message, TICK, TIMEOUT, Token, situations};
 
@@ -22,6 +23,10 @@ pub(super) struct Worker {
     held_lease: bool,
     /// The highest term that it followed.
     term: u64,
+    /// The highest epoch of each shard of which this process has said that it let go.
+    pub(super) released: BTreeMap<PartitionId, Epoch>,
+    /// Whether this process had a session before.
+    had_session: bool,
     /// When each answer was sent, and what releases were kept from the machine, for rules that are left out.
     pub(super) sent: BTreeMap<u64, Timestamp>,
     pub(super) withheld: Vec<Fence>,
@@ -35,8 +40,18 @@ impl Worker {
             leaves_at: None,
             held_lease: false,
             term: 0,
+            released: BTreeMap::new(),
+            had_session: false,
             sent: BTreeMap::new(),
             withheld: Vec::new(),
+        }
+    }
+
+    fn note_released(&mut self, pong: &Pong) {
+        let over = [ReportedState::Released, ReportedState::Failed];
+        for report in pong.shards.iter().filter(|each| over.contains(&each.state)) {
+            let known = self.released.entry(report.partition.clone()).or_default();
+            *known = report.epoch.max(*known);
         }
     }
 }
@@ -124,6 +139,9 @@ impl Control {
                     self.worker(at).registering = None;
                     // Another session may follow a registry that began anew.
                     self.worker(at).term = 0;
+                    if std::mem::replace(&mut self.worker(at).had_session, true) {
+                        sim.mark(situations::CAME_BACK);
+                    }
                     self.tell_worker(sim, at, registered(incarnation));
                 }
             }
@@ -140,6 +158,9 @@ impl Control {
                     sim.mark(situations::OLD_LEADER);
                 }
                 let pong = self.tamper_with_pong(sim, at, answer.ok());
+                if let Some(pong) = &pong {
+                    self.worker(at).note_released(pong);
+                }
                 sim.send(at, from, Message::Pong { number, pong });
             }
             Message::Register { .. } | Message::Leave(_) | Message::Pong { .. } => {
@@ -154,7 +175,7 @@ impl Control {
         sim: &mut Sim<Self>,
         at: Pid,
         event: Event,
-    ) -> Option<Result<shardwright_coordinator::protocol::Pong, PingRefused>> {
+    ) -> Option<Result<Pong, PingRefused>> {
         let now = sim.now(at);
         let mut actions = Vec::new();
         let worker = self.worker(at);
@@ -179,7 +200,10 @@ impl Control {
                     sim.wake(at, now + after, Token::Callback { partition, call });
                 }
                 Action::Register => self.register(sim, at),
-                Action::Drained => self.stop_worker(sim, at),
+                Action::Drained => {
+                    sim.mark(situations::HANDED_OVER);
+                    self.stop_worker(sim, at);
+                }
             }
         }
         answer
@@ -238,12 +262,7 @@ impl Control {
         }
     }
 
-    fn tamper_with_pong(
-        &mut self,
-        sim: &Sim<Self>,
-        at: Pid,
-        pong: Option<shardwright_coordinator::protocol::Pong>,
-    ) -> Option<shardwright_coordinator::protocol::Pong> {
+    fn tamper_with_pong(&mut self, sim: &Sim<Self>, at: Pid, pong: Option<Pong>) -> Option<Pong> {
         match self.missing {
             Some(missing) => missing.pong(sim.now(at), self.worker(at), pong?).into(),
             None => pong,

@@ -248,6 +248,11 @@ impl<S: Scenario> Sim<S> {
         applied
     }
 
+    /// Returns whether a process stands still.
+    pub fn is_paused(&self, at: Pid) -> bool {
+        self.processes[at.0].paused
+    }
+
     /// Returns how long ago the faults stopped; `None` while they occur.
     pub fn quiet_for(&self) -> Option<Duration> {
         self.calm_at.map(|calm_at| self.now.saturating_sub(calm_at))

@@ -10,19 +10,22 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// Builds the simulator and runs it.
+/// Builds the simulator with optimisation, which many seeds repay, and runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    simulate(&["--release"], &args.rest)
+}
+
+fn simulate(profile: &[&str], rest: &[String]) -> anyhow::Result<()> {
     let mut command = shell::cargo(&workspace::root());
-    command.args(["run", "--quiet", "-p", "shardwright-sim", "--"]);
-    shell::run(command.args(&args.rest))
+    command.args(["run", "--quiet", "-p", "shardwright-sim"]);
+    command.args(profile).arg("--");
+    shell::run(command.args(rest))
 }
 
 /// How many seeds of each scenario a change has to pass: a few seconds each.
 const SEEDS_OF_A_CHANGE: &str = "300";
 
-/// Runs few seeds of every scenario.
+/// Runs few seeds of every scenario, on the build that the tests made.
 pub(crate) fn run_briefly() -> anyhow::Result<()> {
-    run(&Args {
-        rest: vec!["--seeds".to_owned(), SEEDS_OF_A_CHANGE.to_owned()],
-    })
+    simulate(&[], &["--seeds", SEEDS_OF_A_CHANGE].map(str::to_owned))
 }

@@ -139,6 +139,9 @@ pub struct Pong {
     pub node: NodeId,
     /// Its session.
     pub incarnation: Incarnation,
+    /// The session that the same process had before, once it serves nothing of it: nobody need wait for the end of its lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Incarnation>,
     /// Counts the answers of this session.
     pub number: u64,
     /// The highest term that it has seen.

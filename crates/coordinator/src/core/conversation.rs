@@ -125,7 +125,7 @@ impl Core {
             .leadership
             .as_ref()
             .map_or(0, |leadership| leadership.term);
-        let number = pong.number;
+        let (number, left) = (pong.number, pong.left);
         let Some(contact) = self.contacts.get_mut(&node) else {
             return;
         };
@@ -140,6 +140,9 @@ impl Core {
         let reports: Vec<_> = contact.reports.values().cloned().collect();
         if !self.is_leading(now) {
             return;
+        }
+        if let Some(left) = left {
+            self.left(&node, left);
         }
         self.renew_lease(now, &node, number, actions);
         if is_current {

@@ -306,7 +306,7 @@ impl Core {
         match purpose {
             Purpose::Lead => self.claimed(now, done, actions),
             Purpose::Renew { node, pong } => self.renewed(now, &node, pong, done.is_some()),
-            Purpose::Expire { node } if done.is_some() => self.expired(&node, actions),
+            Purpose::Expire { node } if done.is_some() => self.expired(now, &node, actions),
             Purpose::Shard(partition) => self.moved(&partition, done.is_some(), actions),
             Purpose::Node | Purpose::Expire { .. } => {}
         }

@@ -214,14 +214,26 @@ impl Core {
         let node = |id: &NodeId| nodes.get(id).map(|stored| stored.value.clone());
         let next = moving.goal.next_record(&stored.value, node, &mut *self.rng);
         let key = stored.key.clone();
+        // Whoever let go did so of the epoch that the goal began with. A write of which nothing was heard may have put a later one in
+        // its place since, and that one is served.
+        let is_current = stored.value.active_epoch() == moving.epoch;
         let written = next
+            .filter(|_| is_current)
             .filter(|next| *next != stored.value)
             .is_some_and(|next| self.write_shard(key, id, next, actions));
         if !written {
-            // It has become what it should be, or can no longer become it: plan again.
-            self.moving.remove(id);
-            self.version += 1;
+            // It has become what it should be, or can no longer become it.
+            self.begin_anew(id);
         }
+    }
+
+    /// A goal was not reached: what is to become of the shard is planned again, on what is known now.
+    fn begin_anew(&mut self, id: &PartitionId) {
+        self.moving.remove(id);
+        self.version += 1;
+        self.is_dirty = true;
+        // No plan has room for what was removed.
+        self.retire_if_removed(id);
     }
 
     fn write_shard(
@@ -266,10 +278,13 @@ impl Core {
 
     /// A goal was written, or something else came first.
     pub(super) fn moved(&mut self, id: &PartitionId, done: bool, actions: &mut Vec<Action>) {
+        if !done {
+            return self.begin_anew(id);
+        }
         self.version += 1;
-        let moving = self.moving.remove(id);
         self.is_dirty = true;
-        let (true, Some(stored), Some(moving)) = (done, self.mirror.shards.get(id), moving) else {
+        let moving = self.moving.remove(id);
+        let (Some(stored), Some(moving)) = (self.mirror.shards.get(id), moving) else {
             return;
         };
         let Some(active) = &stored.value.active else {

@@ -2,7 +2,7 @@
 
 use shardwright_rebalancer::{Node, PartitionId, Standing};
 use shardwright_registry::LeaseRecord;
-use shardwright_topology::{NodeId, NodeRecord, NodeState, Timestamp};
+use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Timestamp};
 
 use super::{
     Action, Core, Notice, Value,
@@ -106,8 +106,10 @@ impl Core {
             .mirror
             .lease_of(&record.id)
             .and_then(|stored| stored.value.holder.as_ref());
-        if self.gone.get(&record.id) == Some(&record.incarnation) {
-            return holder.is_some_and(|holder| holder.incarnation == record.incarnation);
+        if let Some(gone) = self.gone.get(&record.id)
+            && holder.is_some_and(|holder| holder.incarnation == *gone)
+        {
+            return true;
         }
         match holder {
             Some(holder) if holder.incarnation == record.incarnation => {
@@ -122,6 +124,16 @@ impl Core {
                 record.state != NodeState::Down
                     && contact.is_some_and(|contact| timeout <= now.since(contact.heard_at))
             }
+        }
+    }
+
+    /// A worker's process says in a later session that it serves nothing of an earlier one: its lease is ended now.
+    pub(super) fn left(&mut self, node: &NodeId, left: Incarnation) {
+        let lease = self.mirror.lease_of(node);
+        let holder = lease.and_then(|stored| stored.value.holder.as_ref());
+        if holder.is_some_and(|holder| holder.incarnation == left) {
+            self.gone.insert(node.clone(), left);
+            self.is_to_judge = true;
         }
     }
 
@@ -158,11 +170,16 @@ impl Core {
         }
     }
 
-    pub(super) fn expired(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+    pub(super) fn expired(&mut self, now: Timestamp, node: &NodeId, actions: &mut Vec<Action>) {
         let Some(stored) = self.mirror.nodes.get(node) else {
             return;
         };
         self.gone.remove(node);
+        if let Some(contact) = self.contacts.get_mut(node) {
+            // A new session may have waited for this, and gets its lease by its next answer.
+            contact.next_ping = now;
+            self.pings_from = now;
+        }
         actions.push(Action::Notify(Notice::NodeDown {
             node: node.clone(),
             incarnation: stored.value.incarnation,

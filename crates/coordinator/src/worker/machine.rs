@@ -17,6 +17,8 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 pub struct Machine {
     node: NodeId,
     session: Option<Session>,
+    /// The session before.
+    former: Option<Incarnation>,
     held: BTreeMap<PartitionId, Held>,
     /// The highest epoch of each shard that this process will never serve again.
     fences: BTreeMap<PartitionId, Epoch>,
@@ -57,6 +59,7 @@ impl Machine {
         Self {
             node,
             session: None,
+            former: None,
             held: BTreeMap::new(),
             fences: BTreeMap::new(),
             register_at: None,
@@ -164,6 +167,7 @@ impl Machine {
     fn begin(&mut self, now: Timestamp, incarnation: Incarnation, patience: Duration) {
         let is_newer = self.incarnation().is_none_or(|known| known < incarnation);
         if is_newer && !self.is_stopped {
+            self.former = self.incarnation().or(self.former);
             self.session = Some(Session::new(incarnation, patience));
             self.retry = RETRY_MAX.min(patience / 8);
             self.register_at = Some(now + patience);
@@ -212,6 +216,7 @@ impl Machine {
             return Err(PingRefused::OldTerm { seen: session.term });
         }
         if ping.expired {
+            self.former = self.incarnation();
             self.session = None;
             self.register_at = Some(now).filter(|_| !self.is_stopped);
             return Err(wrong_session);
@@ -273,12 +278,14 @@ impl Machine {
     fn pong(&mut self, now: Timestamp) -> Pong {
         let shards = self.reports();
         let node = self.node.clone();
+        let left = self.former.filter(|_| self.is_idle());
         let session = self.session.as_mut().expect("a ping was for this session");
         let number = session.number_pong(now);
         Pong {
             version: VERSION,
             node,
             incarnation: session.incarnation,
+            left,
             number,
             term: session.term,
             list: session.list,

@@ -427,6 +427,7 @@ async fn check_the_library(document: &Document, server: &Server) {
         document.check_call("post", "/shardz", &ping.to_string(), status, &text);
     }
     let full = Pong {
+        left: Some(Incarnation(1)),
         version: 1,
         node: name("w"),
         incarnation: Incarnation(1),

@@ -24,10 +24,6 @@ pub(crate) enum Better {
     /// Small ones.
     Lower,
     /// Large ones.
-    #[expect(
-        dead_code,
-        reason = "rates will need it; the format of the figures names it"
-    )]
     Higher,
 }
 
@@ -121,6 +117,25 @@ impl Suite {
         let ours_ns = median(rounds.map(|round| round / each));
         let goal = (Some(1.0), Better::Lower);
         self.figure(case, "ns", goal, ours_ns, limit_ns);
+    }
+
+    /// Records how often each of two sides did something in a second. The closure measures both, once in each round.
+    pub(crate) fn rates(
+        &mut self,
+        case: &'static str,
+        goal: f64,
+        mut measure: impl FnMut() -> [f64; 2],
+    ) {
+        let rounds: Vec<[f64; 2]> = (0..self.rounds.get()).map(|_| measure()).collect();
+        self.figures.push(Figure {
+            case,
+            ours: median(rounds.iter().map(|round| round[0])),
+            baseline: median(rounds.iter().map(|round| round[1])),
+            unit: "1/s",
+            ratio: median(rounds.iter().map(|round| round[0] / round[1])),
+            goal: Some(goal),
+            better: Better::Higher,
+        });
     }
 
     /// Records a figure that is no time.

@@ -6,10 +6,13 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use shardwright_coordinator::{Coordinator, core::{Command, Settings}};
-//! use shardwright_rebalancer::ReplicaPolicy;
-//! use shardwright_registry::MemoryStore;
-//! use shardwright_topology::{Incarnation, NodeId, ShardId};
+//! use shardwright_coordinator::{
+//!     Coordinator,
+//!     core::{Command, Settings},
+//!     rebalancer::ReplicaPolicy,
+//!     registry::MemoryStore,
+//!     topology::{Incarnation, NodeId, ShardId},
+//! };
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let settings = Settings::new(NodeId::new("c1")?, Incarnation(1));
@@ -52,5 +55,12 @@ pub mod protocol;
 pub mod worker;
 
 mod clock;
+
+/// Who should hold what.
+pub use shardwright_rebalancer as rebalancer;
+/// Where all state is kept.
+pub use shardwright_registry as registry;
+/// The vocabulary.
+pub use shardwright_topology as topology;
 
 pub use crate::{driver::Coordinator, handle::Handle};

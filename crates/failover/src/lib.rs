@@ -6,8 +6,10 @@
 //! the feature `tokio` has the drivers: `Heartbeat` for a node, `FailoverCoordinator` for a coordinator.
 //!
 //! ```
-//! use shardwright_failover::{Candidate, Copy, Eligible, choose};
-//! use shardwright_topology::{Epoch, Incarnation, Lsn, NodeId, Primary, ShardId};
+//! use shardwright_failover::{
+//!     Candidate, Copy, Eligible, choose,
+//!     topology::{Epoch, Incarnation, Lsn, NodeId, Primary, ShardId},
+//! };
 //!
 //! let candidate = |node: &str, position, in_sync| Candidate {
 //!     primary: Primary { node: NodeId::new(node).unwrap(), incarnation: Incarnation(1) },
@@ -56,6 +58,9 @@ mod heartbeat;
 mod licence;
 mod promotion;
 mod written;
+
+/// The vocabulary that promotions are written in.
+pub use shardwright_topology as topology;
 
 #[cfg(feature = "tokio")]
 pub use crate::{

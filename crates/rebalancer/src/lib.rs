@@ -7,8 +7,10 @@
 //! [`SharderPolicy`].
 //!
 //! ```
-//! use shardwright_rebalancer::{Cluster, Node, Partition, PartitionId, Policy, ReplicaPolicy};
-//! use shardwright_topology::{NodeId, ShardId};
+//! use shardwright_rebalancer::{
+//!     Cluster, Node, Partition, PartitionId, Policy, ReplicaPolicy,
+//!     topology::{NodeId, ShardId},
+//! };
 //!
 //! let mut cluster = Cluster::new();
 //! for shard in 0..12 {
@@ -54,6 +56,9 @@ mod ring;
 mod seats;
 pub mod sharder;
 mod target;
+
+/// The vocabulary that clusters are written in.
+pub use shardwright_topology as topology;
 
 pub use crate::{
     cluster::{Cluster, DoesNotFit, Node, Partition, PartitionId, Standing},

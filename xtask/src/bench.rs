@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 
-use crate::{shell, workspace};
+use crate::{shell, tools, workspace};
 
 /// Measure one group of cases; the figures go to target/bench/NAME.json.
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,9 @@ pub(crate) struct Args {
     #[arg(last = true)]
     rest: Vec<String>,
 }
+
+/// The group that measures against a nats-server.
+const NEEDS_NATS: &str = "control";
 
 /// Runs the benchmark of that name in the `bench` profile.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -34,5 +37,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     command
         .arg("--out")
         .arg(directory.join(format!("{}.json", args.name)));
+    if args.name == NEEDS_NATS {
+        command.envs(tools::nats::variables()?);
+    }
     shell::run(command.args(&args.rest))
 }

@@ -18,6 +18,9 @@ const FIRST_MS: f64 = 1_000.0;
 /// What the plan after the loss of a node may take, in milliseconds.
 const AFTER_LOSS_MS: f64 = 200.0;
 
+/// What the process may need for the cluster and its plans, in megabytes.
+const MEMORY_MB: f64 = 500.0;
+
 /// Measures every case.
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let policy = ReplicaPolicy {
@@ -38,7 +41,20 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     });
     let after_loss = suite.median_of(|| milliseconds(|| policy.plan(black_box(&cluster))));
     suite.figure("plan_after_loss", "ms", lower, after_loss, AFTER_LOSS_MS);
+    if let Some(peak) = peak_megabytes() {
+        suite.figure("plan_memory", "MB", lower, peak, MEMORY_MB);
+    }
     Ok(())
+}
+
+/// Returns the most memory that this process has had, where the system tells.
+fn peak_megabytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024.0 / 1e6)
 }
 
 /// Nodes and partitions that nobody holds.

@@ -218,6 +218,26 @@ impl Router {
         route(shard.id(), shard.primary(), shard.epoch())
     }
 
+    /// Looks at the route of the shard at a position, in place: nothing is cloned. `look` gets the shard, its owner and its epoch.
+    ///
+    /// # Errors
+    /// As [`Router::route_at`].
+    #[inline]
+    pub fn with_route_at<T>(
+        &self,
+        position: Position,
+        look: impl FnOnce(&ShardId, &NodeId, Epoch) -> T,
+    ) -> Result<T, Error> {
+        let table = self.inner.table.load();
+        let shard = table.routes.at(position)?;
+        match shard.primary() {
+            Some(owner) => Ok(look(shard.id(), owner, shard.epoch())),
+            None => Err(Error::NoOwner {
+                shard: shard.id().clone(),
+            }),
+        }
+    }
+
     pub(crate) fn downgrade(&self) -> WeakRouter {
         WeakRouter(Arc::downgrade(&self.inner))
     }

@@ -49,6 +49,9 @@ pub struct Shard {
     record: Arc<ShardRecord>,
     range: KeyRange,
     state: ShardState,
+    /// What a route needs of the record, without the way to it.
+    epoch: Epoch,
+    primary: Option<NodeId>,
 }
 
 /// Records that make no map.
@@ -111,6 +114,16 @@ pub enum InvalidMap {
 }
 
 impl Shard {
+    fn new(record: ShardRecord, range: KeyRange, state: ShardState) -> Self {
+        Self {
+            range,
+            state,
+            epoch: record.active_epoch(),
+            primary: record.primary().cloned(),
+            record: Arc::new(record),
+        }
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn id(&self) -> &ShardId {
@@ -126,7 +139,7 @@ impl Shard {
     /// Returns the epoch that a request to this shard carries.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.record.active_epoch()
+        self.epoch
     }
 
     /// Returns whether the shard takes writes, as far as operations are concerned; [`ShardState::Serving`] or
@@ -139,7 +152,7 @@ impl Shard {
     /// Returns the node that takes the writes; `None` if the shard was never assigned.
     #[must_use]
     pub fn primary(&self) -> Option<&NodeId> {
-        self.record.primary()
+        self.primary.as_ref()
     }
 
     /// Returns the nodes that hold copies besides the primary.
@@ -271,7 +284,7 @@ impl ShardMap {
     /// Returns the shards, the catalog shard too, whose record differs from the one in `older`; `None` if other shards own
     /// the ranges than in `older`, or they are not known to be the same.
     ///
-    /// Between a map and the one after [`ShardMapChange::Update`] this costs a comparison of pointers for 256 shards.
+    /// Between a map and the one after [`ShardMapChange::Update`] this compares some 150 pointers of 100,000 shards.
     pub fn changed_since<'a>(&'a self, older: &'a Self) -> Option<impl Iterator<Item = &'a Shard>> {
         if !Arc::ptr_eq(&self.layout, &older.layout) {
             return None;
@@ -319,21 +332,12 @@ impl Parts {
             return Err(InvalidMap::Twice { shard: id });
         }
         let state = effective_state(&record, operations)?;
-        let record = Arc::new(record);
         match (state, record.range) {
             (ShardState::Serving | ShardState::Sealed, Some(range)) => {
-                self.owners.push(Shard {
-                    record,
-                    range,
-                    state,
-                });
+                self.owners.push(Shard::new(record, range, state));
             }
             (ShardState::Serving | ShardState::Sealed | ShardState::Importing, None) => {
-                return self.add_catalog(Shard {
-                    record,
-                    range: KeyRange::ALL,
-                    state,
-                });
+                return self.add_catalog(Shard::new(record, KeyRange::ALL, state));
             }
             (ShardState::Importing, Some(_)) | (ShardState::Retired, _) => {
                 self.idle.insert(id);

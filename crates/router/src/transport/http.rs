@@ -1,15 +1,16 @@
-//! Calls over HTTP/1.1: one POST for each, with the payload as the body and the rest in headers.
+//! Calls over HTTP/1.1: one POST for each, with the payload as the body and the rest in a header: the epoch, the time left in
+//! microseconds, the shard and the method. More headers would be a good part of what a call costs.
 //!
 //! ```text
-//! POST /shardwright/v1/call              200 OK
-//! shardwright-shard: shard-3             shardwright-answer: ok
-//! shardwright-epoch: 7
-//! shardwright-method: get_order          (the answer)
-//! shardwright-timeout-us: 4998000
-//! authorization: Bearer ...              409 Conflict
-//!                                        shardwright-answer: refused
+//! POST /shardwright/v1/call                       200 OK
+//! shardwright-call: 7 4998000 shard-3 get_order   shardwright-answer: ok
+//! authorization: Bearer ...
+//!                                                 (the answer)
 //! (the payload)
-//!                                        {"code":"stale-epoch","current":8}
+//!                                                 409 Conflict
+//!                                                 shardwright-answer: refused
+//!
+//!                                                 {"code":"stale-epoch","current":8}
 //! ```
 //!
 //! Connections are kept open and used again. A server refuses whoever does not show its token, if it has one, before it
@@ -18,6 +19,8 @@
 mod client;
 mod server;
 mod token;
+
+use axum::http::{HeaderName, HeaderValue};
 
 pub use self::{
     client::{Http, HttpError, HttpOptions},
@@ -31,11 +34,8 @@ pub const PATH: &str = "/shardwright/v1/call";
 /// The largest payload and the largest answer unless options say otherwise: 8 MiB.
 pub const PAYLOAD_MAX: usize = 8 * 1024 * 1024;
 
-const SHARD: &str = "shardwright-shard";
-const EPOCH: &str = "shardwright-epoch";
-const METHOD: &str = "shardwright-method";
-const TIMEOUT: &str = "shardwright-timeout-us";
+const CALL: HeaderName = HeaderName::from_static("shardwright-call");
 /// On every response of ours, so that a page of some other server is not taken for one.
-const ANSWER: &str = "shardwright-answer";
-const OK: &str = "ok";
-const REFUSED: &str = "refused";
+const ANSWER: HeaderName = HeaderName::from_static("shardwright-answer");
+const OK: HeaderValue = HeaderValue::from_static("ok");
+const REFUSED: HeaderValue = HeaderValue::from_static("refused");

@@ -176,13 +176,15 @@ async fn a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown()
     assert_eq!(error.outcome(), Outcome::Unknown);
     let (text, _listener) = asked.await.expect("no panic");
     assert!(text.starts_with(&format!("POST {PATH} HTTP/1.1")), "{text}");
-    for header in [
-        "shardwright-shard: shard-0",
-        "shardwright-epoch: 1",
-        "shardwright-method: pay",
-    ] {
-        assert!(text.contains(header), "{text}");
-    }
+    let header = text
+        .lines()
+        .find_map(|line| line.strip_prefix("shardwright-call: "));
+    let parts: Vec<_> = header.expect("the header").split(' ').collect();
+    assert_eq!(
+        [parts[0], parts[2], parts[3]],
+        ["1", "shard-0", "pay"],
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -214,20 +216,16 @@ async fn a_malformed_request_is_refused() {
     count(&owner, "count");
     let client = reqwest::Client::new();
     let url = format!("{}{PATH}", server.url());
-    let post = |shard: &'static str, epoch: &'static str| {
-        let post = client.post(&url).header("shardwright-method", "count");
-        let post = post
-            .header("shardwright-shard", shard)
-            .header("shardwright-epoch", epoch);
-        post.header("shardwright-timeout-us", "1000000").send()
-    };
-    for (shard, epoch, status) in [
-        ("../x", "1", 400),
-        ("shard-0", "-1", 400),
-        ("shard-0", "1", 409),
+    for (call, status) in [
+        ("1 1000000 ../x count", 400),
+        ("-1 1000000 shard-0 count", 400),
+        ("1 soon shard-0 count", 400),
+        ("1 1000000 shard-0", 400),
+        ("1 1000000 shard-0 count", 409),
     ] {
-        let response = post(shard, epoch).await.expect("a response");
-        assert_eq!(response.status().as_u16(), status, "{shard} {epoch}");
+        let post = client.post(&url).header("shardwright-call", call);
+        let response = post.send().await.expect("a response");
+        assert_eq!(response.status().as_u16(), status, "{call}");
         assert_eq!(response.headers()["shardwright-answer"], "refused");
     }
     let response = client.post(&url).send().await.expect("a response");

@@ -57,6 +57,18 @@ fn a_tenant_is_routed_to_the_owner_of_its_range() {
         route
     );
     assert_eq!(router.route(&shard(0)).expect("owned"), route);
+    let look = |shard: &ShardId, owner: &NodeId, epoch| Route {
+        shard: shard.clone(),
+        owner: owner.clone(),
+        epoch,
+    };
+    let seen = router.with_route_at(Position::of("tenant-123"), look);
+    assert_eq!(seen.expect("owned"), route);
+    let unowned = Position(u64::MAX);
+    assert!(matches!(
+        router.with_route_at(unowned, look),
+        Err(Error::NoOwner { .. })
+    ));
     assert!(matches!(
         router.route(&shard(1)),
         Err(Error::NoOwner { .. })

@@ -1,7 +1,5 @@
 //! Changes of a map: the only edits that one accepts.
 
-use std::sync::Arc;
-
 use super::{InvalidMap, Shard, ShardMap};
 use crate::{Epoch, InvalidRecord, KeyRange, OperationId, ShardId, ShardRecord, ShardState};
 
@@ -189,11 +187,8 @@ impl ShardMap {
                 presented,
             });
         }
-        let next = Shard {
-            state: record.state,
-            range: shard.range,
-            record: Arc::new(record),
-        };
+        let state = record.state;
+        let next = Shard::new(record, shard.range, state);
         let mut map = self.clone();
         map.revision += 1;
         match self.layout.by_id.get(next.id()) {
@@ -207,11 +202,7 @@ impl ShardMap {
 impl Shard {
     fn own(record: ShardRecord) -> Option<Self> {
         let (range, state) = (record.range?, record.state);
-        Some(Self {
-            record: Arc::new(record),
-            range,
-            state,
-        })
+        Some(Self::new(record, range, state))
     }
 }
 

@@ -1,15 +1,16 @@
 //! The asking side: requests by a pool of connections.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Client, StatusCode,
+    Client, StatusCode, Url,
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::{ANSWER, EPOCH, METHOD, OK, PATH, PAYLOAD_MAX, REFUSED, SHARD, TIMEOUT, Token};
+use super::{ANSWER, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
 use crate::{
     Refusal,
     transport::{Peer, Request, Response, Transport, TransportError},
@@ -40,6 +41,7 @@ impl Default for HttpOptions {
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    urls: Arc<Urls>,
     authorization: Option<HeaderValue>,
     payload_max: usize,
 }
@@ -70,6 +72,7 @@ impl Http {
     pub fn with_client(client: Client, options: &HttpOptions) -> Self {
         Self {
             client,
+            urls: Arc::default(),
             authorization: options.token.as_ref().map(Token::header),
             payload_max: options.payload_max,
         }
@@ -99,14 +102,41 @@ impl Http {
         if !fits(size) {
             return Ok(Err(Refusal::AnswerTooLarge { size, limit }));
         }
-        match kind.as_ref().map(HeaderValue::as_bytes) {
-            Some(kind) if kind == OK.as_bytes() => Ok(Ok(body)),
-            Some(kind) if kind == REFUSED.as_bytes() => {
+        match kind {
+            Some(kind) if kind == OK => Ok(Ok(body)),
+            Some(kind) if kind == REFUSED => {
                 let refusal = serde_json::from_slice::<Refusal>(&body);
                 refusal.map(Err).map_err(unknown)
             }
             Some(_) | None => Err(TransportError::Unknown(Foreign { status }.into())),
         }
+    }
+}
+
+/// The URLs of the nodes that were called, parsed: that costs as much as all else that a call adds to a request.
+#[derive(Debug, Default)]
+struct Urls(ArcSwap<HashMap<String, Url>>);
+
+/// More nodes than a cluster has: beyond that many addresses, those of nodes that are gone are forgotten with all the others.
+const URLS_MAX: usize = 10_000;
+
+impl Urls {
+    /// Returns where the node at an address takes calls.
+    fn at(&self, address: &str) -> Result<Url, TransportError> {
+        if let Some(url) = self.0.load().get(address) {
+            return Ok(url.clone());
+        }
+        let url = format!("{}{PATH}", address.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|error| TransportError::NotDelivered(error.into()))?;
+        self.0.rcu(|urls| {
+            let mut next = HashMap::clone(urls);
+            if next.len() == URLS_MAX {
+                next.clear();
+            }
+            next.insert(address.to_owned(), url.clone());
+            next
+        });
+        Ok(url)
     }
 }
 
@@ -124,16 +154,17 @@ fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> TransportEr
 #[async_trait]
 impl Transport for Http {
     async fn call(&self, peer: Peer<'_>, request: Request) -> Result<Response, TransportError> {
-        let url = format!("{}{PATH}", peer.address.trim_end_matches('/'));
+        let url = self.urls.at(peer.address)?;
         let timeout_us = u64::try_from(request.timeout.as_micros()).unwrap_or(u64::MAX);
-        let mut post = self
-            .client
-            .post(url)
-            .header(SHARD, request.shard.as_str())
-            .header(EPOCH, request.epoch.0)
-            .header(METHOD, &*request.method)
-            .header(TIMEOUT, timeout_us)
-            .body(request.payload);
+        let Request {
+            shard,
+            epoch,
+            method,
+            payload,
+            ..
+        } = request;
+        let call = format!("{} {timeout_us} {shard} {method}", epoch.0);
+        let mut post = self.client.post(url).header(CALL, call).body(payload);
         if let Some(authorization) = &self.authorization {
             post = post.header(AUTHORIZATION, authorization.clone());
         }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use shardwright_topology::{Epoch, ShardId};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::{ANSWER, EPOCH, METHOD, OK, PATH, PAYLOAD_MAX, REFUSED, SHARD, TIMEOUT, Token};
+use super::{ANSWER, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
 use crate::{Refusal, Router, transport::Request};
 
 /// How requests are answered.
@@ -170,24 +170,23 @@ fn number(value: &HeaderValue) -> Option<u64> {
 
 /// Reads the headers of a request.
 fn read(headers: &HeaderMap) -> Result<Request, Refusal> {
-    let text = |name: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok());
-        value.ok_or_else(|| malformed(name))
-    };
-    let count = |name: &str| text(name)?.parse().map_err(|_| malformed(name));
-    Ok(Request {
-        shard: ShardId::new(text(SHARD)?).map_err(|_| malformed(SHARD))?,
-        epoch: Epoch(count(EPOCH)?),
-        method: text(METHOD)?.into(),
-        timeout: Duration::from_micros(count(TIMEOUT)?),
-        payload: Bytes::new(),
+    let call = headers.get(CALL).and_then(|value| value.to_str().ok());
+    call.and_then(parse).ok_or_else(|| Refusal::Malformed {
+        what: format!("the header {CALL}"),
     })
 }
 
-fn malformed(header: &str) -> Refusal {
-    Refusal::Malformed {
-        what: format!("the header {header}"),
-    }
+/// Reads the epoch, the time left, the shard and the method.
+fn parse(call: &str) -> Option<Request> {
+    let mut parts = call.splitn(4, ' ');
+    let mut next = || parts.next();
+    Some(Request {
+        epoch: Epoch(next()?.parse().ok()?),
+        timeout: Duration::from_micros(next()?.parse().ok()?),
+        shard: ShardId::new(next()?).ok()?,
+        method: next()?.into(),
+        payload: Bytes::new(),
+    })
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
@@ -209,14 +208,14 @@ fn status_of(refusal: &Refusal) -> StatusCode {
 
 fn respond(
     status: StatusCode,
-    answer: &'static str,
+    answer: HeaderValue,
     kind: &'static str,
     body: Bytes,
 ) -> HttpResponse {
     let mut response = HttpResponse::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(ANSWER, HeaderValue::from_static(answer));
+    headers.insert(ANSWER, answer);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

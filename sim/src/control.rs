@@ -113,7 +113,6 @@ mod situations {
     pub(super) const STOOD_STILL: &str = "a worker that stood still while its lease was ended";
     pub(super) const CAME_BACK: &str = "a process of a worker that registered anew";
     pub(super) const LATE_CHANGE: &str = "a change of a shard that landed after its leader's time";
-    pub(super) const LATE_CONFLICT: &str = "a change of a former leader that conflicted";
     pub(super) const FOUND_LET_GO: &str = "a leader that found a shard let go and given to nobody";
     pub(super) const ELSEWHERE: &str = "a shard that another worker took after a callback failed";
     pub(super) const HANDED_OVER: &str = "a worker that had handed over everything";
@@ -186,7 +185,6 @@ impl Scenario for Control {
         situations::STOOD_STILL,
         situations::CAME_BACK,
         situations::LATE_CHANGE,
-        situations::LATE_CONFLICT,
         situations::FOUND_LET_GO,
         situations::ELSEWHERE,
         situations::HANDED_OVER,

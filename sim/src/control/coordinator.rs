@@ -307,9 +307,6 @@ impl Control {
                 if is_of_shard {
                     sim.mark(situations::CONFLICT);
                 }
-                if is_late {
-                    sim.mark(situations::LATE_CONFLICT);
-                }
                 if let Some(found) = found {
                     self.tell(sim, at, Event::Found(seen(found)));
                 }

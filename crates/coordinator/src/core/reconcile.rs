@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use shardwright_rebalancer::{Move, PartitionId, Reason, Standing, Step};
 use shardwright_registry::Key;
-use shardwright_topology::{NodeId, ShardRecord, ShardState, Timestamp};
+use shardwright_topology::{NodeId, NodeState, Primary, ShardRecord, ShardState, Timestamp};
 
 use super::{
     Action, Core, Notice, Value,
@@ -193,17 +193,20 @@ impl Core {
         }
     }
 
-    /// Whether a node may serve what it holds by a record: its lease is not known to be over, and is of the session that got it.
+    /// Whether a node may serve what it holds by a record, now or later: the session that got it has a lease, or may yet get one. One
+    /// that was marked, or that another one of its node followed, never gets one again.
     fn may_serve(&self, node: &NodeId, record: &ShardRecord) -> bool {
+        let primary = record.active.as_ref().map(|config| &config.primary);
+        let primary = primary.filter(|primary| primary.node == *node);
+        let is_meant =
+            |session| primary.is_none_or(|primary: &Primary| primary.incarnation == session);
         let lease = self.mirror.lease_of(node);
         let holder = lease.and_then(|stored| stored.value.holder.as_ref());
-        let Some(holder) = holder else {
-            return false;
-        };
-        let primary = record.active.as_ref().map(|config| &config.primary);
-        primary.is_none_or(|primary| {
-            primary.node != *node || primary.incarnation == holder.incarnation
-        })
+        let has_lease = holder.is_some_and(|holder| is_meant(holder.incarnation));
+        let known = self.mirror.nodes.get(node).map(|stored| &stored.value);
+        let may_get_one =
+            known.is_some_and(|node| node.state != NodeState::Down && is_meant(node.incarnation));
+        has_lease || may_get_one
     }
 
     fn write_goal(&mut self, id: &PartitionId, actions: &mut Vec<Action>) {
@@ -252,28 +255,33 @@ impl Core {
         if !std::mem::take(&mut self.is_heard) {
             return;
         }
-        let mut free = Vec::new();
-        for (id, moving) in &mut self.moving {
-            if moving.waits_for.is_empty() {
-                continue;
+        let mut waiting: Vec<_> = self
+            .moving
+            .iter()
+            .filter(|(_, moving)| !moving.waits_for.is_empty())
+            .map(|(id, moving)| (id.clone(), self.still_waits_for(id, moving)))
+            .collect();
+        waiting.retain(|(id, waits_for)| {
+            if let Some(moving) = self.moving.get_mut(id) {
+                moving.waits_for.clone_from(waits_for);
             }
-            let (mirror, contacts) = (&self.mirror, &self.contacts);
-            moving.waits_for.retain(|node| {
-                let is_leased = mirror
-                    .lease_of(node)
-                    .is_some_and(|stored| stored.value.holder.is_some());
-                let has_released = contacts
-                    .get(node)
-                    .is_some_and(|contact| contact.has_released(id, moving.epoch));
-                is_leased && !has_released
-            });
-            if moving.waits_for.is_empty() {
-                free.push(id.clone());
-            }
-        }
-        for id in free {
+            waits_for.is_empty()
+        });
+        for (id, _) in waiting {
             self.write_goal(&id, actions);
         }
+    }
+
+    /// Returns who has neither let go of a shard nor lost what it served it by.
+    fn still_waits_for(&self, id: &PartitionId, moving: &Moving) -> BTreeSet<NodeId> {
+        let record = self.mirror.shards.get(id).map(|stored| &stored.value);
+        let holds = |node: &&NodeId| {
+            let contact = self.contacts.get(*node);
+            let has_released =
+                contact.is_some_and(|contact| contact.has_released(id, moving.epoch));
+            !has_released && record.is_some_and(|record| self.may_serve(node, record))
+        };
+        moving.waits_for.iter().filter(holds).cloned().collect()
     }
 
     /// A goal was written, or something else came first.

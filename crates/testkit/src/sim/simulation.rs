@@ -77,6 +77,8 @@ enum Due<S: Scenario> {
     Input(Pid, u32, InputOf<S>),
     /// A message arrives, unless its way is cut.
     Message(Pid, Pid, S::Message),
+    /// The same message again, much later, while there are faults.
+    Echo(Pid, Pid, S::Message),
     Planned(S::Token),
     /// A write arrives at the store.
     Write(Call<S>, Write<S::Value>),
@@ -219,8 +221,9 @@ impl<S: Scenario> Sim<S> {
         }
         if self.dice.rarely(self.faults.duplicate) {
             self.marks.reach_if_declared(marks::DUPLICATE);
-            let delay = self.delay() * 5;
-            self.schedule(delay, Due::Message(from, to, message.clone()));
+            // Late enough that what it says may be long over.
+            let delay = self.dice.time(&self.faults.lasting);
+            self.schedule(delay, Due::Echo(from, to, message.clone()));
         }
         let delay = self.delay();
         self.schedule(delay, Due::Message(from, to, message));
@@ -292,7 +295,8 @@ impl<S: Scenario> Sim<S> {
         self.now = self.now.max(at);
         Some(match due {
             Due::Input(at, life, input) => self.input(at, life, input),
-            Due::Message(from, to, message) => {
+            Due::Echo(..) if self.calm_at.is_some() => Next::Internal,
+            Due::Message(from, to, message) | Due::Echo(from, to, message) => {
                 if self.is_cut(from, to) {
                     Next::Internal
                 } else {

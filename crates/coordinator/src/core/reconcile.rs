@@ -154,8 +154,21 @@ impl Core {
         };
         let takes = |node: &NodeId| self.is_accepting(node);
         !self.moving.contains_key(&planned.partition)
+            && (planned.reason != Reason::Overloaded || self.is_served(&planned.partition))
             && planned.step.to().is_none_or(takes)
             && planned.step.apply(&mut partition.holders.clone()).is_some()
+    }
+
+    /// Whether the owner of a shard says that it serves it. What is yet to be served is not taken away for the sake of balance.
+    fn is_served(&self, id: &PartitionId) -> bool {
+        let served = || {
+            let record = &self.mirror.shards.get(id)?.value;
+            let contact = self.contacts.get(record.primary()?)?;
+            let report = contact.reports.get(id)?;
+            let is_current = record.active_epoch() <= report.epoch;
+            Some(is_current && report.state == ReportedState::Serving)
+        };
+        served() == Some(true)
     }
 
     /// Begins to lead a shard to a goal: whoever must let go of it is told, or it is written at once.

@@ -308,6 +308,8 @@ impl<S: Scenario> Sim<S> {
                 self.trace(|| format!("planned {token:?}"));
                 Next::Planned(token)
             }
+            // Of these nobody knows whether they happened; when the faults have stopped, they have not.
+            Due::Write(call, _) if call.unheard && self.calm_at.is_some() => Next::Internal,
             Due::Write(call, write) => {
                 self.write_arrives(call, write);
                 Next::Internal

@@ -24,7 +24,8 @@ fn name(text: &str) -> NodeId {
 fn settings(id: &str, number: u64) -> Settings {
     let mut settings = Settings::new(name(id), Incarnation(number));
     settings.check_interval = Duration::from_millis(40);
-    settings.timing = Settings::timing_of(Duration::from_millis(400)).expect("a valid time-out");
+    // Long enough that no worker loses its lease to a machine that is busy with other tests.
+    settings.timing = Settings::timing_of(Duration::from_secs(2)).expect("a valid time-out");
     settings
 }
 

@@ -202,6 +202,29 @@ async fn a_drained_node_loses_its_shards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_not_answered_yet_may_be_asked_again() {
+    let server = leader(Settings::default()).await;
+    let added = json!({"ids": ["a"]});
+    server.post("/api/v1/partitions", added).await.ok();
+    // Nobody answers there.
+    let register = json!({"version": 1, "id": "w1", "address": "http://127.0.0.1:9"});
+    server.post("/shardz/v1/register", register).await.ok();
+    let known = server.handle().view_when(|view| !view.nodes.is_empty());
+    known.await.expect("it runs");
+    let to_it = json!({"shard": "a", "to": "w1"});
+    let refused = server.post("/api/v1/move", to_it.clone()).await;
+    let error = refused.refused(503, "NODE_NOT_READY");
+    assert_eq!(error["retryable"], true);
+    wait("the session to be given up", async || {
+        server.post("/api/v1/move", to_it.clone()).await.status == 409
+    })
+    .await;
+    let refused = server.post("/api/v1/move", to_it).await;
+    let error = refused.refused(409, "NOT_ACCEPTING");
+    assert_eq!(error["retryable"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_wait_for_the_revision_that_is_asked_for() {
     let settings = Settings {
         leader_wait: std::time::Duration::from_millis(50),

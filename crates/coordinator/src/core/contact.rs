@@ -23,6 +23,8 @@ pub(super) struct Contact {
     pub(super) is_pinging: bool,
     /// Pings in a row without an answer.
     pub(super) silences: u32,
+    /// Answers in a row that spoke of something begun and not yet done.
+    unfinished: u32,
     /// The answer whose renewal is being written.
     pub(super) renewing: Option<u64>,
     /// The latest answer whose renewal is written.
@@ -37,6 +39,9 @@ const SILENCES_MAX: u32 = 20;
 /// How much less often.
 const PAUSE_FACTOR: u32 = 8;
 
+/// What is waited for is asked after this fraction of the check interval, and then ever less often.
+const SOON_FRACTION: u32 = 16;
+
 impl Contact {
     pub(super) fn new(incarnation: Incarnation, now: Timestamp) -> Self {
         Self {
@@ -48,6 +53,7 @@ impl Contact {
             next_ping: now,
             is_pinging: false,
             silences: 0,
+            unfinished: 0,
             renewing: None,
             granted: None,
             renewed_at: None,
@@ -59,12 +65,19 @@ impl Contact {
     pub(super) fn change_list(&mut self, at: Timestamp) {
         if self.sent_list == self.list {
             self.list += 1;
+            self.unfinished = 0;
         }
         self.next_ping = self.next_ping.min(at);
     }
 
     /// Takes in an answer. Returns whether the worker has the list that holds now.
-    pub(super) fn answered(&mut self, now: Timestamp, pong: Pong, term: u64) -> bool {
+    pub(super) fn answered(
+        &mut self,
+        now: Timestamp,
+        pong: Pong,
+        term: u64,
+        check_interval: Duration,
+    ) -> bool {
         self.heard_at = now;
         self.is_pinging = false;
         self.silences = 0;
@@ -75,12 +88,31 @@ impl Contact {
         self.reports = reports
             .map(|report| (report.partition.clone(), report))
             .collect();
+        if self.reports.values().any(is_unfinished) {
+            // Others may wait for what the worker is about to let go of, or to serve.
+            self.ask_soon(now, check_interval, self.unfinished);
+            self.unfinished += 1;
+        } else {
+            self.unfinished = 0;
+        }
         pong.term == term && pong.list == self.list
     }
 
-    pub(super) fn silent(&mut self) {
+    /// Takes in that a ping was not answered.
+    pub(super) fn silent(&mut self, now: Timestamp, check_interval: Duration) {
         self.is_pinging = false;
+        // A message was lost, or the worker does not know its new session yet.
+        self.ask_soon(now, check_interval, self.silences);
         self.silences += 1;
+    }
+
+    /// Brings the next ping forward, the less the more often that was done already.
+    fn ask_soon(&mut self, now: Timestamp, check_interval: Duration, times: u32) {
+        let factor = 1_u32.checked_shl(times).unwrap_or(SOON_FRACTION);
+        if factor < SOON_FRACTION {
+            let soon = check_interval / SOON_FRACTION * factor;
+            self.next_ping = self.next_ping.min(now + soon);
+        }
     }
 
     /// How long to wait for the next ping when nothing changes.
@@ -105,5 +137,72 @@ impl Contact {
                 ReportedState::Released | ReportedState::Failed
             ) && epoch <= report.epoch
         })
+    }
+}
+
+fn is_unfinished(report: &Report) -> bool {
+    matches!(
+        report.state,
+        ReportedState::Starting | ReportedState::Stopping
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::Epoch;
+
+    use super::*;
+
+    const CHECK_INTERVAL: Duration = Duration::from_millis(1_600);
+
+    /// After how many milliseconds the next ping is due, with one shard in that state.
+    fn next_ping_after(contact: &mut Contact, now: Timestamp, state: ReportedState) -> u128 {
+        contact.next_ping = now + CHECK_INTERVAL;
+        let report = Report {
+            partition: PartitionId::from(shardwright_topology::ShardId::numbered(1)),
+            epoch: Epoch(1),
+            state,
+            error: None,
+            position: None,
+            in_sync: None,
+        };
+        let pong = Pong {
+            version: crate::protocol::VERSION,
+            node: shardwright_topology::NodeId::new("a").unwrap(),
+            incarnation: contact.incarnation,
+            left: None,
+            number: 1,
+            term: 1,
+            list: contact.list,
+            shards: vec![report],
+        };
+        assert!(contact.answered(now, pong, 1, CHECK_INTERVAL));
+        contact.next_ping.since(now).as_millis()
+    }
+
+    #[test]
+    fn what_a_worker_has_begun_is_asked_about_soon_and_then_less_often() {
+        let now = Timestamp::default();
+        let mut contact = Contact::new(Incarnation(1), now);
+        let starting =
+            [(); 6].map(|()| next_ping_after(&mut contact, now, ReportedState::Starting));
+        assert_eq!(starting, [100, 200, 400, 800, 1_600, 1_600]);
+        let serving = next_ping_after(&mut contact, now, ReportedState::Serving);
+        assert_eq!(serving, 1_600);
+        let stopping = next_ping_after(&mut contact, now, ReportedState::Stopping);
+        assert_eq!(stopping, 100);
+    }
+
+    #[test]
+    fn a_worker_that_is_silent_for_long_is_asked_no_more_often_than_others() {
+        let now = Timestamp::default();
+        let mut contact = Contact::new(Incarnation(1), now);
+        let silent = [(); 40].map(|()| {
+            contact.next_ping = now + CHECK_INTERVAL;
+            contact.silent(now, CHECK_INTERVAL);
+            contact.next_ping.since(now).as_millis()
+        });
+        assert_eq!(silent[..4], [100, 200, 400, 800]);
+        assert!(silent[4..].iter().all(|after| *after == 1_600));
     }
 }

@@ -133,7 +133,7 @@ impl Core {
             contact.is_pinging = false;
             return;
         }
-        let is_current = contact.answered(now, pong, term);
+        let is_current = contact.answered(now, pong, term, self.settings.check_interval);
         if !is_current && contact.has_list < contact.list {
             contact.next_ping = contact.next_ping.min(now);
         }
@@ -153,12 +153,12 @@ impl Core {
     }
 
     /// A worker has not answered.
-    pub(super) fn silence(&mut self, node: &NodeId, incarnation: Incarnation) {
+    pub(super) fn silence(&mut self, now: Timestamp, node: &NodeId, incarnation: Incarnation) {
         self.pings_from = Timestamp::default();
         if let Some(contact) = self.contacts.get_mut(node)
             && contact.incarnation == incarnation
         {
-            contact.silent();
+            contact.silent(now, self.settings.check_interval);
         }
     }
 

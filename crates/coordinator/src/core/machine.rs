@@ -128,7 +128,7 @@ impl Core {
                 self.changed(now, changed);
             }
             Event::Pong(pong) => self.pong(now, pong, actions),
-            Event::Silence { node, incarnation } => self.silence(&node, incarnation),
+            Event::Silence { node, incarnation } => self.silence(now, &node, incarnation),
             Event::Wrote { write, outcome } => self.wrote(now, write, outcome, actions),
             Event::Command { id, command } => {
                 let result = self.command(now, command, actions);

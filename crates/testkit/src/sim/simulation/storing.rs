@@ -194,8 +194,9 @@ impl<S: Scenario> Sim<S> {
             return;
         }
         if self.outages > 0 || self.is_cut(Pid::STORE, at) {
-            let delay = self.delay() * 4;
-            return self.schedule(delay, Due::Pump(watch));
+            // How soon it tries again is up to its client: a slow message must not draw the cut out after it has healed.
+            let pause = self.dice.time(&self.faults.delay) * 4;
+            return self.schedule(pause, Due::Pump(watch));
         }
         if self.dice.rarely(self.faults.store.watch_ends) {
             return self.end_watch(watch);

@@ -117,6 +117,28 @@ mod situations {
     pub(super) const ELSEWHERE: &str = "a shard that another worker took after a callback failed";
     pub(super) const HANDED_OVER: &str = "a worker that had handed over everything";
     pub(super) const NOBODY_LEFT: &str = "the last worker that went away";
+
+    pub(super) const ALL: &[&str] = &[
+        TAKEOVER,
+        EXPIRED,
+        FAILOVER,
+        DIED_TOGETHER,
+        FENCED_ITSELF,
+        OLD_LEADER,
+        CALLBACK_FAILED,
+        LEFT,
+        DRAINED,
+        RETIRED,
+        PROMOTED,
+        CONFLICT,
+        STOOD_STILL,
+        CAME_BACK,
+        LATE_CHANGE,
+        FOUND_LET_GO,
+        ELSEWHERE,
+        HANDED_OVER,
+        NOBODY_LEFT,
+    ];
 }
 
 impl Control {
@@ -156,40 +178,8 @@ impl Scenario for Control {
     type Mutation = Missing;
 
     const NAME: &'static str = "control";
-    const MARKS: &'static [&'static str] = &[
-        marks::PAUSE,
-        marks::CRASH,
-        marks::PARTITION,
-        marks::ONE_WAY,
-        marks::OUTAGE,
-        marks::UNKNOWN_APPLIED,
-        marks::UNKNOWN_LOST,
-        marks::UNKNOWN_LATE,
-        marks::SPURIOUS,
-        marks::STALE,
-        marks::WATCH_ENDED,
-        marks::DUPLICATE,
-        marks::LOSS,
-        situations::TAKEOVER,
-        situations::EXPIRED,
-        situations::FAILOVER,
-        situations::DIED_TOGETHER,
-        situations::FENCED_ITSELF,
-        situations::OLD_LEADER,
-        situations::CALLBACK_FAILED,
-        situations::LEFT,
-        situations::DRAINED,
-        situations::RETIRED,
-        situations::PROMOTED,
-        situations::CONFLICT,
-        situations::STOOD_STILL,
-        situations::CAME_BACK,
-        situations::LATE_CHANGE,
-        situations::FOUND_LET_GO,
-        situations::ELSEWHERE,
-        situations::HANDED_OVER,
-        situations::NOBODY_LEFT,
-    ];
+    const MARKS: &'static [&'static [&'static str]] =
+        &[marks::STORE, marks::MESSAGES, situations::ALL];
     const MUTATIONS: &'static [Missing] = Missing::ALL;
 
     fn faults(_: Option<Missing>) -> Faults {

@@ -60,20 +60,7 @@ impl Scenario for Counter {
     type Mutation = Missing;
 
     const NAME: &'static str = "counter";
-    const MARKS: &'static [&'static str] = &[
-        marks::PAUSE,
-        marks::CRASH,
-        marks::PARTITION,
-        marks::ONE_WAY,
-        marks::OUTAGE,
-        marks::UNKNOWN_APPLIED,
-        marks::UNKNOWN_LOST,
-        marks::UNKNOWN_LATE,
-        marks::SPURIOUS,
-        marks::STALE,
-        marks::WATCH_ENDED,
-        "somebody was faster",
-    ];
+    const MARKS: &'static [&'static [&'static str]] = &[marks::STORE, &["somebody was faster"]];
     const MUTATIONS: &'static [Missing] = &[Missing::Listing];
 
     fn faults(_: Option<Missing>) -> Faults {

@@ -218,21 +218,8 @@ impl Scenario for Leaders {
     type Mutation = Missing;
 
     const NAME: &'static str = "election";
-    const MARKS: &'static [&'static str] = &[
-        marks::PAUSE,
-        marks::CRASH,
-        marks::PARTITION,
-        marks::ONE_WAY,
-        marks::OUTAGE,
-        marks::UNKNOWN_APPLIED,
-        marks::UNKNOWN_LOST,
-        marks::UNKNOWN_LATE,
-        marks::SPURIOUS,
-        marks::STALE,
-        marks::WATCH_ENDED,
-        "a later leader",
-        "a leader steps down",
-    ];
+    const MARKS: &'static [&'static [&'static str]] =
+        &[marks::STORE, &["a later leader", "a leader steps down"]];
     const MUTATIONS: &'static [Missing] = &[
         Missing::HoldBelowTimeout,
         Missing::CompareAndSet,

@@ -253,29 +253,21 @@ impl Scenario for Library {
     type Mutation = Missing;
 
     const NAME: &'static str = "failover";
-    const MARKS: &'static [&'static str] = &[
-        marks::PAUSE,
-        marks::CRASH,
-        marks::PARTITION,
-        marks::ONE_WAY,
-        marks::OUTAGE,
-        marks::UNKNOWN_APPLIED,
-        marks::UNKNOWN_LOST,
-        marks::UNKNOWN_LATE,
-        marks::SPURIOUS,
-        marks::STALE,
-        marks::WATCH_ENDED,
-        "a replica is added",
-        "a node is fenced",
-        "a promotion",
-        "nobody to take over",
-        "a node is back",
-        "a node claims its shard anew",
-        "a claim is refused",
-        "a primary finds itself replaced",
-        "a lease ends under a primary",
-        "a later leader",
-        "a leader is deposed",
+    const MARKS: &'static [&'static [&'static str]] = &[
+        marks::STORE,
+        &[
+            "a replica is added",
+            "a node is fenced",
+            "a promotion",
+            "nobody to take over",
+            "a node is back",
+            "a node claims its shard anew",
+            "a claim is refused",
+            "a primary finds itself replaced",
+            "a lease ends under a primary",
+            "a later leader",
+            "a leader is deposed",
+        ],
     ];
     const MUTATIONS: &'static [Missing] = &[
         Missing::HoldBelowTimeout,

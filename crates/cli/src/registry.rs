@@ -46,12 +46,12 @@ impl Location {
             Self::Nats(servers) => servers.len(),
             Self::Memory | Self::Sqlite(_) => 0,
         };
-        let options = NatsOptions {
+        let mut options = NatsOptions {
             bucket: settings.required(&BUCKET)?,
             replicas: if servers < COPIES { 1 } else { 3 },
-            credentials: settings.optional(&NATS_CREDS)?,
             ..NatsOptions::new(self.to_string())
         };
+        options.connection.credentials = settings.optional(&NATS_CREDS)?;
         NatsStore::open(options).await.context("open the registry")
     }
 }

@@ -78,7 +78,9 @@ mod store_error;
 #[cfg(feature = "campaign")]
 pub use crate::campaign::Campaign;
 #[cfg(feature = "nats")]
-pub use crate::nats::{NatsError, NatsOptions, NatsStore, NatsTls};
+pub use crate::nats::{
+    NatsConnection, NatsConnectionError, NatsError, NatsOptions, NatsStore, NatsTls,
+};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{OpenError, SqliteStore};
 /// The vocabulary that the records are written in.

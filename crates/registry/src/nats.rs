@@ -6,6 +6,7 @@
 //! a stream leader, and a watch that fell silent is started again.
 
 mod api;
+mod connection;
 mod deliveries;
 mod doctor;
 mod layout;
@@ -25,12 +26,15 @@ use std::{
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-pub use self::options::{NatsError, NatsOptions, NatsTls};
 use self::{
     api::{Api, Failure, Held},
     order::Order,
     patience::{Pace, Patience, pause, timed},
     written::Written,
+};
+pub use self::{
+    connection::{NatsConnection, NatsConnectionError, NatsTls},
+    options::{NatsError, NatsOptions},
 };
 use crate::{
     Entry, Key, Listing, Prefix, Revision, Store, StoreError, Watch, store_error::check_len,

@@ -30,7 +30,7 @@
 //!     type Value = u64;
 //!     type Mutation = ();
 //!     const NAME: &'static str = "counting";
-//!     const MARKS: &'static [&'static str] = &[marks::CRASH, marks::STALE, "somebody was faster"];
+//!     const MARKS: &'static [&'static [&'static str]] = &[&[marks::CRASH, marks::STALE, "somebody was faster"]];
 //!     const MUTATIONS: &'static [()] = &[];
 //!
 //!     fn faults(_: Option<()>) -> Faults {

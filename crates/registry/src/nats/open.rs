@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::{ConnectOptions, connection::State};
+use async_nats::connection::State;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -10,7 +10,7 @@ use super::{
     Inner, NatsStore,
     api::{Api, Failure, StreamStatus},
     layout::{Layout, StreamConfig},
-    options::{Login, NatsError, NatsOptions},
+    options::{NatsError, NatsOptions},
     order::Order,
     patience::Patience,
 };
@@ -22,7 +22,11 @@ impl NatsStore {
     /// [`NatsError`] says what has to be changed.
     pub async fn open(options: NatsOptions) -> Result<Self, NatsError> {
         options.check()?;
-        let api = connect(&options).await?;
+        let api = Api {
+            client: options.connection.connect().await?,
+            layout: Layout::new(&options.bucket),
+            request_timeout: options.request_timeout,
+        };
         let replicas = open_bucket(&api, &options).await?;
         let order = Order::is_needed(&api, replicas).then(Order::default);
         Ok(Self {
@@ -42,45 +46,6 @@ impl NatsStore {
     pub fn is_connected(&self) -> bool {
         self.inner.api.client.connection_state() == State::Connected
     }
-}
-
-async fn connect(options: &NatsOptions) -> Result<Api, NatsError> {
-    let (addresses, login) = options.addresses();
-    let mut connect = ConnectOptions::new()
-        .name(&options.client_name)
-        .request_timeout(Some(options.request_timeout))
-        .require_tls(options.tls.required);
-    connect = match login {
-        Login::None => connect,
-        Login::Token(token) => connect.token(token),
-        Login::User(user, password) => connect.user_and_password(user, password),
-    };
-    if let Some(path) = &options.credentials {
-        let unusable = |source| NatsError::Credentials {
-            path: path.clone(),
-            source,
-        };
-        connect = connect.credentials_file(path).await.map_err(unusable)?;
-    }
-    if let Some(path) = &options.tls.root_certificates {
-        connect = connect.add_root_certificates(path.clone());
-    }
-    if let Some((certificate, key)) = &options.tls.client_certificate {
-        connect = connect.add_client_certificate(certificate.clone(), key.clone());
-    }
-    if options.tls.first {
-        connect = connect.tls_first();
-    }
-    let client = connect.connect(&addresses[..]).await;
-    let client = client.map_err(|error| NatsError::Connect {
-        servers: addresses.join(","),
-        source: error.into(),
-    })?;
-    Ok(Api {
-        client,
-        layout: Layout::new(&options.bucket),
-        request_timeout: options.request_timeout,
-    })
 }
 
 /// Finds the stream of the bucket as it should be, or creates it. Returns how many servers keep it.

@@ -1,25 +1,20 @@
 //! How a store in NATS is reached, and what it promises.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
+
+use super::connection::{NatsConnection, NatsConnectionError};
 
 /// How a registry in NATS JetStream is reached, and how the store behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsOptions {
-    /// One or more servers of one cluster, separated by commas: `nats://host:4222`, with `user:password@` or `token@` before the host
-    /// of the first one, or `tls://`.
-    pub servers: String,
+    /// The servers, and who connects.
+    pub connection: NatsConnection,
     /// The bucket that holds the registry: letters, digits, `-` and `_`.
     pub bucket: String,
     /// How many servers keep the bucket, 1 to 5, when it is created. Production needs 3.
     pub replicas: u32,
     /// How many versions of each value are kept, 2 to 64, when the bucket is created.
     pub history: u32,
-    /// A credentials file of a decentralised account.
-    pub credentials: Option<PathBuf>,
-    /// How the connection is encrypted, beyond what the server asks for.
-    pub tls: NatsTls,
-    /// The name under which servers list the connection.
-    pub client_name: String,
     /// How long one request waits for its answer.
     pub request_timeout: Duration,
     /// How long a call goes on trying after answers that say that nothing happened, or that are too old. When the leader of the
@@ -31,19 +26,6 @@ pub struct NatsOptions {
     pub relist_every: Duration,
 }
 
-/// How a connection is encrypted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NatsTls {
-    /// Refuse a connection that is not encrypted.
-    pub required: bool,
-    /// Begin with the handshake, for servers that are set so.
-    pub first: bool,
-    /// Certificates, PEM, of authorities to trust besides those of the system.
-    pub root_certificates: Option<PathBuf>,
-    /// The client's own certificate and its key, PEM.
-    pub client_certificate: Option<(PathBuf, PathBuf)>,
-}
-
 impl NatsOptions {
     /// The bucket unless one is named.
     pub const BUCKET: &'static str = "shardwright";
@@ -52,13 +34,10 @@ impl NatsOptions {
     #[must_use]
     pub fn new(servers: impl Into<String>) -> Self {
         Self {
-            servers: servers.into(),
+            connection: NatsConnection::new(servers),
             bucket: Self::BUCKET.to_owned(),
             replicas: 1,
             history: 5,
-            credentials: None,
-            tls: NatsTls::default(),
-            client_name: "shardwright".to_owned(),
             request_timeout: Duration::from_secs(2),
             deadline: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
@@ -81,24 +60,9 @@ pub enum NatsError {
         /// What it should be.
         rule: &'static str,
     },
-    /// The credentials file cannot be read.
-    #[error("the credentials file {} cannot be used", path.display())]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No server was reached, or it refused the user.
-    #[error("no server of {servers} was reached")]
-    Connect {
-        /// The servers, without secrets.
-        servers: String,
-        /// What the last one said.
-        #[source]
-        source: crate::BoxError,
-    },
+    /// No server was reached.
+    #[error(transparent)]
+    Connection(#[from] NatsConnectionError),
     /// The servers have no JetStream for this account. Enable it in their configuration.
     #[error("JetStream is not enabled for this account: {description}")]
     NoJetStream {
@@ -153,78 +117,11 @@ impl NatsOptions {
         }
         Ok(())
     }
-
-    /// The addresses without what comes before `@`, and the user, password or token that the first of them names.
-    pub(super) fn addresses(&self) -> (Vec<String>, Login) {
-        let mut login = Login::None;
-        let mut addresses = Vec::new();
-        for server in self.servers.split(',').map(str::trim) {
-            let (scheme, rest) = server.split_once("://").unwrap_or(("nats", server));
-            let host = match rest.rsplit_once('@') {
-                None => rest,
-                Some((secret, host)) => {
-                    if login == Login::None {
-                        login = Login::of(secret);
-                    }
-                    host
-                }
-            };
-            addresses.push(format!("{scheme}://{host}"));
-        }
-        (addresses, login)
-    }
-}
-
-/// Who connects, as an address says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Login {
-    None,
-    Token(String),
-    User(String, String),
-}
-
-impl Login {
-    fn of(secret: &str) -> Self {
-        match secret.split_once(':') {
-            Some((user, password)) => Self::User(percent_decoded(user), percent_decoded(password)),
-            None => Self::Token(percent_decoded(secret)),
-        }
-    }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match decoded.filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_connects_is_taken_out_of_the_addresses() {
-        let options = NatsOptions::new("nats://ann:p%40ss@a:4222, tls://b:4222,c");
-        let expect = ["nats://a:4222", "tls://b:4222", "nats://c"].map(str::to_owned);
-        let login = Login::User("ann".to_owned(), "p@ss".to_owned());
-        assert_eq!(options.addresses(), (expect.to_vec(), login));
-        let token = NatsOptions::new("nats://s3cret@a").addresses().1;
-        assert_eq!(token, Login::Token("s3cret".to_owned()));
-    }
 
     #[test]
     fn an_option_that_cannot_work_is_refused_by_name() {

@@ -101,8 +101,9 @@ fn a_user_is_named_in_the_address_and_refused_without() {
         let mut options = options(&cluster);
         let refused = runtime.block_on(NatsStore::open(options.clone()));
         let refused = refused.expect_err("nobody was named");
-        assert!(matches!(refused, NatsError::Connect { .. }), "{refused}");
-        options.servers = options
+        assert!(matches!(refused, NatsError::Connection(_)), "{refused}");
+        let connection = &mut options.connection;
+        connection.servers = connection
             .servers
             .replace("nats://", &format!("nats://{login}"));
         runtime.block_on(async {
@@ -120,7 +121,10 @@ fn a_server_that_is_away_or_has_no_jetstream_is_an_error_that_says_so() {
         "nats://s3cret@127.0.0.1:1",
     )));
     let message = away.expect_err("nobody listens").to_string();
-    assert_eq!(message, "no server of nats://127.0.0.1:1 was reached");
+    assert_eq!(
+        message,
+        "no server of nats://127.0.0.1:1 was reached: check that it runs, and the address and the user"
+    );
 }
 
 #[test]
@@ -187,21 +191,17 @@ fn an_encrypted_connection_shows_and_checks_certificates() {
         root_certificates: Some(root),
         ..NatsTls::default()
     };
-    let anonymous = NatsOptions {
-        tls: tls.clone(),
-        ..plain.clone()
-    };
-    let named = NatsOptions {
-        tls: NatsTls {
-            client_certificate: Some((client, client_key)),
-            ..tls
-        },
-        ..plain.clone()
+    let mut anonymous = plain.clone();
+    anonymous.connection.tls = tls.clone();
+    let mut named = plain.clone();
+    named.connection.tls = NatsTls {
+        client_certificate: Some((client, client_key)),
+        ..tls
     };
     for refused in [plain, anonymous] {
         let refused = runtime.block_on(NatsStore::open(refused));
         let refused = refused.expect_err("the certificates are missing");
-        assert!(matches!(refused, NatsError::Connect { .. }), "{refused}");
+        assert!(matches!(refused, NatsError::Connection(_)), "{refused}");
     }
     runtime.block_on(async {
         let store = open(&named).await;

@@ -21,6 +21,9 @@ pub use self::{
     listener::Listener,
     options::{NatsError, NatsOptions},
 };
+/// What [`NatsOptions`] are made of.
+pub use shardwright_registry::{NatsConnection, NatsConnectionError, NatsTls};
+
 use super::{Peer, Request, Response, Transport, TransportError};
 
 /// Sends calls over NATS, and listens for them. Clones share one connection.
@@ -37,8 +40,9 @@ impl Nats {
     /// # Errors
     /// [`NatsError`] says what has to be changed.
     pub async fn connect(options: &NatsOptions) -> Result<Self, NatsError> {
+        options.check()?;
         Ok(Self {
-            client: options.connect().await?,
+            client: options.connection.connect().await?,
             prefix: options.prefix.as_str().into(),
             in_flight_max: options.in_flight_max.min(u32::MAX as usize >> 3),
         })

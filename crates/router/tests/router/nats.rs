@@ -84,5 +84,8 @@ async fn a_request_is_not_kept_while_no_server_is_connected() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     let outcome = Nats::connect(&NatsOptions::new("nats://127.0.0.1:1")).await;
-    assert!(matches!(outcome, Err(NatsError::Connect(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(NatsError::Connection(_))),
+        "{outcome:?}"
+    );
 }

@@ -20,7 +20,7 @@ pub struct Case {
     /// The rule that is left out.
     pub missing: Option<String>,
     /// The situations that its runs must reach.
-    pub marks: &'static [&'static str],
+    pub marks: Vec<&'static str>,
     play: Box<dyn Play>,
 }
 
@@ -81,7 +81,7 @@ impl Case {
         Self {
             name: S::NAME,
             missing: mutation.map(|mutation| format!("{mutation:?}")),
-            marks: S::MARKS,
+            marks: S::MARKS.concat(),
             play: Box::new(Of::<S>(mutation)),
         }
     }

@@ -23,8 +23,9 @@ pub trait Scenario: Sized {
 
     /// What it is called on the command line.
     const NAME: &'static str;
-    /// The rare situations that each run over many seeds must reach; see [`Sim::mark`]. Those in [`marks`] are the simulator's.
-    const MARKS: &'static [&'static str];
+    /// The rare situations, in lists, that each run over many seeds must reach; see [`Sim::mark`]. Those in [`marks`] are the
+    /// simulator's.
+    const MARKS: &'static [&'static [&'static str]];
 
     /// The rules that can be left out.
     const MUTATIONS: &'static [Self::Mutation];
@@ -166,4 +167,21 @@ pub mod marks {
     pub const DUPLICATE: &str = "a message twice";
     /// A message was lost.
     pub const LOSS: &str = "a lost message";
+
+    /// What happens to processes, and between them and the store.
+    pub const STORE: &[&str] = &[
+        PAUSE,
+        CRASH,
+        PARTITION,
+        ONE_WAY,
+        OUTAGE,
+        UNKNOWN_APPLIED,
+        UNKNOWN_LOST,
+        UNKNOWN_LATE,
+        SPURIOUS,
+        STALE,
+        WATCH_ENDED,
+    ];
+    /// What happens to messages between processes.
+    pub const MESSAGES: &[&str] = &[DUPLICATE, LOSS];
 }

@@ -145,7 +145,7 @@ impl<S: Scenario> Sim<S> {
             judged: 0,
             watches: Vec::new(),
             faults,
-            marks: Marks::new(S::MARKS.to_vec()),
+            marks: Marks::new(S::MARKS.concat()),
             events: 0,
             calm_at: None,
             trace: traced.then(Vec::new),

@@ -95,7 +95,7 @@ pub use crate::{
     keyspace::{KeyspaceRecord, Partitioning},
     lease::{Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy},
     memory::MemoryStore,
-    record_watch::{RecordWatch, Seen, watch_records},
+    record_watch::{RecordWatch, Seen, watch_below, watch_records},
     records::{Records, Stored},
     registry::{Assignment, MapWatch, Registration, Registry, assignments_of},
     store::{Entry, Event, Listing, Revision, Store, VALUE_MAX, Watch},

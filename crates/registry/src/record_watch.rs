@@ -54,8 +54,15 @@ pub type RecordWatch = Pin<Box<dyn Stream<Item = Result<Seen, Error>> + Send>>;
 /// Watches all records of a store. Keys that belong to no record type are passed over.
 #[must_use]
 pub fn watch_records(store: Arc<dyn Store>) -> RecordWatch {
+    watch_below(store, Prefix::all())
+}
+
+/// Watches the records below a prefix, as [`watch_records`] does.
+#[must_use]
+pub fn watch_below(store: Arc<dyn Store>, prefix: Prefix) -> RecordWatch {
     let watcher = Watcher {
         store,
+        prefix,
         known: BTreeMap::new(),
         reached: Revision(0),
         ready: VecDeque::new(),
@@ -69,6 +76,7 @@ pub fn watch_records(store: Arc<dyn Store>) -> RecordWatch {
 
 struct Watcher {
     store: Arc<dyn Store>,
+    prefix: Prefix,
     changes: Option<Watch>,
     /// The keys that were shown as present, and the revision of each.
     known: BTreeMap<Key, Revision>,
@@ -104,8 +112,8 @@ impl Watcher {
 
     /// Lists everything, shows what is new, and follows from there.
     async fn start(&mut self) -> Result<(), StoreError> {
-        let listing = self.store.list(&Prefix::all()).await?;
-        let changes = self.store.watch(&Prefix::all(), listing.revision).await?;
+        let listing = self.store.list(&self.prefix).await?;
+        let changes = self.store.watch(&self.prefix, listing.revision).await?;
         let mut gone = self.known.clone();
         for Entry {
             key,

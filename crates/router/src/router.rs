@@ -9,7 +9,7 @@ mod placement;
 mod table;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -18,7 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use shardwright_registry::Partitioning;
-use shardwright_topology::{Epoch, NodeId, Position, ShardId};
+use shardwright_topology::{Epoch, NodeId, Position, ShardId, ShardRecord};
 use tokio::sync::{Notify, watch};
 
 use self::table::Table;
@@ -112,6 +112,8 @@ struct Writer {
     revision: Option<u64>,
     /// Shards that left this node while somebody was still inside.
     leaving: BTreeSet<ShardId>,
+    /// Records that were read beside the watch, until a map shows them.
+    learned: BTreeMap<ShardId, ShardRecord>,
 }
 
 impl Router {
@@ -124,6 +126,7 @@ impl Router {
             partitioning: settings.partitioning.clone(),
             revision: None,
             leaving: BTreeSet::new(),
+            learned: BTreeMap::new(),
         };
         Self {
             inner: Arc::new(Inner {

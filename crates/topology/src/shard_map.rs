@@ -250,6 +250,12 @@ impl ShardMap {
         self.revision
     }
 
+    /// Returns the map as of another revision, for who counts them otherwise than [`ShardMap::apply`].
+    #[must_use]
+    pub fn at_revision(self, revision: u64) -> Self {
+        Self { revision, ..self }
+    }
+
     /// Returns the shard that owns a position.
     #[must_use]
     pub fn at(&self, position: Position) -> &Shard {

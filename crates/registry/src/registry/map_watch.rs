@@ -6,7 +6,7 @@ use futures_util::{
     FutureExt, StreamExt,
     stream::{self, Stream},
 };
-use shardwright_topology::{KeyspaceName, Operation, ShardMap, ShardRecord};
+use shardwright_topology::{KeyspaceName, Operation, ShardMap, ShardMapChange, ShardRecord};
 
 use super::Registry;
 use crate::{Error, Event, Key, Record, Revision, StoreError, Stored, Watch, codec::decode};
@@ -36,9 +36,26 @@ impl Snapshot {
         })
     }
 
+    /// As of when the shards and the operations are.
+    fn at(&self) -> (Revision, Revision) {
+        (self.shards_at, self.operations_at)
+    }
+
+    /// Whether nothing here is older than at another moment, and something newer.
+    fn is_after(&self, moment: Option<(Revision, Revision)>) -> bool {
+        moment.is_none_or(|(shards, operations)| {
+            let is_older = self.shards_at < shards || self.operations_at < operations;
+            !is_older && self.at() != (shards, operations)
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        self.shards_at.max(self.operations_at).0
+    }
+
     pub(super) fn map(&self) -> Result<ShardMap, Error> {
         let keyspace = || self.keyspace.clone();
-        let revision = self.shards_at.max(self.operations_at).0;
+        let revision = self.revision();
         let mine = self
             .operations
             .values()
@@ -92,13 +109,15 @@ impl Registry {
 struct Watcher {
     registry: Registry,
     following: Option<Following>,
-    /// The map that was shown last.
-    shown: Option<Arc<ShardMap>>,
+    /// As of when the map was made that was shown last: its shards, and its operations. A listing may lag behind.
+    shown: Option<(Revision, Revision)>,
 }
 
 /// A snapshot and the streams that keep it current.
 struct Following {
     snapshot: Snapshot,
+    /// The map of the snapshot, as long as shards only changed in place since it was made. Its revision lags behind.
+    map: Option<ShardMap>,
     shards: Watch,
     operations: Watch,
 }
@@ -119,26 +138,21 @@ impl Watcher {
                     true
                 }
             };
-            let Some(following) = self.following.as_ref().filter(|_| current) else {
+            let Some(following) = self.following.as_mut().filter(|_| current) else {
                 // A stream ended: start over.
                 self.following = None;
                 continue;
             };
-            let Ok(map) = following.snapshot.map() else {
+            let Ok(map) = following.map() else {
                 if let Some(refused) = self.registry.refuse_map().await? {
                     return Err(refused);
                 }
                 // The records are between two states: wait for the rest.
                 continue;
             };
-            let newer = self
-                .shown
-                .as_ref()
-                .is_none_or(|shown| shown.revision() < map.revision());
-            if newer {
-                let map = Arc::new(map);
-                self.shown = Some(map.clone());
-                return Ok(map);
+            if following.snapshot.is_after(self.shown) {
+                self.shown = Some(following.snapshot.at());
+                return Ok(Arc::new(map));
             }
         }
     }
@@ -156,9 +170,20 @@ impl Following {
             .await?;
         Ok(Self {
             snapshot,
+            map: None,
             shards,
             operations,
         })
+    }
+
+    /// Returns the map of the snapshot.
+    fn map(&mut self) -> Result<ShardMap, Error> {
+        let map = match self.map.take() {
+            Some(map) => map.at_revision(self.snapshot.revision()),
+            None => self.snapshot.map()?,
+        };
+        self.map = Some(map.clone());
+        Ok(map)
     }
 
     /// Waits for a change and takes in all that are there. Returns whether the streams go on.
@@ -193,12 +218,28 @@ impl Following {
             Heard::Shard(Some(event)) => {
                 let event = event?;
                 self.snapshot.shards_at = event.revision;
-                put(&mut self.snapshot.shards, event)?;
+                let record = put(&mut self.snapshot.shards, event)?;
+                // Which side of an operation a map shows follows from all its records.
+                let record = record.filter(|record| record.hold.is_none()).cloned();
+                let in_place = |map: ShardMap, record| {
+                    let update = ShardMapChange::Update { record };
+                    map.apply(update).ok()
+                };
+                self.map = self
+                    .map
+                    .take()
+                    .zip(record)
+                    .and_then(|(map, record)| in_place(map, record));
             }
             Heard::Operation(Some(event)) => {
                 let event = event?;
                 self.snapshot.operations_at = event.revision;
-                put(&mut self.snapshot.operations, event)?;
+                let operation = put(&mut self.snapshot.operations, event)?;
+                let is_of_others =
+                    operation.is_some_and(|each| each.keyspace != self.snapshot.keyspace);
+                if !is_of_others {
+                    self.map = None;
+                }
             }
             Heard::Shard(None) | Heard::Operation(None) => {}
         }
@@ -206,19 +247,17 @@ impl Following {
     }
 }
 
-fn put<T: Record>(records: &mut BTreeMap<Key, T>, event: Event) -> Result<(), Error> {
+/// Returns the record as it is from now on.
+fn put<T: Record>(records: &mut BTreeMap<Key, T>, event: Event) -> Result<Option<&T>, Error> {
     let Event { key, value, .. } = event;
-    match value {
-        Some(value) => {
-            let record = decode(&value).map_err(|source| Error::Format {
-                key: key.clone(),
-                source,
-            })?;
-            records.insert(key, record);
-        }
-        None => {
-            records.remove(&key);
-        }
-    }
-    Ok(())
+    let Some(value) = value else {
+        records.remove(&key);
+        return Ok(None);
+    };
+    let record = decode(&value).map_err(|source| Error::Format {
+        key: key.clone(),
+        source,
+    })?;
+    let entry = records.entry(key).insert_entry(record);
+    Ok(Some(entry.into_mut()))
 }

@@ -52,6 +52,9 @@ fn a_watcher_gets_the_map_and_each_later_one() {
         assert!(first.revision() < second.revision());
         assert_eq!(first.shards()[1].primary(), None, "a map never changes");
         assert_eq!(*second, registry.map().await.expect("a map"));
+        let changed = second.changed_since(&first).expect("the same ranges");
+        let changed: Vec<_> = changed.map(|shard| shard.id().clone()).collect();
+        assert_eq!(changed, [shard(1)], "the rest is shared");
     });
 }
 

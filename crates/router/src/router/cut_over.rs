@@ -19,6 +19,8 @@ pub struct CutOver {
     router: Router,
     gate: Arc<Gate>,
     epoch: Epoch,
+    /// Whether the gate is no longer this cut-over's: the next one may hold it.
+    has_ended: bool,
 }
 
 impl Router {
@@ -44,6 +46,7 @@ impl Router {
             router: self.clone(),
             gate: Arc::clone(gate),
             epoch,
+            has_ended: false,
         })
     }
 }
@@ -69,7 +72,7 @@ impl CutOver {
     /// Waits as [`CutOver::drained`] does, and opens the shard here at a later epoch.
     ///
     /// If the map shows meanwhile that another node owns the shard at an epoch at least as late, it stays shut.
-    pub async fn reopen(self, epoch: Epoch) {
+    pub async fn reopen(mut self, epoch: Epoch) {
         self.drained().await;
         self.end(State {
             epoch: epoch.max(self.epoch),
@@ -78,19 +81,17 @@ impl CutOver {
     }
 
     /// Opens the shard again at the epoch that was to end, without waiting.
-    pub fn abort(self) {
+    pub fn abort(mut self) {
         self.end(State {
             epoch: self.epoch,
             phase: Phase::Open,
         });
     }
 
-    /// Lets go of the gate in a state, and lets the map say what it has to say.
-    fn end(&self, state: State) {
-        let mut writer = self.router.writer();
-        if self.gate.state().phase == Phase::Draining {
-            self.gate.set(state);
-            self.router.settle_again(&mut writer, self.gate.shard());
+    /// Lets go of the gate in a state, unless the map has more to say.
+    fn end(&mut self, state: State) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            self.router.let_go(&self.gate, state);
         }
     }
 }

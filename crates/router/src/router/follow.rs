@@ -1,10 +1,10 @@
 //! The driver that keeps a router in step with a registry.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
-use shardwright_registry::{Error, Key, Partitioning, Record, Records, Registry, Store, decode};
-use shardwright_topology::{Backoff, NodeRecord, ShardRecord};
+use futures_util::{Stream, StreamExt};
+use shardwright_registry::{Error, Key, Partitioning, Prefix, Registry, Seen, Store, watch_below};
+use shardwright_topology::{Backoff, NodeId, NodeRecord, ShardId, ShardRecord};
 
 use super::{Router, lock};
 use crate::{clock, route::Placed};
@@ -51,17 +51,13 @@ impl Router {
         let mut maps = registry.watch_map();
         let mut waits = backoff();
         loop {
-            match maps.next().await {
-                Some(Ok(map)) => {
+            match next(&mut maps).await {
+                Ok(map) => {
                     self.set_map(map);
                     waits = backoff();
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     away(&error);
-                    rest(&mut waits).await;
-                }
-                None => {
-                    maps = registry.watch_map();
                     rest(&mut waits).await;
                 }
             }
@@ -69,35 +65,51 @@ impl Router {
     }
 
     async fn follow_named(&self, registry: &Registry) -> Infallible {
-        let list = |records: &BTreeMap<Key, ShardRecord>| {
-            let placed = |record: &ShardRecord| {
-                let Placed { owner, epoch } = Placed::of(record);
-                (record.id.clone(), owner, epoch)
-            };
-            self.set_owners(records.values().map(placed));
+        let placed = |record: ShardRecord| {
+            let Placed { owner, epoch } = Placed::of(&record);
+            (record.id, owner, epoch)
         };
-        let change = |before: Option<&ShardRecord>, now: Option<&ShardRecord>| match (before, now) {
-            (_, Some(record)) => {
-                let Placed { owner, epoch } = Placed::of(record);
-                self.set_owner(&record.id, owner, epoch);
-            }
-            (Some(record), None) => {
-                self.remove_shard(&record.id);
-            }
-            (None, None) => {}
-        };
-        follow_records(&**registry.store(), &registry.shards(), list, change).await
+        follow_records(
+            registry.store(),
+            registry.shards().prefix(),
+            |change| match change {
+                Followed::All(all) => {
+                    self.set_owners(all.into_iter().filter_map(shard).map(placed))
+                }
+                Followed::One(one) => {
+                    if let Some((id, owner, epoch)) = shard(one).map(placed) {
+                        self.set_owner(&id, owner, epoch);
+                    }
+                }
+                Followed::Gone(key) => {
+                    if let Ok(id) = ShardId::new(key.last_name()) {
+                        self.remove_shard(&id);
+                    }
+                }
+            },
+        )
+        .await
     }
 
     async fn follow_nodes(&self, registry: &Registry) -> Infallible {
-        let list = |records: &BTreeMap<Key, NodeRecord>| self.set_addresses(records.values());
-        let change = |before: Option<&NodeRecord>, now: Option<&NodeRecord>| {
-            if let Some(node) = now.or(before) {
-                let address = now.map(|node| node.address.as_str());
-                self.set_address(&node.id, address);
-            }
-        };
-        follow_records(&**registry.store(), &registry.nodes(), list, change).await
+        follow_records(
+            registry.store(),
+            registry.nodes().prefix(),
+            |change| match change {
+                Followed::All(all) => self.set_addresses(all.into_iter().filter_map(node)),
+                Followed::One(one) => {
+                    if let Some(node) = node(one) {
+                        self.set_address(&node.id, Some(&node.address));
+                    }
+                }
+                Followed::Gone(key) => {
+                    if let Ok(id) = NodeId::new(key.last_name()) {
+                        self.set_address(&id, None);
+                    }
+                }
+            },
+        )
+        .await
     }
 
     /// Reads the records of shards of which a request brought news.
@@ -120,63 +132,69 @@ impl Router {
     }
 }
 
-/// Calls `list` with all records, and `change` with each later change of one, over and over.
-async fn follow_records<T: Record>(
-    store: &dyn Store,
-    records: &Records<T>,
-    list: impl Fn(&BTreeMap<Key, T>),
-    change: impl Fn(Option<&T>, Option<&T>),
+/// What a watch of records says.
+enum Followed {
+    /// All that there are, once.
+    All(Vec<Seen>),
+    /// A record as it is from now on.
+    One(Seen),
+    /// A key that has no record any more.
+    Gone(Key),
+}
+
+/// Tells of all records below a prefix, and then of each change.
+async fn follow_records(
+    store: &Arc<dyn Store>,
+    prefix: &Prefix,
+    tell: impl Fn(Followed),
 ) -> Infallible {
+    let mut records = watch_below(Arc::clone(store), prefix.clone());
+    let mut first = Some(Vec::new());
     let mut waits = backoff();
     loop {
-        if let Err(error) = follow_once(store, records, &list, &change, &mut waits).await {
-            away(&error);
+        match next(&mut records).await {
+            Ok(Seen::Listed(_)) => {
+                waits = backoff();
+                if let Some(all) = first.take() {
+                    tell(Followed::All(all));
+                }
+            }
+            Ok(Seen::Deleted { key, .. }) => tell(Followed::Gone(key)),
+            Ok(seen) => match &mut first {
+                Some(all) => all.push(seen),
+                None => tell(Followed::One(seen)),
+            },
+            // Another release wrote it. The one before it stays.
+            Err(error @ Error::Format { .. }) => {
+                tracing::warn!(%error, "a record cannot be read and is passed over");
+            }
+            Err(error) => {
+                away(&error);
+                rest(&mut waits).await;
+            }
         }
-        rest(&mut waits).await;
     }
 }
 
-/// Returns when the watch ends, or with the failure that ended it.
-async fn follow_once<T: Record>(
-    store: &dyn Store,
-    records: &Records<T>,
-    list: &impl Fn(&BTreeMap<Key, T>),
-    change: &impl Fn(Option<&T>, Option<&T>),
-    waits: &mut Backoff,
-) -> Result<(), Error> {
-    let listing = store.list(records.prefix()).await?;
-    let mut changes = store.watch(records.prefix(), listing.revision).await?;
-    let mut known = BTreeMap::new();
-    for entry in listing.entries {
-        if let Some(record) = read(&entry.key, &entry.value) {
-            known.insert(entry.key, record);
-        }
+/// The next item of a stream that goes on for ever.
+async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> T {
+    match stream.next().await {
+        Some(item) => item,
+        None => std::future::pending().await,
     }
-    list(&known);
-    *waits = backoff();
-    while let Some(event) = changes.next().await {
-        let event = event?;
-        let Some(value) = event.value else {
-            let before = known.remove(&event.key);
-            change(before.as_ref(), None);
-            continue;
-        };
-        if let Some(record) = read::<T>(&event.key, &value) {
-            change(known.get(&event.key), Some(&record));
-            known.insert(event.key, record);
-        }
-    }
-    Ok(())
 }
 
-/// Returns a record; one that another release wrote is reported, and the one before it stays.
-fn read<T: Record>(key: &Key, value: &[u8]) -> Option<T> {
-    match decode(value) {
-        Ok(record) => Some(record),
-        Err(error) => {
-            tracing::warn!(%key, %error, "a record cannot be read and is passed over");
-            None
-        }
+fn shard(seen: Seen) -> Option<ShardRecord> {
+    match seen {
+        Seen::Shard(stored) => Some(stored.value),
+        _ => None,
+    }
+}
+
+fn node(seen: Seen) -> Option<NodeRecord> {
+    match seen {
+        Seen::Node(stored) => Some(stored.value),
+        _ => None,
     }
 }
 

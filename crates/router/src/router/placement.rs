@@ -10,8 +10,30 @@ use shardwright_topology::{
 use super::{Router, Writer, table::Table};
 use crate::{
     by_shard::ByShard,
+    gate::{Gate, State},
     route::{Placed, Routes},
 };
+
+impl Writer {
+    /// Returns a map with what was learned since it was made.
+    fn with_learned(&mut self, mut map: Arc<ShardMap>) -> Arc<ShardMap> {
+        self.learned.retain(|id, record| {
+            let is_ahead = map
+                .shard(id)
+                .is_some_and(|shard| shard.epoch() < record.active_epoch());
+            let record = record.clone();
+            // What cannot be changed so takes part in an operation that the map shows.
+            let next = is_ahead.then(|| map.apply(ShardMapChange::Update { record }).ok());
+            let next = next.flatten();
+            let is_kept = next.is_some();
+            if let Some(next) = next {
+                map = Arc::new(next);
+            }
+            is_kept
+        });
+        map
+    }
+}
 
 impl Router {
     /// Takes a map in place of the one before, unless it is not newer. Returns whether it was taken.
@@ -23,6 +45,7 @@ impl Router {
             let newer = writer.revision.is_none_or(|before| before < map.revision());
             if newer {
                 writer.revision = Some(map.revision());
+                let map = writer.with_learned(map);
                 self.place(table, writer, map);
             }
             newer
@@ -34,11 +57,26 @@ impl Router {
         self.writer().partitioning = partitioning;
     }
 
-    /// Takes the owners of shards that have names only, in place of all that was known before.
+    /// Takes the owners of shards that have names only, in place of all that was known before, but for a shard of which a later epoch
+    /// is known.
     pub fn set_owners(&self, owners: impl IntoIterator<Item = (ShardId, Option<NodeId>, Epoch)>) {
-        let placed = |(shard, owner, epoch)| (shard, Placed { owner, epoch });
-        let owners: ByShard<Placed> = owners.into_iter().map(placed).collect();
         self.change(|table, writer| {
+            let known = match &table.routes {
+                Routes::Named(known) => Some(known),
+                Routes::None | Routes::Ranges(_) | Routes::Modulo(..) => None,
+            };
+            let later = |shard: &ShardId, placed: Placed| {
+                let known = known.and_then(|known| known.get(shard));
+                let known = known.filter(|known| placed.epoch < known.epoch);
+                known.cloned().unwrap_or(placed)
+            };
+            let owners: ByShard<Placed> = owners
+                .into_iter()
+                .map(|(shard, owner, epoch)| {
+                    let placed = later(&shard, Placed { owner, epoch });
+                    (shard, placed)
+                })
+                .collect();
             writer.revision = None;
             table.routes = Routes::Named(owners.clone());
             let gates = table.gates.clone();
@@ -103,8 +141,8 @@ impl Router {
     }
 
     /// Takes where all nodes are reached, in place of all that was known before.
-    pub(super) fn set_addresses<'a>(&self, nodes: impl IntoIterator<Item = &'a NodeRecord>) {
-        let address = |node: &NodeRecord| (node.id.clone(), node.address.as_str().into());
+    pub(super) fn set_addresses(&self, nodes: impl IntoIterator<Item = NodeRecord>) {
+        let address = |node: NodeRecord| (node.id, node.address.into());
         let addresses = Arc::new(nodes.into_iter().map(address).collect());
         self.change(|table, _| {
             table.addresses = addresses;
@@ -113,11 +151,12 @@ impl Router {
     }
 
     /// Takes one shard's record that was read beside the watch, unless it is older than what is known, or takes part in an
-    /// operation: then only a map shows what counts.
+    /// operation: then only a map shows what counts. Maps that have not heard of it do not take it back.
     pub(super) fn learn(&self, record: ShardRecord) -> bool {
-        if matches!(self.inner.table.load().routes, Routes::Named(_)) {
+        if let Routes::Named(owners) = &self.inner.table.load().routes {
             let Placed { owner, epoch } = Placed::of(&record);
-            return self.set_owner(&record.id, owner, epoch);
+            // A name that is not known may have been removed since the read.
+            return owners.get(&record.id).is_some() && self.set_owner(&record.id, owner, epoch);
         }
         if record.hold.is_some() {
             return false;
@@ -132,9 +171,13 @@ impl Router {
             if known.is_none_or(|known| record.active_epoch() <= known) {
                 return false;
             }
-            let Ok(next) = map.apply(ShardMapChange::Update { record }) else {
+            let update = ShardMapChange::Update {
+                record: record.clone(),
+            };
+            let Ok(next) = map.apply(update) else {
                 return false;
             };
+            writer.learned.insert(record.id.clone(), record);
             self.place(table, writer, Arc::new(next));
             true
         })
@@ -165,11 +208,14 @@ impl Router {
         }
     }
 
-    /// Settles the gate of a shard again, after a cut-over has let go of it.
-    pub(super) fn settle_again(&self, writer: &mut Writer, shard: &ShardId) {
-        let mut table = Table::clone(&self.inner.table.load());
-        self.settle(&mut table, writer, shard);
-        self.publish(table, writer);
+    /// Takes back the gate that a cut-over holds, in a state unless the routes say otherwise.
+    pub(super) fn let_go(&self, gate: &Gate, state: State) {
+        let mut writer = self.writer();
+        let table = Table::clone(&self.inner.table.load());
+        if table.settle_after(self.node(), gate, state) {
+            writer.leaving.insert(gate.shard().clone());
+        }
+        self.publish(table, &mut writer);
     }
 
     /// Changes the table if `change` says so, one at a time.
@@ -191,5 +237,60 @@ impl Router {
         let version = table.version;
         self.inner.table.store(Arc::new(table));
         self.inner.version.send_replace(version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::{ConfigId, Incarnation, Primary, Proposal, ReplicaId};
+
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).unwrap()
+    }
+
+    /// The record of a shard as it is in a map, with an owner at an epoch.
+    fn owned(map: &ShardMap, number: u32, owner: &str, epoch: u64) -> ShardRecord {
+        let primary = Primary {
+            node: node(owner),
+            incarnation: Incarnation(1),
+        };
+        let id = ConfigId::from_bits(u128::from(epoch));
+        let proposal = Proposal::single(id, primary, ReplicaId::from_bits(7));
+        let record = map.shard(&ShardId::numbered(number)).unwrap().record();
+        ShardRecord {
+            epoch: Epoch(epoch),
+            active: Some(proposal.at(Epoch(epoch))),
+            ..record.clone()
+        }
+    }
+
+    fn with(map: &ShardMap, number: u32, owner: &str, epoch: u64) -> ShardMap {
+        let record = owned(map, number, owner, epoch);
+        map.apply(ShardMapChange::Update { record }).unwrap()
+    }
+
+    #[test]
+    fn a_map_that_lags_does_not_take_back_what_was_learned() {
+        let router = Router::local(node("n1"));
+        let shard = ShardId::numbered(0);
+        let here = with(&ShardMap::even(2), 0, "n1", 1);
+        router.set_map(Arc::new(here.clone()));
+        assert!(router.is_shard_local(&shard));
+        assert!(router.learn(owned(&here, 0, "n2", 2)));
+        assert!(!router.is_shard_local(&shard));
+
+        // Another shard changed, and the watch shows that first.
+        let lagging = with(&here, 1, "n1", 1);
+        assert!(router.set_map(Arc::new(lagging.clone())));
+        assert!(!router.is_shard_local(&shard), "its epoch 1 has ended");
+        assert_eq!(router.route(&shard).unwrap().epoch, Epoch(2));
+        assert!(router.is_shard_local(&ShardId::numbered(1)));
+
+        let current = with(&with(&lagging, 0, "n2", 2), 0, "n1", 3);
+        assert!(router.set_map(Arc::new(current)));
+        assert!(router.is_shard_local(&shard));
+        assert!(router.writer().learned.is_empty());
     }
 }

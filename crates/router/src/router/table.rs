@@ -25,7 +25,7 @@ impl Table {
     /// Opens or shuts a shard's gate as its placement says; `None` if no shard has the name. Returns whether the shard leaves
     /// this node.
     ///
-    /// A gate never goes back to an earlier epoch, and one that a cut-over holds is left to it.
+    /// A gate that a cut-over holds is left to it.
     pub(super) fn settle(
         &mut self,
         me: &NodeId,
@@ -45,22 +45,18 @@ impl Table {
         if state.phase == Phase::Draining {
             return false;
         }
-        match epoch {
-            Some(epoch) if mine => {
-                if state.epoch < epoch {
-                    let phase = Phase::Open;
-                    gate.set(State { epoch, phase });
-                }
-                false
-            }
-            // The owner of the shard has opened it at an epoch of which the map has not heard.
-            Some(epoch) if epoch < state.epoch && state.phase == Phase::Open => false,
-            Some(_) | None => {
-                let phase = Phase::Shut;
-                gate.set(State { phase, ..state });
-                true
-            }
-        }
+        let settled = settled(state, mine, epoch);
+        gate.set(settled);
+        !mine && settled.phase == Phase::Shut
+    }
+
+    /// Does so for a gate that a cut-over lets go of in a state. Nobody gets in before the routes of this table had their say.
+    pub(super) fn settle_after(&self, me: &NodeId, gate: &Gate, state: State) -> bool {
+        let placed = self.routes.owner(gate.shard()).ok();
+        let mine = matches!(placed, Some((Some(owner), _)) if owner == me);
+        let settled = settled(state, mine, placed.map(|(_, epoch)| epoch));
+        gate.set(settled);
+        !mine && settled.phase == Phase::Shut
     }
 
     /// Does so for a shard as the routes of this table place it.
@@ -78,8 +74,14 @@ impl Table {
         let Some(gate) = self.gates.get(shard).filter(|_| !back) else {
             return true;
         };
+        let State { epoch, phase } = gate.state();
+        // A gate knows which epochs have ended here. It may go once the routes know as much.
+        let is_outlived = match self.routes.owner(shard) {
+            Ok((_, placed)) => epoch <= placed,
+            Err(_) => true,
+        };
         // Nobody who looks in from here on gets in, so a gate that was empty once may go.
-        if gate.state().phase == Phase::Shut && !gate.is_occupied() {
+        if phase == Phase::Shut && is_outlived && !gate.is_occupied() {
             self.gates.remove(shard);
             return true;
         }
@@ -109,5 +111,23 @@ impl Table {
             Ok((Some(_), epoch)) if gate.is_some() => Error::CutOver { shard, epoch },
             Ok((Some(_), epoch)) => Error::NotServing { shard, epoch },
         }
+    }
+}
+
+/// The state of a gate after the routes had their say: they place the shard here, elsewhere, or know no such shard. It never goes back to
+/// an earlier epoch.
+fn settled(state: State, mine: bool, placed: Option<Epoch>) -> State {
+    match placed {
+        Some(epoch) if mine && state.epoch < epoch => State {
+            epoch,
+            phase: Phase::Open,
+        },
+        Some(_) if mine => state,
+        // The owner of the shard has opened it at an epoch of which the routes have not heard.
+        Some(epoch) if epoch < state.epoch && state.phase == Phase::Open => state,
+        Some(_) | None => State {
+            phase: Phase::Shut,
+            ..state
+        },
     }
 }

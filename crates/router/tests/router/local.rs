@@ -234,3 +234,73 @@ async fn no_work_of_an_epoch_runs_after_its_cut_over() {
     }
     assert!(runs > 0);
 }
+
+#[test]
+fn a_cut_over_that_has_ended_leaves_the_next_one_alone() {
+    let router = owner_of_shard_0();
+    let changes = || {
+        for _ in 0..5_000 {
+            if let Ok(cut_over) = router.begin_cut_over(&shard(0)) {
+                let refused = router.guard(&shard(0));
+                assert!(refused.is_err(), "nobody gets in meanwhile");
+                cut_over.abort();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let others = [(); 2].map(|()| scope.spawn(changes));
+        for other in others {
+            other.join().expect("nobody got in");
+        }
+    });
+    let guard = router.guard(&shard(0)).expect("all were given up");
+    assert_eq!(guard.epoch(), Epoch(1));
+}
+
+#[test]
+fn a_shard_that_went_elsewhere_meanwhile_is_never_open_after_its_cut_over() {
+    for _ in 0..200 {
+        let router = owner_of_shard_0();
+        let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+        router.set_owner(&shard(0), Some(node("n2")), Epoch(3));
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut entered = false;
+                while !is_over.load(SeqCst) {
+                    entered |= router.guard(&shard(0)).is_ok();
+                }
+                entered
+            });
+            let reopened = cut_over.reopen(Epoch(2)).now_or_never();
+            assert!(reopened.is_some(), "nobody is inside");
+            is_over.store(true, SeqCst);
+            assert!(!looking.join().expect("it only looks"));
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_gate_remembers_an_epoch_of_which_the_map_has_not_heard() {
+    let router = owner_of_shard_0();
+    let cut_over = router.begin_cut_over(&shard(0)).expect("it is open");
+    cut_over.reopen(Epoch(5)).await;
+    drop(router.begin_cut_over(&shard(0)).expect("it is open"));
+    // The map lags: it shows how the shard came to be here at epoch 5.
+    router.set_owner(&shard(0), Some(node("n2")), Epoch(3));
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(4));
+    assert!(router.guard(&shard(0)).is_err(), "epoch 5 has ended");
+    router.set_owner(&shard(0), Some(node("n1")), Epoch(6));
+    assert_eq!(router.guard(&shard(0)).expect("later").epoch(), Epoch(6));
+}
+
+#[test]
+fn owners_that_are_set_together_take_no_shard_back() {
+    let router = owner_of_shard_0();
+    router.set_owner(&shard(0), Some(node("n2")), Epoch(2));
+    // A list that was read before.
+    let list = [0, 1].map(|number| (shard(number), Some(node("n1")), Epoch(1)));
+    router.set_owners(list);
+    assert!(!router.is_shard_local(&shard(0)), "it went at epoch 2");
+    assert!(router.is_shard_local(&shard(1)));
+}

@@ -83,6 +83,8 @@ const TIMEOUT: Duration = Duration::from_millis(1500);
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const COORDINATORS: usize = 3;
 const WORKERS: usize = 4;
+/// A process that at times goes by the name of the first worker, whose own process may live.
+const DOUBLE: Pid = Pid(COORDINATORS + WORKERS);
 
 /// What the machines are driven with.
 const TICK: Duration = Duration::from_millis(50);
@@ -92,6 +94,8 @@ pub(crate) struct Control {
     workers: BTreeMap<Pid, Worker>,
     rules: Rules,
     missing: Option<Missing>,
+    /// Whether the double takes part.
+    is_doubled: bool,
     /// Counts questions.
     numbers: u64,
 }
@@ -116,6 +120,7 @@ mod situations {
     pub(super) const FOUND_LET_GO: &str = "a leader that found a shard let go and given to nobody";
     pub(super) const ELSEWHERE: &str = "a shard that another worker took after a callback failed";
     pub(super) const HANDED_OVER: &str = "a worker that had handed over everything";
+    pub(super) const DOUBLED: &str = "a second process of a worker whose lease holds";
     pub(super) const NOBODY_LEFT: &str = "the last worker that went away";
 
     pub(super) const ALL: &[&str] = &[
@@ -137,6 +142,7 @@ mod situations {
         FOUND_LET_GO,
         ELSEWHERE,
         HANDED_OVER,
+        DOUBLED,
         NOBODY_LEFT,
     ];
 }
@@ -148,6 +154,7 @@ impl Control {
     }
 
     fn node(at: Pid) -> NodeId {
+        let at = if at == DOUBLE { Pid(COORDINATORS) } else { at };
         NodeId::new(at.to_string()).expect("a process has a name like p3")
     }
 
@@ -198,6 +205,7 @@ impl Scenario for Control {
             workers: BTreeMap::new(),
             rules: Rules::default(),
             missing,
+            is_doubled: false,
             numbers: 0,
         };
         for _ in 0..COORDINATORS {
@@ -205,7 +213,7 @@ impl Scenario for Control {
             let coordinator = Coordinator::new(sim, at, missing);
             scenario.coordinators.insert(at, coordinator);
         }
-        for _ in 0..WORKERS {
+        for _ in 0..=WORKERS {
             let at = sim.spawn();
             scenario.workers.insert(at, Worker::new(at));
         }

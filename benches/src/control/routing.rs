@@ -5,6 +5,7 @@ use std::{hint::black_box, sync::Arc};
 use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::join_all};
+use shardwright_registry::{MemoryStore, Registry};
 use shardwright_router::{
     BoxError, Router, Settings, Transport,
     transport::{
@@ -42,6 +43,7 @@ const PARALLEL: usize = 32;
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     local(suite)?;
     maps(suite)?;
+    follow(suite)?;
     let runtime = Runtime::new()?;
     http(suite, &runtime)?;
     nats(suite, &runtime)
@@ -134,6 +136,36 @@ fn maps(suite: &mut Suite) -> anyhow::Result<()> {
             .and_then(|record| map.apply(ShardMapChange::Update { record }).ok());
         map = Arc::new(next.expect("a later epoch of a shard that exists"));
         assert!(router.set_map(Arc::clone(&map)), "a newer map is taken");
+    });
+    Ok(())
+}
+
+/// A change of one shard from the write in a store to the router, by the watch.
+fn follow(suite: &mut Suite) -> anyhow::Result<()> {
+    let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
+    let shards = registry.shards();
+    let at_once = "a store in memory answers at once";
+    let mut records = Vec::new();
+    for shard in map()?.shards() {
+        let record = shard.record().clone();
+        let created = shards.create(shard.id().as_str(), record).now_or_never();
+        records.push(created.expect(at_once)?);
+    }
+    let mut maps = registry.watch_map();
+    let mut next = || maps.next().now_or_never().flatten().expect(at_once);
+    let router = Router::local(node(0)?);
+    router.set_map(next()?);
+    let mut epoch = 1;
+    suite.time_within("map_follow", UPDATE_NS, 1, || {
+        epoch += 1;
+        let place = epoch as usize * 7919 % SHARDS as usize;
+        let owner = (epoch % u64::from(NODES)) as u32;
+        let record = owned(records[place].value.clone(), epoch, owner);
+        let record = record.expect("a node has a name");
+        let written = shards.replace(&records[place], record).now_or_never();
+        records[place] = written.expect(at_once).expect("nobody else writes");
+        let map = next().expect("a map");
+        assert!(router.set_map(map), "a newer map is taken");
     });
     Ok(())
 }

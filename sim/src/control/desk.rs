@@ -10,7 +10,7 @@ use shardwright_registry::{Key, Registration, Stored};
 use shardwright_testkit::sim::{Outcome, Pid, Sim, Write};
 use shardwright_topology::{Incarnation, NodeRecord, NodeState, ShardRecord, ShardState};
 
-use super::{Control, Message, Token, coordinator::node_key, situations};
+use super::{Control, DOUBLE, Message, Token, coordinator::node_key, situations};
 
 impl Control {
     /// Gives a worker's process the next session.
@@ -123,14 +123,15 @@ impl Control {
         };
         let all: Vec<_> = Self::partitions().collect();
         let partition = sim.dice().pick(&all).clone();
-        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let workers = self.workers.keys().copied();
+        let workers: Vec<_> = workers.filter(|at| *at != DOUBLE).collect();
         if sim.dice().chance(2) {
             // Nobody is left to take what they serve.
             return workers.into_iter().for_each(|each| self.leave(sim, each));
         }
         let worker = *sim.dice().pick(&workers);
         let node = Self::node(worker);
-        match sim.dice().index(8) {
+        match sim.dice().index(9) {
             0 => self.want(sim, leader, partition, true),
             1 => self.want(sim, leader, partition, false),
             2 => {
@@ -147,6 +148,8 @@ impl Control {
             }
             5 => self.promote_a_replica(sim, leader, partition),
             6 => self.command(sim, leader, Command::Rebalance),
+            7 if self.is_doubled => self.end_double(sim),
+            7 => self.begin_double(sim),
             _ => self.leave(sim, worker),
         }
     }

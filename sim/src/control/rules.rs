@@ -269,7 +269,7 @@ impl Rules {
 }
 
 /// Whether a worker's process lives, and its lease holds by its own clock.
-fn holds(sim: &Sim<Control>, at: Pid, worker: &Worker) -> bool {
+pub(super) fn holds(sim: &Sim<Control>, at: Pid, worker: &Worker) -> bool {
     let end = worker.machine.lease_ends_at();
     sim.is_up(at) && end.is_some_and(|end| sim.now(at) < end)
 }

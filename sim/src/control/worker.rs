@@ -10,7 +10,7 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_testkit::sim::{Input, InputOf, Pid, Sim};
 use shardwright_topology::{Epoch, Location, NodeRecord, Timestamp};
 
-use super::{COORDINATORS, Control, Message, TICK, TIMEOUT, Token, situations};
+use super::{COORDINATORS, Control, DOUBLE, Message, TICK, TIMEOUT, Token, rules, situations};
 
 /// One process of a worker, from its start to its crash.
 #[derive(Debug)]
@@ -81,6 +81,9 @@ impl Control {
                 sim.wake(at, next, Token::Tick);
                 self.tell_worker(sim, at, Event::Tick);
                 self.go_on_leaving(sim, at);
+                if at == DOUBLE && self.is_doubled && !sim.is_faulty() {
+                    self.end_double(sim);
+                }
             }
             Input::Timer(Token::RegisterLimit(number)) => {
                 if self.worker(at).registering == Some(number) {
@@ -106,12 +109,41 @@ impl Control {
         }
     }
 
+    /// Whether another process of the same node has a lease.
+    fn has_rival(&self, sim: &Sim<Self>, at: Pid) -> bool {
+        let mut others = self
+            .workers
+            .iter()
+            .filter(|(other, _)| **other != at && Self::node(**other) == Self::node(at));
+        others.any(|(other, worker)| rules::holds(sim, *other, worker))
+    }
+
+    /// Somebody starts a second process of a worker.
+    pub(super) fn begin_double(&mut self, sim: &mut Sim<Self>) {
+        self.is_doubled = true;
+        if sim.is_up(DOUBLE) {
+            self.register(sim, DOUBLE);
+        }
+    }
+
+    /// Somebody ends the second process, and starts the first one anew.
+    pub(super) fn end_double(&mut self, sim: &mut Sim<Self>) {
+        self.is_doubled = false;
+        self.rules.put_off_rest();
+        for at in [DOUBLE, Pid(COORDINATORS)] {
+            sim.crash(at);
+            sim.restart(at);
+        }
+    }
+
     fn worker_term(&self, at: Pid) -> u64 {
         self.workers[&at].term
     }
 
     fn register(&mut self, sim: &mut Sim<Self>, at: Pid) {
-        if self.worker(at).registering.is_some() || self.worker(at).leaves_at.is_some() {
+        let takes_part = at != DOUBLE || self.is_doubled;
+        let worker = self.worker(at);
+        if !takes_part || worker.registering.is_some() || worker.leaves_at.is_some() {
             return;
         }
         let number = self.number();
@@ -141,6 +173,9 @@ impl Control {
                     self.worker(at).term = 0;
                     if std::mem::replace(&mut self.worker(at).had_session, true) {
                         sim.mark(situations::CAME_BACK);
+                    }
+                    if self.has_rival(sim, at) {
+                        sim.mark(situations::DOUBLED);
                     }
                     self.tell_worker(sim, at, registered(incarnation));
                 }

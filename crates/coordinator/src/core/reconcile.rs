@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use shardwright_rebalancer::{Move, PartitionId, Reason, Standing, Step};
 use shardwright_registry::Key;
-use shardwright_topology::{NodeId, NodeState, Primary, ShardRecord, ShardState, Timestamp};
+use shardwright_topology::{Epoch, NodeId, NodeState, Primary, ShardRecord, ShardState, Timestamp};
 
 use super::{
     Action, Core, Notice, Value,
@@ -289,12 +289,22 @@ impl Core {
     fn still_waits_for(&self, id: &PartitionId, moving: &Moving) -> BTreeSet<NodeId> {
         let record = self.mirror.shards.get(id).map(|stored| &stored.value);
         let holds = |node: &&NodeId| {
-            let contact = self.contacts.get(*node);
-            let has_released =
-                contact.is_some_and(|contact| contact.has_released(id, moving.epoch));
-            !has_released && record.is_some_and(|record| self.may_serve(node, record))
+            !self.has_released(node, id, moving.epoch)
+                && record.is_some_and(|record| self.may_serve(node, record))
         };
         moving.waits_for.iter().filter(holds).cloned().collect()
+    }
+
+    /// Whether a node's session that has its lease, or may get it, said that it serves a shard no longer. What a new session says does
+    /// not bind an old one of the same name, whose process may live for as long as its lease.
+    fn has_released(&self, node: &NodeId, id: &PartitionId, epoch: Epoch) -> bool {
+        let Some(contact) = self.contacts.get(node) else {
+            return false;
+        };
+        let lease = self.mirror.lease_of(node);
+        let holder = lease.and_then(|stored| stored.value.holder.as_ref());
+        let speaks_for_it = holder.is_none_or(|holder| holder.incarnation == contact.incarnation);
+        speaks_for_it && contact.has_released(id, epoch)
     }
 
     /// A goal was written, or something else came first.

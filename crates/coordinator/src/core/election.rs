@@ -36,6 +36,7 @@ impl Core {
         self.version += 1;
         self.moving.clear();
         self.failures.clear();
+        self.unserved.clear();
         self.plan = Plan::default();
         actions.push(Action::Notify(Notice::SteppedDown {
             coordinator: self.settings.id.clone(),

@@ -47,6 +47,8 @@ pub struct Core {
     pub(super) gone: BTreeMap<NodeId, Incarnation>,
     pub(super) moving: BTreeMap<PartitionId, Moving>,
     pub(super) failures: BTreeMap<PartitionId, Timestamp>,
+    /// Shards that would move for balance if they were served.
+    pub(super) unserved: BTreeSet<PartitionId>,
     writes: BTreeMap<WriteId, Written>,
     /// The keys of `writes`.
     writing: BTreeSet<Key>,
@@ -108,6 +110,7 @@ impl Core {
             gone: BTreeMap::new(),
             moving: BTreeMap::new(),
             failures: BTreeMap::new(),
+            unserved: BTreeSet::new(),
             writes: BTreeMap::new(),
             writing: BTreeSet::new(),
             next_write: 0,

@@ -55,6 +55,7 @@ impl Core {
 
     fn make_plan(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         (self.is_dirty, self.is_urgent, self.planned_at) = (false, false, now);
+        self.unserved.clear();
         self.renew_for_new_sessions(now, actions);
         self.plan = self.policy.plan(&self.cluster);
         // The most urgent are taken from the end.
@@ -108,7 +109,10 @@ impl Core {
             && let Some(mut planned) = self.plan.moves.pop()
         {
             self.prefer_in_sync(&mut planned);
-            if self.fits(&planned) {
+            if self.is_held_back(&planned) {
+                // It is planned again once it is served.
+                self.unserved.insert(planned.partition);
+            } else if self.fits(&planned) {
                 self.begin(now, &planned.partition, Goal::Step(planned.step), actions);
             } else {
                 // It was planned on what is no longer so, or follows another move of the same shard.
@@ -154,12 +158,17 @@ impl Core {
         };
         let takes = |node: &NodeId| self.is_accepting(node);
         !self.moving.contains_key(&planned.partition)
-            && (planned.reason != Reason::Overloaded || self.is_served(&planned.partition))
             && planned.step.to().is_none_or(takes)
             && planned.step.apply(&mut partition.holders.clone()).is_some()
     }
 
-    /// Whether the owner of a shard says that it serves it. What is yet to be served is not taken away for the sake of balance.
+    /// Whether a move for the sake of balance waits, because what is yet to be served is not taken away for that.
+    fn is_held_back(&self, planned: &Move) -> bool {
+        let may_wait = !planned.reason.is_urgent() && planned.reason != Reason::TooManyCopies;
+        may_wait && !self.is_served(&planned.partition)
+    }
+
+    /// Whether the owner of a shard says that it serves it.
     fn is_served(&self, id: &PartitionId) -> bool {
         let served = || {
             let record = &self.mirror.shards.get(id)?.value;
@@ -373,6 +382,10 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let id = &report.partition;
+        if self.unserved.contains(id) && self.is_served(id) {
+            self.unserved.remove(id);
+            self.is_dirty = true;
+        }
         let record = self.mirror.shards.get(id).map(|stored| &stored.value);
         let is_current = record.is_some_and(|record| {
             record.active_epoch() <= report.epoch && super::mirror::holders(record).contains(node)

@@ -14,9 +14,9 @@ use super::{
 
 impl Core {
     pub(super) fn node_changed(&mut self, now: Timestamp, id: &NodeId) {
-        self.is_to_judge = true;
-        self.is_heard = true;
         let Some(stored) = self.mirror.nodes.get(id) else {
+            self.is_to_judge = true;
+            self.is_heard = true;
             self.is_urgent |= self.cluster.remove_node(id).is_some();
             self.contacts.remove(id);
             return;
@@ -27,6 +27,7 @@ impl Core {
             let contact = Contact::new(record.incarnation, now);
             self.contacts.insert(id.clone(), contact);
             self.pings_from = self.pings_from.min(now);
+            self.is_heard = true;
         }
         let standing = self.standing(record);
         let node = Node {
@@ -36,6 +37,9 @@ impl Core {
         if self.cluster.node(id) != Some(&node) {
             let keeps = node.accepts();
             self.cluster.set_node(node);
+            // A lease that is only renewed lets nobody off.
+            self.is_to_judge = true;
+            self.is_heard = true;
             if !keeps {
                 self.unpin(now, id);
             }

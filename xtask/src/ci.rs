@@ -54,7 +54,7 @@ fn document() -> anyhow::Result<()> {
 /// Each feature of each library builds without the others.
 fn features() -> anyhow::Result<()> {
     for package in workspace::packages()? {
-        if package.library.is_none() || !package.published {
+        if package.lib_target.is_none() || !package.published {
             continue;
         }
         for feature in package.features.iter().filter(|name| *name != "default") {

@@ -66,9 +66,9 @@ fn run_workspace(filter: &[String]) -> anyhow::Result<()> {
 
 fn run_outside(packages: &[Package]) -> anyhow::Result<()> {
     for package in packages.iter().filter(|package| package.published) {
-        if let Some(library) = &package.library {
+        if let Some(lib_target) = &package.lib_target {
             shell::heading(&format!("{} from outside the workspace", package.name));
-            outside::run(&workspace::root(), package, library)?;
+            outside::run(&workspace::root(), package, lib_target)?;
         }
     }
     Ok(())

@@ -45,7 +45,7 @@ pub(crate) struct Package {
     pub(crate) features: Vec<String>,
     pub(crate) examples: Vec<String>,
     /// The root source file of the library, if the package has one.
-    pub(crate) library: Option<PathBuf>,
+    pub(crate) lib_target: Option<PathBuf>,
 }
 
 /// Lists the members of the workspace, by name.
@@ -99,7 +99,7 @@ fn package(value: &Value) -> Package {
         examples: targets("example")
             .map(|target| text(&target["name"]))
             .collect(),
-        library: targets("lib")
+        lib_target: targets("lib")
             .next()
             .map(|target| PathBuf::from(text(&target["src_path"]))),
     }
@@ -139,7 +139,7 @@ mod tests {
             .find(|package| package.name == "xtask")
             .unwrap();
         assert!(!package.published);
-        assert!(package.library.is_none());
+        assert!(package.lib_target.is_none());
         assert_eq!(package.directory, root().join("xtask"));
         let snapshot = package
             .dependencies

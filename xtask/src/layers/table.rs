@@ -200,7 +200,7 @@ mod tests {
             dependencies,
             features: Vec::new(),
             examples: Vec::new(),
-            library: None,
+            lib_target: None,
         }
     }
 

@@ -18,9 +18,9 @@ use crate::{
 /// # Errors
 ///
 /// When it does not build, or does not end with exit code 0.
-pub(super) fn run(root: &Path, package: &Package, library: &Path) -> anyhow::Result<()> {
+pub(super) fn run(root: &Path, package: &Package, lib_target: &Path) -> anyhow::Result<()> {
     let page =
-        fs::read_to_string(library).with_context(|| format!("read {}", library.display()))?;
+        fs::read_to_string(lib_target).with_context(|| format!("read {}", lib_target.display()))?;
     let example = front_page_example(&page).unwrap_or_default();
     let directory = tempfile::tempdir().context("create a directory for the crate")?;
     let source = directory.path().join("src");

@@ -4,7 +4,11 @@ use std::fs;
 
 use anyhow::Context;
 
-use crate::{shell, tools, workspace};
+use crate::{
+    shell,
+    tools::nats::{self, Missing},
+    workspace,
+};
 
 /// Measure one group of cases; the figures go to target/bench/NAME.json.
 #[derive(Debug, clap::Args)]
@@ -38,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .arg("--out")
         .arg(directory.join(format!("{}.json", args.name)));
     if args.name == NEEDS_NATS {
-        command.envs(tools::nats::variables()?);
+        command.envs(nats::variables(Missing::Fetch)?);
     }
     shell::run(command.args(&args.rest))
 }

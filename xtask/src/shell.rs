@@ -10,6 +10,11 @@ pub(crate) fn heading(text: &str) {
     eprintln!("\n=== {text}");
 }
 
+/// Tells of something that is no failure, and that one may not expect.
+pub(crate) fn note(text: &str) {
+    eprintln!("note: {text}");
+}
+
 /// Tells of a failure after which the task goes on.
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");

@@ -4,7 +4,8 @@ mod examples;
 mod outside;
 
 use crate::{
-    shell, tools,
+    shell,
+    tools::nats::{self, Missing},
     workspace::{self, Package},
 };
 
@@ -14,7 +15,7 @@ pub(crate) struct Args {
     /// Run only this part; may be repeated.
     #[arg(long, value_enum)]
     part: Vec<Part>,
-    /// Run only the tests whose names contain this, and nothing else.
+    /// Run only the tests whose names contain this, and nothing else; a nats-server that is not there is not fetched.
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -34,7 +35,7 @@ const PARTS: [Part; 3] = [Part::Workspace, Part::Outside, Part::Examples];
 /// Runs all of it, or the parts or tests that are asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !args.filter.is_empty() {
-        return run_workspace(&args.filter);
+        return run_workspace(&args.filter, Missing::Leave);
     }
     let packages = workspace::packages()?;
     for part in PARTS {
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             continue;
         }
         match part {
-            Part::Workspace => run_workspace(&[])?,
+            Part::Workspace => run_workspace(&[], Missing::Fetch)?,
             Part::Outside => run_outside(&packages)?,
             Part::Examples => run_examples(&packages)?,
         }
@@ -50,11 +51,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_workspace(filter: &[String]) -> anyhow::Result<()> {
+fn run_workspace(filter: &[String], missing: Missing) -> anyhow::Result<()> {
     shell::heading("tests of the workspace");
     let mut command = shell::cargo(&workspace::root());
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    command.envs(tools::nats::variables()?);
+    command.envs(nats::variables(missing)?);
     // Cargo builds the binary before any test runs, because the command's own tests need it; the tests of whole clusters start
     // the same one.
     command.env("SHARDWRIGHT_TEST_BINARY", workspace::binary()?);

@@ -15,10 +15,12 @@
 //! assert_eq!(judge(&mut oracle, &statement, &answer), Verdict::Equal);
 //! ```
 //!
-//! [`nats`] starts real nats-servers. [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
+//! [`nats`] starts real nats-servers. A [`Dependant`] is a process that does not outlive its test, and [`until`] waits for what
+//! processes do. [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
 
 mod answer;
 mod compare;
+mod dependant;
 mod dice;
 mod minimise;
 pub mod nats;
@@ -28,11 +30,14 @@ pub mod sim;
 pub mod sqlgen;
 mod statement;
 mod value;
+mod wait;
 
 pub use answer::{Answer, Database, Failure, FailureKind};
 pub use compare::{Verdict, judge};
+pub use dependant::Dependant;
 pub use dice::Dice;
 pub use minimise::minimise;
 pub use oracle::{ForeignKeys, Oracle};
 pub use statement::{Sequence, Statement, Tolerance};
 pub use value::Value;
+pub use wait::until;

@@ -1,7 +1,8 @@
 //! Real nats-servers: started on free ports of the loopback address, killed and restarted as a test says, gone at its end.
 //!
-//! `cargo xtask test` finds or fetches the programs and names them in [`CURRENT`] and [`OLDEST`]. Without these variables a
-//! `nats-server` of the `PATH` is used. Without any, tests that need one are passed over with a note, and fail where `CI` is set.
+//! `cargo xtask test` finds or fetches the programs and names them in [`CURRENT`] and [`OLDEST`]. Without such a variable the
+//! `nats-server` of the `PATH` is used, if it is of that release. Without any, tests that need one are passed over with a note, and
+//! fail where `CI` is set.
 //!
 //! ```no_run
 //! use shardwright_testkit::nats::{NatsCluster, servers};
@@ -15,81 +16,17 @@
 //! ```
 
 mod member;
-mod wait;
+mod server;
 
-use std::{ffi::OsStr, path::PathBuf, process::Command};
+use std::{net::SocketAddr, path::Path};
 
-use self::member::Member;
-use crate::nats::wait::until;
+pub use self::server::{CURRENT, NatsServer, OLDEST, current, servers};
 
-/// The variable that names the program of the current release.
-pub const CURRENT: &str = "NATS_SERVER";
+use self::member::{Ended, Member};
+use crate::until;
 
-/// The variable that names the program of the oldest release that is supported.
-pub const OLDEST: &str = "NATS_SERVER_2_9";
-
-/// A program to start servers from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatsServer {
-    /// Where it is.
-    pub program: PathBuf,
-    /// What it says of itself, such as `2.9.10`.
-    pub version: String,
-}
-
-impl NatsServer {
-    /// Takes a program that says its version; `None` if it does not run.
-    #[must_use]
-    pub fn at(program: impl AsRef<OsStr>) -> Option<Self> {
-        let output = Command::new(&program).arg("--version").output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        let version = text.trim().strip_prefix("nats-server: v")?;
-        Some(Self {
-            program: PathBuf::from(program.as_ref()),
-            version: version.to_owned(),
-        })
-    }
-
-    /// Returns whether it is of this release or a later one.
-    #[must_use]
-    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
-        let mut parts = self.version.split('.').map(str::parse);
-        let mut part = || parts.next().and_then(Result::ok).unwrap_or(0);
-        (major, minor) <= (part(), part())
-    }
-}
-
-/// Returns the servers to test with: the oldest release that is supported, and the current one.
-///
-/// # Panics
-/// If there is none and `CI` is set, or a variable names a program that does not run.
-#[must_use]
-#[expect(clippy::print_stderr, reason = "a test that is passed over says so")]
-pub fn servers() -> Vec<NatsServer> {
-    let named = [OLDEST, CURRENT].map(|variable| {
-        let program = std::env::var_os(variable)?;
-        let server = NatsServer::at(&program);
-        Some(server.unwrap_or_else(|| panic!("{variable}: {program:?} is no nats-server")))
-    });
-    let mut found: Vec<_> = named.into_iter().flatten().collect();
-    if found.is_empty() {
-        found.extend(NatsServer::at("nats-server"));
-    }
-    if found.is_empty() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "there is no nats-server: run the tests by `cargo xtask test`"
-        );
-        eprintln!("passed over: there is no nats-server, `cargo xtask test` fetches one");
-    }
-    found
-}
-
-/// Returns the newest of [`servers`].
-#[must_use]
-pub fn current() -> Option<NatsServer> {
-    servers().pop()
-}
+/// How often servers are started whose ports another process was faster to take.
+const STARTS_MAX: usize = 10;
 
 /// One server, or several that form a cluster, all with JetStream in a directory of their own.
 #[derive(Debug)]
@@ -115,17 +52,33 @@ impl NatsCluster {
     /// If they do not take streams.
     #[must_use]
     pub fn start_with(server: &NatsServer, size: usize, lines: &str, jetstream: &str) -> Self {
-        let directory = tempfile::tempdir().expect("create a directory for the servers");
-        let members = member::configure(server, size, directory.path(), lines, jetstream);
-        let mut cluster = Self {
-            members,
-            _directory: directory,
+        let configure = |directory: &Path, addresses: &[SocketAddr]| {
+            member::configure(server, addresses, directory, lines, jetstream)
         };
-        for member in &mut cluster.members {
-            member.start();
+        Self::start_on(|| member::free_addresses(size), configure)
+    }
+
+    /// Starts servers on some addresses, and on others for as long as another process has taken one of them.
+    fn start_on(
+        mut draw: impl FnMut() -> Vec<SocketAddr>,
+        configure: impl Fn(&Path, &[SocketAddr]) -> Vec<Member>,
+    ) -> Self {
+        let mut starts = 1..STARTS_MAX;
+        loop {
+            let directory = tempfile::tempdir().expect("create a directory for the servers");
+            let mut cluster = Self {
+                members: configure(directory.path(), &draw()),
+                _directory: directory,
+            };
+            for member in &mut cluster.members {
+                member.start();
+            }
+            match cluster.wait_ready() {
+                Ok(()) => return cluster,
+                Err(ended) if ended.is_address_taken() && starts.next().is_some() => {}
+                Err(ended) => panic!("{ended}"),
+            }
         }
-        cluster.wait_ready();
-        cluster
     }
 
     /// Returns the addresses of all servers, as a client takes them.
@@ -133,12 +86,6 @@ impl NatsCluster {
     pub fn url(&self) -> String {
         let urls: Vec<_> = self.members.iter().map(Member::url).collect();
         urls.join(",")
-    }
-
-    /// Returns the address of one server.
-    #[must_use]
-    pub fn url_of(&self, member: usize) -> String {
-        self.members[member].url()
     }
 
     /// Returns the address at which one server can be looked at over HTTP.
@@ -164,15 +111,7 @@ impl NatsCluster {
     /// If it does not become whole.
     pub fn restart(&mut self, member: usize) {
         self.members[member].start();
-        self.wait_ready();
-    }
-
-    /// Stops a server in the middle of what it does, or lets it go on.
-    ///
-    /// # Panics
-    /// If the server is dead, or the system cannot.
-    pub fn signal(&self, member: usize, signal: &str) {
-        self.members[member].signal(signal);
+        self.wait_ready().unwrap_or_else(|ended| panic!("{ended}"));
     }
 
     /// Returns the number of the server that leads a stream, if one does.
@@ -183,15 +122,48 @@ impl NatsCluster {
         self.members.iter().position(|member| member.name == leader)
     }
 
-    fn wait_ready(&mut self) {
-        let running = self.members.iter().filter(|member| member.is_running());
-        let expected = running.count();
-        for number in 0..self.members.len() {
-            if self.members[number].is_running() {
-                let member = &mut self.members[number];
-                until(&format!("{} is ready", member.name), || {
-                    member.is_ready(expected)
-                });
+    fn wait_ready(&mut self) -> Result<(), Ended> {
+        until("the servers are ready", || match self.is_ready() {
+            Ok(is_ready) => is_ready.then_some(Ok(())),
+            Err(ended) => Some(Err(ended)),
+        })
+    }
+
+    /// Whether every server that was started takes clients and streams.
+    fn is_ready(&mut self) -> Result<bool, Ended> {
+        let members = self.members.iter_mut();
+        let mut running: Vec<_> = members.filter(|member| member.is_running()).collect();
+        // Those that wait for one that ended would do so for ever.
+        for member in &mut running {
+            member.check_alive()?;
+        }
+        let expected = running.len();
+        Ok(running.iter().all(|member| member.is_ready(expected)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn servers_whose_port_is_taken_start_on_others() {
+        for server in servers() {
+            let configure = |directory: &Path, addresses: &[SocketAddr]| {
+                member::configure(&server, addresses, directory, "", "")
+            };
+            // The port for clients, the one for HTTP and the one for other servers.
+            for port in 0..3 {
+                let first = member::free_addresses(2);
+                let taken = first[port];
+                let _holder = TcpListener::bind(taken).unwrap();
+                let mut draws = vec![member::free_addresses(2), first];
+                let cluster = NatsCluster::start_on(|| draws.pop().unwrap(), configure);
+                assert_eq!(cluster.size(), 2);
+                assert!(!cluster.url().contains(&taken.to_string()));
+                assert!(draws.is_empty());
             }
         }
     }

@@ -55,9 +55,7 @@ fn the_doctor_sees_copies_syncing_and_releases() {
 
 #[test]
 fn three_current_servers_that_sync_are_in_order() {
-    let Some(server) = current().filter(|server| server.is_at_least(2, 12)) else {
-        return;
-    };
+    let Some(server) = current() else { return };
     let cluster = NatsCluster::start_with(&server, 3, "", "sync_interval: always");
     let runtime = runtime();
     let store = runtime.block_on(open(&options(&cluster)));

@@ -1,17 +1,19 @@
 //! One server process: its configuration, its start and end, and what it says of itself over HTTP.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
 
 use super::NatsServer;
+use crate::Dependant;
 
 /// One server, running or not.
 #[derive(Debug)]
@@ -21,25 +23,56 @@ pub(super) struct Member {
     client: SocketAddr,
     program: PathBuf,
     directory: PathBuf,
-    process: Option<Child>,
+    process: Option<Dependant>,
 }
 
 /// How long a server that is alive takes to answer over HTTP.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// What a system says of a port that another process has, in its log: Unix, and Windows.
+const ADDRESS_TAKEN: [&str; 2] = [
+    "address already in use",
+    "Only one usage of each socket address",
+];
+
+/// A server that ended by itself.
+#[derive(Debug)]
+pub(super) struct Ended {
+    name: String,
+    status: ExitStatus,
+    log: String,
+}
+
+impl Ended {
+    /// Whether it ended because another process has one of its ports.
+    pub(super) fn is_address_taken(&self) -> bool {
+        ADDRESS_TAKEN.iter().any(|text| self.log.contains(text))
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, status, log } = self;
+        write!(f, "{name} ended: {status}\n{log}")
+    }
+}
+
+/// Addresses for so many servers, which nobody has at the moment: of each server for clients, for HTTP and for other servers.
+pub(super) fn free_addresses(servers: usize) -> Vec<SocketAddr> {
+    // All at once, so that no port is handed out twice.
+    let held: Vec<_> = (0..servers * 3).map(|_| free_port()).collect();
+    held.iter().map(|(_, address)| *address).collect()
+}
+
 /// Writes the configuration files of servers that form a cluster if they are several.
 pub(super) fn configure(
     server: &NatsServer,
-    size: usize,
+    addresses: &[SocketAddr],
     directory: &Path,
     lines: &str,
     jetstream: &str,
 ) -> Vec<Member> {
-    // All at once, so that no port is handed out twice.
-    let held: Vec<_> = (0..size * 3).map(|_| free_port()).collect();
-    let ports: Vec<_> = held.iter().map(|(_, address)| *address).collect();
-    drop(held);
-    let routes: Vec<_> = ports
+    let routes: Vec<_> = addresses
         .chunks(3)
         .map(|each| format!("nats://{}", each[2]))
         .collect();
@@ -52,7 +85,7 @@ pub(super) fn configure(
              jetstream {{\n store_dir: {directory:?}\n max_file: 1G\n max_mem: 256M\n{jetstream}\n}}\n",
             ports[0], ports[1],
         );
-        if size > 1 {
+        if routes.len() > 1 {
             text += &format!(
                 "cluster {{\n name: test\n listen: {}\n routes: [{}]\n}}\n",
                 ports[2],
@@ -69,7 +102,7 @@ pub(super) fn configure(
             process: None,
         }
     };
-    ports.chunks(3).enumerate().map(configure).collect()
+    addresses.chunks(3).enumerate().map(configure).collect()
 }
 
 fn free_port() -> (TcpListener, SocketAddr) {
@@ -93,39 +126,35 @@ impl Member {
         let mut options = File::options();
         let log = options.create(true).append(true).open(log);
         let log = log.expect("open the log of a server");
-        let process = Command::new(&self.program)
-            .arg("-c")
-            .arg(self.directory.join("server.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(self.directory.join("server.conf"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Dependant::spawn(command.stderr(log));
         self.process = Some(process.expect("start a server"));
     }
 
+    /// Ends it as a power failure would, also if it has ended by itself.
     pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // It may have ended by itself.
-            let _killed = process.kill();
-            let _ended = process.wait();
+            process.kill().expect("kill a process of our own");
         }
     }
 
-    pub(super) fn signal(&self, signal: &str) {
-        let process = self.process.as_ref().expect("the server runs");
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), process.id().to_string()])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "send {signal}");
+    /// Fails if it was started and has ended by itself.
+    pub(super) fn check_alive(&mut self) -> Result<(), Ended> {
+        let process = self.process.as_mut().expect("the server was started");
+        match process.status().expect("ask for the exit code") {
+            None => Ok(()),
+            Some(status) => Err(Ended {
+                name: self.name.clone(),
+                status,
+                log: fs::read_to_string(self.directory.join("server.log")).unwrap_or_default(),
+            }),
+        }
     }
 
     /// Whether it takes clients, and knows the leader of a cluster of so many.
-    pub(super) fn is_ready(&mut self, expected: usize) -> bool {
-        let process = self.process.as_mut().expect("the server runs");
-        if let Ok(Some(status)) = process.try_wait() {
-            let log = fs::read_to_string(self.directory.join("server.log"));
-            panic!("{} ended: {status}\n{}", self.name, log.unwrap_or_default());
-        }
+    pub(super) fn is_ready(&self, expected: usize) -> bool {
         let healthy = self
             .look("/healthz")
             .is_some_and(|health| health["status"] == "ok");
@@ -164,11 +193,5 @@ impl Member {
         stream.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
         serde_json::from_str(body).ok()
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

@@ -5,12 +5,13 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    process::{Command, Output},
+    process::Output,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde_json::Value;
+use shardwright_testkit::until;
 use tempfile::TempDir;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     clock,
     history::{self, History, Moment},
     lag::Lag,
-    process::Process,
+    process::{Process, command},
     proxy::{Network, Proxy},
 };
 
@@ -42,7 +43,7 @@ impl Timing {
     }
 }
 
-/// What the machine may add to the bound, beside five times the longest delay that this process saw meanwhile: starting callbacks,
+/// What the machine may add to the bound, beside five times the longest delay that this process saw since the death: starting callbacks,
 /// writing the records of the registry to disk, one request to each worker.
 const ALLOWANCE: Duration = Duration::from_millis(500);
 
@@ -214,37 +215,23 @@ impl Cluster {
 
     /// Runs a command that asks the coordinators, however it ends.
     pub(crate) fn try_command(&self, arguments: &[&str]) -> Output {
-        Command::new(shardwright())
-            .args(arguments)
-            .args(["--coordinator", &self.urls.join(","), "-o", "json"])
-            .output()
-            .expect("run shardwright")
+        ask(&self.urls.join(","), arguments)
     }
 
-    /// The coordinator that leads, as an index.
+    /// The coordinator that leads, as an index; never one that has ended.
     #[track_caller]
-    pub(crate) fn leader(&self) -> usize {
-        clock::until("a running coordinator leads", || {
-            let output = self.try_command(&["status"]);
-            let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-            let leader = status["leader"].as_str()?;
+    pub(crate) fn leader(&mut self) -> usize {
+        until("a running coordinator leads", || {
+            let leader = leader_for(&self.urls.join(","))?;
             self.coordinators
-                .iter()
-                .position(|process| process.name() == leader)
+                .iter_mut()
+                .position(|process| process.name() == leader && process.status().is_none())
         })
     }
 
     /// Whom each coordinator takes for the leader.
     pub(crate) fn leaders(&self) -> Vec<String> {
-        let leader = |url: &String| {
-            let output = Command::new(shardwright())
-                .args(["status", "--coordinator", url, "-o", "json"])
-                .output()
-                .expect("run shardwright");
-            let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-            Some(status["leader"].as_str()?.to_owned())
-        };
-        self.urls.iter().filter_map(leader).collect()
+        self.urls.iter().filter_map(|url| leader_for(url)).collect()
     }
 
     /// What the workers have recorded.
@@ -263,8 +250,9 @@ impl Cluster {
     /// Waits until a process that is not in `without` serves each partition.
     #[track_caller]
     pub(crate) fn wait_until_served_without(&self, without: &[&str]) {
-        clock::until("every partition is served", || {
-            self.is_served(without).then_some(())
+        until("every partition is served", || {
+            self.is_served(&self.history(), clock::now(), without)
+                .then_some(())
         });
     }
 
@@ -274,9 +262,21 @@ impl Cluster {
         self.wait_until_served_without(&[]);
     }
 
-    fn is_served(&self, without: &[&str]) -> bool {
-        let history = self.history();
-        let serving = history.serving(clock::now());
+    /// Waits until `process` serves something that it began to serve after `since`.
+    #[track_caller]
+    pub(crate) fn wait_until_serving(&self, process: &str, since: Moment) {
+        until(&format!("{process} serves"), || {
+            let history = self.history();
+            let serving = history.serving(clock::now());
+            let mut spans = serving.values();
+            spans
+                .any(|span| span.process == process && span.from > since)
+                .then_some(())
+        });
+    }
+
+    fn is_served(&self, history: &History, now: Moment, without: &[&str]) -> bool {
+        let serving = history.serving(now);
         self.partitions.iter().all(|partition| {
             let span = serving.get(partition.as_str());
             span.is_some_and(|span| !without.contains(&span.process.as_str()))
@@ -289,13 +289,16 @@ impl Cluster {
     pub(crate) fn time_to_recover(&self, since: Moment, without: &[&str]) -> Duration {
         // What a death interrupts, it interrupts within the bound.
         let bound = nanoseconds(self.timing.bound());
-        clock::until("every partition is served again", || {
-            (clock::now() > since + bound && self.is_served(without)).then_some(())
+        let restored = until("every partition is served again", || {
+            let now = clock::now();
+            if now <= since + bound {
+                return None;
+            }
+            // One look at one moment tells both: by the next, a shard may be on its way again.
+            let history = self.history();
+            let restored = history.restored(&self.partitions, since, now)?;
+            self.is_served(&history, now, without).then_some(restored)
         });
-        let restored = self
-            .history()
-            .restored(&self.partitions, since, clock::now())
-            .expect("every partition is served");
         Duration::from_nanos(restored - since)
     }
 
@@ -307,7 +310,7 @@ impl Cluster {
     )]
     pub(crate) fn assert_recovers(&self, since: Moment, without: &[&str]) {
         let took = self.time_to_recover(since, without);
-        let delay = self.lag.longest();
+        let delay = self.lag.longest_since(since);
         let allowed = self.timing.bound() + ALLOWANCE + 5 * delay;
         println!("served again after {took:?} of {allowed:?}, with delays up to {delay:?}");
         assert!(
@@ -322,6 +325,22 @@ impl Cluster {
         let violations = self.history().violations();
         assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
+}
+
+/// Runs a command that asks these coordinators, however it ends.
+fn ask(coordinators: &str, arguments: &[&str]) -> Output {
+    command(shardwright())
+        .args(arguments)
+        .args(["--coordinator", coordinators, "-o", "json"])
+        .output()
+        .expect("run shardwright")
+}
+
+/// The leader that the first of these coordinators to answer knows.
+fn leader_for(coordinators: &str) -> Option<String> {
+    let output = ask(coordinators, &["status"]);
+    let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+    Some(status["leader"].as_str()?.to_owned())
 }
 
 /// The address in a URL that a process prints.

@@ -1,8 +1,11 @@
 //! Clusters whose registry is in NATS, and the loss of its servers.
 
-use shardwright_testkit::nats::{NatsCluster, NatsServer, current, servers};
+use shardwright_testkit::{
+    nats::{NatsCluster, NatsServer, current, servers},
+    until,
+};
 
-use super::{clock, cluster::Cluster};
+use super::{clock, cluster::Cluster, deaths::kill_the_leader_and_a_worker};
 
 /// The stream of the bucket that the registry is in.
 const STREAM: &str = "KV_shardwright";
@@ -17,12 +20,7 @@ fn the_leader_and_a_worker_are_killed_together_on_nats() {
     for server in servers() {
         let nats = NatsCluster::start(&server, 1);
         let mut cluster = cluster_on(&nats);
-        let leader = cluster.leader();
-        let since = cluster.coordinators[leader].kill();
-        cluster.workers[2].kill();
-        let dead = cluster.workers[2].name().to_owned();
-        cluster.assert_recovers(since, &[&dead]);
-        cluster.assert_one_owner_at_a_time();
+        kill_the_leader_and_a_worker(&mut cluster);
     }
 }
 
@@ -31,12 +29,12 @@ fn the_leader_and_a_worker_are_killed_together_on_nats() {
 fn a_leader_stands_still_past_its_lease() {
     let Some(server) = current() else { return };
     let nats = NatsCluster::start(&server, 1);
-    let cluster = cluster_on(&nats);
+    let mut cluster = cluster_on(&nats);
     let leader = cluster.leader();
     let since = cluster.coordinators[leader].stop();
     cluster.assert_recovers(since, &[]);
     cluster.coordinators[leader].resume();
-    clock::until("the coordinators agree on another leader", || {
+    until("the coordinators agree on another leader", || {
         let leaders = cluster.leaders();
         let settled = leaders.len() == 3 && leaders.iter().all(|other| *other == leaders[0]);
         (settled && leaders[0] != cluster.coordinators[leader].name()).then_some(())
@@ -66,7 +64,7 @@ fn the_server_that_leads_the_stream_is_killed() {
     let leader = stream_leader(&nats);
     let since = clock::now();
     nats.kill(leader);
-    clock::until("another server leads the stream", || {
+    until("another server leads the stream", || {
         nats.leader_of(STREAM).filter(|other| *other != leader)
     });
     cluster.wait_until_served();
@@ -82,5 +80,5 @@ fn of_three(server: &NatsServer) -> (NatsCluster, Cluster) {
 }
 
 fn stream_leader(nats: &NatsCluster) -> usize {
-    clock::until("a server leads the stream", || nats.leader_of(STREAM))
+    until("a server leads the stream", || nats.leader_of(STREAM))
 }

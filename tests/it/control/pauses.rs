@@ -1,6 +1,6 @@
 //! Processes that stand still for longer than their lease, and go on as if nothing had happened.
 
-use super::{clock, cluster::Cluster};
+use super::cluster::Cluster;
 
 #[test]
 fn a_worker_stands_still_past_its_lease() {
@@ -10,14 +10,7 @@ fn a_worker_stands_still_past_its_lease() {
     cluster.assert_recovers(since, &[worker.name()]);
     worker.resume();
     // It learns that it lost everything, and is given shards again at new epochs.
-    clock::until("the worker that stood still serves again", || {
-        let history = cluster.history();
-        let serving = history.serving(clock::now());
-        serving
-            .values()
-            .any(|span| span.process == worker.name() && span.from > since)
-            .then_some(())
-    });
+    cluster.wait_until_serving(worker.name(), since);
     cluster.wait_until_served();
     cluster.assert_one_owner_at_a_time();
 }

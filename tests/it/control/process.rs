@@ -6,22 +6,35 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use shardwright_testkit::{Dependant, until};
 
 use super::{clock, history::Moment};
+
+/// A command without the settings of whoever runs the tests.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (variable, _) in env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(b"SHARDWRIGHT_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+}
 
 /// A running `shardwright`, or another program that speaks its protocols. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
-    child: Child,
-    reaper: Child,
+    dependant: Dependant,
     lines: Arc<Mutex<Vec<String>>>,
+    /// Ends with the last of the lines.
+    collector: Option<JoinHandle<()>>,
     log: PathBuf,
 }
 
@@ -34,25 +47,20 @@ impl Process {
         arguments: &[&str],
     ) -> Self {
         let log = directory.join(format!("{name}.log"));
-        let mut command = Command::new(&program);
-        for (variable, _) in env::vars().filter(|(name, _)| name.starts_with("SHARDWRIGHT_")) {
-            command.env_remove(variable);
-        }
-        let mut child = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("create a log"))
-            .spawn()
+        let mut command = command(&program);
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped());
+        command.stderr(File::create(&log).expect("create a log"));
+        let mut dependant = Dependant::spawn(&mut command)
             .unwrap_or_else(|error| panic!("start {}: {error}", program.as_ref().display()));
-        let reaper = reaper_of(&child);
         let lines = Arc::default();
-        collect(child.stdout.take().expect("a pipe"), Arc::clone(&lines));
+        let stdout = dependant.take_stdout().expect("a pipe");
+        let collector = collect(stdout, Arc::clone(&lines));
         Self {
             name: name.to_owned(),
-            child,
-            reaper,
+            dependant,
             lines,
+            collector: Some(collector),
             log,
         }
     }
@@ -66,8 +74,8 @@ impl Process {
     #[track_caller]
     pub(crate) fn says(&mut self, prefix: &str) -> String {
         let what = format!("{} says {prefix:?}", self.name);
-        clock::until(&what, || {
-            let ended = self.child.try_wait().expect("ask for the exit code");
+        until(&what, || {
+            let ended = self.status();
             assert!(ended.is_none(), "{} ended: {ended:?}", self.name);
             let lines = self.lines.lock().expect("no holder panics");
             lines
@@ -81,11 +89,22 @@ impl Process {
         self.lines.lock().expect("no holder panics").clone()
     }
 
+    /// How many lines so far start with `verb`.
+    pub(crate) fn count(&self, verb: &str) -> usize {
+        let lines = self.lines.lock().expect("no holder panics");
+        lines.iter().filter(|line| line.starts_with(verb)).count()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
+        self.dependant.status().expect("ask for the exit code")
+    }
+
     /// Ends it as a power failure would, and returns a moment before that.
     pub(crate) fn kill(&mut self) -> Moment {
         let before = clock::now();
-        self.signal(Signal::KILL);
-        self.child.wait().expect("a killed process ends");
+        self.dependant.kill().expect("kill a process of our own");
+        self.collect_rest();
         before
     }
 
@@ -101,18 +120,26 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    /// Asks it to leave, and waits until it has.
+    /// Asks it to leave, and waits until it has, and all that it said is known.
     #[track_caller]
     pub(crate) fn leave(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         let what = format!("{} has left", self.name);
-        clock::until(&what, || {
-            self.child.try_wait().expect("ask for the exit code")
-        })
+        let status = until(&what, || self.status());
+        self.collect_rest();
+        status
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("signal a process of our own");
+        let child = self.dependant.running().expect("it has not ended");
+        kill_process(Pid::from_child(child), signal).expect("signal a process of our own");
+    }
+
+    /// Waits for the lines that a process which has ended left in its pipe.
+    fn collect_rest(&mut self) {
+        if let Some(collector) = self.collector.take() {
+            collector.join().expect("nothing panics over a line");
+        }
     }
 }
 
@@ -122,11 +149,8 @@ impl Drop for Process {
         reason = "what a process logged explains why a test failed"
     )]
     fn drop(&mut self) {
-        // Either may have ended already; then there is nothing to kill.
-        for child in [&mut self.reaper, &mut self.child] {
-            let _killed = child.kill();
-            let _ended = child.wait();
-        }
+        // It may hang on to its log until then.
+        let _ended = self.dependant.kill();
         if thread::panicking() {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
@@ -138,26 +162,11 @@ impl Drop for Process {
     }
 }
 
-/// A process that kills `child` when this one goes without dropping it, as when it is killed itself.
-fn reaper_of(child: &Child) -> Child {
-    let script = format!(
-        "trap '' INT TERM HUP; read -r line; kill -KILL {}",
-        child.id()
-    );
-    Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("start a shell")
-}
-
 /// Keeps each line as it comes.
-fn collect(stdout: ChildStdout, lines: Arc<Mutex<Vec<String>>>) {
+fn collect(stdout: ChildStdout, lines: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             lines.lock().expect("no holder panics").push(line);
         }
-    });
+    })
 }

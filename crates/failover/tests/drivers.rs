@@ -118,6 +118,15 @@ async fn heartbeat(way: &Way, name: &str) -> Heartbeat {
     heartbeat
 }
 
+/// Registers a node that keeps a copy of the shard, and starts its heartbeat.
+async fn replica(way: &Way, name: &str) -> Heartbeat {
+    let registry = way.registry();
+    let registration = Registration::new(node(name), "");
+    registry.register(registration).await.unwrap();
+    registry.add_replica(&shard(), &node(name)).await.unwrap();
+    heartbeat(way, name).await
+}
+
 fn coordinator(store: &MemoryStore, name: &str, config: Config) -> FailoverCoordinator {
     let registry = Registry::new(Arc::new(store.clone()), KeyspaceName::main());
     FailoverCoordinator::new(registry, node(name), config).unwrap()
@@ -164,17 +173,7 @@ async fn a_node_that_is_cut_off_stops_before_its_replica_begins_and_steps_down_w
     let (first, second) = (Way::to(&store), Way::to(&store));
     let one = heartbeat(&first, "node-1").await;
     let epoch = within(one.serving(&shard())).await;
-    first
-        .registry()
-        .register(Registration::new(node("node-2"), ""))
-        .await
-        .unwrap();
-    first
-        .registry()
-        .add_replica(&shard(), &node("node-2"))
-        .await
-        .unwrap();
-    let two = heartbeat(&second, "node-2").await;
+    let two = replica(&second, "node-2").await;
     let copy = Copy {
         epoch,
         position: Lsn(7),
@@ -241,15 +240,7 @@ async fn a_process_that_stands_still_has_no_licence_when_its_replica_begins() {
         .await
         .unwrap();
     within(one.serving(&shard())).await;
-    way.registry()
-        .register(Registration::new(node("node-2"), ""))
-        .await
-        .unwrap();
-    way.registry()
-        .add_replica(&shard(), &node("node-2"))
-        .await
-        .unwrap();
-    let two = heartbeat(&way, "node-2").await;
+    let two = replica(&way, "node-2").await;
     let any = Config {
         eligible: Eligible::Any,
         ..config()
@@ -304,15 +295,7 @@ async fn a_node_that_stops_is_followed_at_once_by_the_users_own_promotion() {
     let way = Way::to(&store);
     let one = heartbeat(&way, "node-1").await;
     within(one.serving(&shard())).await;
-    way.registry()
-        .register(Registration::new(node("node-2"), ""))
-        .await
-        .unwrap();
-    way.registry()
-        .add_replica(&shard(), &node("node-2"))
-        .await
-        .unwrap();
-    let two = heartbeat(&way, "node-2").await;
+    let two = replica(&way, "node-2").await;
     let manual = Config {
         mode: Mode::Manual,
         ..config()

@@ -322,9 +322,8 @@ fn is_served(
     let holders: Vec<Pid> = workers
         .iter()
         .filter(|(at, worker)| {
-            let holds = worker.machine.lease_ends_at();
-            let holds = holds.is_some_and(|end| sim.now(**at) < end);
-            holds && worker.machine.serving().any(|each| each.partition == *id)
+            let mut serving = worker.machine.serving();
+            holds(sim, **at, worker) && serving.any(|each| each.partition == *id)
         })
         .map(|(at, _)| *at)
         .collect();

@@ -5,7 +5,10 @@ use std::time::Duration;
 use reqwest::header;
 use serde_json::json;
 use shardwright_coordinator::http::{Settings, Token};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::setting::{Answer, Server, TOKEN, leader, memory, refuses_strangers, wait, worker};
 
@@ -117,15 +120,19 @@ async fn bodies_and_heads_are_limited() {
     assert_eq!(Answer::of(request).await.status, 431);
 }
 
+/// Opens a connection, and sends the first lines of a request on it, and `rest` after them.
+async fn send_head(url: &str, request: &str, rest: &str) -> TcpStream {
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let head = format!("{request} HTTP/1.1\r\nhost: localhost\r\n{rest}");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream
+}
+
 /// Sends the beginning of a request, and returns the answer to that: a server that has read enough does not wait for the rest.
 async fn send_beginning(url: &str, rest: &str) -> String {
-    let address = url.trim_start_matches("http://");
-    let connected = tokio::net::TcpStream::connect(address).await;
-    let mut stream = connected.expect("a connection");
-    let head = "POST /api/v1/partitions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-                content-type: application/json\r\n";
-    let sent = stream.write_all(format!("{head}{rest}").as_bytes()).await;
-    sent.expect("sent");
+    let rest = format!("connection: close\r\ncontent-type: application/json\r\n{rest}");
+    let mut stream = send_head(url, "POST /api/v1/partitions", &rest).await;
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     while !String::from_utf8_lossy(&answer).contains("}}") {
@@ -145,12 +152,7 @@ async fn requests_beyond_the_limit_may_be_repeated() {
         ..Settings::default()
     };
     let server = leader(settings).await;
-    let address = server.url.trim_start_matches("http://");
-    let mut slow = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("a connection");
-    let head = "POST /sequence HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\n\r\n";
-    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut slow = send_head(&server.url, "POST /sequence", "content-length: 12\r\n\r\n").await;
     wait("the place to be taken", async || {
         let answer = server.get("/version").await;
         answer.status == 503 && answer.refused(503, "OVERLOADED")["retryable"] == true
@@ -169,12 +171,8 @@ async fn a_request_that_takes_too_long_is_given_up() {
         ..Settings::default()
     };
     let server = leader(settings).await;
-    let address = server.url.trim_start_matches("http://");
-    let mut slow = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("a connection");
-    let head = "POST /sequence HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 12\r\n\r\n";
-    slow.write_all(head.as_bytes()).await.expect("sent");
+    let rest = "connection: close\r\ncontent-length: 12\r\n\r\n";
+    let mut slow = send_head(&server.url, "POST /sequence", rest).await;
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");

@@ -7,6 +7,8 @@ mod forwarding;
 mod limits;
 mod openapi;
 mod page;
+// It stops and continues a process.
+#[cfg(unix)]
 mod python;
 mod schema;
 mod setting;

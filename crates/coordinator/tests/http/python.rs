@@ -81,17 +81,22 @@ async fn up(server: &Server, node: &str) {
     .await;
 }
 
+/// One that serves these partitions, as the first to do so.
+async fn serving(server: &Server, partitions: &[&str]) -> Python {
+    let python = Python::start("py", server, &[]);
+    up(server, "py").await;
+    let added = json!({"ids": partitions});
+    server.post("/api/v1/partitions", added).await.ok();
+    for partition in partitions {
+        python.printed(&format!("serve {partition} 1")).await;
+    }
+    python
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_serves_releases_and_leaves() {
     let server = leader(Settings::default()).await;
-    let mut python = Python::start("py", &server, &[]);
-    up(&server, "py").await;
-    server
-        .post("/api/v1/partitions", json!({"ids": ["a", "b"]}))
-        .await
-        .ok();
-    python.printed("serve a 1").await;
-    python.printed("serve b 1").await;
+    let mut python = serving(&server, &["a", "b"]).await;
 
     let _other = worker("w2", &[&server], None).await;
     up(&server, "w2").await;
@@ -124,13 +129,7 @@ async fn it_serves_releases_and_leaves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_when_nobody_grants_it_time() {
     let server = leader(Settings::default()).await;
-    let python = Python::start("py", &server, &[]);
-    up(&server, "py").await;
-    server
-        .post("/api/v1/partitions", json!({"ids": ["a"]}))
-        .await
-        .ok();
-    python.printed("serve a 1").await;
+    let python = serving(&server, &["a"]).await;
     server.stop().await;
     python.printed("delete a 1").await;
 }
@@ -138,13 +137,7 @@ async fn it_stops_when_nobody_grants_it_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_one_finds_its_epoch_gone_and_begins_anew() {
     let server = leader(Settings::default()).await;
-    let python = Python::start("py", &server, &[]);
-    up(&server, "py").await;
-    server
-        .post("/api/v1/partitions", json!({"ids": ["a"]}))
-        .await
-        .ok();
-    python.printed("serve a 1").await;
+    let python = serving(&server, &["a"]).await;
     let other = worker("w2", &[&server], None).await;
     up(&server, "w2").await;
     python.signal("-STOP").await;

@@ -5,9 +5,11 @@ use std::{cell::Cell, hint::black_box, sync::Arc, time::Duration};
 use anyhow::Context;
 use async_nats::jetstream::{self, kv};
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Serialize};
-use shardwright_registry::{Key, NatsOptions, NatsStore, Prefix, Record, Records, Revision, Store};
-use shardwright_testkit::nats::{NatsCluster, current};
+use shardwright_registry::{Key, NatsOptions, NatsStore, Prefix, Records, Revision, Store};
+use shardwright_testkit::{
+    Count,
+    nats::{NatsCluster, current},
+};
 use tokio::{runtime::Runtime, time::Instant};
 
 use crate::harness::Suite;
@@ -118,16 +120,6 @@ fn create(
     Ok(())
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Count {
-    count: u64,
-}
-
-impl Record for Count {
-    const KIND: &'static str = "count";
-    const VERSION: u64 = 1;
-}
-
 /// How many writers change one key.
 const WRITERS: usize = 8;
 
@@ -151,12 +143,7 @@ async fn rate(writers: &[Records<Count>]) -> anyhow::Result<f64> {
     let counting = writers.iter().map(|writer| async move {
         let mut counted = 0;
         while began_at.elapsed() < WHILE {
-            let next = |found: &Count| {
-                Ok(Count {
-                    count: found.count + 1,
-                })
-            };
-            writer.update("a", next).await?;
+            writer.update("a", |found| Ok(found.next())).await?;
             counted += 1;
         }
         Ok::<u64, anyhow::Error>(counted)
@@ -181,7 +168,7 @@ async fn current_count(records: &Records<Count>) -> anyhow::Result<u64> {
 fn contend(suite: &mut Suite, runtime: &Runtime, cluster: &NatsCluster) -> anyhow::Result<()> {
     let writers = runtime.block_on(async {
         let writers = try_join_all((0..WRITERS).map(|_| records(cluster))).await?;
-        writers[0].create("a", Count { count: 0 }).await?;
+        writers[0].create("a", Count::default()).await?;
         Ok::<_, anyhow::Error>(writers)
     })?;
     suite.rates("eight_writers", CONTENDED_GOAL, || {

@@ -2,86 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use shardwright_failover::{
     Config, Copy, Eligible, Event, FailoverCoordinator, Heartbeat, Mode, PromotionError,
     PromotionRefused, StepDownReason,
 };
-use shardwright_registry::{
-    Entry, Key, Listing, MemoryStore, Partitioning, Prefix, Registration, Registry, Revision,
-    Store, StoreError, Watch,
-};
+use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
+use shardwright_testkit::Way;
 use shardwright_topology::{Epoch, KeyspaceName, Lsn, NodeId, ShardId};
 use tokio::sync::{broadcast, mpsc};
 
-/// One process's way to the common store, which can be cut.
-#[derive(Debug, Clone)]
-struct Way {
-    store: MemoryStore,
-    cut: Arc<AtomicBool>,
-}
-
-impl Way {
-    fn to(store: &MemoryStore) -> Self {
-        Self {
-            store: store.clone(),
-            cut: Arc::default(),
-        }
-    }
-
-    fn cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::SeqCst);
-    }
-
-    fn open(&self) -> Result<&MemoryStore, StoreError> {
-        if self.cut.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("cut".into()));
-        }
-        Ok(&self.store)
-    }
-
-    fn registry(&self) -> Registry {
-        Registry::new(Arc::new(self.clone()), KeyspaceName::main())
-    }
-}
-
-#[async_trait::async_trait]
-impl Store for Way {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.open()?.get(key).await
-    }
-
-    async fn create(&self, key: &Key, value: &[u8]) -> Result<Revision, StoreError> {
-        self.open()?.create(key, value).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &Key,
-        expected: Revision,
-        value: &[u8],
-    ) -> Result<Revision, StoreError> {
-        self.open()?.compare_and_set(key, expected, value).await
-    }
-
-    async fn delete(&self, key: &Key, expected: Revision) -> Result<(), StoreError> {
-        self.open()?.delete(key, expected).await
-    }
-
-    async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        self.open()?.list(prefix).await
-    }
-
-    async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<Watch, StoreError> {
-        self.open()?.watch(prefix, after).await
-    }
+fn registry(way: &Way) -> Registry {
+    Registry::new(Arc::new(way.clone()), KeyspaceName::main())
 }
 
 fn config() -> Config {
@@ -113,14 +46,14 @@ async fn heartbeat(way: &Way, name: &str) -> Heartbeat {
         shards: vec![shard()],
         ..Registration::new(node(name), "http://localhost:0")
     };
-    let heartbeat = Heartbeat::new(way.registry(), registration, &config()).unwrap();
+    let heartbeat = Heartbeat::new(registry(way), registration, &config()).unwrap();
     heartbeat.start().await.unwrap();
     heartbeat
 }
 
 /// Registers a node that keeps a copy of the shard, and starts its heartbeat.
 async fn replica(way: &Way, name: &str) -> Heartbeat {
-    let registry = way.registry();
+    let registry = registry(way);
     let registration = Registration::new(node(name), "");
     registry.register(registration).await.unwrap();
     registry.add_replica(&shard(), &node(name)).await.unwrap();
@@ -186,7 +119,7 @@ async fn a_node_that_is_cut_off_stops_before_its_replica_begins_and_steps_down_w
     coordinator.start();
     within(coordinator.leading()).await;
 
-    first.cut(true);
+    first.cut();
     let (from, to, taken_at, lossless) = wait_for(&mut events, promoted).await;
     assert!(
         !one.holds() && one.serves(&shard()).is_none(),
@@ -199,10 +132,10 @@ async fn a_node_that_is_cut_off_stops_before_its_replica_begins_and_steps_down_w
     assert!(epoch < taken_at);
     let serves = within(two.serving(&shard())).await;
     assert!(taken_at <= serves);
-    let record = second.registry().shard(&shard()).await.unwrap().value;
+    let record = registry(&second).shard(&shard()).await.unwrap().value;
     assert_eq!(record.data_loss_generation, 1, "a replica behind took over");
 
-    first.cut(false);
+    first.mend();
     let replaced = |event: &Event| match event {
         Event::SteppedDown {
             shard: found,
@@ -301,7 +234,7 @@ async fn a_node_that_stops_is_followed_at_once_by_the_users_own_promotion() {
         ..config()
     };
     let coordinator = coordinator(&store, "c1", manual);
-    let mut heard = promote_in_handler(&coordinator, &way.registry());
+    let mut heard = promote_in_handler(&coordinator, &registry(&way));
     coordinator.start();
     within(coordinator.leading()).await;
     let refused = |outcome| match outcome {

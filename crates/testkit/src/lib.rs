@@ -15,11 +15,13 @@
 //! assert_eq!(judge(&mut oracle, &statement, &answer), Verdict::Equal);
 //! ```
 //!
-//! [`nats`] starts real nats-servers. A [`Dependant`] is a process that does not outlive its test, and [`until`] waits for what
-//! processes do. [`sim`] runs pure state machines in virtual time, with everything that goes wrong between processes.
+//! [`nats`] starts real nats-servers. A [`Dependant`] is a process that does not outlive its test, [`until`] waits for what
+//! processes do, and a [`Way`] to a store can be cut. [`sim`] runs pure state machines in virtual time, with everything that goes
+//! wrong between processes.
 
 mod answer;
 mod compare;
+mod count;
 mod dependant;
 mod dice;
 mod minimise;
@@ -31,9 +33,11 @@ pub mod sqlgen;
 mod statement;
 mod value;
 mod wait;
+mod way;
 
 pub use answer::{Answer, Database, Failure, FailureKind};
 pub use compare::{Verdict, judge};
+pub use count::Count;
 pub use dependant::Dependant;
 pub use dice::Dice;
 pub use minimise::minimise;
@@ -41,3 +45,4 @@ pub use oracle::{ForeignKeys, Oracle};
 pub use statement::{Sequence, Statement, Tolerance};
 pub use value::Value;
 pub use wait::until;
+pub use way::Way;

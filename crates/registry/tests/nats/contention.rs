@@ -2,22 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use shardwright_registry::{Prefix, Record, Records};
-use shardwright_testkit::nats::servers;
+use shardwright_registry::{Prefix, Records};
+use shardwright_testkit::{Count, nats::servers};
 use tokio::time::Instant;
 
 use super::*;
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Count {
-    count: u64,
-}
-
-impl Record for Count {
-    const KIND: &'static str = "count";
-    const VERSION: u64 = 1;
-}
 
 fn records(store: NatsStore) -> Records<Count> {
     Records::new(Arc::new(store), Prefix::new("count/").expect("a prefix"))
@@ -28,12 +17,10 @@ async fn count_for(records: Records<Count>, time: Duration) -> u64 {
     let until = Instant::now() + time;
     let mut counted = 0;
     while Instant::now() < until {
-        let next = |found: &Count| {
-            Ok(Count {
-                count: found.count + 1,
-            })
-        };
-        records.update("a", next).await.expect("a change");
+        records
+            .update("a", |found| Ok(found.next()))
+            .await
+            .expect("a change");
         counted += 1;
     }
     counted
@@ -43,7 +30,7 @@ async fn count_for(records: Records<Count>, time: Duration) -> u64 {
 async fn changes(options: &NatsOptions, writers: usize, time: Duration) -> u64 {
     let shared = records(open(options).await);
     let (before, _) = shared
-        .create_if_absent("a", Count { count: 0 })
+        .create_if_absent("a", Count::default())
         .await
         .expect("a first value");
     let mut tasks = Vec::new();

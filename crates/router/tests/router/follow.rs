@@ -1,93 +1,15 @@
 //! Following a registry, also one that goes away.
 
-use std::sync::atomic::AtomicBool;
-
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use shardwright_registry::{
     Entry, Key, Listing, MemoryStore, Partitioning, Prefix, Registration, Registry, Revision,
     Store, StoreError, Watch,
 };
 use shardwright_router::{Error, topology::KeyspaceName};
-use tokio::sync::watch;
+use shardwright_testkit::Way;
 
 use super::*;
-
-/// A store that can be cut off: every call fails then, and every watch ends.
-#[derive(Debug, Clone)]
-struct Cut {
-    store: MemoryStore,
-    away: Arc<AtomicBool>,
-    cuts: watch::Sender<u64>,
-}
-
-impl Cut {
-    fn new() -> Self {
-        Self {
-            store: MemoryStore::new(),
-            away: Arc::default(),
-            cuts: watch::Sender::new(0),
-        }
-    }
-
-    fn set(&self, away: bool) {
-        self.away.store(away, SeqCst);
-        self.cuts.send_modify(|cuts| *cuts += 1);
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.away.load(SeqCst) {
-            return Err(StoreError::Unavailable("cut off".into()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Store for Cut {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-        self.check()?;
-        self.store.get(key).await
-    }
-
-    async fn create(&self, key: &Key, value: &[u8]) -> Result<Revision, StoreError> {
-        self.check()?;
-        self.store.create(key, value).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &Key,
-        expected: Revision,
-        value: &[u8],
-    ) -> Result<Revision, StoreError> {
-        self.check()?;
-        self.store.compare_and_set(key, expected, value).await
-    }
-
-    async fn delete(&self, key: &Key, expected: Revision) -> Result<(), StoreError> {
-        self.check()?;
-        self.store.delete(key, expected).await
-    }
-
-    async fn list(&self, prefix: &Prefix) -> Result<Listing, StoreError> {
-        self.check()?;
-        self.store.list(prefix).await
-    }
-
-    async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<Watch, StoreError> {
-        self.check()?;
-        let changes = self.store.watch(prefix, after).await?;
-        let mut cuts = self.cuts.subscribe();
-        let cut = async move {
-            // The store of a test that has ended is cut off too.
-            let _ = cuts.changed().await;
-        };
-        Ok(Box::pin(
-            changes.take_until(Box::pin(cut)).chain(stream::empty()),
-        ))
-    }
-}
 
 /// Waits until something holds, as far as a router's table says.
 async fn until(router: &Router, what: &str, holds: impl Fn(&Router) -> bool) {
@@ -197,7 +119,8 @@ async fn shards_that_have_names_only_are_followed_too() {
 #[tokio::test]
 async fn while_the_registry_is_away_requests_go_on_and_news_comes_after() {
     let network = Network::new();
-    let store = Cut::new();
+    let shared = MemoryStore::new();
+    let store = Way::to(&shared);
     let registry = Registry::new(Arc::new(store.clone()), KeyspaceName::main());
     registry
         .bootstrap(Partitioning::Ranges, 2)
@@ -216,7 +139,7 @@ async fn while_the_registry_is_away_requests_go_on_and_news_comes_after() {
     })
     .await;
 
-    store.set(true);
+    store.cut();
     let answer = n1
         .call(&shard(1), "count", "")
         .await
@@ -227,7 +150,7 @@ async fn while_the_registry_is_away_requests_go_on_and_news_comes_after() {
         .expect("local work goes on");
 
     // Another process of the cluster still reaches the registry, and gives the shard a later epoch.
-    let elsewhere = Registry::new(Arc::new(store.store.clone()), KeyspaceName::main());
+    let elsewhere = Registry::new(Arc::new(shared), KeyspaceName::main());
     elsewhere
         .assign_shard(&shard(1), &node("n1"))
         .await
@@ -236,7 +159,7 @@ async fn while_the_registry_is_away_requests_go_on_and_news_comes_after() {
         owner_is("n2", 1)(&n1),
         "nothing is heard while the registry is away"
     );
-    store.set(false);
+    store.mend();
     until(&n1, "the news", |router| router.is_shard_local(&shard(1))).await;
     until(&n2, "the news", owner_is("n1", 1)).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);

@@ -87,15 +87,7 @@ impl Suite {
                 ]
             })
             .collect();
-        self.figures.push(Figure {
-            case,
-            ours: median(rounds.iter().map(|round| round[0])),
-            baseline: median(rounds.iter().map(|round| round[1])),
-            unit: "ns",
-            ratio: median(rounds.iter().map(|round| round[0] / round[1])),
-            goal,
-            better: Better::Lower,
-        });
+        self.medians(case, "ns", (goal, Better::Lower), &rounds);
     }
 
     /// Returns the median of what a closure measures, once in each round.
@@ -127,14 +119,25 @@ impl Suite {
         mut measure: impl FnMut() -> [f64; 2],
     ) {
         let rounds: Vec<[f64; 2]> = (0..self.rounds.get()).map(|_| measure()).collect();
+        self.medians(case, "1/s", (Some(goal), Better::Higher), &rounds);
+    }
+
+    /// Adds the medians of rounds of two sides, and of their ratios.
+    fn medians(
+        &mut self,
+        case: &'static str,
+        unit: &'static str,
+        (goal, better): (Option<f64>, Better),
+        rounds: &[[f64; 2]],
+    ) {
         self.figures.push(Figure {
             case,
             ours: median(rounds.iter().map(|round| round[0])),
             baseline: median(rounds.iter().map(|round| round[1])),
-            unit: "1/s",
+            unit,
             ratio: median(rounds.iter().map(|round| round[0] / round[1])),
-            goal: Some(goal),
-            better: Better::Higher,
+            goal,
+            better,
         });
     }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::http::Settings;
 
-use crate::setting::{Server, leader, metrics, wait, worker};
+use crate::setting::{Server, Working, leader, metrics, wait, worker};
 
 fn names(list: &Value, field: &str) -> Vec<String> {
     let items = list.as_array().expect("a list").iter();
@@ -25,14 +25,20 @@ async fn assignments(server: &Server) -> Vec<Value> {
     list.as_array().expect("a list").clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_are_added_assigned_moved_and_removed() {
+/// A leader, and two workers that it takes for up.
+async fn with_two_workers() -> (Server, [Working; 2]) {
     let server = leader(Settings::default()).await;
-    let _workers = [
+    let workers = [
         worker("w1", &[&server], None).await,
         worker("w2", &[&server], None).await,
     ];
     up(&server, 2).await;
+    (server, workers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_added_assigned_moved_and_removed() {
+    let (server, _workers) = with_two_workers().await;
     let body = json!({"ids": ["a", "b", "c", "d"]});
     let added = server.post("/api/v1/partitions", body).await;
     assert_eq!(added.ok(), json!({"changes": 4}));
@@ -164,12 +170,7 @@ async fn unknown_paths_versions_and_methods_have_the_same_shape() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_loses_its_shards() {
-    let server = leader(Settings::default()).await;
-    let _workers = [
-        worker("w1", &[&server], None).await,
-        worker("w2", &[&server], None).await,
-    ];
-    up(&server, 2).await;
+    let (server, _workers) = with_two_workers().await;
     let ids: Vec<String> = (0..10).map(|number| format!("p{number}")).collect();
     server
         .post("/api/v1/partitions", json!({"ids": ids}))

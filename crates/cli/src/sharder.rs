@@ -39,19 +39,20 @@ impl FromStr for Sharder {
 impl Sharder {
     /// The policy itself.
     pub(crate) fn policy(self) -> Box<dyn Policy> {
-        let spread = match self {
-            Self::Stealing | Self::Ring => Spread::default(),
-            Self::Zones => Spread::Zones,
-            Self::Regions => Spread::Regions,
-        };
         match self {
+            Self::Stealing => stealing(Spread::default()),
+            Self::Zones => stealing(Spread::Zones),
+            Self::Regions => stealing(Spread::Regions),
             Self::Ring => Box::new(RingPolicy::default()),
-            Self::Stealing | Self::Zones | Self::Regions => Box::new(ReplicaPolicy {
-                spread,
-                ..ReplicaPolicy::default()
-            }),
         }
     }
+}
+
+fn stealing(spread: Spread) -> Box<dyn Policy> {
+    Box::new(ReplicaPolicy {
+        spread,
+        ..ReplicaPolicy::default()
+    })
 }
 
 #[cfg(test)]

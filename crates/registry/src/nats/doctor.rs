@@ -12,9 +12,6 @@ use tokio::{
 use super::{NatsStore, api::StreamStatus};
 use crate::{Finding, Level, StoreError};
 
-/// How long a monitored address may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
-
 /// No more of an answer is read.
 const ANSWER_LEN_MAX: u64 = 1024 * 1024;
 
@@ -22,7 +19,7 @@ impl NatsStore {
     /// Looks at what decides whether the bucket keeps what it acknowledged.
     ///
     /// Whether servers sync before they acknowledge is seen only where they are monitored: `monitors` are addresses such as
-    /// `http://10.0.0.7:8222`, one for each server.
+    /// `http://10.0.0.7:8222`, one for each server, and each may take as long as a request.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the stream cannot be looked at.
@@ -36,7 +33,8 @@ impl NatsStore {
             about_copies(&info, &mut findings);
             about_settings(&info, &mut findings);
             about_release(&server.version, &info, &mut findings);
-            about_syncing(&server.version, &monitors, &mut findings).await;
+            let patience = inner.options.request_timeout;
+            about_syncing(&server.version, &monitors, patience, &mut findings).await;
             Ok(findings)
         })
         .await
@@ -142,7 +140,12 @@ fn about_release(version: &str, info: &StreamStatus, findings: &mut Vec<Finding>
     });
 }
 
-async fn about_syncing(version: &str, monitors: &[String], findings: &mut Vec<Finding>) {
+async fn about_syncing(
+    version: &str,
+    monitors: &[String],
+    patience: Duration,
+    findings: &mut Vec<Finding>,
+) {
     if release(version) < (2, 10) {
         findings.push(Finding::new(
             Level::Problem,
@@ -159,7 +162,7 @@ async fn about_syncing(version: &str, monitors: &[String], findings: &mut Vec<Fi
         ));
     }
     for monitor in monitors {
-        findings.push(match look(monitor).await {
+        findings.push(match look(monitor, patience).await {
             Err(reason) => Finding::new(
                 Level::Unknown,
                 format!("{monitor} does not say how it syncs: {reason}"),
@@ -178,12 +181,12 @@ async fn about_syncing(version: &str, monitors: &[String], findings: &mut Vec<Fi
 }
 
 /// Reads the configuration of JetStream from a monitoring address.
-async fn look(monitor: &str) -> Result<Value, String> {
+async fn look(monitor: &str, patience: Duration) -> Result<Value, String> {
     let address = monitor
         .strip_prefix("http://")
         .ok_or("it is no http:// address")?;
     let address = address.trim_end_matches('/');
-    let asked = timeout(ANSWER_MAX, async {
+    let asked = timeout(patience, async {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

@@ -21,13 +21,25 @@ impl NatsStore {
     /// # Errors
     /// [`NatsError`] says what has to be changed.
     pub async fn open(options: NatsOptions) -> Result<Self, NatsError> {
+        Self::open_or(Absent::Created, options).await
+    }
+
+    /// Connects to a bucket that is there, and creates nothing. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NatsError::NoBucket`] if there is none of that name; otherwise as [`NatsStore::open`].
+    pub async fn open_existing(options: NatsOptions) -> Result<Self, NatsError> {
+        Self::open_or(Absent::Refused, options).await
+    }
+
+    async fn open_or(absent: Absent, options: NatsOptions) -> Result<Self, NatsError> {
         options.check()?;
         let api = Api {
             client: options.connection.connect().await?,
             layout: Layout::new(&options.bucket),
             request_timeout: options.request_timeout,
         };
-        let replicas = open_bucket(&api, &options).await?;
+        let replicas = open_bucket(&api, &options, absent).await?;
         let order = Order::is_needed(&api, replicas).then(Order::default);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -48,15 +60,30 @@ impl NatsStore {
     }
 }
 
-/// Finds the stream of the bucket as it should be, or creates it. Returns how many servers keep it.
-async fn open_bucket(api: &Api, options: &NatsOptions) -> Result<u32, NatsError> {
+/// What becomes of a bucket that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Created,
+    Refused,
+}
+
+/// Finds the stream of the bucket as it should be, or creates it if it may. Returns how many servers keep it.
+async fn open_bucket(api: &Api, options: &NatsOptions, absent: Absent) -> Result<u32, NatsError> {
     let wanted = StreamConfig::of(options, &api.layout);
     let mut patience = Patience::new(options.deadline);
     loop {
-        let failure = match find_or_create(api, &wanted).await {
+        let found = match absent {
+            Absent::Created => find_or_create(api, &wanted).await,
+            Absent::Refused => api.stream_info().await.map(|info| info.config),
+        };
+        let failure = match found {
             Ok(found) => {
                 found.check(&options.bucket, &wanted)?;
                 return Ok(found.num_replicas);
+            }
+            Err(Failure::NotFound(_)) if absent == Absent::Refused => {
+                let bucket = options.bucket.clone();
+                return Err(NatsError::NoBucket { bucket });
             }
             Err(failure) => failure,
         };

@@ -69,6 +69,12 @@ pub enum NatsError {
         /// What the server said.
         description: String,
     },
+    /// The bucket does not exist, and was only to be found.
+    #[error("there is no bucket {bucket}")]
+    NoBucket {
+        /// The bucket.
+        bucket: String,
+    },
     /// The bucket could not be created or read.
     #[error("bucket {bucket} cannot be opened: {description}")]
     Bucket {

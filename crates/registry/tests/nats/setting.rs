@@ -147,6 +147,27 @@ fn a_second_process_finds_the_bucket_as_it_is() {
     });
 }
 
+#[test]
+fn a_bucket_that_is_only_to_be_found_is_not_created() {
+    let Some(server) = current() else { return };
+    let cluster = NatsCluster::start(&server, 1);
+    let runtime = runtime();
+    runtime.block_on(async {
+        let options = options(&cluster);
+        for _ in 0..2 {
+            let absent = NatsStore::open_existing(options.clone()).await;
+            let absent = absent.expect_err("nobody created it");
+            assert!(matches!(absent, NatsError::NoBucket { .. }), "{absent}");
+        }
+        let created = open(&options).await;
+        let key = Key::new("a").expect("a key");
+        created.create(&key, b"one").await.expect("a new key");
+        let found = NatsStore::open_existing(options).await;
+        let found = found.expect("it was created").get(&key).await;
+        assert!(found.expect("readable").is_some());
+    });
+}
+
 /// Writes an authority, and certificates of a server and of a client that it signed. Returns the paths of all, keys after theirs.
 fn certificates(directory: &Path) -> [PathBuf; 5] {
     let key = || KeyPair::generate().expect("a key");

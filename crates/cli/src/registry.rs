@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 use anyhow::Context as _;
 use shardwright_registry::{MemoryStore, NatsOptions, NatsStore, SqliteStore, Store};
 
-use crate::settings::{BUCKET, NATS_CREDS, Settings};
+use crate::settings::{BUCKET, NATS_CREDS, SettingError, Settings};
 
 /// A store for the registry.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,9 +14,13 @@ pub(crate) enum Location {
     Memory,
     /// In an SQLite file, for the processes of one machine.
     Sqlite(PathBuf),
-    /// In a bucket of NATS JetStream, reached through any of these servers.
-    Nats(Vec<String>),
+    /// In a bucket of NATS JetStream.
+    Nats(NatsServers),
 }
+
+/// The servers of NATS through which a bucket is reached: one or more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct NatsServers(Vec<String>);
 
 /// The text names no store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -36,28 +40,51 @@ impl Location {
                 let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await?;
                 Ok(Arc::new(opened.context("open the registry")?))
             }
-            Self::Nats(_) => Ok(Arc::new(self.open_nats(settings).await?)),
+            Self::Nats(servers) => {
+                let opened = NatsStore::open(servers.options(settings)?).await;
+                Ok(Arc::new(opened.context("open the registry")?))
+            }
         }
-    }
-
-    /// Opens the bucket of a NATS registry; a new one gets as many copies as servers are named, at most three.
-    pub(crate) async fn open_nats(&self, settings: &Settings) -> anyhow::Result<NatsStore> {
-        let servers = match self {
-            Self::Nats(servers) => servers.len(),
-            Self::Memory | Self::Sqlite(_) => 0,
-        };
-        let mut options = NatsOptions {
-            bucket: settings.required(&BUCKET)?,
-            replicas: if servers < COPIES { 1 } else { 3 },
-            ..NatsOptions::new(self.to_string())
-        };
-        options.connection.credentials = settings.optional(&NATS_CREDS)?;
-        NatsStore::open(options).await.context("open the registry")
     }
 }
 
 /// A bucket has three copies, or one: two would stop with the first server that is lost, as one does.
 const COPIES: usize = 3;
+
+impl NatsServers {
+    /// The bucket there; a new one gets as many copies as servers are named, at most three.
+    pub(crate) fn options(&self, settings: &Settings) -> Result<NatsOptions, SettingError> {
+        let mut options = NatsOptions {
+            bucket: settings.required(&BUCKET)?,
+            replicas: if self.0.len() < COPIES { 1 } else { 3 },
+            ..NatsOptions::new(self.to_string())
+        };
+        options.connection.credentials = settings.optional(&NATS_CREDS)?;
+        Ok(options)
+    }
+}
+
+impl FromStr for NatsServers {
+    type Err = NoLocation;
+
+    fn from_str(text: &str) -> Result<Self, NoLocation> {
+        let servers = text.strip_prefix("nats://").ok_or(NoLocation)?;
+        let servers: Vec<String> = servers
+            .split(',')
+            .map(|server| server.trim().trim_start_matches("nats://").to_owned())
+            .collect();
+        if servers.iter().any(String::is_empty) {
+            return Err(NoLocation);
+        }
+        Ok(Self(servers))
+    }
+}
+
+impl fmt::Display for NatsServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nats://{}", self.0.join(","))
+    }
+}
 
 impl FromStr for Location {
     type Err = NoLocation;
@@ -69,15 +96,7 @@ impl FromStr for Location {
         if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
             return Ok(Self::Sqlite(path.into()));
         }
-        let servers = text.strip_prefix("nats://").ok_or(NoLocation)?;
-        let servers: Vec<String> = servers
-            .split(',')
-            .map(|server| server.trim().trim_start_matches("nats://").to_owned())
-            .collect();
-        if servers.iter().any(String::is_empty) {
-            return Err(NoLocation);
-        }
-        Ok(Self::Nats(servers))
+        text.parse().map(Self::Nats)
     }
 }
 
@@ -86,7 +105,7 @@ impl fmt::Display for Location {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Nats(servers) => write!(f, "nats://{}", servers.join(",")),
+            Self::Nats(servers) => servers.fmt(f),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use anyhow::Context as _;
 use serde::Serialize;
-use shardwright_registry::Level;
+use shardwright_registry::{Level, NatsError, NatsOptions, NatsStore};
 use shardwright_sql::Value;
 
 use crate::{
@@ -66,26 +67,23 @@ impl Family for Examined {
 #[derive(Debug, Serialize)]
 struct Finding {
     check: String,
-    result: String,
+    result: Level,
     found: String,
     remedy: Option<String>,
-    #[serde(skip)]
-    level: Level,
 }
 
 impl Finding {
     fn new(
         check: impl Into<String>,
-        level: Level,
+        result: Level,
         found: impl Into<String>,
         remedy: Option<String>,
     ) -> Self {
         Self {
             check: check.into(),
-            result: level.to_string(),
+            result,
             found: found.into(),
             remedy,
-            level,
         }
     }
 
@@ -100,13 +98,16 @@ impl Finding {
     fn of_error(check: impl Into<String>, error: &ClientError) -> Self {
         Self::bad(check, error.to_string(), error.hint().map(str::to_owned))
     }
+
+    fn of_setting(check: impl Into<String>, error: &SettingError) -> Self {
+        Self::bad(check, error.to_string(), error.hint())
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let settings = arguments.settings.resolve()?;
     let client = Client::new(&settings, *arguments.timeout)?;
-    let mut findings = vec![timing(&settings)];
-    findings.extend(registry(&settings, &arguments.nats_monitors)?);
+    let mut findings = of_host(&settings, arguments)?;
     findings.extend(coordinators(&client));
     match client.get::<Vec<Node>>("/api/v1/nodes") {
         Ok(nodes) => findings.push(of_nodes(&nodes)),
@@ -122,7 +123,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     }
     let bad = findings
         .iter()
-        .filter(|finding| finding.level == Level::Problem)
+        .filter(|finding| finding.result == Level::Problem)
         .count();
     if bad > 0 {
         return Err(Failure::Unhealthy { bad }.into());
@@ -130,12 +131,25 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     Ok(())
 }
 
-fn timing(settings: &Settings) -> Finding {
-    let judge = || {
-        let registry = settings.optional::<Location>(&REGISTRY)?;
-        Timing::of(settings, &registry.unwrap_or(Location::Memory))
+/// What the settings of this host say, and the registry that they name. What a safe timing is depends on the registry.
+fn of_host(settings: &Settings, arguments: &Arguments) -> anyhow::Result<Vec<Finding>> {
+    let location = match settings.optional(&REGISTRY) {
+        Ok(location) => location.unwrap_or(Location::Memory),
+        Err(error) => return Ok(vec![Finding::of_setting("registry", &error)]),
     };
-    match judge() {
+    let mut findings = vec![timing(settings, &location)];
+    // Others have nothing that could be set wrongly.
+    if let Location::Nats(servers) = &location {
+        match servers.options(settings) {
+            Ok(options) => findings.extend(of_bucket(options, arguments)?),
+            Err(error) => findings.push(Finding::of_setting("registry", &error)),
+        }
+    }
+    Ok(findings)
+}
+
+fn timing(settings: &Settings, registry: &Location) -> Finding {
+    match Timing::of(settings, registry) {
         Ok(timing) => Finding::good(
             "timing",
             format!(
@@ -144,33 +158,41 @@ fn timing(settings: &Settings) -> Finding {
                 humantime::format_duration(timing.heartbeat_timeout)
             ),
         ),
-        Err(error) => {
-            let hint = SettingError::hint(&error);
-            Finding::bad("timing", error.to_string(), hint)
-        }
+        Err(error) => Finding::of_setting("timing", &error),
     }
 }
 
-/// What a NATS registry says of itself. Other registries have nothing that could be set wrongly.
-fn registry(settings: &Settings, monitors: &[String]) -> anyhow::Result<Vec<Finding>> {
-    let Some(location @ Location::Nats(_)) = settings.optional(&REGISTRY)? else {
-        return Ok(Vec::new());
+/// What the servers of NATS say of the registry's bucket, which is only looked for.
+fn of_bucket(options: NatsOptions, arguments: &Arguments) -> anyhow::Result<Vec<Finding>> {
+    let patience = *arguments.timeout;
+    let options = NatsOptions {
+        request_timeout: patience,
+        deadline: patience,
+        ..options
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let diagnosed = runtime.block_on(async {
-        let store = location.open_nats(settings).await?;
-        anyhow::Ok(store.diagnose(monitors).await?)
+        // Connecting takes its own time for each server.
+        let opening = NatsStore::open_existing(options);
+        let opened = tokio::time::timeout(patience, opening).await;
+        let store = opened.with_context(|| format!("no answer within {}", arguments.timeout))??;
+        anyhow::Ok(store.diagnose(&arguments.nats_monitors).await?)
     });
     let findings = match diagnosed {
         Ok(findings) => findings,
         Err(error) => {
-            let remedy = "is --registry the address of the NATS servers?".to_owned();
+            let remedy = if let Some(NatsError::NoBucket { .. }) = error.downcast_ref() {
+                "does --bucket name it as the coordinators do? The first coordinator creates it"
+            } else {
+                "is --registry the address of the NATS servers?"
+            };
+            let found = format!("{error:#}");
             return Ok(vec![Finding::bad(
                 "registry",
-                format!("{error:#}"),
-                Some(remedy),
+                found,
+                Some(remedy.to_owned()),
             )]);
         }
     };
@@ -238,7 +260,7 @@ fn sheet(findings: &[Finding]) -> Sheet {
     for finding in findings {
         sheet.rows.push(vec![
             output::text(&finding.check),
-            output::text(&finding.result),
+            output::text(finding.result.to_string()),
             output::text(&finding.found),
             finding
                 .remedy

@@ -37,13 +37,18 @@ pub(crate) enum Command {
     Coordinator(Box<coordinator::Arguments>),
     Worker(Box<worker::Arguments>),
     Status(Box<status::Arguments>),
-    Node(node::Arguments),
-    Shard(shard::Arguments),
-    Partition(partition::Arguments),
-    Rebalance(rebalance::Arguments),
+    #[command(subcommand)]
+    Node(node::Command),
+    #[command(subcommand)]
+    Shard(shard::Command),
+    #[command(subcommand)]
+    Partition(partition::Command),
+    #[command(subcommand)]
+    Rebalance(rebalance::Command),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
-    Config(config::Arguments),
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 impl Command {
@@ -60,13 +65,13 @@ impl Command {
             Self::Coordinator(arguments) => coordinator::run(&arguments, out),
             Self::Worker(arguments) => worker::run(&arguments, out),
             Self::Status(arguments) => status::run(&arguments, out),
-            Self::Node(arguments) => node::run(&arguments, out),
-            Self::Shard(arguments) => shard::run(&arguments, out),
-            Self::Partition(arguments) => partition::run(&arguments, out),
-            Self::Rebalance(arguments) => rebalance::run(&arguments, out),
+            Self::Node(command) => node::run(&command, out),
+            Self::Shard(command) => shard::run(&command, out),
+            Self::Partition(command) => partition::run(&command, out),
+            Self::Rebalance(command) => rebalance::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
-            Self::Config(arguments) => config::run(&arguments, out),
+            Self::Config(command) => config::run(&command, out),
         }
     }
 }

@@ -10,14 +10,8 @@ use crate::{
 };
 
 /// Show the settings of the processes.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     Show(Box<Show>),
 }
 
@@ -30,7 +24,7 @@ enum Command {
 Examples:
   shardwright config show
   SHARDWRIGHT_CHECK_INTERVAL=1s shardwright config show --config cluster.toml --sources")]
-struct Show {
+pub(crate) struct Show {
     #[command(flatten)]
     settings: Given<Every>,
 
@@ -51,8 +45,8 @@ impl Family for Every {
     const SETTINGS: &'static [&'static Setting] = settings::ALL;
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Command::Show(show) = &arguments.command;
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Command::Show(show) = command;
     let values = show.settings.resolve()?;
     let mut sheet = Sheet::with_columns(&["setting", "value"]);
     if show.sources {

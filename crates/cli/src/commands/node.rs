@@ -11,14 +11,8 @@ use crate::{
 };
 
 /// List the nodes of the cluster, or drain one.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     List(Box<List>),
     Drain(Box<Drain>),
 }
@@ -29,7 +23,7 @@ enum Command {
 Examples:
   shardwright node list --coordinator http://127.0.0.1:7557
   shardwright node list -o json")]
-struct List {
+pub(crate) struct List {
     #[command(flatten)]
     connection: Connection,
 }
@@ -42,7 +36,7 @@ struct List {
 #[command(after_help = "\
 Examples:
   shardwright node drain w2")]
-struct Drain {
+pub(crate) struct Drain {
     /// The node.
     #[arg(value_name = "NODE")]
     node: String,
@@ -51,8 +45,8 @@ struct Drain {
     connection: Connection,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    match &arguments.command {
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
         Command::List(list) => run_list(list, out),
         Command::Drain(drain) => run_drain(drain, out),
     }

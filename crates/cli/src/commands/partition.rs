@@ -10,14 +10,8 @@ use crate::{
 };
 
 /// Add partitions for the workers to serve, or remove them.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     Add(Box<Named>),
     Remove(Box<Named>),
 }
@@ -31,7 +25,7 @@ enum Command {
 Examples:
   shardwright partition add invoices orders
   shardwright partition remove orders")]
-struct Named {
+pub(crate) struct Named {
     /// The partitions.
     #[arg(value_name = "PARTITION", required = true)]
     ids: Vec<String>,
@@ -40,8 +34,8 @@ struct Named {
     connection: Connection,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    match &arguments.command {
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
         Command::Add(named) => change(named, Method::POST, "added", out),
         Command::Remove(named) => change(named, Method::DELETE, "removed", out),
     }

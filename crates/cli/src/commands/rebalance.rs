@@ -11,14 +11,8 @@ use crate::{
 };
 
 /// Show what the leader plans to move, or have it plan anew.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     Plan(Box<Show>),
     Apply(Box<Apply>),
 }
@@ -29,7 +23,7 @@ enum Command {
 Examples:
   shardwright rebalance plan
   shardwright rebalance plan -o json")]
-struct Show {
+pub(crate) struct Show {
     #[command(flatten)]
     connection: Connection,
 }
@@ -39,13 +33,13 @@ struct Show {
 #[command(after_help = "\
 Examples:
   shardwright rebalance apply")]
-struct Apply {
+pub(crate) struct Apply {
     #[command(flatten)]
     connection: Connection,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    match &arguments.command {
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
         Command::Plan(show) => run_plan(show, out),
         Command::Apply(apply) => run_apply(apply, out),
     }

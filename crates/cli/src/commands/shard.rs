@@ -13,14 +13,8 @@ use crate::{
 };
 
 /// List the shards of a cluster, find one, or give one to another node.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub(crate) enum Command {
     List(Box<List>),
     Locate(Box<Locate>),
     Move(Box<Move>),
@@ -35,7 +29,7 @@ enum Command {
 Examples:
   shardwright shard list --coordinator http://127.0.0.1:7557
   shardwright shard list --keyspace partitions -o json")]
-struct List {
+pub(crate) struct List {
     /// Only those of this keyspace.
     #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
@@ -53,7 +47,7 @@ struct List {
 Examples:
   shardwright shard locate tenant-123
   shardwright shard locate invoices --keyspace partitions")]
-struct Locate {
+pub(crate) struct Locate {
     /// The key.
     key: String,
 
@@ -72,7 +66,7 @@ struct Locate {
 #[command(after_help = "\
 Examples:
   shardwright shard move invoices --to w3")]
-struct Move {
+pub(crate) struct Move {
     /// The shard or partition.
     shard: String,
 
@@ -99,7 +93,7 @@ struct Move {
 #[command(after_help = "\
 Examples:
   shardwright shard promote invoices --to w3")]
-struct Promote {
+pub(crate) struct Promote {
     /// The shard or partition.
     shard: String,
 
@@ -119,8 +113,8 @@ struct Promote {
     connection: Connection,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    match &arguments.command {
+pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
         Command::List(list) => run_list(list, out),
         Command::Locate(locate) => run_locate(locate, out),
         Command::Move(command) => run_move(command, out),

@@ -1,9 +1,40 @@
 //! The shapes of the admin API that the commands read and write.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error};
+
+/// An answer with all that came, of which the commands read what they know.
+#[derive(Clone, Debug)]
+pub(crate) struct Received<T> {
+    known: T,
+    all: serde_json::Value,
+}
+
+impl<T> Deref for Received<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.known
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Received<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = serde_json::Value::deserialize(deserializer)?;
+        let known = T::deserialize(&all).map_err(D::Error::custom)?;
+        Ok(Self { known, all })
+    }
+}
+
+impl<T> Serialize for Received<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.all.serialize(serializer)
+    }
+}
 
 /// A member of the cluster.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) address: String,
@@ -16,7 +47,7 @@ pub(crate) struct Node {
 }
 
 /// A shard or partition.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Shard {
     pub(crate) id: String,
     pub(crate) keyspace: String,
@@ -26,31 +57,26 @@ pub(crate) struct Shard {
     pub(crate) epoch: u64,
     pub(crate) primary: Option<String>,
     pub(crate) replicas: Vec<Replica>,
-    pub(crate) rows: Option<u64>,
-    pub(crate) bytes: Option<u64>,
 }
 
 /// A copy of a shard that is not the primary.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Replica {
     pub(crate) node: String,
-    pub(crate) in_sync: Option<bool>,
-    pub(crate) lag: Option<u64>,
 }
 
 /// Partitions to add or to remove.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Partitions {
     pub(crate) ids: Vec<String>,
 }
 
 /// How a cluster is, as one coordinator knows it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Status {
     pub(crate) id: String,
     pub(crate) leader: Option<String>,
     pub(crate) term: u64,
-    pub(crate) leading: bool,
     pub(crate) revision: u64,
     pub(crate) nodes: u64,
     pub(crate) nodes_up: u64,
@@ -61,15 +87,18 @@ pub(crate) struct Status {
 }
 
 /// What the leader plans, and what no plan can mend.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) moves: Vec<Move>,
     pub(crate) under_replicated: Vec<Lack>,
-    pub(crate) moving: u64,
+    /// What has too many copies in one zone or region.
+    pub(crate) crowded: Vec<Lack>,
+    pub(crate) stuck: Vec<Stuck>,
+    pub(crate) refused: Option<SharderRefused>,
 }
 
 /// A step of a plan.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Move {
     pub(crate) keyspace: String,
     pub(crate) shard: String,
@@ -79,11 +108,34 @@ pub(crate) struct Move {
     pub(crate) reason: String,
 }
 
-/// A shard with too few copies.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// A shard with too few copies, or with copies in too few places.
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Lack {
     pub(crate) keyspace: String,
     pub(crate) shard: String,
     pub(crate) has: u64,
     pub(crate) wants: u64,
+}
+
+/// A copy that cannot leave its node.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Stuck {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
+    pub(crate) node: String,
+}
+
+/// Why a sharder of the coordinator's own would not plan.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SharderRefused {
+    pub(crate) code: String,
+    pub(crate) node: Option<String>,
+    pub(crate) partition: Option<Partition>,
+}
+
+/// The full name of a shard.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Partition {
+    pub(crate) keyspace: String,
+    pub(crate) shard: String,
 }

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    client::{Connection, Node},
+    client::{Connection, Node, Received},
     output::{self, Sheet},
 };
 
@@ -53,11 +53,11 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> 
 }
 
 fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
-    let nodes: Vec<Node> = list.connection.client()?.get("/api/v1/nodes")?;
+    let nodes: Vec<Received<Node>> = list.connection.client()?.get("/api/v1/nodes")?;
     list.connection.print(out, &nodes, || sheet(&nodes))
 }
 
-fn sheet(nodes: &[Node]) -> Sheet {
+fn sheet(nodes: &[Received<Node>]) -> Sheet {
     let columns = [
         "id", "state", "role", "shards", "weight", "zone", "region", "address",
     ];

@@ -4,9 +4,10 @@ use std::io::Write;
 
 use reqwest::Method;
 use serde_json::json;
+use shardwright_sql::Value;
 
 use crate::{
-    client::{Connection, Plan},
+    client::{Connection, Lack, Plan, Received},
     output::{self, Sheet},
 };
 
@@ -46,41 +47,62 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> 
 }
 
 fn run_plan(show: &Show, out: &mut dyn Write) -> anyhow::Result<()> {
-    let plan: Plan = show.connection.client()?.get("/api/v1/plans")?;
+    let plan: Received<Plan> = show.connection.client()?.get("/api/v1/plans")?;
     show.connection.print(out, &plan, || sheet(&plan))
 }
 
+/// The moves, and then what no move can mend.
 fn sheet(plan: &Plan) -> Sheet {
     let mut sheet = Sheet::with_columns(&["keyspace", "shard", "what", "from", "to", "why"]);
-    let mut row = |keyspace: &str, shard: &str, what: &str, from, to, why: &str| {
-        sheet.rows.push(vec![
-            output::text(keyspace),
-            output::text(shard),
-            output::text(what),
-            output::optional(from),
-            output::optional(to),
-            output::text(why),
-        ]);
-    };
-    for step in &plan.moves {
+    let moves = plan.moves.iter().map(|step| {
+        let shard = (step.keyspace.as_str(), step.shard.as_str());
         let (from, to) = (step.from.as_deref(), step.to.as_deref());
-        row(
-            &step.keyspace,
-            &step.shard,
-            &step.kind,
-            from,
-            to,
-            &step.reason,
-        );
-    }
-    for lack in &plan.under_replicated {
-        let why = format!(
-            "{} of {} copies, and no node may take more",
-            lack.has, lack.wants
-        );
-        row(&lack.keyspace, &lack.shard, "nothing", None, None, &why);
-    }
+        row(Some(shard), &step.kind, from, to, &step.reason)
+    });
+    sheet.rows.extend(moves);
+    let lacking = |lack: &Lack, why: &str| {
+        let shard = (lack.keyspace.as_str(), lack.shard.as_str());
+        let why = format!("{} of {} {why}", lack.has, lack.wants);
+        row(Some(shard), NOTHING, None, None, &why)
+    };
+    let few = plan.under_replicated.iter();
+    let few = few.map(|lack| lacking(lack, "copies, and no node may take more"));
+    let crowded = plan.crowded.iter();
+    let crowded = crowded.map(|lack| lacking(lack, "zones or regions, and no node of another"));
+    let stuck = plan.stuck.iter().map(|stuck| {
+        let shard = (stuck.keyspace.as_str(), stuck.shard.as_str());
+        let why = "it is to leave, and is pinned or no other node may take it";
+        row(Some(shard), NOTHING, Some(&stuck.node), None, why)
+    });
+    let refused = plan.refused.iter().map(|refused| {
+        let named = refused.partition.as_ref();
+        let shard = named.map(|named| (named.keyspace.as_str(), named.shard.as_str()));
+        let why = format!("the sharder would not plan: {}", refused.code);
+        row(shard, NOTHING, refused.node.as_deref(), None, &why)
+    });
+    let unmended = few.chain(crowded).chain(stuck).chain(refused);
+    sheet.rows.extend(unmended);
     sheet
+}
+
+/// What is done about what no move can mend.
+const NOTHING: &str = "nothing";
+
+fn row(
+    shard: Option<(&str, &str)>,
+    what: &str,
+    from: Option<&str>,
+    to: Option<&str>,
+    why: &str,
+) -> Vec<Value> {
+    vec![
+        output::optional(shard.map(|(keyspace, _)| keyspace)),
+        output::optional(shard.map(|(_, shard)| shard)),
+        output::text(what),
+        output::optional(from),
+        output::optional(to),
+        output::text(why),
+    ]
 }
 
 fn run_apply(apply: &Apply, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use serde_json::json;
 use shardwright_hashing::Position;
 
 use crate::{
-    client::{Connection, Node, Shard},
+    client::{Connection, Node, Received, Shard},
     failure::Failure,
     output::{self, Sheet},
 };
@@ -123,14 +123,14 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> 
 }
 
 fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut shards: Vec<Shard> = list.connection.client()?.get("/api/v1/shards")?;
+    let mut shards: Vec<Received<Shard>> = list.connection.client()?.get("/api/v1/shards")?;
     if let Some(keyspace) = &list.keyspace {
         shards.retain(|shard| shard.keyspace == *keyspace);
     }
     list.connection.print(out, &shards, || sheet(&shards))
 }
 
-fn sheet(shards: &[Shard]) -> Sheet {
+fn sheet(shards: &[Received<Shard>]) -> Sheet {
     let columns = [
         "id", "keyspace", "start", "end", "state", "epoch", "primary", "replicas",
     ];

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::{
-    client::{Connection, Status},
+    client::{Connection, Received, Status},
     output::{self, Sheet},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let connection = &arguments.connection;
-    let status: Status = connection.client()?.get("/api/v1/status")?;
+    let status: Received<Status> = connection.client()?.get("/api/v1/status")?;
     connection.print(out, &status, || sheet(&status))
 }
 

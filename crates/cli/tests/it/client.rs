@@ -118,3 +118,51 @@ fn a_setting_that_is_wrong_names_its_source() {
         "{err}"
     );
 }
+
+#[test]
+fn a_plan_is_shown_with_what_no_move_can_mend() {
+    const PLAN: &str = r#"{"moves":[{"keyspace":"main","shard":"s1","kind":"move","reason":"overloaded","from":"w1","to":"w2"}],
+        "under_replicated":[{"keyspace":"main","shard":"s2","has":1,"wants":3}],
+        "crowded":[{"keyspace":"main","shard":"s3","has":1,"wants":2}],
+        "stuck":[{"keyspace":"main","shard":"s4","node":"w4"}],
+        "refused":{"code":"UNKNOWN_NODE","node":"w5"},"moving":0,"later":[1]}"#;
+    let url = server("200 OK", PLAN);
+    let out = run(["rebalance", "plan", "--coordinator", &url]).success();
+    for cells in [
+        "main     ┆ s1    ┆ move    ┆ w1   ┆ w2   ┆ overloaded",
+        "main     ┆ s2    ┆ nothing ┆ NULL ┆ NULL ┆ 1 of 3 copies",
+        "main     ┆ s3    ┆ nothing ┆ NULL ┆ NULL ┆ 1 of 2 zones",
+        "main     ┆ s4    ┆ nothing ┆ w4   ┆ NULL ┆ it is to leave",
+        "NULL     ┆ NULL  ┆ nothing ┆ w5   ┆ NULL ┆ the sharder would not plan: UNKNOWN_NODE",
+    ] {
+        assert!(out.contains(cells), "no {cells:?} in\n{out}");
+    }
+    // A program gets what came, also what this release knows nothing of.
+    let out = run(["rebalance", "plan", "-o", "json", "--coordinator", &url]).success();
+    let shown: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let came: serde_json::Value = serde_json::from_str(PLAN).expect("JSON");
+    assert_eq!(shown, came);
+}
+
+#[test]
+fn the_doctor_waits_for_nats_no_longer_than_it_is_told() {
+    // It accepts the connection, as the system does for a process that is stopped, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let registry = format!("nats://{}", silent.local_addr().expect("a bound socket"));
+    let asked = [
+        "--coordinator",
+        &nobody(),
+        "--timeout",
+        "100ms",
+        "-o",
+        "json",
+    ];
+    let doctor = run(["doctor", "--registry", &registry].iter().chain(&asked));
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    let found: serde_json::Value = serde_json::from_str(&doctor.out).expect("JSON");
+    assert_eq!(found[1]["check"], "registry");
+    assert_eq!(
+        found[1]["found"],
+        "no answer within 100ms: deadline has elapsed"
+    );
+}

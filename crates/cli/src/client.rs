@@ -6,20 +6,14 @@
 mod error;
 mod shapes;
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    pin::pin,
-    str::FromStr,
-    time::Duration,
-};
+use std::{io::Write, path::PathBuf, pin::pin, str::FromStr, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use eventsource_stream::{Event, Eventsource as _};
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::{Serialize, de::DeserializeOwned};
+use shardwright_coordinator::http::Token;
 use tokio::runtime::Runtime;
 
 pub(crate) use self::{
@@ -119,25 +113,10 @@ impl FromStr for Endpoint {
     }
 }
 
-/// The cluster's token, where the settings name a file with one.
+/// The text of the cluster's token, where the settings name a file with one.
 pub(crate) fn cluster_token(settings: &Settings) -> anyhow::Result<Option<String>> {
     let path = settings.optional::<PathBuf>(&TOKEN_FILE)?;
-    Ok(path.as_deref().map(read_token).transpose()?)
-}
-
-/// The token in the file at `path`, without the line's end.
-fn read_token(path: &Path) -> Result<String, ClientError> {
-    let text = fs::read_to_string(path).map_err(|source| ClientError::TokenFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(ClientError::EmptyToken {
-            path: path.to_owned(),
-        });
-    }
-    Ok(token.to_owned())
+    Ok(path.map(Token::read_text).transpose()?)
 }
 
 /// Speaks with the coordinators, one call at a time.

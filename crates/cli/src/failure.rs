@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use shardwright_coordinator::http::BindError;
+use shardwright_coordinator::http::{BindError, InvalidToken};
 
 use crate::client::ClientError;
 use crate::interrupt::{self, Interrupted};
@@ -123,6 +123,9 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<BindError>() {
         return Some(of_bind(error));
     }
+    if let Some(error) = cause.downcast_ref::<InvalidToken>() {
+        return Some(of_token(error));
+    }
     if cause.is::<Interrupted>() {
         return Some(Report {
             code: "INTERRUPTED".to_owned(),
@@ -143,6 +146,18 @@ fn of_bind(error: &BindError) -> Report {
         code: code.to_owned(),
         hint: None,
         exit,
+    }
+}
+
+fn of_token(error: &InvalidToken) -> Report {
+    let hint = match error {
+        InvalidToken::Malformed => Some("write one to the file, on one line"),
+        _ => None,
+    };
+    Report {
+        code: "TOKEN_FILE".to_owned(),
+        hint: hint.map(str::to_owned),
+        exit: ERROR,
     }
 }
 

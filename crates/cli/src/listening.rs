@@ -1,12 +1,15 @@
 //! The address that a process listens on, and who may reach it there.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf};
+use std::{io::Write, net::SocketAddr};
 
 use shardwright_coordinator::http::{self, Token};
 use shardwright_topology::NodeId;
 use tokio::net::TcpListener;
 
-use crate::settings::{ADVERTISE, ID, LISTEN, SettingError, Settings, TOKEN_FILE};
+use crate::{
+    client::cluster_token,
+    settings::{ADVERTISE, ID, LISTEN, SettingError, Settings},
+};
 
 /// A bound socket, under the URL that others know it by.
 #[derive(Debug)]
@@ -15,7 +18,9 @@ pub(crate) struct Listening {
     address: SocketAddr,
     /// Where others reach it.
     pub(crate) url: String,
-    /// What their requests have to carry.
+    /// What the requests of this process carry.
+    pub(crate) secret: Option<String>,
+    /// The same, as what others' requests have to carry.
     pub(crate) token: Option<Token>,
 }
 
@@ -28,8 +33,8 @@ impl Listening {
         let (host, port) = default;
         let given: Option<String> = settings.optional(&LISTEN)?;
         let given = given.unwrap_or_else(|| format!("{host}:{port}"));
-        let token = settings.optional::<PathBuf>(&TOKEN_FILE)?;
-        let token = token.map(Token::read).transpose()?;
+        let secret = cluster_token(settings)?;
+        let token = secret.as_deref().map(Token::new).transpose()?;
         let listener = http::bind(&given, token.as_ref()).await?;
         let address = listener.local_addr()?;
         // Others cannot connect to "any address".
@@ -43,6 +48,7 @@ impl Listening {
             listener,
             address,
             url,
+            secret,
             token,
         })
     }

@@ -1,7 +1,5 @@
 //! Why a call of the admin API has no answer, or a bad one.
 
-use std::path::PathBuf;
-
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
@@ -66,16 +64,6 @@ pub(crate) enum ClientError {
         #[source]
         source: serde_json::Error,
     },
-    /// The file with the token cannot be read.
-    #[error("read the token in {}", path.display())]
-    TokenFile {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file with the token has none.
-    #[error("{} holds no token", path.display())]
-    EmptyToken { path: PathBuf },
 }
 
 impl ClientError {
@@ -118,11 +106,7 @@ impl ClientError {
             Self::Unreachable { .. } => true,
             Self::Broken { .. } | Self::NoApi { .. } => method.is_safe(),
             Self::Answered { is_retryable, .. } => *is_retryable,
-            Self::NoCoordinator
-            | Self::TimedOut { .. }
-            | Self::Malformed { .. }
-            | Self::TokenFile { .. }
-            | Self::EmptyToken { .. } => false,
+            Self::NoCoordinator | Self::TimedOut { .. } | Self::Malformed { .. } => false,
         }
     }
 
@@ -150,7 +134,6 @@ impl ClientError {
             }
             Self::Answered { code, .. } => code,
             Self::NoApi { .. } | Self::Malformed { .. } => "NO_COORDINATOR",
-            Self::TokenFile { .. } | Self::EmptyToken { .. } => "TOKEN_FILE",
         }
     }
 
@@ -173,8 +156,6 @@ impl ClientError {
             },
             Self::NoApi { .. } => Some("is --coordinator the address of a coordinator?"),
             Self::Malformed { .. } => Some("use the release that the coordinators run"),
-            Self::TokenFile { .. } => None,
-            Self::EmptyToken { .. } => Some("write the token to the file, on one line"),
         }
     }
 
@@ -192,9 +173,7 @@ impl ClientError {
             Self::NoCoordinator
             | Self::Unreachable { .. }
             | Self::NoApi { .. }
-            | Self::Malformed { .. }
-            | Self::TokenFile { .. }
-            | Self::EmptyToken { .. } => false,
+            | Self::Malformed { .. } => false,
         }
     }
 }

@@ -12,7 +12,6 @@ use shardwright_registry::Store;
 use shardwright_topology::{Incarnation, NodeId};
 
 use crate::{
-    client::cluster_token,
     listening::Listening,
     logging,
     registry::Location,
@@ -89,8 +88,8 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let listening = Listening::open(settings, ("127.0.0.1", http::DEFAULT_PORT)).await?;
     let store = location.open(settings).await?;
     let core = core_settings(settings, timing, listening.id(settings)?)?;
-    let token = cluster_token(settings)?;
-    let coordinator = Coordinator::start_with_token(Arc::clone(&store), core, policy, token);
+    let secret = listening.secret.clone();
+    let coordinator = Coordinator::start_with_token(Arc::clone(&store), core, policy, secret);
     let api = Api::new(
         coordinator.handle().clone(),
         Arc::clone(&store) as Arc<dyn Store>,

@@ -22,7 +22,6 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(unix)]
 use crate::audit::{Audit, Event, Moment};
 use crate::{
-    client::cluster_token,
     failure::Failure,
     listening::Listening,
     logging,
@@ -115,7 +114,6 @@ async fn serve(
 
 fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow::Result<Worker> {
     let coordinators = settings.list(&COORDINATOR)?;
-    let token = cluster_token(settings)?;
     let location = Location {
         region: settings.optional(&REGION)?,
         zone: settings.optional(&ZONE)?,
@@ -125,7 +123,7 @@ fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow
     Ok(
         Worker::builder(listening.id(settings)?, &listening.url, coordinators)
             .location(location)
-            .token(token)
+            .token(listening.secret.clone())
             .on_serve(move |assignment| {
                 let journal = Arc::clone(&serving);
                 async move { journal.serve(&assignment).await }

@@ -144,6 +144,37 @@ fn a_plan_is_shown_with_what_no_move_can_mend() {
     assert_eq!(shown, came);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_token_is_read_by_one_rule() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("token");
+    let file = path.to_str().expect("temporary paths are UTF-8");
+    let up = server("200 OK", NODES);
+    for (text, mode, failure) in [
+        ("a-token-of-some-length\n", 0o644, Some("has mode 0644")),
+        ("short\n", 0o600, Some("16 to 4096 visible")),
+        ("a-token-of-some-length\n", 0o600, None),
+    ] {
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        let client = run(["node", "list", "--coordinator", &up, "--token-file", file]);
+        let Some(failure) = failure else {
+            client.success();
+            continue;
+        };
+        let process = run(["worker", "--coordinator", &up, "--token-file", file]);
+        for refused in [client, process] {
+            let err = refused.failure(1);
+            assert!(
+                err.contains("error[TOKEN_FILE]") && err.contains(failure),
+                "{err}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_doctor_waits_for_nats_no_longer_than_it_is_told() {
     // It accepts the connection, as the system does for a process that is stopped, and never answers.

@@ -69,11 +69,12 @@ impl Token {
         }
     }
 
-    /// Reads the token from a file that only its owner may read. White space around the token is left out.
+    /// Reads the text of a token, for those who present it, from a file that only its owner may read. White space around it is
+    /// left out.
     ///
     /// # Errors
     /// [`InvalidToken`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, InvalidToken> {
+    pub fn read_text(path: impl AsRef<Path>) -> Result<String, InvalidToken> {
         let path = path.as_ref();
         let unreadable = |source| InvalidToken::Unreadable {
             path: path.to_owned(),
@@ -84,7 +85,10 @@ impl Token {
             let path = path.to_owned();
             return Err(InvalidToken::Exposed { path, mode });
         }
-        Self::new(fs::read_to_string(path).map_err(unreadable)?.trim())
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = text.trim();
+        Self::new(text)?;
+        Ok(text.to_owned())
     }
 
     /// Returns whether a text is the token, in a time that does not depend on how much of it is right.
@@ -169,11 +173,14 @@ mod tests {
         fs::write(&path, format!("{TEXT}\n")).expect("a file");
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
         mode(0o640).expect("a mode");
-        let message = Token::read(&path).expect_err("0640").to_string();
+        let message = Token::read_text(&path).expect_err("0640").to_string();
         assert!(message.contains("has mode 0640"), "{message}");
         mode(0o600).expect("a mode");
-        assert!(Token::read(&path).expect("0600").is(TEXT));
-        let missing = Token::read(directory.path().join("missing"));
+        assert_eq!(Token::read_text(&path).expect("0600"), TEXT);
+        let missing = Token::read_text(directory.path().join("missing"));
         assert!(matches!(missing, Err(InvalidToken::Unreadable { .. })));
+        fs::write(&path, "fifteen-letters\n").expect("a file");
+        let short = Token::read_text(&path);
+        assert!(matches!(short, Err(InvalidToken::Malformed)));
     }
 }

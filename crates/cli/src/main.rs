@@ -13,6 +13,7 @@ mod interrupt;
 mod listening;
 mod logging;
 mod output;
+mod process;
 mod progress;
 mod registry;
 mod session;

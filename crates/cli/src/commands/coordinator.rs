@@ -13,7 +13,7 @@ use shardwright_topology::{Incarnation, NodeId};
 
 use crate::{
     listening::Listening,
-    logging,
+    process,
     registry::Location,
     settings::{
         ADVERTISE, ALLOW_SHORT_LEASES, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family, Given,
@@ -71,13 +71,9 @@ impl Family for Coordinating {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    let settings = arguments.settings.resolve()?;
-    logging::start(&settings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(serve(&settings, arguments.allow_flush, out))
+    process::run(&arguments.settings, async |settings| {
+        serve(settings, arguments.allow_flush, out).await
+    })
 }
 
 async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ use crate::audit::{Audit, Event, Moment};
 use crate::{
     failure::Failure,
     listening::Listening,
-    logging,
+    process,
     settings::{
         ADVERTISE, COORDINATOR, Family, Given, ID, LISTEN, LOG, REGION, Setting, Settings,
         TOKEN_FILE, ZONE,
@@ -75,13 +75,9 @@ impl Family for Working {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    let settings = arguments.settings.resolve()?;
-    logging::start(&settings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(serve(&settings, arguments, out))
+    process::run(&arguments.settings, async |settings| {
+        serve(settings, arguments, out).await
+    })
 }
 
 async fn serve(

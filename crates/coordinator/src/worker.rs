@@ -78,6 +78,12 @@ impl Worker {
         self.served.all()
     }
 
+    /// Returns whether this worker's lease holds at this moment: it is registered, and may serve what it has been given. Takes no lock.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        self.served.holds()
+    }
+
     /// Tells coordinators how far this worker's copy of a shard is, in whatever the service counts, and whether it has all that was
     /// acknowledged. When the primary is down, the replica that is in sync and the furthest is promoted. Forgotten when the worker stops
     /// serving the shard.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, http::StatusCode, routing::get};
 use serde_json::json;
 use shardwright_coordinator::{
     http::Metrics,
@@ -136,22 +136,35 @@ fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow
 /// What every process answers about itself.
 fn health(worker: Worker) -> anyhow::Result<Router> {
     let metrics = Metrics::install()?;
-    let ready = move || {
-        let worker = worker.clone();
-        async move {
-            let serving = worker.serving().len();
-            Json(json!({ "id": worker.id(), "serving": serving }))
-        }
-    };
+    let asked = worker.clone();
+    let ready = async move || readiness(&asked);
     let version = Json(json!({ "name": "shardwright", "version": env!("CARGO_PKG_VERSION") }));
+    let shown = async move || {
+        metrics.show_worker(&worker);
+        metrics.render()
+    };
     Ok(Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/version", get(async move || version))
-        .route("/metrics", get(async move || metrics.render())))
+        .route("/metrics", get(shown)))
 }
 
-/// Where a worker says what it serves: on standard output, and in its audit log.
+/// A worker without a lease may serve nothing.
+fn readiness(worker: &Worker) -> (StatusCode, Json<serde_json::Value>) {
+    let status = if worker.holds_lease() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let serving = worker.serving().len();
+    (
+        status,
+        Json(json!({ "id": worker.id(), "serving": serving })),
+    )
+}
+
+/// Where a worker says what it serves: on standard output, and in its audit log. A worker whose log cannot be written ends.
 struct Journal {
     lines: mpsc::UnboundedSender<Line>,
     #[cfg(unix)]

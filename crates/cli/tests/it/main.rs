@@ -10,3 +10,4 @@ mod import;
 mod interruption;
 mod limits;
 mod shell;
+mod worker;

@@ -11,11 +11,13 @@ use std::{
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::event_log::EventLog;
+use crate::{event_log::EventLog, worker::Worker};
 
 const ASSIGNMENTS: &str = "shardwright_shard_assignments";
 const REQUESTS: &str = "shardwright_rpc_requests_total";
 const FAILOVERS: &str = "shardwright_failover_events_total";
+const SERVING: &str = "shardwright_worker_serving";
+const LEASED: &str = "shardwright_worker_leased";
 
 /// The metrics of a process. A clone shows the same ones.
 #[derive(Clone)]
@@ -59,6 +61,12 @@ impl Metrics {
         self.recorder.render()
     }
 
+    /// Shows what a worker of this process may serve at this moment.
+    pub fn show_worker(&self, worker: &Worker) {
+        gauge!(SERVING).set(worker.serving().len() as f64);
+        gauge!(LEASED).set(f64::from(u8::from(worker.holds_lease())));
+    }
+
     /// Shows how many shards each node holds at this moment, on every coordinator alike.
     pub(super) fn show_cluster(&self, shards: &BTreeMap<&str, usize>, total: usize) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,6 +86,8 @@ impl Metrics {
 }
 
 fn describe() {
+    describe_gauge!(SERVING, "Shards that this worker may serve");
+    describe_gauge!(LEASED, "1 while this worker's lease holds, 0 otherwise");
     describe_gauge!(ASSIGNMENTS, "Shards that a node holds, in any role");
     describe_counter!(REQUESTS, "Requests about one shard");
     describe_counter!(

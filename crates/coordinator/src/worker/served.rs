@@ -29,7 +29,8 @@ impl Served {
         }
     }
 
-    fn holds(&self) -> bool {
+    /// Whether anything may be served at this moment.
+    pub(super) fn holds(&self) -> bool {
         let now = u64::try_from(self.clock.now().0.as_nanos()).unwrap_or(u64::MAX);
         now < self.ends_at.load(Ordering::Acquire)
     }

@@ -8,8 +8,8 @@
 //! {"at":95000,"event":"delete","shard":"p1","epoch":3}
 //! ```
 //!
-//! `extend` and `serve` are written before they hold, `delete` after it has happened. So at every moment the worker serves at
-//! most what the log says: what was `serve`d and not `delete`d, until the last `extend` before.
+//! `extend` and `serve` are written before they hold, and don't hold where that fails; `delete` is written after it has happened. So
+//! at every moment the worker serves at most what the log says: what was `serve`d and not `delete`d, until the last `extend` before.
 
 use std::{
     fs::{File, OpenOptions},
@@ -30,7 +30,8 @@ impl Moment {
     /// Now.
     pub(crate) fn now() -> Self {
         let time = clock_gettime(ClockId::Monotonic);
-        let part = |part: i64| u64::try_from(part).unwrap_or_default();
+        let part =
+            |part: i64| u64::try_from(part).expect("the clock counts from the machine's start");
         Self(part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec))
     }
 
@@ -78,7 +79,7 @@ impl Audit {
         Ok(Self { file })
     }
 
-    /// Appends an event of this moment. The line is there whole, or not at all.
+    /// Appends an event of this moment. A line that fails may be there in part, as the last one.
     pub(crate) fn append(&self, event: Event<'_>) -> io::Result<()> {
         let line = Line {
             at: Moment::now(),

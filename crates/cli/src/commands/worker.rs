@@ -99,7 +99,7 @@ async fn serve(
     let (mut server, mut left) = (pin!(server), pin!(left));
     loop {
         tokio::select! {
-            Some(line) = lines.recv() => line.print(out)?,
+            Some(line) = lines.recv() => line.context("write the audit log")?.print(out)?,
             served = &mut server => served.context("serve the coordinators' pings")?,
             handed_over = &mut left => {
                 return if handed_over { Ok(()) } else { Err(Failure::NotHandedOver.into()) };
@@ -166,7 +166,7 @@ fn readiness(worker: &Worker) -> (StatusCode, Json<serde_json::Value>) {
 
 /// Where a worker says what it serves: on standard output, and in its audit log. A worker whose log cannot be written ends.
 struct Journal {
-    lines: mpsc::UnboundedSender<Line>,
+    lines: mpsc::UnboundedSender<io::Result<Line>>,
     #[cfg(unix)]
     audit: Option<Audit>,
 }
@@ -188,7 +188,9 @@ impl Line {
 }
 
 impl Journal {
-    fn open(arguments: &Arguments) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Line>)> {
+    fn open(
+        arguments: &Arguments,
+    ) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<io::Result<Line>>)> {
         let (lines, printed) = mpsc::unbounded_channel();
         #[cfg(unix)]
         let audit = arguments.record.as_deref().map(Audit::open).transpose();
@@ -232,28 +234,31 @@ impl Journal {
     }
 
     /// Notes that the worker may serve for this long from now on.
-    fn extend(&self, left: Duration) {
+    fn extend(&self, left: Duration) -> CallbackResult {
         #[cfg(unix)]
-        if let Err(error) = self.append(Event::Extend {
+        self.append(Event::Extend {
             until: Moment::now().after(left),
-        }) {
-            tracing::error!(%error, "the audit log cannot be written");
-        }
+        })?;
         #[cfg(not(unix))]
         let _unrecorded = left;
+        Ok(())
     }
 
     #[cfg(unix)]
-    fn append(&self, event: Event<'_>) -> io::Result<()> {
-        self.audit
-            .as_ref()
-            .map_or(Ok(()), |audit| audit.append(event))
+    fn append(&self, event: Event<'_>) -> CallbackResult {
+        let Some(audit) = &self.audit else {
+            return Ok(());
+        };
+        audit.append(event).or_else(|error| {
+            self.lines.send(Err(error))?;
+            Err("the audit log cannot be written".into())
+        })
     }
 
     /// Prints a line, and waits until it is out.
     async fn print(&self, text: String) -> CallbackResult {
         let (printed, waiting) = oneshot::channel();
-        self.lines.send(Line { text, printed })?;
+        self.lines.send(Ok(Line { text, printed }))?;
         Ok(waiting.await?)
     }
 }

@@ -118,3 +118,29 @@ fn a_worker_that_nobody_has_registered_is_not_ready() {
         "{metrics}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_whose_audit_log_cannot_be_written_ends_and_serves_nothing() {
+    let coordinator = Running::coordinator();
+    run([
+        "partition",
+        "add",
+        "p1",
+        "--coordinator",
+        &coordinator.url(),
+    ])
+    .success();
+    let output = binary()
+        .args(["worker", "--coordinator", &coordinator.url()])
+        .args(["--record", "/dev/full", "--log", "off"])
+        .output()
+        .expect("run shardwright");
+    let run = crate::command::finished(&output);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.err.starts_with("error[IO]: write the audit log: "),
+        "{run:?}"
+    );
+    assert!(!run.out.contains("serve"), "{run:?}");
+}

@@ -24,7 +24,7 @@ pub struct WorkerBuilder {
     pub(super) token: Option<String>,
 }
 
-pub(super) type Watcher = Arc<dyn Fn(&LeaseNews) + Send + Sync>;
+pub(super) type Watcher = Arc<dyn Fn(&LeaseNews) -> CallbackResult + Send + Sync>;
 
 /// What an audit log of a worker needs: when it may serve what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +93,12 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls `watch` before the worker may serve for longer: for audit logs. It must not block.
+    /// Calls `watch` before the worker may serve for longer: for audit logs. If it fails, the worker may not. It must not block.
     #[must_use]
-    pub fn on_lease(mut self, watch: impl Fn(&LeaseNews) + Send + Sync + 'static) -> Self {
+    pub fn on_lease(
+        mut self,
+        watch: impl Fn(&LeaseNews) -> CallbackResult + Send + Sync + 'static,
+    ) -> Self {
         self.watch = Some(Arc::new(watch));
         self
     }

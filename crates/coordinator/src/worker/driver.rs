@@ -137,7 +137,7 @@ pub(super) fn start(builder: WorkerBuilder) -> Worker {
         standing,
         leaving: None,
         answer: None,
-        lease_end: None,
+        granted_end: None,
         registering: None,
     };
     tokio::spawn(driver.run(inbox));
@@ -163,7 +163,8 @@ struct Driver {
     standing: watch::Sender<Standing>,
     leaving: Option<Leaving>,
     answer: Option<oneshot::Sender<Result<Pong, PingRefused>>>,
-    lease_end: Option<Timestamp>,
+    /// The end of the lease that was last told.
+    granted_end: Option<Timestamp>,
     registering: Option<JoinHandle<()>>,
 }
 
@@ -299,23 +300,33 @@ impl Driver {
     }
 
     fn show(&mut self) {
-        let end = self.machine.lease_ends_at();
         self.served.set_shards(self.machine.serving());
-        if end != self.lease_end {
-            self.lease_end = end;
-            // An audit log has to know of the time before it begins.
-            if let (Some(watch), Some(end)) = (&self.builder.watch, end) {
-                let left = end.since(self.clock.now());
-                watch(&LeaseNews { left });
+        let granted = self.machine.lease_ends_at();
+        if granted != self.granted_end {
+            self.granted_end = granted;
+            if self.is_noted(granted) {
+                self.served.set_end(granted);
             }
         }
-        self.served.set_end(end);
         let idle = self.machine.is_idle();
         self.standing.send_if_modified(|state| {
             let changed = state.idle != idle;
             state.idle = idle;
             changed
         });
+    }
+
+    /// Tells whoever watches, and returns whether the lease may last until then: an audit log has to know of the time before it begins.
+    fn is_noted(&self, end: Option<Timestamp>) -> bool {
+        let (Some(watch), Some(end)) = (&self.builder.watch, end) else {
+            return true;
+        };
+        let left = end.since(self.clock.now());
+        let noted = watch(&LeaseNews { left });
+        if let Err(error) = &noted {
+            tracing::error!(%error, "the lease is not extended, which could not be noted");
+        }
+        noted.is_ok()
     }
 
     /// Goes on with leaving. Returns whether the worker has left.

@@ -23,5 +23,5 @@ pub use self::{
     notice::Notice,
     refusal::Refusal,
     settings::Settings,
-    view::{NodeView, View},
+    view::{NodeView, Progress, View},
 };

@@ -5,7 +5,7 @@ use shardwright_registry::{Holder, LeaseRecord};
 use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Role, Timestamp};
 
 use super::{
-    Action, Core, Notice, Value,
+    Action, Core, Notice, Progress, Value,
     machine::{Purpose, lease_key},
     mirror::lease_name,
 };
@@ -132,6 +132,13 @@ impl Core {
         if contact.incarnation != pong.incarnation {
             contact.is_pinging = false;
             return;
+        }
+        if pong
+            .shards
+            .iter()
+            .any(|report| Progress::of(report).is_some())
+        {
+            self.version += 1;
         }
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);
         if !is_current && contact.has_list < contact.list {

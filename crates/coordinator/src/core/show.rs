@@ -1,12 +1,12 @@
 //! What a coordinator shows of itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
 use shardwright_topology::{NodeId, ShardState, Timestamp};
 
-use super::{Core, NodeView, View, leadership::LEASE};
+use super::{Core, NodeView, Progress, View, leadership::LEASE};
 
 impl Core {
     /// Returns a number that grows with everything that a view shows.
@@ -59,9 +59,27 @@ impl Core {
             is_leading: self.is_leading(now),
             nodes: Arc::new(nodes.collect()),
             shards: Arc::new(shards.cloned().map(Arc::new).collect()),
+            progress: Arc::new(self.progress(now)),
             plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }
+    }
+
+    /// What workers have said of the copies that they hold at present.
+    fn progress(&self, now: Timestamp) -> BTreeMap<(PartitionId, NodeId), Progress> {
+        // Whoever does not lead may have heard it long ago.
+        let contacts = self.contacts.iter().filter(|_| self.is_leading(now));
+        let reports = contacts.flat_map(|(node, contact)| {
+            let reports = contact.reports.values();
+            reports.map(move |report| (node, report))
+        });
+        let said = reports.filter_map(|(node, report)| {
+            let stored = self.mirror.shards.get(&report.partition)?;
+            let is_present = stored.value.active_epoch() == report.epoch;
+            let progress = Progress::of(report).filter(|_| is_present)?;
+            Some(((report.partition.clone(), node.clone()), progress))
+        });
+        said.collect()
     }
 
     /// The plan with its most urgent moves first.

@@ -1,11 +1,14 @@
 //! What a coordinator knows, for those who ask.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
-use shardwright_rebalancer::Plan;
+use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
 use shardwright_topology::{NodeId, NodeRecord, ShardRecord};
+
+use super::mirror::partition_of;
+use crate::protocol::Report;
 
 /// What a coordinator knew at one moment.
 #[derive(Debug, Clone, Default)]
@@ -24,10 +27,44 @@ pub struct View {
     pub nodes: Arc<Vec<NodeView>>,
     /// The shards, by keyspace and name.
     pub shards: Arc<Vec<Arc<ShardRecord>>>,
+    /// How far copies are, where workers say so. Only the leader hears it.
+    pub progress: Arc<BTreeMap<(PartitionId, NodeId), Progress>>,
     /// What is planned and not yet begun. Only the leader has one.
     pub plan: Arc<Plan>,
     /// How many moves are under way.
     pub moving: usize,
+}
+
+impl View {
+    /// Returns how far the copy of a shard on a node is.
+    #[must_use]
+    pub fn progress_of(&self, shard: &ShardRecord, node: &NodeId) -> Progress {
+        if self.progress.is_empty() {
+            return Progress::default();
+        }
+        let copy = (partition_of(shard), node.clone());
+        self.progress.get(&copy).copied().unwrap_or_default()
+    }
+}
+
+/// How far a copy of a shard is, as the worker that holds it has last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// How far, in whatever the worker counts.
+    pub position: Option<u64>,
+    /// Whether the copy has all that was acknowledged.
+    pub in_sync: Option<bool>,
+}
+
+impl Progress {
+    /// What a report says of it; `None` if nothing.
+    pub(super) fn of(report: &Report) -> Option<Self> {
+        let progress = Self {
+            position: report.position,
+            in_sync: report.in_sync,
+        };
+        (progress != Self::default()).then_some(progress)
+    }
 }
 
 /// A node as a coordinator sees it.

@@ -121,7 +121,7 @@ async fn shards(State(api): State<Api>, asked: Asked) -> Result<Response, Proble
             && (wanted.node.is_none()
                 || assignments_of(shard).any(|assigned| wanted.has_node(assigned.node)))
     });
-    let shapes = shards.map(|shard| ShardShape::of(shard));
+    let shapes = shards.map(|shard| ShardShape::of(shard, &view));
     Ok(list(&view, &shapes.collect::<Vec<_>>()))
 }
 

@@ -221,8 +221,10 @@ fn check_what_is_rare(document: &Document) {
         shown["at_ms"] = 1.into();
         document.check("Event", &shown);
     }
-    let replica = json!({"node": "n", "in_sync": false, "lag": null});
-    document.check("Replica", &replica);
+    for (in_sync, lag) in [(json!(true), json!(2)), (Value::Null, Value::Null)] {
+        let replica = json!({"node": "n", "in_sync": in_sync, "lag": lag});
+        document.check("Replica", &replica);
+    }
     let ids = json!({"error": {"code": "EXISTS", "message": "", "hint": null, "retryable": false, "ids": ["a"]}});
     document.check("Problem", &ids);
 }

@@ -22,6 +22,9 @@ pub(crate) fn name(text: &str) -> NodeId {
     NodeId::new(text).expect("a name")
 }
 
+/// When a lease ends: late enough that no worker loses one to a machine that is busy with other tests.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A coordinator and its server.
 pub(crate) struct Server {
     pub(crate) coordinator: Coordinator,
@@ -34,8 +37,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a coordinator that serves HTTP as the settings say.
     pub(crate) async fn start(store: &Arc<dyn Store>, number: u64, settings: Settings) -> Self {
-        // Long enough that no worker loses its lease to a machine that is busy with other tests.
-        Self::with_timeout(store, number, settings, Duration::from_secs(3)).await
+        Self::with_timeout(store, number, settings, TIMEOUT).await
     }
 
     /// Does the same with leases that end after another time.
@@ -45,10 +47,25 @@ impl Server {
         settings: Settings,
         timeout: Duration,
     ) -> Self {
-        let id = name(&format!("c{number}"));
-        let mut core = CoreSettings::new(id, Incarnation(number));
-        core.check_interval = (timeout / 10).min(Duration::from_millis(40));
-        core.timing = CoreSettings::timing_of(timeout).expect("a time-out");
+        let core = Self::core(number, timeout);
+        Self::with_core(store, core, settings).await
+    }
+
+    /// The settings of a coordinator whose leases end after this time.
+    pub(crate) fn core(number: u64, timeout: Duration) -> CoreSettings {
+        CoreSettings {
+            check_interval: (timeout / 10).min(Duration::from_millis(40)),
+            timing: CoreSettings::timing_of(timeout).expect("a time-out"),
+            ..CoreSettings::new(name(&format!("c{number}")), Incarnation(number))
+        }
+    }
+
+    /// Does the same with a coordinator that is set so.
+    pub(crate) async fn with_core(
+        store: &Arc<dyn Store>,
+        core: CoreSettings,
+        settings: Settings,
+    ) -> Self {
         let policy = Box::new(ReplicaPolicy::default());
         let token = settings.token.is_some().then(|| TOKEN.to_owned());
         let coordinator = Coordinator::start_with_token(store.clone(), core, policy, token);
@@ -198,7 +215,7 @@ pub(crate) async fn two() -> (Server, Server) {
 pub(crate) struct Working {
     pub(crate) address: String,
     pub(crate) server: JoinHandle<()>,
-    _worker: Worker,
+    pub(crate) worker: Worker,
 }
 
 /// A worker that serves at once whatever it is given.
@@ -214,7 +231,7 @@ pub(crate) async fn worker(id: &str, coordinators: &[&Server], token: Option<&st
     Working {
         address,
         server: tokio::spawn(server),
-        _worker: worker,
+        worker,
     }
 }
 

@@ -42,7 +42,7 @@ impl<'a> NodeShape<'a> {
     }
 }
 
-/// A shard. What is not known is `null`.
+/// A shard. What is not known is `null`: no worker says how many rows and bytes it holds.
 #[derive(Debug, Serialize)]
 pub(super) struct ShardShape<'a> {
     id: &'a ShardId,
@@ -61,18 +61,25 @@ pub(super) struct ShardShape<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct ReplicaShape<'a> {
     node: &'a NodeId,
-    /// Whether the copy is known to have all that was acknowledged.
-    in_sync: bool,
+    /// Whether the copy has all that was acknowledged, as its worker says.
+    in_sync: Option<bool>,
+    /// How far it is behind the primary, in what the workers count.
     lag: Option<u64>,
 }
 
 impl<'a> ShardShape<'a> {
-    pub(super) fn of(shard: &'a ShardRecord) -> Self {
+    pub(super) fn of(shard: &'a ShardRecord, view: &View) -> Self {
+        let primary = shard.primary();
+        let position = primary.and_then(|node| view.progress_of(shard, node).position);
         let replicas = shard.active.iter().flat_map(|config| config.replicas());
-        let replicas = replicas.map(|member| ReplicaShape {
-            node: &member.node,
-            in_sync: false,
-            lag: None,
+        let replicas = replicas.map(|member| {
+            let progress = view.progress_of(shard, &member.node);
+            let positions = position.zip(progress.position);
+            ReplicaShape {
+                node: &member.node,
+                in_sync: progress.in_sync,
+                lag: positions.map(|(primary, copy)| primary.saturating_sub(copy)),
+            }
         });
         Self {
             id: &shard.id,
@@ -81,7 +88,7 @@ impl<'a> ShardShape<'a> {
             end: shard.range.and_then(|range| range.end()),
             state: shard.state,
             epoch: shard.active_epoch(),
-            primary: shard.primary(),
+            primary,
             replicas: replicas.collect(),
             rows: None,
             bytes: None,

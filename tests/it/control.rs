@@ -3,6 +3,7 @@
 mod binary;
 mod clock;
 mod cluster;
+mod commands;
 mod cuts;
 mod deaths;
 mod history;

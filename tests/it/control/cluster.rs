@@ -58,6 +58,8 @@ pub(crate) struct Cluster {
     urls: Vec<String>,
     registry: String,
     timing: Timing,
+    /// How many workers serve each partition.
+    replicas: usize,
     /// Of every worker that ever ran, by its process's name.
     audits: Vec<(String, PathBuf)>,
     partitions: BTreeSet<String>,
@@ -84,12 +86,18 @@ impl Cluster {
             urls: Vec::new(),
             registry,
             timing: TIMING,
+            replicas: 1,
             audits: Vec::new(),
             partitions: BTreeSet::new(),
             lag: Lag::watch(),
             directory,
             _turn: turn,
         }
+    }
+
+    /// The same with this many copies of each partition.
+    pub(crate) fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
     }
 
     /// Three coordinators, five workers and twenty partitions, all served.
@@ -122,6 +130,8 @@ impl Cluster {
             "--heartbeat-timeout",
             &millis(self.timing.heartbeat_timeout),
             "--allow-short-leases",
+            "--replicas",
+            &self.replicas.to_string(),
             // Only the partitions are watched; ranges would take up some of each worker's share.
             "--shards",
             "0",

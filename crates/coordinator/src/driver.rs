@@ -335,18 +335,13 @@ impl Driver {
         self.shown = Some((version, is_leading, now));
         let view = self.core.view(now);
         gauge!("shardwright_coordinator_leading").set(f64::from(u8::from(is_leading)));
-        if is_leading {
-            for node in view.nodes.iter() {
-                let name = node.record.id.to_string();
-                gauge!("shardwright_shard_assignments", "node" => name).set(node.shards as f64);
-            }
-        }
         self.seat.view.send_replace(Arc::new(view));
         self.show_cost = self.clock.now().since(now);
     }
 }
 
 fn count(notice: &Notice) {
+    counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
     if let Notice::Assigned {
         partition,
         from: Some(from),

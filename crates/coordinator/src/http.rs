@@ -150,11 +150,6 @@ impl Api {
         self.peers.announce(self.handle.id(), address).await
     }
 
-    /// Counts what happens for the metrics. Runs until it is dropped.
-    pub async fn count_events(&self) {
-        metrics::count_events(self.handle.events()).await;
-    }
-
     /// Ends the event streams, so that a server that shuts down need not wait for them.
     pub fn stop(&self) {
         self.stop.send_replace(true);

@@ -105,10 +105,7 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
         // The next leader need not wait for this one's lease to run out.
         coordinator.stop().await;
     };
-    tokio::select! {
-        () = http::serve(listening.listener, api.clone(), ends) => {}
-        () = api.count_events() => {}
-    }
+    http::serve(listening.listener, api, ends).await;
     Ok(())
 }
 

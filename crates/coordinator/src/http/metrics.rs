@@ -11,7 +11,7 @@ use std::{
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::{event_log::EventLog, worker::Worker};
+use crate::worker::Worker;
 
 const ASSIGNMENTS: &str = "shardwright_shard_assignments";
 const REQUESTS: &str = "shardwright_rpc_requests_total";
@@ -106,16 +106,4 @@ fn describe() {
 /// Counts a request about one shard.
 pub(super) fn count_request(shard: &str, method: &'static str) {
     counter!(REQUESTS, "shard" => shard.to_owned(), "method" => method).increment(1);
-}
-
-/// Counts the events of a log by their kind, as long as it is polled.
-pub(super) async fn count_events(log: &EventLog) {
-    let mut after = 0;
-    loop {
-        for event in log.since(after, usize::MAX) {
-            after = event.number;
-            counter!("shardwright_events_total", "event" => event.notice.kind()).increment(1);
-        }
-        log.wait(after).await;
-    }
 }

@@ -265,10 +265,6 @@ async fn metrics_follow_what_happens() {
         ..Settings::default()
     };
     let server = leader(settings).await;
-    let counting = tokio::spawn({
-        let api = server.api.clone();
-        async move { api.count_events().await }
-    });
     let first = worker("m1", &[&server], None).await;
     up(&server, 1).await;
     server
@@ -307,7 +303,6 @@ async fn metrics_follow_what_happens() {
         ],
     )
     .await;
-    counting.abort();
 }
 
 /// Waits until the metrics have these lines.

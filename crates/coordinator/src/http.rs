@@ -41,7 +41,7 @@ pub use self::{
     token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},
 };
 use self::{forward::to_leader, forward::to_leader_or_here, peers::Peers};
-use crate::{directory::Directory, handle::Handle, protocol};
+use crate::{client, directory::Directory, handle::Handle, protocol};
 
 /// The header of lists that says up to which revision of the registry they hold.
 pub const REVISION: &str = "x-shardwright-revision";
@@ -123,17 +123,11 @@ impl Api {
     /// Returns the interface of a running coordinator whose registry is `store`.
     #[must_use]
     pub fn new(handle: Handle, store: Arc<dyn Store>, settings: Settings) -> Self {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(forward::CONNECT_MAX)
-            .build()
-            .expect("a client without TLS needs nothing of the system");
         Self(Arc::new(Inner {
             handle,
             directory: Directory::new(store.clone()),
             peers: Peers::new(store),
-            client,
+            client: client::client(),
             places: Arc::new(Semaphore::new(settings.requests_max)),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
             settings,

@@ -54,6 +54,7 @@ pub mod http;
 pub mod protocol;
 pub mod worker;
 
+mod client;
 mod clock;
 
 /// Who should hold what.

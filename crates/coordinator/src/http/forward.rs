@@ -1,7 +1,5 @@
 //! Requests that only the leader answers, passed on to it: once, never further, never by a redirect.
 
-use std::time::Duration;
-
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -15,9 +13,6 @@ use crate::core::View;
 
 /// Marks a request that a coordinator has passed on, and names it: it is not passed on again.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-shardwright-forwarded");
-
-/// How long a connection to the leader may take to open.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// What goes with a request that is passed on.
 const REQUEST_HEADERS: [HeaderName; 4] = [

@@ -7,7 +7,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use shardwright_topology::Incarnation;
 
 use super::builder::WorkerBuilder;
-use crate::protocol::{LEAVE_PATH, Leave, REGISTER_PATH, Registered, VERSION};
+use crate::{
+    client::client,
+    protocol::{LEAVE_PATH, Leave, REGISTER_PATH, Registered, VERSION},
+};
 
 /// How long a coordinator may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -22,7 +25,7 @@ pub(super) struct Registrar {
 impl Registrar {
     pub(super) fn new(worker: WorkerBuilder) -> Self {
         Self {
-            client: reqwest::Client::new(),
+            client: client(),
             worker,
         }
     }

@@ -20,7 +20,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
         .get::<MatchedPath>()
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
-    let method = request.method().clone();
+    let method = label_of(request.method());
     let response = match admit(&api, &request) {
         Err(problem) => problem.into_response(),
         Ok(()) => match api.places.clone().try_acquire_owned() {
@@ -35,11 +35,27 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     counter!(
         "shardwright_http_requests_total",
         "path" => path,
-        "method" => method.as_str().to_owned(),
+        "method" => method,
         "status" => response.status().as_str().to_owned()
     )
     .increment(1);
     response
+}
+
+/// The label under which requests of a method are counted. Callers may make up methods, and must not make up labels.
+fn label_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
 }
 
 fn overloaded() -> Problem {

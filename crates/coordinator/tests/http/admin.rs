@@ -305,6 +305,25 @@ async fn metrics_follow_what_happens() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_methods_are_counted_as_one() {
+    let settings = Settings {
+        metrics: Some(metrics()),
+        ..Settings::default()
+    };
+    let server = leader(settings).await;
+    for method in ["BREW", "WHEN"] {
+        let method = method.parse().expect("a method");
+        let answer = server.call(method, "/version", "").await;
+        answer.refused(405, "METHOD_NOT_ALLOWED");
+    }
+    let text = server.get("/metrics").await.text;
+    let counted =
+        "shardwright_http_requests_total{path=\"/version\",method=\"other\",status=\"405\"} 2";
+    assert!(text.contains(counted), "{text}");
+    assert!(!text.contains("BREW"), "{text}");
+}
+
 /// Waits until the metrics have these lines.
 async fn shows(server: &Server, lines: &[&str]) {
     wait(&lines.join(" and "), async || {

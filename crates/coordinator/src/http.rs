@@ -66,7 +66,8 @@ pub struct Settings {
     pub streams_max: usize,
     /// How many connections are open at once; more wait. 1,024.
     pub connections_max: usize,
-    /// How long a request may take, other than a command or an event stream. 30 s.
+    /// How long a request may take, other than a command or an event stream. Any request's body has three quarters of that to
+    /// arrive. 30 s.
     pub request_timeout: Duration,
     /// How long a command may take before its caller hears that it may happen yet. 5 minutes.
     pub command_timeout: Duration,

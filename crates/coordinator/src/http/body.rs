@@ -16,7 +16,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
-        let bytes = read(request.into_body(), api.settings.body_max).await?;
+        let bytes = read(api, request.into_body()).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         let parsed = serde_json::from_slice(bytes);
         let value = parsed.map_err(|error| Problem::bad_request(format!("the body: {error}")))?;
@@ -24,9 +24,14 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
     }
 }
 
-/// Returns a whole body.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, limit).await.map_err(|error| {
+/// Returns a whole body. A client that stops in the middle of it does not keep its place for ever.
+pub(super) async fn read(api: &Api, body: Body) -> Result<Bytes, Problem> {
+    let limit = api.settings.body_max;
+    // Less than what the whole request has, so that a client is told that nothing happened.
+    let patience = api.settings.request_timeout * 3 / 4;
+    let read = tokio::time::timeout(patience, to_bytes(body, limit)).await;
+    let read = read.map_err(|_| Problem::unavailable("TIMEOUT", "the body took too long"))?;
+    read.map_err(|error| {
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = cause {
             if error.is::<http_body_util::LengthLimitError>() {

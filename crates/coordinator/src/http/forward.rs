@@ -1,5 +1,7 @@
 //! Requests that only the leader answers, passed on to it: once, never further, never by a redirect.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -8,8 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Api, Problem, body::read};
-use crate::core::View;
+use super::{Api, Problem, Settings, body::read};
+use crate::{client::CONNECT_MAX, core::View};
 
 /// Marks a request that a coordinator has passed on, and names it: it is not passed on again.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-shardwright-forwarded");
@@ -95,7 +97,7 @@ fn no_leader() -> Problem {
 
 async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let body = read(body, api.settings.body_max).await?;
+    let body = read(api, body).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let url = format!("{}{path}", address.trim_end_matches('/'));
     let mut headers = HeaderMap::new();
@@ -111,9 +113,11 @@ async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response,
         .request(parts.method.clone(), url)
         .headers(headers)
         .body(body)
-        .send()
-        .await;
-    let answer = sent.map_err(|error| unreachable(&parts.method, &error))?;
+        .send();
+    let answer = match tokio::time::timeout(patience(&api.settings), sent).await {
+        Ok(sent) => sent.map_err(|error| unreachable(&parts.method, Some(&error)))?,
+        Err(_) => return Err(unreachable(&parts.method, None)),
+    };
     let status = answer.status();
     let mut headers = answer.headers().clone();
     for name in HOP_HEADERS {
@@ -125,9 +129,14 @@ async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response,
     Ok(response)
 }
 
+/// For how long the leader is waited for. It gives everything up by itself before that, unless it is frozen.
+fn patience(settings: &Settings) -> Duration {
+    CONNECT_MAX + settings.leader_wait + settings.command_timeout
+}
+
 /// A request that never reached the leader did nothing; one whose answer was lost may have done it.
-fn unreachable(method: &Method, error: &reqwest::Error) -> Problem {
-    if error.is_connect() || method.is_safe() {
+fn unreachable(method: &Method, error: Option<&reqwest::Error>) -> Problem {
+    if error.is_some_and(reqwest::Error::is_connect) || method.is_safe() {
         return Problem::unavailable("LEADER_UNREACHABLE", "the leader cannot be reached").hint(
             "ask again: if it is gone, another one is elected within the heartbeat time-out",
         );

@@ -1,9 +1,12 @@
 //! Any coordinator takes any request.
 
+use std::time::Duration;
+
 use serde_json::json;
 use shardwright_coordinator::http::{FORWARDED, Settings};
+use tokio::net::TcpListener;
 
-use crate::setting::{Answer, Server, memory, name, two, wait};
+use crate::setting::{Answer, Server, memory, name, two, two_with, wait};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_lets_the_leader_answer() {
@@ -34,6 +37,32 @@ async fn a_request_is_passed_on_once() {
     let request = reqwest::Client::new().post(url).header(FORWARDED, "c9");
     let answer = Answer::of(request).await;
     assert_eq!(answer.refused(503, "NO_LEADER")["retryable"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_freezes_is_not_waited_for_for_ever() {
+    let settings = Settings {
+        leader_wait: Duration::from_millis(50),
+        command_timeout: Duration::from_millis(50),
+        request_timeout: Duration::from_millis(200),
+        ..Settings::default()
+    };
+    let (leader, standby) = two_with(settings).await;
+    // It takes connections, and answers nothing.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", frozen.local_addr().expect("an address"));
+    leader.api.announce(&address).await.expect("a store");
+    let leave = json!({"version": 1, "id": "w1", "incarnation": 1, "gone": false});
+    let (command, leave, events, plans) = tokio::join!(
+        standby.post("/api/v1/rebalance", json!({})),
+        standby.post("/shardz/v1/leave", leave),
+        standby.get("/api/v1/events?since=0"),
+        standby.get("/api/v1/plans"),
+    );
+    assert_eq!(command.refused(504, "INDETERMINATE")["retryable"], false);
+    leave.refused(504, "INDETERMINATE");
+    assert_eq!(events.refused(503, "LEADER_UNREACHABLE")["retryable"], true);
+    assert_eq!(plans.refused(503, "TIMEOUT")["retryable"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +102,7 @@ async fn the_next_leader_takes_over_with_everything() {
 async fn without_a_leader_commands_may_be_repeated_and_allocations_are_answered() {
     let store = memory();
     let settings = Settings {
-        leader_wait: std::time::Duration::from_millis(50),
+        leader_wait: Duration::from_millis(50),
         ..Settings::default()
     };
     let leader = Server::start(&store, 1, settings.clone()).await;

@@ -10,7 +10,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::setting::{Answer, Server, TOKEN, leader, memory, refuses_strangers, wait, worker};
+use crate::setting::{
+    Answer, Server, TOKEN, leader, memory, refuses_strangers, two_with, wait, worker,
+};
 
 fn with_token() -> Settings {
     Settings {
@@ -165,18 +167,28 @@ async fn requests_beyond_the_limit_may_be_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_takes_too_long_is_given_up() {
+async fn a_body_that_stops_in_the_middle_is_given_up() {
     let settings = Settings {
-        request_timeout: Duration::from_millis(100),
+        request_timeout: Duration::from_secs(1),
         ..Settings::default()
     };
-    let server = leader(settings).await;
-    let rest = "connection: close\r\ncontent-length: 12\r\n\r\n";
-    let mut slow = send_head(&server.url, "POST /sequence", rest).await;
-    let mut answer = String::new();
-    slow.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
-    assert!(answer.contains("INDETERMINATE"), "{answer}");
+    let (leader, standby) = two_with(settings).await;
+    let stop_in_the_middle = async |server: &Server, path: &str| {
+        let rest = "connection: close\r\ncontent-length: 12\r\n\r\n{";
+        let mut stream = send_head(&server.url, &format!("POST {path}"), rest).await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+        assert!(answer.contains("TIMEOUT"), "{path}: {answer}");
+    };
+    tokio::join!(
+        stop_in_the_middle(&leader, "/sequence"),
+        stop_in_the_middle(&leader, "/api/v1/rebalance"),
+        stop_in_the_middle(&leader, "/shardz/v1/register"),
+        stop_in_the_middle(&standby, "/sequence"),
+        stop_in_the_middle(&standby, "/api/v1/rebalance"),
+        stop_in_the_middle(&standby, "/shardz/v1/leave"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -203,9 +203,9 @@ pub(crate) async fn leader(settings: Settings) -> Server {
 /// A coordinator that leads, and one that knows it.
 pub(crate) async fn two() -> (Server, Server) {
     let store = memory();
-    let first = Server::start(&store, 1, Settings::default()).await;
+    let first = Server::start(&store, 1, settings.clone()).await;
     first.handle().view_when(|view| view.is_leading).await;
-    let second = Server::start(&store, 2, Settings::default()).await;
+    let second = Server::start(&store, 2, settings).await;
     let knows = |view: &shardwright_coordinator::core::View| view.leader == Some(name("c1"));
     second.handle().view_when(knows).await;
     (first, second)
@@ -229,6 +229,11 @@ pub(crate) async fn worker(id: &str, coordinators: &[&Server], token: Option<&st
     let router = worker.router();
     let server = async move { axum::serve(listener, router).await.expect("it serves") };
     Working {
+    two_with(Settings::default()).await
+}
+
+/// Does the same with other settings.
+pub(crate) async fn two_with(settings: Settings) -> (Server, Server) {
         address,
         server: tokio::spawn(server),
         worker,

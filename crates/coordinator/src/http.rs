@@ -16,6 +16,7 @@ mod health;
 mod metrics;
 mod peers;
 mod problem;
+mod query;
 mod serve;
 mod token;
 mod workers;

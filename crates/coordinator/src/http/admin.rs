@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::State,
     http::HeaderName,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -24,7 +24,7 @@ use self::{
     requests::{Drain, Move, NoBody, Partitions, Promote},
     shapes::{NodeShape, PlanShape, ShardShape, StatusShape, assignments_of, find},
 };
-use super::{Api, Problem, REVISION, body::JsonBody, metrics::count_request};
+use super::{Api, Problem, REVISION, body::JsonBody, metrics::count_request, query::Asked};
 use crate::core::{Command, View};
 
 /// What every coordinator answers from its mirror.
@@ -63,14 +63,7 @@ struct Wanted {
     at: Option<u64>,
 }
 
-type Asked = Result<Query<Wanted>, axum::extract::rejection::QueryRejection>;
-
 impl Wanted {
-    fn of(asked: Asked) -> Result<Self, Problem> {
-        let asked = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
-        Ok(asked.0)
-    }
-
     fn has_keyspace(&self, keyspace: &KeyspaceName) -> bool {
         self.keyspace
             .as_ref()
@@ -103,8 +96,7 @@ fn list<T: Serialize>(view: &View, body: &T) -> Response {
     ([(name, view.revision.0.to_string())], Json(body)).into_response()
 }
 
-async fn nodes(State(api): State<Api>, asked: Asked) -> Result<Response, Problem> {
-    let wanted = Wanted::of(asked)?;
+async fn nodes(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
     let view = view(&api, &wanted).await?;
     let nodes = view
         .nodes
@@ -113,8 +105,7 @@ async fn nodes(State(api): State<Api>, asked: Asked) -> Result<Response, Problem
     Ok(list(&view, &nodes.map(NodeShape::of).collect::<Vec<_>>()))
 }
 
-async fn shards(State(api): State<Api>, asked: Asked) -> Result<Response, Problem> {
-    let wanted = Wanted::of(asked)?;
+async fn shards(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
     let view = view(&api, &wanted).await?;
     let shards = view.shards.iter().filter(|shard| {
         wanted.has_keyspace(&shard.keyspace)
@@ -125,8 +116,10 @@ async fn shards(State(api): State<Api>, asked: Asked) -> Result<Response, Proble
     Ok(list(&view, &shapes.collect::<Vec<_>>()))
 }
 
-async fn assignments(State(api): State<Api>, asked: Asked) -> Result<Response, Problem> {
-    let wanted = Wanted::of(asked)?;
+async fn assignments(
+    State(api): State<Api>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Response, Problem> {
     let view = view(&api, &wanted).await?;
     let shards = view
         .shards
@@ -138,14 +131,12 @@ async fn assignments(State(api): State<Api>, asked: Asked) -> Result<Response, P
     Ok(list(&view, &assigned.collect::<Vec<_>>()))
 }
 
-async fn status(State(api): State<Api>, asked: Asked) -> Result<Response, Problem> {
-    let wanted = Wanted::of(asked)?;
+async fn status(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
     let view = view(&api, &wanted).await?;
     Ok(list(&view, &StatusShape::of(api.handle.id(), &view)))
 }
 
-async fn plans(State(api): State<Api>, asked: Asked) -> Result<Response, Problem> {
-    let wanted = Wanted::of(asked)?;
+async fn plans(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {
     let view = view(&api, &wanted).await?;
     Ok(list(&view, &PlanShape::of(&view)))
 }

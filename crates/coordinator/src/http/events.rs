@@ -4,7 +4,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::State,
     http::HeaderMap,
     response::{
         IntoResponse, Response, Sse,
@@ -15,7 +15,7 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, Problem};
+use super::{Api, Problem, query::Asked};
 use crate::event_log::{EventId, EventLog, LoggedEvent};
 
 /// How many events are read from the log at once.
@@ -43,7 +43,7 @@ struct Listed {
 
 pub(super) async fn events(
     State(api): State<Api>,
-    Query(wanted): Query<Wanted>,
+    Asked(wanted): Asked<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if let Some(since) = &wanted.since {

@@ -144,3 +144,14 @@ async fn a_silent_stream_shows_that_it_lives_and_there_are_not_too_many() {
     // The server does not wait for readers.
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_refused_as_everywhere() {
+    let (leader, standby) = two().await;
+    for server in [&leader, &standby] {
+        for query in ["bogus=1", "limit=x", "since=0&limit=-1"] {
+            let answer = server.get(&format!("/api/v1/events?{query}")).await;
+            answer.refused(400, "BAD_REQUEST");
+        }
+    }
+}

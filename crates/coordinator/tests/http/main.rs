@@ -2,6 +2,7 @@
 
 mod admin;
 mod collegedb;
+mod door;
 mod events;
 mod forwarding;
 mod limits;

@@ -125,6 +125,8 @@ async fn call_the_rest(document: &Document, server: &Server, holder: &str) {
     for (path, body) in posts {
         let path = format!("/api/v1/{path}");
         call(document, server, Method::POST, &path, &body.to_string()).await;
+        "/api/v1/events?since=0&limit=many",
+        "/api/v1/events?bogus=1",
     }
     for body in [json!({"ids": ["c"]}), json!({"ids": ["x"]})] {
         let path = "/api/v1/partitions";

@@ -106,10 +106,9 @@ impl Document {
         let seen = self.seen.borrow();
         let mut missing = Vec::new();
         for (name, schema) in schemas.expect("schemas") {
-            let properties = schema["properties"].as_object().into_iter().flatten();
-            let properties = properties.map(|(property, _)| format!("{name}.{property}"));
-            missing.extend(properties.filter(|property| !seen.contains(property)));
+            missing.extend(properties_of(schema, name));
         }
+        missing.retain(|property| !seen.contains(property));
         missing
     }
 
@@ -137,7 +136,7 @@ impl Document {
                 }
                 "items" => {
                     for item in value.as_array().into_iter().flatten() {
-                        self.fits(rule, item, "")?;
+                        self.fits(rule, item, name)?;
                     }
                 }
                 "required" => {
@@ -161,8 +160,9 @@ impl Document {
         for (property, value) in value.as_object().into_iter().flatten() {
             match schema["properties"].get(property) {
                 Some(schema) => {
-                    self.seen.borrow_mut().insert(format!("{name}.{property}"));
-                    self.fits(schema, value, "")?;
+                    let name = format!("{name}.{property}");
+                    self.fits(schema, value, &name)?;
+                    self.seen.borrow_mut().insert(name);
                 }
                 None => match schema.get("additionalProperties") {
                     Some(Value::Bool(false)) => return Err(format!("{property} is unknown")),
@@ -173,6 +173,18 @@ impl Document {
         }
         Ok(())
     }
+}
+
+/// The properties of a schema, and of those that stand in it without a name of their own: `Problem.error.code`.
+fn properties_of(schema: &Value, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (property, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let name = format!("{name}.{property}");
+        found.extend(properties_of(schema, &name));
+        found.extend(properties_of(&schema["items"], &name));
+        found.push(name);
+    }
+    found
 }
 
 fn has_type(rule: &Value, value: &Value) -> Result<(), String> {

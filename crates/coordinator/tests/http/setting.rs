@@ -18,6 +18,9 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 /// The token of the clusters that have one.
 pub(crate) const TOKEN: &str = "a-token-of-some-length";
 
+/// When leases end: long enough that no worker loses its lease to a machine that is busy with other tests.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 pub(crate) fn name(text: &str) -> NodeId {
     NodeId::new(text).expect("a name")
 }
@@ -200,8 +203,24 @@ pub(crate) async fn leader(settings: Settings) -> Server {
     server
 }
 
+/// A coordinator that leads, alone, and keeps as many copies of each partition.
+pub(crate) async fn leader_of_copies(replicas: u32) -> Server {
+    let core = CoreSettings {
+        replicas,
+        ..Server::core(1, TIMEOUT)
+    };
+    let server = Server::with_core(&memory(), core, Settings::default()).await;
+    server.handle().view_when(|view| view.is_leading).await;
+    server
+}
+
 /// A coordinator that leads, and one that knows it.
 pub(crate) async fn two() -> (Server, Server) {
+    two_with(Settings::default()).await
+}
+
+/// Does the same with other settings.
+pub(crate) async fn two_with(settings: Settings) -> (Server, Server) {
     let store = memory();
     let first = Server::start(&store, 1, settings.clone()).await;
     first.handle().view_when(|view| view.is_leading).await;
@@ -229,11 +248,6 @@ pub(crate) async fn worker(id: &str, coordinators: &[&Server], token: Option<&st
     let router = worker.router();
     let server = async move { axum::serve(listener, router).await.expect("it serves") };
     Working {
-    two_with(Settings::default()).await
-}
-
-/// Does the same with other settings.
-pub(crate) async fn two_with(settings: Settings) -> (Server, Server) {
         address,
         server: tokio::spawn(server),
         worker,

@@ -234,6 +234,15 @@ async fn a_worker_that_is_cut_off_stops_before_others_begin() {
     w1.server.abort();
     all_served(&[&w2.worker], 6).await;
     assert!(w1.worker.serving().is_empty(), "its lease had to end first");
+    wait("w1 to stop what it may no longer serve", || {
+        let calls = w1.calls.lock().expect("no panic");
+        calls
+            .iter()
+            .filter(|call| call.starts_with("delete"))
+            .count()
+            == 6
+    })
+    .await;
 
     // The leader stops; the next one goes on where it was.
     let is_c1 = c1.handle().id() == leader.id();

@@ -79,7 +79,11 @@ impl Control {
             Input::Timer(Token::Tick) => {
                 let next = sim.now(at) + TICK;
                 sim.wake(at, next, Token::Tick);
-                self.tell_worker(sim, at, Event::Tick);
+                // As its driver does: the machine says when it wants to know that time has passed.
+                let wake_at = self.worker(at).machine.wake_at();
+                if wake_at.is_some_and(|wake_at| wake_at <= sim.now(at)) {
+                    self.tell_worker(sim, at, Event::Tick);
+                }
                 self.go_on_leaving(sim, at);
                 if at == DOUBLE && self.is_doubled && !sim.is_faulty() {
                     self.end_double(sim);

@@ -14,7 +14,6 @@ use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::MissedTickBehavior,
 };
 
 use super::{
@@ -54,9 +53,6 @@ pub(super) enum Heard {
         done: oneshot::Sender<bool>,
     },
 }
-
-/// How often the end of the lease is looked at.
-const TICK: Duration = Duration::from_millis(10);
 
 /// The largest ping, in bytes: a list of some 200,000 shards.
 const PING_MAX: usize = 64 << 20;
@@ -171,20 +167,27 @@ struct Driver {
 impl Driver {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Heard>) {
         self.register();
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 heard = inbox.recv() => match heard {
                     Some(heard) => self.hear(heard),
                     None => return,
                 },
-                _ = ticks.tick() => self.handle(Event::Tick),
+                () = self.its_time() => self.handle(Event::Tick),
             }
-            self.show();
             if self.leave_step().await {
                 return;
             }
+        }
+    }
+
+    /// Waits until something is to be done because time has passed. What may be served ends by itself, whether this task runs or not.
+    async fn its_time(&self) {
+        let leaving = self.leaving.as_ref().filter(|leaving| !leaving.stopping);
+        let until = leaving.map(|leaving| leaving.until);
+        match self.machine.wake_at().into_iter().chain(until).min() {
+            Some(at) => tokio::time::sleep(at.since(self.clock.now())).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -343,12 +346,40 @@ impl Driver {
         let Some(leaving) = self.leaving.take_if(|leaving| is_over(leaving)) else {
             return false;
         };
-        self.show();
         if let Some(incarnation) = self.machine.incarnation() {
             self.registrar.leave(incarnation, true).await;
         }
         // Who asked may have gone away.
         let _sent = leaving.done.send(leaving.handed_over);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::{Incarnation, NodeId};
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::protocol::VERSION;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_with_nothing_to_do_sleeps() {
+        let name = NodeId::new("w").unwrap();
+        let worker = Worker::builder(name, "http://127.0.0.1:9", Vec::new()).start();
+        let registered = Heard::Registered(Registered {
+            version: VERSION,
+            incarnation: Incarnation(1),
+            check_interval_ms: 3_600_000,
+            hold_ms: 3_600_000,
+        });
+        worker.entrance.heard.send(registered).unwrap();
+        worker.registered().await;
+        let wakes = || Handle::current().metrics().worker_park_count(0);
+        let before = wakes();
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        // Those of its registration, which nobody answers.
+        let wakes = wakes() - before;
+        assert!(wakes < 1_000, "woke {wakes} times in 100 seconds");
     }
 }

@@ -12,6 +12,9 @@ use crate::protocol::{Assignment, Assignments, Ping, Pong, Report, ReportedState
 /// How long to wait before something is tried again, at the most.
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
+/// How long to wait at the least, however little time a coordinator gives.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+
 /// The state of a worker between two events.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -152,7 +155,7 @@ impl Machine {
         self.is_stopped
     }
 
-    /// Returns when the machine wants to be told that time has passed.
+    /// Returns when the machine wants to be told that time has passed. Until then that changes nothing.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
         let retries = self.held.values().filter_map(|held| match held.state {
@@ -169,7 +172,7 @@ impl Machine {
         if is_newer && !self.is_stopped {
             self.former = self.incarnation().or(self.former);
             self.session = Some(Session::new(incarnation, patience));
-            self.retry = RETRY_MAX.min(patience / 8);
+            self.retry = (patience / 8).clamp(RETRY_MIN, RETRY_MAX);
             self.register_at = Some(now + patience);
         }
     }
@@ -452,5 +455,72 @@ fn run(assignment: &Assignment, call: Call) -> Action {
     Action::Run {
         assignment: assignment.clone(),
         call,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::{ReplicaId, Role, ShardId};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn tell(machine: &mut Machine, second: u32, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        machine.handle(Timestamp(SECOND * second), event, &mut actions);
+        actions
+    }
+
+    fn ping(granted: Option<u64>, serve: Option<&Assignment>) -> Event {
+        Event::Ping(Ping {
+            version: VERSION,
+            coordinator: NodeId::new("c").unwrap(),
+            node: NodeId::new("w").unwrap(),
+            incarnation: Incarnation(1),
+            term: 1,
+            list: 1,
+            assignments: serve.map(|assignment| Assignments {
+                serve: vec![assignment.clone()],
+                ..Assignments::default()
+            }),
+            granted,
+            hold_ms: 5_000,
+            expired: false,
+            drained: false,
+        })
+    }
+
+    #[test]
+    fn the_end_of_the_lease_is_the_time_to_wake_while_something_is_served() {
+        let mut machine = Machine::new(NodeId::new("w").unwrap());
+        let assignment = Assignment {
+            partition: PartitionId::from(ShardId::numbered(1)),
+            role: Role::Primary,
+            replica: ReplicaId::from_bits(1),
+            epoch: Epoch(1),
+        };
+        let registered = Event::Registered {
+            incarnation: Incarnation(1),
+            patience: SECOND * 20,
+        };
+        tell(&mut machine, 0, registered);
+        assert_eq!(machine.wake_at(), Some(Timestamp(SECOND * 20)));
+        tell(&mut machine, 1, ping(None, Some(&assignment)));
+        let begun = tell(&mut machine, 2, ping(Some(1), None));
+        assert!(begun.contains(&run(&assignment, Call::Serve)), "{begun:?}");
+        assert_eq!(machine.wake_at(), Some(Timestamp(SECOND * 22)));
+        let served = Event::Finished {
+            partition: assignment.partition.clone(),
+            call: Call::Serve,
+            result: Ok(()),
+        };
+        tell(&mut machine, 3, served);
+        // Granted is the answer that was sent after one second, for five.
+        assert_eq!(machine.wake_at(), Some(Timestamp(SECOND * 6)));
+        assert_eq!(tell(&mut machine, 5, Event::Tick), []);
+        let ended = tell(&mut machine, 6, Event::Tick);
+        assert_eq!(ended, [run(&assignment, Call::Delete)]);
+        assert_eq!(machine.wake_at(), Some(Timestamp(SECOND * 22)));
     }
 }

@@ -1,9 +1,12 @@
 //! What people do to a cluster from the command line: look at it, move and promote what it serves, plan, and ask what is wrong.
 
 use serde_json::{Value, json};
-use shardwright_testkit::nats::{NatsCluster, current};
+use shardwright_testkit::{
+    nats::{NatsCluster, current},
+    until,
+};
 
-use super::{clock, cluster::Cluster};
+use super::cluster::Cluster;
 
 /// The shards that the leader knows, as `shard list` shows them.
 fn shards(cluster: &Cluster) -> Vec<Value> {
@@ -14,7 +17,7 @@ fn shards(cluster: &Cluster) -> Vec<Value> {
 /// The shard `id` once `holds` holds of it.
 #[track_caller]
 fn shard_when(cluster: &Cluster, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    clock::until(what, || {
+    until(what, || {
         let shard = shards(cluster).into_iter().find(|shard| shard["id"] == id);
         shard.filter(|shard| holds(shard))
     })
@@ -77,7 +80,7 @@ fn shards_are_moved_promoted_and_planned_and_the_doctor_is_content() {
 
     let planned = cluster.command(&["rebalance", "apply"]);
     assert!(planned["changes"].is_u64(), "{planned}");
-    let plan = clock::until("nothing is left to do", || {
+    let plan = until("nothing is left to do", || {
         let plan = cluster.command(&["rebalance", "plan"]);
         (plan["moves"] == json!([]) && plan["moving"] == 0).then_some(plan)
     });
@@ -110,7 +113,7 @@ fn the_doctor_looks_for_a_bucket_and_creates_none() {
     let mut cluster = Cluster::on(nats.url(), directory);
     cluster.start_coordinator();
     let registry = ["--registry", &nats.url()];
-    let settled = clock::until("the doctor reaches the bucket", || {
+    let settled = until("the doctor reaches the bucket", || {
         let (_, found) = findings(&cluster, &registry);
         let kept = |finding: &Value| finding["found"] == "one server keeps the bucket";
         found.iter().any(kept).then_some(found)

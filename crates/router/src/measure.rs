@@ -14,25 +14,44 @@ use crate::clock::Stopwatch;
 /// How many names of methods have labels of their own; calls of others count as `other`.
 const METHODS_MAX: usize = 256;
 
-static METHODS: LazyLock<ArcSwap<BTreeSet<Arc<str>>>> = LazyLock::new(ArcSwap::default);
+static METHODS: LazyLock<Methods> = LazyLock::new(Methods::default);
 
-/// Returns the label of a method: its name, as long as names are few.
-fn label(method: &Arc<str>) -> Arc<str> {
-    let known = METHODS.load();
-    if known.contains(method) {
-        return Arc::clone(method);
-    }
-    METHODS.rcu(|known| {
-        let mut next = BTreeSet::clone(known);
-        if next.len() < METHODS_MAX {
-            next.insert(Arc::clone(method));
+/// The names of methods that have labels.
+#[derive(Debug)]
+struct Methods {
+    known: ArcSwap<BTreeSet<Arc<str>>>,
+    other: Arc<str>,
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self {
+            known: ArcSwap::default(),
+            other: "other".into(),
         }
-        next
-    });
-    if METHODS.load().contains(method) {
-        Arc::clone(method)
-    } else {
-        "other".into()
+    }
+}
+
+impl Methods {
+    /// Returns the label of a method: its name, as long as names are few.
+    fn label(&self, method: &Arc<str>) -> Arc<str> {
+        let known = self.known.load();
+        if known.contains(method) {
+            return Arc::clone(method);
+        }
+        if known.len() < METHODS_MAX {
+            self.known.rcu(|known| {
+                let mut next = BTreeSet::clone(known);
+                if next.len() < METHODS_MAX {
+                    next.insert(Arc::clone(method));
+                }
+                next
+            });
+            if self.known.load().contains(method) {
+                return Arc::clone(method);
+            }
+        }
+        Arc::clone(&self.other)
     }
 }
 
@@ -47,7 +66,7 @@ impl Measured {
     pub(crate) fn begin(method: &Arc<str>) -> Self {
         gauge!("shardwright_rpc_in_flight").increment(1.0);
         Self {
-            method: label(method),
+            method: METHODS.label(method),
             begun: Stopwatch::start(),
         }
     }
@@ -89,4 +108,25 @@ pub(crate) fn answered(shard: &ShardId, method: &str, outcome: &'static str) {
         "outcome" => outcome,
     )
     .increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_methods_have_labels_and_the_next_cost_nothing() {
+        let methods = Methods::default();
+        let name = |number: usize| -> Arc<str> { format!("method-{number}").into() };
+        for number in 0..METHODS_MAX {
+            assert_eq!(methods.label(&name(number)), name(number));
+        }
+        let full = methods.known.load_full();
+        for number in METHODS_MAX..METHODS_MAX + 10 {
+            assert_eq!(&*methods.label(&name(number)), "other");
+        }
+        assert_eq!(methods.label(&name(0)), name(0));
+        let same = Arc::ptr_eq(&full, &methods.known.load_full());
+        assert!(same, "a set that is full is not stored again");
+    }
 }

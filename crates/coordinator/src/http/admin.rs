@@ -17,8 +17,9 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use shardwright_rebalancer::PartitionId;
 use shardwright_registry::Revision;
-use shardwright_topology::{KeyspaceName, NodeId};
+use shardwright_topology::{KeyspaceName, NodeId, ShardId};
 
 use self::{
     requests::{Drain, Move, NoBody, Partitions, Promote},
@@ -187,38 +188,54 @@ const NO_DATA: &str = "only the assignment changes, no data is moved";
 
 async fn move_shard(
     State(api): State<Api>,
-    JsonBody(request): JsonBody<Move>,
+    JsonBody(Move {
+        shard,
+        keyspace,
+        from,
+        to,
+    }): JsonBody<Move>,
 ) -> Result<Response, Problem> {
-    let partition = find(
-        &api.handle.view(),
-        &request.shard,
-        request.keyspace.as_ref(),
-    )?;
-    count_request(partition.shard.as_str(), "move");
-    let command = Command::Move {
+    let command = |partition| Command::Move {
         partition,
-        from: request.from,
-        to: request.to,
+        from,
+        to,
     };
-    carry_out(&api, command, Some(NO_DATA)).await
+    reassign(&api, "move", &shard, keyspace.as_ref(), command).await
 }
 
 async fn promote(
     State(api): State<Api>,
-    JsonBody(request): JsonBody<Promote>,
+    JsonBody(Promote {
+        shard,
+        keyspace,
+        node,
+        force,
+    }): JsonBody<Promote>,
 ) -> Result<Response, Problem> {
-    let partition = find(
-        &api.handle.view(),
-        &request.shard,
-        request.keyspace.as_ref(),
-    )?;
-    count_request(partition.shard.as_str(), "promote");
-    let command = Command::Promote {
+    let command = |partition| Command::Promote {
         partition,
-        node: request.node,
-        force: request.force,
+        node,
+        force,
     };
-    carry_out(&api, command, Some(NO_DATA)).await
+    reassign(&api, "promote", &shard, keyspace.as_ref(), command).await
+}
+
+/// Has a command about one shard carried out, and counts it.
+async fn reassign(
+    api: &Api,
+    method: &'static str,
+    shard: &ShardId,
+    keyspace: Option<&KeyspaceName>,
+    command: impl FnOnce(PartitionId) -> Command,
+) -> Result<Response, Problem> {
+    let partition = find(&api.handle.view(), shard, keyspace)?;
+    let shard = partition.shard.clone();
+    let answer = carry_out(api, command(partition), Some(NO_DATA)).await;
+    let outcome = answer
+        .as_ref()
+        .map_or_else(|problem| problem.code, |_| "ok");
+    count_request(shard.as_str(), method, outcome);
+    answer
 }
 
 async fn rebalance(

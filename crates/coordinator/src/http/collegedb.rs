@@ -129,7 +129,7 @@ async fn count(State(api): State<Api>, body: Body<Count>) -> Result<Response, Re
 async fn allocate(State(api): State<Api>, body: Body<Allocate>) -> Result<Response, Refused> {
     let JsonBody(request) = body?;
     let allocation = api.directory.allocate(&request, wall_ms()).await?;
-    count_request(allocation.shard.as_str(), "allocate");
+    count_request(allocation.shard.as_str(), "allocate", "ok");
     Ok(Json(allocation).into_response())
 }
 

@@ -103,7 +103,8 @@ fn describe() {
     describe_counter!("shardwright_http_requests_total", "Requests over HTTP");
 }
 
-/// Counts a request about one shard.
-pub(super) fn count_request(shard: &str, method: &'static str) {
-    counter!(REQUESTS, "shard" => shard.to_owned(), "method" => method).increment(1);
+/// Counts a request about one shard, with the labels that the router gives to calls: `ok` or a code is the outcome.
+pub(super) fn count_request(shard: &str, method: &'static str, outcome: &'static str) {
+    let shard = shard.to_owned();
+    counter!(REQUESTS, "shard" => shard, "method" => method, "outcome" => outcome).increment(1);
 }

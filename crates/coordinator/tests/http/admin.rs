@@ -284,7 +284,7 @@ async fn metrics_follow_what_happens() {
         &server,
         &[
             "shardwright_shard_assignments{node=\"m1\"} 1",
-            "shardwright_rpc_requests_total{shard=\"counted\",method=\"move\"} 1",
+            "shardwright_rpc_requests_total{shard=\"counted\",method=\"move\",outcome=\"HOLDS\"} 1",
             "shardwright_http_requests_total{path=\"/api/v1/move\",method=\"POST\",status=\"409\"}",
             "shardwright_events_total{event=\"assigned\"}",
             "shardwright_coordinator_leading",

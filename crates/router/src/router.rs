@@ -1,6 +1,7 @@
 //! The router: what one process knows of all shards, and what it lets run on its own.
 
 mod answer;
+mod attempts;
 mod call;
 mod cut_over;
 mod execute;
@@ -166,8 +167,7 @@ impl Router {
         A: Into<Bytes>,
         E: Into<BoxError>,
     {
-        let handler = Handler::new(method, Repeat::Never, handler);
-        self.inner.handlers.insert(handler);
+        self.register(method, Repeat::Never, handler);
     }
 
     /// Does as [`Router::handle`], for a method that may run twice as well as once, such as a read: this router
@@ -179,7 +179,17 @@ impl Router {
         A: Into<Bytes>,
         E: Into<BoxError>,
     {
-        let handler = Handler::new(method, Repeat::Safe, handler);
+        self.register(method, Repeat::Safe, handler);
+    }
+
+    fn register<F, Fut, A, E>(&self, method: &str, repeat: Repeat, handler: F)
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, E>> + Send + 'static,
+        A: Into<Bytes>,
+        E: Into<BoxError>,
+    {
+        let handler = Handler::new(method, repeat, handler);
         self.inner.handlers.insert(handler);
     }
 

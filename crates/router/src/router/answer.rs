@@ -14,21 +14,26 @@ impl Router {
     /// # Errors
     /// [`Refusal`], which the transport carries to the caller.
     pub async fn answer(&self, request: Request) -> Response {
-        let Some(handler) = self.inner.handlers.find(&request.method) else {
-            measure::answered(&request.shard, "unknown", "refused");
-            return Err(Refusal::UnknownMethod);
-        };
+        let deadline = Deadline::after(request.timeout);
+        self.answer_by(request, deadline).await
+    }
+
+    /// Answers a request whose caller waits until `deadline`, whatever time the request itself gives.
+    pub(crate) async fn answer_by(&self, request: Request, deadline: Deadline) -> Response {
         let Request {
             shard,
             epoch,
-            timeout,
+            method,
             payload,
             ..
         } = request;
-        let deadline = Deadline::after(timeout);
-        let outcome = match self.admit(&shard, epoch, deadline).await {
-            Err(refusal) => Err(refusal),
-            Ok(guard) => {
+        let admitted = self.admit(&shard, epoch, deadline).await;
+        // Only what the owner of the shard does not have is an unknown method: another node sends the caller to the owner.
+        let handler = self.inner.handlers.find(&method);
+        let outcome = match (admitted, &handler) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(_), None) => Err(Refusal::UnknownMethod),
+            (Ok(guard), Some(handler)) => {
                 let call = Call::new(payload, guard, deadline);
                 match deadline.limit(handler.run(call)).await {
                     None => Err(Refusal::DeadlinePassed { began: true }),
@@ -41,7 +46,8 @@ impl Router {
             Err(Refusal::HandlerFailed { .. }) => "failed",
             Err(_) => "refused",
         };
-        measure::answered(&shard, &handler.name, label);
+        let name = handler.as_ref().map_or("unknown", |handler| &*handler.name);
+        measure::answered(&shard, name, label);
         outcome
     }
 

@@ -1,7 +1,9 @@
 //! Calls: what is repeated, what is not, and what is waited for.
 
 use futures_util::FutureExt;
-use shardwright_router::{Error, Outcome, transport::memory::Fault};
+use shardwright_router::{
+    Error, Outcome, Peer, Request, Response, Transport, TransportError, transport::memory::Fault,
+};
 
 use super::*;
 
@@ -290,4 +292,117 @@ async fn a_proxy_reaches_every_shard_and_owns_none() {
             .expect("an answer");
         assert_eq!(answer, ["n1", "n2"][number as usize % 2]);
     }
+}
+
+#[tokio::test]
+async fn a_node_that_lost_the_shard_sends_callers_on_though_it_lacks_the_method() {
+    let network = Network::new();
+    let (caller, before) = pair(&network);
+    let after = join(&network, "after");
+    count(&after, "count");
+    for router in [&before, &after] {
+        router.set_owner(&shard(0), Some(node("after")), Epoch(4));
+    }
+    caller.set_address(&node("after"), Some("after"));
+    let answer = caller.call(&shard(0), "count", "").await;
+    assert_eq!(answer.expect("the owner has the method"), "1");
+}
+
+#[tokio::test]
+async fn a_shard_that_leaves_this_node_is_followed_though_the_method_is_elsewhere() {
+    let network = Network::new();
+    let (caller, owner) = pair(&network);
+    count(&owner, "count");
+    caller.set_owner(&shard(0), Some(node("caller")), Epoch(4));
+    let cut_over = caller.begin_cut_over(&shard(0)).expect("it is open");
+    let target = shard(0);
+    let hand_over = async {
+        tokio::task::yield_now().await;
+        for router in [&caller, &owner] {
+            router.set_owner(&shard(0), Some(node("owner")), Epoch(5));
+        }
+        drop(cut_over);
+    };
+    let (answer, ()) = tokio::join!(caller.call(&target, "count", ""), hand_over);
+    assert_eq!(answer.expect("the next owner has the method"), "1");
+}
+
+/// Counts requests, and delivers none.
+#[derive(Debug, Default)]
+struct Deaf(AtomicU64);
+
+#[async_trait::async_trait]
+impl Transport for Deaf {
+    async fn call(&self, _: Peer<'_>, _: Request) -> Result<Response, TransportError> {
+        self.0.fetch_add(1, SeqCst);
+        Err(TransportError::NotDelivered("nobody is there".into()))
+    }
+
+    fn payload_max(&self) -> usize {
+        1_000
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_other_shards_does_not_hurry_a_call_that_waits() {
+    let deaf = Arc::new(Deaf::default());
+    let caller = Router::new(node("caller"), deaf.clone(), Settings::default());
+    caller.set_address(&node("owner"), Some("owner"));
+    caller.set_owner(&shard(0), Some(node("owner")), Epoch(3));
+    let target = shard(0);
+    let call = caller.call_with(&target, "count", "", within(SHORT));
+    let news = async {
+        for epoch in 1..=1_000 {
+            caller.set_owner(&shard(1), Some(node("owner")), Epoch(epoch));
+            caller.set_owner(&shard(0), Some(node("owner")), Epoch(3));
+            tokio::task::yield_now().await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(call, news);
+    let error = outcome.expect_err("nobody is there");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    let requests = deaf.0.load(SeqCst);
+    assert!(
+        (2..=40).contains(&requests),
+        "{requests} requests within {SHORT:?}, the first wait being 5 ms"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_the_shard_or_of_its_owner_ends_the_wait() {
+    let network = Network::new();
+    let (caller, owner) = pair(&network);
+    count(&owner, "count");
+    let target = shard(0);
+    let begun = tokio::time::Instant::now();
+
+    caller.set_address(&node("owner"), Some("nowhere"));
+    let news = async {
+        tokio::task::yield_now().await;
+        caller.set_address(&node("owner"), Some("owner"));
+    };
+    let (answer, ()) = tokio::join!(caller.call(&target, "count", ""), news);
+    assert_eq!(answer.expect("the address came in time"), "1");
+
+    let other = join(&network, "other");
+    count(&other, "count");
+    caller.set_address(&node("other"), Some("other"));
+    network.remove("owner");
+    let news = async {
+        tokio::task::yield_now().await;
+        for router in [&caller, &other] {
+            router.set_owner(&shard(0), Some(node("other")), Epoch(4));
+        }
+    };
+    let (answer, ()) = tokio::join!(caller.call(&target, "count", ""), news);
+    assert_eq!(answer.expect("the owner came in time"), "1");
+
+    let cut_over = other.begin_cut_over(&shard(0)).expect("it is open");
+    let end = async {
+        tokio::task::yield_now().await;
+        cut_over.abort();
+    };
+    let (answer, ()) = tokio::join!(other.call(&target, "count", ""), end);
+    assert_eq!(answer.expect("the shard opened in time"), "2");
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited for longer");
 }

@@ -44,8 +44,9 @@ pub use self::{
         an_old_epoch_is_refused_with_the_current_one,
     },
     failures::{
-        a_deadline_ends_the_call_on_both_sides, a_failed_handler_says_why,
-        a_request_to_a_node_that_is_gone_is_not_delivered, an_unknown_method_is_named,
+        a_deadline_ends_the_call_on_both_sides, a_failed_handler_says_why, a_long_failure_is_cut,
+        a_method_has_the_same_names_everywhere, a_request_to_a_node_that_is_gone_is_not_delivered,
+        an_unknown_method_is_named,
     },
     payloads::{
         an_answer_above_the_limit_is_refused, any_bytes_up_to_the_limit_are_a_payload,
@@ -95,7 +96,9 @@ pub async fn run_all(
     calls_run_at_once(pair().await).await;
     the_time_left_is_passed_on(pair().await).await;
     an_unknown_method_is_named(pair().await).await;
+    a_method_has_the_same_names_everywhere(pair().await).await;
     a_failed_handler_says_why(pair().await).await;
+    a_long_failure_is_cut(pair().await).await;
     a_deadline_ends_the_call_on_both_sides(pair().await).await;
     a_request_to_a_node_that_is_gone_is_not_delivered(pair().await).await;
     an_old_epoch_is_refused_with_the_current_one(pair().await).await;

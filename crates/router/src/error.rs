@@ -134,6 +134,18 @@ pub enum Error {
         /// The largest that is taken.
         limit: usize,
     },
+    /// The owner answers as many requests as it takes at once. Nothing happened; repeat in a moment.
+    #[error("node {node} has more requests than it takes at once: repeat in a moment")]
+    Overloaded {
+        /// The node.
+        node: NodeId,
+    },
+    /// No method can have that name, whatever the transport. Nothing happened.
+    #[error("{method:?} is no name of a method: use 1 to 255 visible ASCII characters")]
+    InvalidMethod {
+        /// The name.
+        method: String,
+    },
     /// The owner has no handler of that name. Nothing happened.
     #[error("node {node} has no handler for {method}: register one there, or check the name")]
     UnknownMethod {
@@ -204,6 +216,8 @@ impl Error {
             Self::NotAuthorized { .. } => "NOT_AUTHORIZED",
             Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
             Self::AnswerTooLarge { .. } => "ANSWER_TOO_LARGE",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::InvalidMethod { .. } => "INVALID_METHOD",
             Self::UnknownMethod { .. } => "UNKNOWN_METHOD",
             Self::Incompatible { .. } => "INCOMPATIBLE",
             Self::HandlerFailed { .. } => "HANDLER_FAILED",
@@ -229,6 +243,8 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::NotAuthorized { .. }
             | Self::PayloadTooLarge { .. }
+            | Self::Overloaded { .. }
+            | Self::InvalidMethod { .. }
             | Self::UnknownMethod { .. }
             | Self::Incompatible { .. } => Outcome::NotRun,
         }
@@ -244,7 +260,8 @@ impl Error {
             | Self::CutOver { .. }
             | Self::NotServing { .. }
             | Self::UnknownNode { .. }
-            | Self::Unreachable { .. } => true,
+            | Self::Unreachable { .. }
+            | Self::Overloaded { .. } => true,
             Self::TimedOut { outcome, .. } => *outcome == Outcome::NotRun,
             Self::UnknownShard { .. }
             | Self::NoTenants
@@ -253,6 +270,7 @@ impl Error {
             | Self::NotAuthorized { .. }
             | Self::PayloadTooLarge { .. }
             | Self::AnswerTooLarge { .. }
+            | Self::InvalidMethod { .. }
             | Self::UnknownMethod { .. }
             | Self::Incompatible { .. }
             | Self::HandlerFailed { .. } => false,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use shardwright_topology::{Epoch, ShardId};
 
-use crate::{BoxError, Guard, clock::Deadline};
+use crate::{BoxError, Error, Guard, clock::Deadline};
 
 /// One call of a method on a shard of this node.
 #[derive(Debug)]
@@ -84,6 +84,7 @@ impl Handler {
         A: Into<Bytes>,
         E: Into<BoxError>,
     {
+        assert!(is_method(name), "{}", invalid(name));
         let run = move |call: Call| -> BoxFuture<'static, Result<Bytes, BoxError>> {
             let answer = run(call);
             Box::pin(async move { answer.await.map(Into::into).map_err(Into::into) })
@@ -107,14 +108,38 @@ impl Handler {
     }
 }
 
-/// An error and its causes in one line, as they cross the network.
+/// Returns whether a text is the name of a method: 1 to 255 visible ASCII characters, which every transport carries.
+pub(crate) fn is_method(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Says what is wrong with a name that is none of a method.
+pub(crate) fn invalid(name: &str) -> Error {
+    Error::InvalidMethod {
+        method: name.to_owned(),
+    }
+}
+
+/// The longest text of an error that crosses the network, in bytes. Every transport carries that, whatever its limit for payloads.
+const MESSAGE_MAX: usize = 4096;
+
+/// An error and its causes in one line, as they cross the network: cut where it is longer than a reader cares for.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    const CUT: &str = "...";
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(cause) = source {
+    while let Some(cause) = source
+        && text.len() <= MESSAGE_MAX
+    {
         text.push_str(": ");
         text.push_str(&cause.to_string());
         source = cause.source();
+    }
+    if text.len() > MESSAGE_MAX {
+        let mut ends = (0..=MESSAGE_MAX - CUT.len()).rev();
+        let end = ends.find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(CUT);
     }
     text
 }
@@ -136,5 +161,36 @@ impl Handlers {
 
     pub(crate) fn find(&self, method: &str) -> Option<Arc<Handler>> {
         self.0.load().get(method).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Failed {
+        text: String,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_cut_where_it_is_long() {
+        let failed = |text: String, source: Option<Failed>| Failed {
+            text,
+            source: source.map(Box::new),
+        };
+        let cause = failed("disk full".to_owned(), None);
+        let error = failed("write".to_owned(), Some(cause));
+        assert_eq!(chain(&error), "write: disk full");
+
+        // No character is cut in two, wherever the limit falls.
+        for shift in 0..3 {
+            let long = "x".repeat(shift) + &"€".repeat(MESSAGE_MAX);
+            let text = chain(&failed(long, Some(failed("disk full".to_owned(), None))));
+            assert!(text.ends_with("€..."), "{}", text.len());
+            assert!((MESSAGE_MAX - 3..=MESSAGE_MAX).contains(&text.len()));
+        }
     }
 }

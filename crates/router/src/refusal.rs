@@ -37,6 +37,8 @@ pub enum Refusal {
         /// The epoch that it was assigned.
         epoch: Epoch,
     },
+    /// The node answers as many requests as it takes at once.
+    Overloaded,
     /// The node's map has no such shard.
     UnknownShard,
     /// The node has no handler of that name.
@@ -91,6 +93,7 @@ mod tests {
                 r#"{"code":"not-primary","owner":null,"epoch":2}"#,
             ),
             (Refusal::UnknownShard, r#"{"code":"unknown-shard"}"#),
+            (Refusal::Overloaded, r#"{"code":"overloaded"}"#),
             (
                 Refusal::DeadlinePassed { began: true },
                 r#"{"code":"deadline-passed","began":true}"#,

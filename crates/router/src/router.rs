@@ -159,7 +159,10 @@ impl Router {
     /// Runs `handler` for calls of `method` on shards of this node, in place of another handler of the name.
     ///
     /// A call whose outcome is unknown is not repeated. Answer with what the caller must know, failures of its own kind
-    /// included; an error is for what went wrong.
+    /// included; an error is for what went wrong, and its text is cut after 4 KiB.
+    ///
+    /// # Panics
+    /// Unless the name has 1 to 255 visible ASCII characters.
     pub fn handle<F, Fut, A, E>(&self, method: &str, handler: F)
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,
@@ -172,6 +175,9 @@ impl Router {
 
     /// Does as [`Router::handle`], for a method that may run twice as well as once, such as a read: this router
     /// repeats its own calls of the method, also when the outcome of one is unknown.
+    ///
+    /// # Panics
+    /// As [`Router::handle`].
     pub fn handle_idempotent<F, Fut, A, E>(&self, method: &str, handler: F)
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,

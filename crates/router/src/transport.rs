@@ -21,7 +21,7 @@ pub struct Request {
     pub shard: ShardId,
     /// The epoch at which the caller believes that the node owns it.
     pub epoch: Epoch,
-    /// The name of the handler.
+    /// The name of the handler: 1 to 255 visible ASCII characters.
     pub method: Arc<str>,
     /// How long the caller goes on waiting, from when this is sent.
     pub timeout: Duration,

@@ -47,6 +47,49 @@ pub async fn a_failed_handler_says_why(pair: Pair) {
     assert_eq!(answer.expect("the next call is answered"), "x");
 }
 
+/// A method has a name of 1 to 255 visible ASCII characters, and another name is refused before anything is sent.
+///
+/// # Panics
+/// If it is not so.
+pub async fn a_method_has_the_same_names_everywhere(pair: Pair) {
+    let visible: String = ('!'..='~').collect();
+    for name in ["x", &visible, &"x".repeat(255)] {
+        pair.owner
+            .handle(name, async |call| Ok::<_, BoxError>(call.payload));
+        let answer = pair.caller.call(&pair.shard, name, "x").await;
+        assert_eq!(answer.expect("the method is reached"), "x", "{name}");
+    }
+    for name in ["", "two words", "two\nlines", "größe", &"x".repeat(256)] {
+        match pair.caller.call(&pair.shard, name, "x").await {
+            Err(error @ Error::InvalidMethod { .. }) => {
+                assert_eq!(error.outcome(), Outcome::NotRun, "{name:?}");
+            }
+            other => panic!("{name:?} is refused as a name, not {other:?}"),
+        }
+    }
+}
+
+/// An error of a handler that says more than the transport carries reaches the caller all the same, cut.
+///
+/// # Panics
+/// If it is not so.
+pub async fn a_long_failure_is_cut(pair: Pair) {
+    let above = pair.transport.payload_max() * 2;
+    // In JSON each of these takes six bytes.
+    let text = format!("the disk is on fire{}", "\u{1}".repeat(above));
+    pair.owner.handle("fail", move |_| {
+        let text = text.clone();
+        async move { Err::<&str, _>(text) }
+    });
+    match pair.caller.call(&pair.shard, "fail", "").await {
+        Err(Error::HandlerFailed { message, .. }) => {
+            assert!(message.starts_with("the disk is on fire"), "{message}");
+            assert!(message.len() <= 4096, "{} bytes", message.len());
+        }
+        other => panic!("a handler that fails at length is reported, not {other:?}"),
+    }
+}
+
 /// A call ends at its deadline with an unknown outcome, and its handler is ended on the owner's side too.
 ///
 /// # Panics

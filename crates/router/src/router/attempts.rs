@@ -9,7 +9,7 @@ use super::{Router, call::CallOptions};
 use crate::{
     Call, Error, Outcome, Refusal, Route,
     clock::{self, Deadline},
-    handler::{Handler, Repeat},
+    handler::{Handler, Repeat, invalid, is_method},
     measure::Measured,
     transport::{Peer, Request, TransportError},
 };
@@ -79,6 +79,9 @@ impl<'a> Attempts<'a> {
     ) -> Result<Self, Error> {
         let handler = router.inner.handlers.find(method);
         let known = handler.as_ref();
+        if known.is_none() && !is_method(method) {
+            return Err(invalid(method));
+        }
         let is_safe = known.is_some_and(|handler| handler.repeat == Repeat::Safe);
         Ok(Self {
             router,
@@ -346,6 +349,10 @@ impl<'a> Attempts<'a> {
             Refusal::NotServing { epoch } => {
                 self.router.refresh(&shard);
                 let error = Error::NotServing { shard, epoch };
+                return Step::Again { error, hint: None };
+            }
+            Refusal::Overloaded => {
+                let error = Error::Overloaded { node };
                 return Step::Again { error, hint: None };
             }
             Refusal::UnknownMethod => Error::UnknownMethod {

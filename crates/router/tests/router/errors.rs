@@ -99,6 +99,30 @@ fn what_the_owner_cannot_take_did_not_run() {
         false,
         "the token",
     );
+    not_run(
+        &Error::Overloaded { node: node() },
+        "OVERLOADED",
+        true,
+        "repeat in a moment",
+    );
+    let error = Error::Incompatible {
+        node: node(),
+        what: "its format".to_owned(),
+    };
+    not_run(&error, "INCOMPATIBLE", false, "run the same release");
+}
+
+#[test]
+fn what_no_handler_can_take_did_not_run() {
+    let error = Error::InvalidMethod {
+        method: "two words".to_owned(),
+    };
+    not_run(
+        &error,
+        "INVALID_METHOD",
+        false,
+        "\"two words\" is no name of a method: use 1 to 255 visible ASCII characters",
+    );
     let error = Error::PayloadTooLarge { size: 9, limit: 8 };
     not_run(
         &error,
@@ -107,7 +131,7 @@ fn what_the_owner_cannot_take_did_not_run() {
         "9 bytes is above the limit of 8: send it in parts",
     );
     let error = Error::UnknownMethod {
-        node: node(),
+        node: node("n2"),
         method: "m".to_owned(),
     };
     not_run(
@@ -116,11 +140,6 @@ fn what_the_owner_cannot_take_did_not_run() {
         false,
         "no handler for m: register one",
     );
-    let error = Error::Incompatible {
-        node: node(),
-        what: "its format".to_owned(),
-    };
-    not_run(&error, "INCOMPATIBLE", false, "run the same release");
 }
 
 #[test]

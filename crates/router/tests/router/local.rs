@@ -304,3 +304,15 @@ fn owners_that_are_set_together_take_no_shard_back() {
     assert!(!router.is_shard_local(&shard(0)), "it went at epoch 2");
     assert!(router.is_shard_local(&shard(1)));
 }
+
+#[test]
+fn a_handler_under_a_name_that_no_call_can_have_is_a_mistake() {
+    let router = Router::local(node("n1"));
+    for name in ["", "two words", "größe"] {
+        let register = || router.handle(name, async |call| Ok::<_, BoxError>(call.payload));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(register));
+        let panic = panic.expect_err("no call reaches it");
+        let text = panic.downcast_ref::<String>().expect("a text");
+        assert!(text.contains("1 to 255 visible ASCII characters"), "{text}");
+    }
+}

@@ -7,6 +7,8 @@ use shardwright_router::{
 };
 use shardwright_testkit::nats::{NatsCluster, current, servers};
 
+use tokio::sync::Notify;
+
 use super::*;
 
 async fn connect(url: &str) -> Nats {
@@ -32,6 +34,48 @@ async fn nats_obeys_the_rules_of_transports() {
         )
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_request_beyond_those_that_run_at_once_is_refused_and_not_kept() {
+    let Some(server) = current() else { return };
+    let cluster = NatsCluster::start(&server, 1);
+    let options = NatsOptions {
+        in_flight_max: 1,
+        ..NatsOptions::new(cluster.url())
+    };
+    let nats = Nats::connect(&options).await.expect("a server is there");
+    let owner = Router::new(node("owner"), Arc::new(nats.clone()), Settings::default());
+    let caller = Router::new(node("caller"), Arc::new(nats.clone()), Settings::default());
+    let _listener = nats.listen(owner.clone()).await.expect("a subscription");
+    for router in [&owner, &caller] {
+        router.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+        router.set_address(&node("owner"), Some("nats"));
+    }
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let stay = (Arc::clone(&entered), Arc::clone(&go_on));
+    owner.handle("stay", move |_| {
+        let (entered, go_on) = stay.clone();
+        async move {
+            entered.notify_one();
+            go_on.notified().await;
+            Ok::<_, BoxError>("")
+        }
+    });
+    let runs = count(&owner, "count");
+    let target = shard(0);
+    let others = async {
+        entered.notified().await;
+        let refused = caller.call_with(&target, "count", "", within(SHORT)).await;
+        let refused = refused.expect_err("the one place is taken");
+        assert!(matches!(refused, Error::Overloaded { .. }), "{refused}");
+        go_on.notify_one();
+        caller.call(&target, "count", "").await
+    };
+    let (stayed, answer) = tokio::join!(caller.call(&target, "stay", ""), others);
+    stayed.expect("an answer");
+    assert_eq!(answer.expect("the place is free"), "1");
+    assert_eq!(runs.load(SeqCst), 1, "what was refused did not run later");
 }
 
 #[tokio::test]

@@ -192,9 +192,10 @@ fn parse(call: &str) -> Option<Request> {
 fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::StaleEpoch { .. } | Refusal::NotPrimary { .. } => StatusCode::CONFLICT,
-        Refusal::Behind { .. } | Refusal::CutOver { .. } | Refusal::NotServing { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::Behind { .. }
+        | Refusal::CutOver { .. }
+        | Refusal::NotServing { .. }
+        | Refusal::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::UnknownShard | Refusal::UnknownMethod => StatusCode::NOT_FOUND,
         Refusal::HandlerFailed { .. } | Refusal::AnswerTooLarge { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR

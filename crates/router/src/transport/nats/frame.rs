@@ -12,8 +12,11 @@ const REQUEST: u8 = 1;
 const ANSWER: u8 = 0;
 const REFUSAL: u8 = 1;
 
-/// What a payload shares a message with at most: a method's name may have about 3,900 bytes.
+/// What a payload shares a message with at most, the names of its shard and its method in particular.
 pub(super) const HEAD_MAX: usize = 4096;
+
+/// What an answer shares a message with: the kind of the response.
+pub(super) const REPLY_HEAD: usize = 1;
 
 /// A message that no node of this release sent.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{Nats, NatsError, frame};
-use crate::{Refusal, Router};
+use crate::{Refusal, Response, Router};
 
 /// Answers the calls that come for a node, until it is dropped.
 #[derive(Debug)]
@@ -112,8 +112,10 @@ impl Answers {
                 }
             };
             let Some(message) = message else { break };
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                break;
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                // The caller's time would run while the request waits, and nobody would count it.
+                reply(&self.client, message.reply, &Err(Refusal::Overloaded)).await;
+                continue;
             };
             let (client, router) = (self.client.clone(), self.router.clone());
             tokio::spawn(async move {
@@ -127,20 +129,33 @@ impl Answers {
 }
 
 async fn answer(client: &Client, router: &Router, message: Message) {
-    let Some(reply) = message.reply else {
+    let Message {
+        reply: to, payload, ..
+    } = message;
+    if to.is_none() {
         // Who wants no answer has no way to learn of a refusal either.
         return;
-    };
-    let response = match frame::read_request(message.payload) {
+    }
+    let response = match frame::read_request(payload) {
         Ok(request) => router.answer(request).await,
         Err(refusal) => Err(refusal),
     };
-    let limit = client.max_payload().saturating_sub(1);
-    let response = response.and_then(|answer| match answer.len() {
-        size if size > limit => Err(Refusal::AnswerTooLarge { size, limit }),
-        _ => Ok(answer),
-    });
-    if let Err(error) = client.publish(reply, frame::reply(&response)).await {
+    reply(client, to, &response).await;
+}
+
+/// Sends a response, or says that it is larger than the server takes.
+async fn reply(client: &Client, to: Option<Subject>, response: &Response) {
+    let Some(to) = to else { return };
+    let mut message = frame::reply(response);
+    let limit = client.max_payload();
+    if message.len() > limit {
+        let refusal = Refusal::AnswerTooLarge {
+            size: message.len() - frame::REPLY_HEAD,
+            limit: limit.saturating_sub(frame::REPLY_HEAD),
+        };
+        message = frame::reply(&Err(refusal));
+    }
+    if let Err(error) = client.publish(to, message).await {
         tracing::warn!(%error, "an answer could not be sent");
     }
 }

@@ -11,7 +11,7 @@ pub struct NatsOptions {
     pub connection: NatsConnection,
     /// The first part of all subjects: a cluster of nodes has its own. `shardwright.rpc` by default.
     pub prefix: String,
-    /// How many requests a listener answers at once; more wait. 4096 by default.
+    /// How many requests a listener answers at once; more are refused, and their callers try again. 4096 by default.
     pub in_flight_max: usize,
 }
 

@@ -11,7 +11,7 @@ use std::{io::Write, path::PathBuf, pin::pin, str::FromStr, time::Duration};
 use backon::{ExponentialBuilder, Retryable};
 use eventsource_stream::{Event, Eventsource as _};
 use futures_util::StreamExt as _;
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url, header::AUTHORIZATION};
 use serde::{Serialize, de::DeserializeOwned};
 use shardwright_coordinator::http::Token;
 use tokio::runtime::Runtime;
@@ -113,10 +113,10 @@ impl FromStr for Endpoint {
     }
 }
 
-/// The text of the cluster's token, where the settings name a file with one.
-pub(crate) fn cluster_token(settings: &Settings) -> anyhow::Result<Option<String>> {
+/// The cluster's token, where the settings name a file with one.
+pub(crate) fn cluster_token(settings: &Settings) -> anyhow::Result<Option<Token>> {
     let path = settings.optional::<PathBuf>(&TOKEN_FILE)?;
-    Ok(path.map(Token::read_text).transpose()?)
+    Ok(path.map(Token::read).transpose()?)
 }
 
 /// Speaks with the coordinators, one call at a time.
@@ -125,7 +125,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     runtime: Runtime,
     endpoints: Vec<Url>,
-    token: Option<String>,
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -208,7 +208,7 @@ impl Client {
                 let url = join(endpoint, path);
                 let mut request = self.http.get(url.clone());
                 if let Some(token) = &self.token {
-                    request = request.bearer_auth(token);
+                    request = request.header(AUTHORIZATION, token.header());
                 }
                 if let Some(last) = last {
                     request = request.header("Last-Event-ID", last);
@@ -294,7 +294,7 @@ impl Client {
         };
         let request = self.http.request(method, url).timeout(patience);
         match &self.token {
-            Some(token) => request.bearer_auth(token),
+            Some(token) => request.header(AUTHORIZATION, token.header()),
             None => request,
         }
     }

@@ -18,9 +18,7 @@ pub(crate) struct Listening {
     address: SocketAddr,
     /// Where others reach it.
     pub(crate) url: String,
-    /// What the requests of this process carry.
-    pub(crate) secret: Option<String>,
-    /// The same, as what others' requests have to carry.
+    /// What the requests of this process carry, and those of others have to.
     pub(crate) token: Option<Token>,
 }
 
@@ -33,8 +31,7 @@ impl Listening {
         let (host, port) = default;
         let given: Option<String> = settings.optional(&LISTEN)?;
         let given = given.unwrap_or_else(|| format!("{host}:{port}"));
-        let secret = cluster_token(settings)?;
-        let token = secret.as_deref().map(Token::new).transpose()?;
+        let token = cluster_token(settings)?;
         let listener = http::bind(&given, token.as_ref()).await?;
         let address = listener.local_addr()?;
         // Others cannot connect to "any address".
@@ -48,7 +45,6 @@ impl Listening {
             listener,
             address,
             url,
-            secret,
             token,
         })
     }

@@ -25,6 +25,7 @@ use crate::{
         Action, Command, CommandId, Core, Done, Event, Notice, Settings, WriteId, WriteOutcome,
     },
     handle::{Answer, Handle, Request, Seat},
+    http::Token,
 };
 
 /// A coordinator that runs until it is stopped or dropped.
@@ -48,7 +49,7 @@ impl Coordinator {
         store: Arc<dyn Store>,
         settings: Settings,
         policy: Box<dyn Policy>,
-        token: Option<String>,
+        token: Option<Token>,
     ) -> Self {
         let (handle, seat) = Handle::new(settings.id.clone());
         let (stop, stopped) = oneshot::channel();

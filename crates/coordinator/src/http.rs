@@ -18,7 +18,6 @@ mod peers;
 mod problem;
 mod query;
 mod serve;
-mod token;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -32,17 +31,21 @@ use axum::{
     routing::{get, post},
 };
 use shardwright_registry::{Error, Store};
+use shardwright_router::transport::http::CONNECTIONS_MAX;
 use tokio::sync::{Semaphore, watch};
 
 pub use self::{
     forward::FORWARDED,
     metrics::{AlreadyInstalled, Metrics},
     problem::Problem,
-    serve::{BindError, bind, serve},
-    token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},
+    serve::serve,
 };
 use self::{forward::to_leader, forward::to_leader_or_here, peers::Peers};
 use crate::{client, directory::Directory, handle::Handle, protocol};
+/// Where the interface listens, and what callers must present.
+pub use shardwright_router::transport::http::{
+    BindError, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind,
+};
 
 /// The header of lists that says up to which revision of the registry they hold.
 pub const REVISION: &str = "x-shardwright-revision";
@@ -87,7 +90,7 @@ impl Default for Settings {
             body_max: 16 << 20,
             requests_max: 512,
             streams_max: 64,
-            connections_max: 1_024,
+            connections_max: CONNECTIONS_MAX,
             request_timeout: Duration::from_secs(30),
             command_timeout: Duration::from_secs(300),
             leader_wait: Duration::from_secs(2),

@@ -52,7 +52,7 @@ async fn start(registry: &Registry, name: &str, shards: [u32; 2]) -> Result<Serv
         .route("/api/v1/{tenant}/orders/{order}", get(order))
         .with_state(router.clone());
     let app = service.merge(routes(router.clone(), ServerOptions::default()));
-    let server = Server::bind("127.0.0.1:0".parse()?, app).await?;
+    let server = Server::bind("127.0.0.1:0", app, &ServerOptions::default()).await?;
     let registration = Registration {
         shards: shards.map(ShardId::numbered).into(),
         ..Registration::new(NodeId::new(name)?, server.url())

@@ -84,8 +84,8 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let listening = Listening::open(settings, ("127.0.0.1", http::DEFAULT_PORT)).await?;
     let store = location.open(settings).await?;
     let core = core_settings(settings, timing, listening.id(settings)?)?;
-    let secret = listening.secret.clone();
-    let coordinator = Coordinator::start_with_token(Arc::clone(&store), core, policy, secret);
+    let token = listening.token.clone();
+    let coordinator = Coordinator::start_with_token(Arc::clone(&store), core, policy, token);
     let api = Api::new(
         coordinator.handle().clone(),
         Arc::clone(&store) as Arc<dyn Store>,

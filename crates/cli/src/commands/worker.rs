@@ -119,7 +119,7 @@ fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow
     Ok(
         Worker::builder(listening.id(settings)?, &listening.url, coordinators)
             .location(location)
-            .token(listening.secret.clone())
+            .token(listening.token.clone())
             .on_serve(move |assignment| {
                 let journal = Arc::clone(&serving);
                 async move { journal.serve(&assignment).await }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use reqwest::header::AUTHORIZATION;
 use shardwright_topology::{Incarnation, NodeId};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -9,6 +10,7 @@ use super::Heard;
 use crate::{
     client::client,
     core::Event,
+    http::Token,
     protocol::{Ping, Pong, WORKER_PATH},
 };
 
@@ -22,17 +24,17 @@ const DOWN_PINGS_MAX: usize = 32;
 #[derive(Debug, Clone)]
 pub(super) struct Pinger {
     client: reqwest::Client,
-    token: Option<Arc<str>>,
+    token: Option<Token>,
     limit: Duration,
     places: Arc<Semaphore>,
     places_of_down: Arc<Semaphore>,
 }
 
 impl Pinger {
-    pub(super) fn new(check_interval: Duration, token: Option<String>) -> Self {
+    pub(super) fn new(check_interval: Duration, token: Option<Token>) -> Self {
         Self {
             client: client(),
-            token: token.map(Arc::from),
+            token,
             limit: check_interval * 4 / 5,
             places: Arc::new(Semaphore::new(PINGS_MAX)),
             places_of_down: Arc::new(Semaphore::new(DOWN_PINGS_MAX)),
@@ -65,7 +67,7 @@ impl Pinger {
         let url = format!("{}{WORKER_PATH}", address.trim_end_matches('/'));
         let mut request = self.client.post(url).json(ping);
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+            request = request.header(AUTHORIZATION, token.header());
         }
         let answer = request.send().await.ok()?;
         answer.error_for_status().ok()?.json().await.ok()

@@ -5,7 +5,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use shardwright_topology::{Location, NodeId, NodeRecord};
 
 use super::{Worker, driver};
-use crate::protocol::{Assignment, Register, VERSION};
+use crate::{
+    http::Token,
+    protocol::{Assignment, Register, VERSION},
+};
 
 /// What a callback gives: nothing, or why it failed.
 pub type CallbackResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -21,7 +24,7 @@ pub struct WorkerBuilder {
     pub(super) serve: Callback,
     pub(super) delete: Callback,
     pub(super) watch: Option<Watcher>,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
 }
 
 pub(super) type Watcher = Arc<dyn Fn(&LeaseNews) -> CallbackResult + Send + Sync>;
@@ -105,7 +108,7 @@ impl WorkerBuilder {
 
     /// Sends a token to coordinators, and takes pings only from those that send it too.
     #[must_use]
-    pub fn token(mut self, token: Option<String>) -> Self {
+    pub fn token(mut self, token: Option<Token>) -> Self {
         self.token = token;
         self
     }

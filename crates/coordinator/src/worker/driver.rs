@@ -119,7 +119,7 @@ pub(super) fn start(builder: WorkerBuilder) -> Worker {
         served: served.clone(),
         entrance: Entrance {
             heard: heard.clone(),
-            token: builder.token.as_deref().map(Token::unchecked),
+            token: builder.token.clone(),
         },
         state,
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use reqwest::header::AUTHORIZATION;
 use serde::{Serialize, de::DeserializeOwned};
 use shardwright_topology::Incarnation;
 
@@ -71,7 +72,7 @@ impl Registrar {
             let url = format!("{}{path}", address.trim_end_matches('/'));
             let mut request = self.client.post(url).timeout(ANSWER).json(body);
             if let Some(token) = &self.worker.token {
-                request = request.bearer_auth(token);
+                request = request.header(AUTHORIZATION, token.header());
             }
             let answer = async { request.send().await?.error_for_status()?.json().await };
             match answer.await {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shardwright_coordinator::{
     Coordinator, Handle,
     core::Settings as CoreSettings,
-    http::{Api, Metrics, REVISION, Settings, bind, serve},
+    http::{Api, Metrics, REVISION, Settings, Token, bind, serve},
     worker::Worker,
 };
 use shardwright_rebalancer::ReplicaPolicy;
@@ -17,9 +17,6 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 /// The token of the clusters that have one.
 pub(crate) const TOKEN: &str = "a-token-of-some-length";
-
-/// When leases end: long enough that no worker loses its lease to a machine that is busy with other tests.
-const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) fn name(text: &str) -> NodeId {
     NodeId::new(text).expect("a name")
@@ -70,7 +67,7 @@ impl Server {
         settings: Settings,
     ) -> Self {
         let policy = Box::new(ReplicaPolicy::default());
-        let token = settings.token.is_some().then(|| TOKEN.to_owned());
+        let token = settings.token.clone();
         let coordinator = Coordinator::start_with_token(store.clone(), core, policy, token);
         let listener = bind("127.0.0.1:0", settings.token.as_ref()).await;
         let listener = listener.expect("a port");
@@ -243,7 +240,7 @@ pub(crate) async fn worker(id: &str, coordinators: &[&Server], token: Option<&st
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let coordinators = coordinators.iter().map(|server| server.url.clone());
     let worker = Worker::builder(name(id), &address, coordinators.collect())
-        .token(token.map(str::to_owned))
+        .token(token.map(|text| Token::new(text).expect("a token")))
         .start();
     let router = worker.router();
     let server = async move { axum::serve(listener, router).await.expect("it serves") };

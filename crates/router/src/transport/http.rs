@@ -14,9 +14,13 @@
 //! ```
 //!
 //! Connections are kept open and used again. A server refuses whoever does not show its token, if it has one, before it
-//! reads anything else of the request.
+//! reads anything else of the request. Without a token it listens on loopback only.
+//!
+//! [`bind`], [`serve()`] and [`Token`] are for any server of a cluster: they know nothing of calls.
 
 mod client;
+mod listen;
+mod serve;
 mod server;
 mod token;
 
@@ -24,8 +28,10 @@ use axum::http::{HeaderName, HeaderValue};
 
 pub use self::{
     client::{Http, HttpError, HttpOptions},
+    listen::{BindError, bind},
+    serve::{CONNECTIONS_MAX, IDLE_MAX, serve},
     server::{Server, ServerOptions, routes},
-    token::{InvalidToken, Token},
+    token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},
 };
 
 /// The path of calls.

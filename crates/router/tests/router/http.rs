@@ -3,11 +3,11 @@
 use shardwright_router::{
     Error, Outcome, Transport, TransportError,
     conformance::{self, Served},
-    transport::http::{Http, HttpOptions, PATH, Server, ServerOptions, Token, routes},
+    transport::http::{BindError, Http, HttpOptions, PATH, Server, ServerOptions, Token, routes},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use super::*;
@@ -19,9 +19,9 @@ fn http(options: &HttpOptions) -> Arc<dyn Transport> {
 }
 
 async fn serve(router: &Router, options: ServerOptions) -> Server {
-    let app = routes(router.clone(), options);
-    let address = ANY_PORT.parse().expect("an address");
-    Server::bind(address, app).await.expect("a free port")
+    let app = routes(router.clone(), options.clone());
+    let server = Server::bind(ANY_PORT, app, &options).await;
+    server.expect("a free port")
 }
 
 /// A node that answers over HTTP, and owns what it is told.
@@ -83,13 +83,17 @@ async fn three_nodes_and_a_proxy_reach_each_other() {
 
 #[tokio::test]
 async fn whoever_does_not_show_the_token_is_refused() {
-    let token = Token::new("s3cret").expect("a token");
+    let token = Token::new("correct-horse-battery").expect("a token");
     let (owner, server) = start("owner", Some(token.clone())).await;
     owner.set_owner(&shard(0), Some(node("owner")), Epoch(1));
     let runs = count(&owner, "count");
     let (friend, _) = start("friend", Some(token)).await;
     let (stranger, _) = start("stranger", None).await;
-    let (liar, _) = start("liar", Some(Token::new("guess").expect("a token"))).await;
+    let (liar, _) = start(
+        "liar",
+        Some(Token::new("another-horse-battery").expect("a token")),
+    )
+    .await;
     for router in [&friend, &stranger, &liar] {
         router.set_address(&node("owner"), Some(&server.url()));
         router.set_owner(&shard(0), Some(node("owner")), Epoch(1));
@@ -187,27 +191,147 @@ async fn a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown()
     );
 }
 
-#[tokio::test]
-async fn what_another_server_says_is_no_answer() {
+/// What answers every request with a head, and sends nothing after it.
+async fn answers_with(head: &'static str) -> String {
     let listener = TcpListener::bind(ANY_PORT).await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
+        let mut open = Vec::new();
         while let Ok((mut connection, _)) = listener.accept().await {
             let mut request = vec![0; 4096];
             let _ = connection.read(&mut request).await;
-            let page = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
-            let _ = connection.write_all(page).await;
+            let head = format!("HTTP/1.1 {head}\r\n\r\n");
+            let _ = connection.write_all(head.as_bytes()).await;
+            open.push(connection);
         }
     });
-    let caller = caller_of(&format!("http://{address}")).await;
-    let error = caller
-        .call(&shard(0), "pay", "")
-        .await
-        .expect_err("no answer");
-    let Error::Interrupted { source, .. } = &error else {
-        panic!("{error}");
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_another_server_says_is_no_answer_and_is_not_read() {
+    for head in [
+        "200 OK\r\ncontent-length: 2000000000",
+        "200 OK\r\nshardwright-answer: perhaps\r\ncontent-length: 2000000000",
+        "409 Conflict\r\nshardwright-answer: refused\r\ncontent-length: 2000000000",
+    ] {
+        let caller = caller_of(&answers_with(head).await).await;
+        let error = caller
+            .call(&shard(0), "pay", "")
+            .await
+            .expect_err("no answer");
+        let Error::Interrupted { source, .. } = &error else {
+            panic!("{head}: {error}");
+        };
+        assert!(source.to_string().contains("no router"), "{source}");
+    }
+}
+
+/// Sends a text, and returns what comes back until the connection ends or `end` has come.
+async fn exchange(connection: &mut TcpStream, text: &str, end: &str) -> String {
+    connection.write_all(text.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    loop {
+        let size = connection.read(&mut buffer).await.unwrap_or(0);
+        answer.extend_from_slice(&buffer[..size]);
+        let text = String::from_utf8_lossy(&answer);
+        if size == 0 || text.contains(end) {
+            return text.into_owned();
+        }
+    }
+}
+
+/// The beginning of a call that says how long its caller waits, and waits itself for the word that its payload is welcome.
+fn beginning(timeout: Duration) -> String {
+    let timeout_us = timeout.as_micros();
+    format!(
+        "POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\
+         shardwright-call: 1 {timeout_us} shard-0 count\r\n\r\n"
+    )
+}
+
+async fn connect(server: &Server) -> TcpStream {
+    let connected = TcpStream::connect(server.address()).await;
+    connected.expect("a connection")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_runs_while_its_payload_is_on_its_way() {
+    let (owner, server) = start("owner", None).await;
+    owner.set_owner(&shard(0), Some(node("owner")), Epoch(1));
+    let runs = count(&owner, "count");
+    let mut connection = connect(&server).await;
+    let half = beginning(Duration::from_secs(1));
+    let answer = exchange(&mut connection, &half, "}").await;
+    assert!(answer.contains("504 Gateway Timeout"), "{answer}");
+    let refusal = r#"{"code":"deadline-passed","began":false}"#;
+    assert!(answer.contains(refusal), "{answer}");
+    assert_eq!(runs.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_shuts_down_waits_ten_seconds_at_most() {
+    let (_owner, server) = start("owner", None).await;
+    let mut connection = connect(&server).await;
+    let half = beginning(Duration::from_secs(3600));
+    let welcome = exchange(&mut connection, &half, "\r\n\r\n").await;
+    assert!(welcome.contains("100 Continue"), "{welcome}");
+    let patience = Duration::from_secs(60);
+    let shut_down = tokio::time::timeout(patience, server.shut_down()).await;
+    shut_down.expect("nobody waits for a payload that does not come");
+    let rest = exchange(&mut connection, "", "").await;
+    assert_eq!(rest, "", "the connection has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_are_limited_in_time_and_in_number() {
+    let (_owner, server) = start("owner", None).await;
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\n");
+    let answer = exchange(&mut connect(&server).await, &head, "\r\n\r\n").await;
+    assert_eq!(answer, "", "a head that does not end ends the connection");
+    let many: String = (0..70).map(|number| format!("x-{number}: x\r\n")).collect();
+    let head = format!("{head}{many}\r\n");
+    let answer = exchange(&mut connect(&server).await, &head, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait() {
+    let router = Router::local(node("owner"));
+    let options = ServerOptions {
+        connections_max: 1,
+        ..ServerOptions::default()
     };
-    assert!(source.to_string().contains("no router"), "{source}");
+    let server = serve(&router, options).await;
+    let request = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    let mut first = connect(&server).await;
+    let answer = exchange(&mut first, &request, "}").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let mut second = connect(&server).await;
+    let mut waits = Box::pin(exchange(&mut second, &request, "}"));
+    let waiting = tokio::time::timeout(SHORT, &mut waits).await;
+    assert!(waiting.is_err(), "the one place is taken");
+    drop(first);
+    let answer = waits.await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_is_answered() {
+    let app = || routes(Router::local(node("owner")), ServerOptions::default());
+    let open = ServerOptions::default();
+    let refused = Server::bind("0.0.0.0:0", app(), &open).await;
+    assert!(
+        matches!(refused, Err(BindError::NeedsToken { .. })),
+        "{refused:?}"
+    );
+    let closed = ServerOptions {
+        token: Some(Token::new("correct-horse-battery").expect("a token")),
+        ..open
+    };
+    let server = Server::bind("0.0.0.0:0", app(), &closed).await;
+    assert!(server.is_ok(), "{server:?}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::{ANSWER, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
+use super::{ANSWER, CALL, IDLE_MAX, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
 use crate::{
     Refusal,
     transport::{Peer, Request, Response, Transport, TransportError},
@@ -61,13 +61,15 @@ impl Http {
             .no_proxy()
             .tcp_nodelay(true)
             .connect_timeout(options.connect_timeout)
+            .pool_idle_timeout(IDLE_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(HttpError)?;
         Ok(Self::with_client(client, options))
     }
 
-    /// Returns a transport that sends by `client`, which must not follow redirects.
+    /// Returns a transport that sends by `client`, which must not follow redirects, and should give up connections that it has not
+    /// used for [`IDLE_MAX`].
     #[must_use]
     pub fn with_client(client: Client, options: &HttpOptions) -> Self {
         Self {
@@ -78,39 +80,51 @@ impl Http {
         }
     }
 
-    async fn read(&self, mut response: reqwest::Response) -> Result<Response, TransportError> {
+    async fn read(&self, response: reqwest::Response) -> Result<Response, TransportError> {
         let status = response.status();
-        let kind = response.headers().get(ANSWER).cloned();
-        let limit = self.payload_max;
-        let is_answer = kind.as_ref().is_some_and(|kind| kind == OK);
-        let fits = |size: usize| !is_answer || size <= limit;
-        let announced = response.content_length().unwrap_or(0);
-        let mut size = usize::try_from(announced).unwrap_or(usize::MAX);
-        let mut body = Bytes::new();
-        while fits(size)
-            && let Some(chunk) = response.chunk().await.map_err(unknown)?
-        {
-            if body.is_empty() {
-                body = chunk;
-            } else {
-                let mut joined = BytesMut::from(body);
-                joined.extend_from_slice(&chunk);
-                body = joined.freeze();
+        let foreign = || TransportError::Unknown(Foreign { status }.into());
+        match response.headers().get(ANSWER) {
+            Some(kind) if kind == OK => {
+                let limit = self.payload_max;
+                let answer = body(response, limit).await?;
+                Ok(answer.map_err(|size| Refusal::AnswerTooLarge { size, limit }))
             }
-            size = size.max(body.len());
-        }
-        if !fits(size) {
-            return Ok(Err(Refusal::AnswerTooLarge { size, limit }));
-        }
-        match kind {
-            Some(kind) if kind == OK => Ok(Ok(body)),
             Some(kind) if kind == REFUSED => {
-                let refusal = serde_json::from_slice::<Refusal>(&body);
+                let refusal = body(response, REFUSAL_MAX).await?;
+                let refusal = refusal.map_err(|_| foreign())?;
+                let refusal = serde_json::from_slice::<Refusal>(&refusal);
                 refusal.map(Err).map_err(unknown)
             }
-            Some(_) | None => Err(TransportError::Unknown(Foreign { status }.into())),
+            Some(_) | None => Err(foreign()),
         }
     }
+}
+
+/// The largest refusal that is read, in bytes: several times as much as a node sends.
+const REFUSAL_MAX: usize = 64 << 10;
+
+/// Returns a body, or its size as soon as that is known to be above `limit`.
+async fn body(
+    mut response: reqwest::Response,
+    limit: usize,
+) -> Result<Result<Bytes, usize>, TransportError> {
+    let announced = response.content_length().unwrap_or(0);
+    let mut size = usize::try_from(announced).unwrap_or(usize::MAX);
+    let mut body = Bytes::new();
+    while size <= limit {
+        let Some(chunk) = response.chunk().await.map_err(unknown)? else {
+            return Ok(Ok(body));
+        };
+        if body.is_empty() {
+            body = chunk;
+        } else {
+            let mut joined = BytesMut::from(body);
+            joined.extend_from_slice(&chunk);
+            body = joined.freeze();
+        }
+        size = size.max(body.len());
+    }
+    Ok(Err(size))
 }
 
 /// The URLs of the nodes that were called, parsed: that costs as much as all else that a call adds to a request.

@@ -1,6 +1,6 @@
 //! The answering side: a route for axum, and a server for who has none.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -11,22 +11,26 @@ use axum::{
     },
     response::Response as HttpResponse,
     routing::post,
-    serve::ListenerExt,
 };
 use bytes::Bytes;
 use shardwright_topology::{Epoch, ShardId};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{ANSWER, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
-use crate::{Refusal, Router, transport::Request};
+use super::{
+    ANSWER, BindError, CALL, CONNECTIONS_MAX, OK, PATH, PAYLOAD_MAX, REFUSED, Token, bind, serve,
+};
+use crate::{Refusal, Router, clock::Deadline, transport::Request};
 
 /// How requests are answered.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// What callers must show. Nothing by default, which is for loopback only.
+    /// What callers must show. Nothing by default: then a [`Server`] listens on loopback only.
     pub token: Option<Token>,
     /// The largest payload and the largest answer, in bytes. 8 MiB by default.
     pub payload_max: usize,
+    /// How many connections a [`Server`] has open at once; more wait. 1,024 by default. A caller has one for each call that it waits
+    /// for.
+    pub connections_max: usize,
 }
 
 impl Default for ServerOptions {
@@ -34,11 +38,14 @@ impl Default for ServerOptions {
         Self {
             token: None,
             payload_max: PAYLOAD_MAX,
+            connections_max: CONNECTIONS_MAX,
         }
     }
 }
 
 /// Returns the route by which other nodes call `router`, to be merged into an axum router.
+///
+/// Where it is served without a token, whoever reaches it may call: [`Server::bind`] sees to that, and another server has to.
 pub fn routes(router: Router, options: ServerOptions) -> axum::Router {
     let state = Arc::new(Answers { router, options });
     axum::Router::new()
@@ -46,40 +53,39 @@ pub fn routes(router: Router, options: ServerOptions) -> axum::Router {
         .with_state(state)
 }
 
-/// A server of these routes alone.
+/// A server of these routes alone, or with others beside them.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Listens at `address`, port 0 for any, and answers until it is dropped.
+    /// Listens at `address`, port 0 for any, and answers within the limits of [`serve()`] until it is dropped.
     ///
     /// # Errors
-    /// When the system does not let it listen there.
-    pub async fn bind(address: SocketAddr, app: axum::Router) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let listener = listener.tap_io(|connection| {
-            // Without it a small answer may wait for an acknowledgement; the system may refuse, and that is only slower.
-            let _ = connection.set_nodelay(true);
-        });
-        let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let serve = axum::serve(listener, app);
-            let serve = serve.with_graceful_shutdown(async move {
-                // A server that is dropped drops the sender: that stops it too, connections included.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            });
-            if let Err(error) = serve.await {
-                tracing::error!(%error, "the server of calls ended");
-            }
-        });
+    /// [`BindError`] when the system does not let it listen there, or other machines reach the address and `options` have no token.
+    pub async fn bind(
+        address: &str,
+        app: axum::Router,
+        options: &ServerOptions,
+    ) -> Result<Self, BindError> {
+        let listener = bind(address, options.token.as_ref()).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| BindError::NoAddress {
+                address: address.to_owned(),
+                source: Some(source),
+            })?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(serve(listener, app, options.connections_max, async {
+            // A server that is dropped ends the task before it drops the sender.
+            let _ = stopped.await;
+        }));
         Ok(Self {
             address,
-            stop,
+            stop: Some(stop),
             task,
         })
     }
@@ -96,9 +102,12 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Stops listening, and waits until the requests that are inside have been answered.
+    /// Stops listening, and waits until the requests that are inside have been answered, for up to ten seconds.
     pub async fn shut_down(mut self) {
-        self.stop.send_replace(true);
+        if let Some(stop) = self.stop.take() {
+            // A task that has ended needs no word.
+            let _ = stop.send(());
+        }
         // A panic of the task was reported by the runtime.
         let _ = (&mut self.task).await;
     }
@@ -132,7 +141,7 @@ impl Answers {
     async fn answer(&self, request: HttpRequest) -> Result<Bytes, Refusal> {
         let (head, body) = request.into_parts();
         if let Some(token) = &self.options.token
-            && !token.is_shown(&head.headers)
+            && !token.is_in(&head.headers)
         {
             return Err(Refusal::NotAuthorized);
         }
@@ -141,11 +150,12 @@ impl Answers {
         if announced.is_some_and(|size| usize::try_from(size).map_or(true, |size| size > limit)) {
             return Err(Refusal::PayloadTooLarge { limit });
         }
-        let request = Request {
-            payload: payload(body, limit).await?,
-            ..read(&head.headers)?
-        };
-        let answer = self.router.answer(request).await?;
+        let mut request = read(&head.headers)?;
+        // The caller's time runs while the payload is on its way.
+        let deadline = Deadline::after(request.timeout);
+        let payload = deadline.limit(payload(body, limit)).await;
+        request.payload = payload.unwrap_or(Err(Refusal::DeadlinePassed { began: false }))?;
+        let answer = self.router.answer_by(request, deadline).await?;
         match answer.len() {
             size if size > limit => Err(Refusal::AnswerTooLarge { size, limit }),
             _ => Ok(answer),

@@ -3,7 +3,7 @@
 use shardwright_registry::{Key, LeaseRecord, Revision, Stored, WriteOutcome};
 use shardwright_topology::{Epoch, NodeId, ShardId, ShardRecord};
 
-use crate::{Copies, Event, PromotionRefused, Written};
+use crate::{Event, PromotionRefused, Reports, Written};
 
 /// What happens at a coordinator.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,8 @@ pub enum Input {
     Lease(Stored<LeaseRecord>),
     /// A shard's record was seen.
     Shard(Stored<ShardRecord>),
-    /// What a node says of its copies.
-    Copies(Copies),
+    /// What all nodes say of their copies was to be read; `None` if it could not be.
+    Reports(Option<Reports>),
     /// A record is gone.
     Gone(Key),
     /// All records were shown once.
@@ -81,6 +81,8 @@ pub enum Action {
         /// Its key.
         key: Key,
     },
+    /// Read what all nodes say of their copies, and report with [`Input::Reports`]. One read is under way at a time.
+    ReadReports,
     /// Tell whoever listens.
     Emit(Event),
     /// Answer a promotion that somebody asked for.

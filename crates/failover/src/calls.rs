@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use shardwright_registry::{
-    Entry, Error, Key, LeaseRecord, Leases, Record, Records, Registry, Revision, Seen, Store,
-    StoreError, Stored, WriteOutcome, decode, watch_records,
+    Entry, Error, Key, LeaseRecord, Leases, Prefix, Record, Records, Registry, Revision, Seen,
+    Store, StoreError, Stored, WriteOutcome, decode, watch_records,
 };
-use shardwright_topology::{Backoff, ShardRecord};
+use shardwright_topology::{Backoff, NodeId, ShardRecord};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
-use crate::Written;
+use crate::{Copies, Reports, Written};
 
 /// The store of a driver, and how long it waits for an answer.
 #[derive(Debug, Clone)]
@@ -87,6 +87,41 @@ impl Calls {
         let shards = self.registry.shards();
         let found = timeout(self.patience, shards.get(name)).await;
         found.ok()?.ok()?.map(Seen::Shard)
+    }
+
+    /// Reads what all nodes say of their copies. One that cannot be read says nothing.
+    pub(crate) async fn read_reports(&self) -> Option<Reports> {
+        let prefix = reports_prefix(&self.registry);
+        let listing = match timeout(self.patience, self.registry.store().list(&prefix)).await {
+            Ok(Ok(listing)) => listing,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "reports of copies were not read");
+                return None;
+            }
+            Err(_) => {
+                tracing::warn!("reports of copies were not read in time");
+                return None;
+            }
+        };
+        Some(Reports {
+            copies: listing.entries.iter().filter_map(reported).collect(),
+            revision: listing.revision,
+        })
+    }
+}
+
+/// Where the reports of a keyspace's nodes are.
+pub(crate) fn reports_prefix(registry: &Registry) -> Prefix {
+    Prefix::new(format!("copy/{}/", registry.name())).expect("a keyspace's name makes a prefix")
+}
+
+fn reported(entry: &Entry) -> Option<(NodeId, Copies)> {
+    match decode::<Copies>(&entry.value) {
+        Ok(copies) => Some((copies.node.clone(), copies)),
+        Err(error) => {
+            tracing::warn!(key = %entry.key, %error, "a report of copies cannot be read");
+            None
+        }
     }
 }
 

@@ -10,17 +10,14 @@ use std::{
 };
 
 use rand::RngCore;
-use shardwright_registry::{Error, Registry};
+use shardwright_registry::Registry;
 use shardwright_topology::{Epoch, Incarnation, NodeId, ShardId};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{
-    Config, ConfigError, Copies, Event, Failover, PromotionError, calls::Calls, clock::Clock,
-    heartbeat::copies_of,
-};
+use crate::{Config, ConfigError, Event, Failover, PromotionError, calls::Calls, clock::Clock};
 
 /// A failover coordinator: one of any number, of which one acts at a time.
 ///
@@ -190,10 +187,6 @@ impl FailoverCoordinator {
         node: &NodeId,
         forced: bool,
     ) -> Result<Epoch, PromotionError> {
-        // What was reported a moment ago counts. Without an answer, what is known does.
-        if let Ok(copies) = self.shared.list_copies().await {
-            let _known = self.shared.heard.send(driver::Heard::Copies(copies));
-        }
         let (answer, answered) = oneshot::channel();
         let heard = driver::Heard::Promote {
             shard: shard.clone(),
@@ -239,12 +232,6 @@ impl FailoverCoordinator {
 }
 
 impl Shared {
-    /// Reads what all nodes say of their copies.
-    async fn list_copies(&self) -> Result<Vec<Copies>, Error> {
-        let listed = copies_of(&self.registry)?.list().await?;
-        Ok(listed.into_iter().map(|stored| stored.value).collect())
-    }
-
     fn machine(&self) -> MutexGuard<'_, Failover> {
         self.machine
             .lock()

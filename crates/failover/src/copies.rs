@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shardwright_registry::Record;
-use shardwright_topology::{Epoch, Lsn, NodeId, ShardId};
+use shardwright_registry::{Record, Revision};
+use shardwright_topology::{Epoch, Incarnation, Lsn, NodeId, ShardId};
 
 /// What a node says of one copy that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,14 +18,35 @@ pub struct Copy {
     pub in_sync: bool,
 }
 
-/// What a node says of all its copies of one keyspace: `copy/<keyspace>/<node>`.
+/// What one process of a node says of all its copies of one keyspace: `copy/<keyspace>/<node>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
     /// The node.
     pub node: NodeId,
+    /// Its process. What it said says nothing of what a later process holds.
+    pub incarnation: Incarnation,
     /// Its copies. A shard that is not among them was not reported.
     pub copies: BTreeMap<ShardId, Copy>,
+}
+
+/// What all nodes say of their copies, as one listing of the store shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reports {
+    /// What each node says.
+    pub copies: BTreeMap<NodeId, Copies>,
+    /// Every report up to this revision is among them.
+    pub revision: Revision,
+}
+
+impl Reports {
+    /// Returns what one process of a node says of its copy of a shard. What an earlier one said is over.
+    #[must_use]
+    pub fn of(&self, node: &NodeId, incarnation: Incarnation, shard: &ShardId) -> Option<Copy> {
+        let copies = self.copies.get(node);
+        let copies = copies.filter(|copies| copies.incarnation == incarnation)?;
+        copies.copies.get(shard).copied()
+    }
 }
 
 impl Record for Copies {

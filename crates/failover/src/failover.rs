@@ -1,21 +1,25 @@
 //! The failover of one keyspace, as one of any number of coordinators sees it.
 //!
 //! ```text
-//! leases, shards, copies seen -->  Failover  --> write a lease, write a shard
-//! writes answered, time       -->            --> events, answers
+//! leases, shards seen   -->  Failover  --> write a lease, write a shard, read reports
+//! reports read          -->            --> events, answers
+//! writes answered, time -->
 //! ```
 //!
 //! All coordinators watch; the one that holds the coordinators' lease acts. For a node that is silent for the time-out:
 //!
 //! 1. **Fence**: end its lease by compare-and-set. From then on it cannot renew it, and its process has stopped serving, since its own
 //!    clock ended the lease before ours did.
-//! 2. **Promote**: each shard whose primary it was gets the next epoch and a replica as primary, by compare-and-set. Only a record that
+//! 2. **Read** what its replicas say of their copies. Before the fence one may still take back that it is in sync; after it, whoever is in
+//!    sync stays so, since nobody acknowledges a write any more. So only a listing from after the fence counts.
+//! 3. **Promote**: each shard whose primary it was gets the next epoch and a replica as primary, by compare-and-set. Only a record that
 //!    is older than the fence may be taken away: a younger one may belong to a later lease of the node, and needs a fence of its own.
 //!
 //! So the leader may be wrong about everything, or not be the leader any more, and do no harm.
 
 mod node;
 mod promote;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +29,12 @@ use shardwright_topology::{
     Epoch, Incarnation, KeyspaceName, NodeId, ShardId, ShardRecord, Timestamp,
 };
 
-use self::{node::Node, promote::Promoting};
-use crate::{
-    Action, Config, ConfigError, Copies, Detector, Event, Input, Observation, Verdict, Written,
+use self::{
+    node::Node,
+    promote::Promoting,
+    reading::{Reading, Request},
 };
+use crate::{Action, Config, ConfigError, Detector, Event, Input, Observation, Verdict, Written};
 
 /// The failover of one keyspace, as one coordinator sees it.
 #[derive(Debug)]
@@ -42,7 +48,15 @@ pub struct Failover {
     shards: BTreeMap<Key, Stored<ShardRecord>>,
     /// The shards of each primary.
     owned: BTreeMap<NodeId, BTreeSet<Key>>,
-    copies: BTreeMap<NodeId, Copies>,
+    /// The nodes that are down and have to be looked at.
+    due: BTreeSet<NodeId>,
+    /// The nodes that are down and whose leases could not be ended yet.
+    unfenced: BTreeSet<NodeId>,
+    /// The shards that want a successor of their primary, whose node is down.
+    wanting: BTreeSet<Key>,
+    reading: Reading,
+    /// The term in which it looks after all nodes that are down.
+    attends: Option<u64>,
     /// The promotions whose outcome is awaited.
     promoting: BTreeMap<Key, Promoting>,
     /// The epoch for which it was told that nobody can take over.
@@ -97,7 +111,11 @@ impl Failover {
             nodes: BTreeMap::new(),
             shards: BTreeMap::new(),
             owned: BTreeMap::new(),
-            copies: BTreeMap::new(),
+            due: BTreeSet::new(),
+            unfenced: BTreeSet::new(),
+            wanting: BTreeSet::new(),
+            reading: Reading::default(),
+            attends: None,
             promoting: BTreeMap::new(),
             complained: BTreeMap::new(),
             current: false,
@@ -150,7 +168,7 @@ impl Failover {
             }
             Input::Lease(lease) => self.node_lease_seen(now, lease, actions),
             Input::Shard(stored) => self.shard_seen(now, stored, actions),
-            Input::Copies(copies) => drop(self.copies.insert(copies.node.clone(), copies)),
+            Input::Reports(reports) => self.reports_read(now, reports, actions),
             Input::Gone(key) => self.gone(now, &key),
             Input::Current => {
                 self.current = true;
@@ -164,9 +182,17 @@ impl Failover {
                 shard,
                 to,
                 forced,
-            } => self.promote(now, ticket, &shard, &to, forced, actions),
+            } => {
+                let request = Request {
+                    ticket,
+                    shard,
+                    to,
+                    forced,
+                };
+                self.promote(now, request, actions);
+            }
             Input::Resign => self.election.resign(now, &mut asked),
-            Input::Tick => self.observe(now, Observation::Tick, actions),
+            Input::Tick => self.tick(now, actions),
         }
         if self.current {
             self.election.tick(now, &mut asked);
@@ -174,9 +200,16 @@ impl Failover {
         for action in asked {
             actions.push(election_action(action));
         }
-        if self.current && self.leads_at(now) {
-            self.attend(now, actions);
+        match self.term(now) {
+            Some(term) => self.attend(now, term, actions),
+            None => self.stand_by(actions),
         }
+    }
+
+    fn tick(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.observe(now, Observation::Tick, actions);
+        self.due.append(&mut self.unfenced);
+        self.give_up(now, actions);
     }
 
     fn observe(&mut self, now: Timestamp, observation: Observation, actions: &mut Vec<Action>) {
@@ -192,8 +225,12 @@ impl Failover {
                     if let Some(known) = self.nodes.get_mut(&node) {
                         known.fell = true;
                     }
+                    self.due.insert(node);
+                    self.reading.want(now);
                 }
                 Verdict::Up { node, .. } => {
+                    // Shards without a successor may have one now.
+                    self.reading.want(now);
                     let known = self.nodes.get_mut(&node);
                     if known.is_some_and(|known| std::mem::take(&mut known.fell)) && leads {
                         actions.push(Action::Emit(Event::NodeUp { node }));
@@ -230,8 +267,13 @@ impl Failover {
                 // It has the time-out to show itself.
                 self.nodes
                     .insert(node.clone(), Node::unseen(self.timing, now));
-                self.observe(now, Observation::Heard { node, incarnation }, actions);
+                let heard = Observation::Heard {
+                    node: node.clone(),
+                    incarnation,
+                };
+                self.observe(now, heard, actions);
             }
+            self.due.insert(node);
         }
         self.settle(&stored, actions);
         self.shards.insert(stored.key.clone(), stored);
@@ -268,45 +310,50 @@ impl Failover {
         }
     }
 
-    /// Looks after the nodes that are down: fences them, and has their shards taken over.
-    fn attend(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let down: Vec<NodeId> = self
-            .nodes
-            .keys()
-            .filter(|node| self.detector.is_down(node))
-            .cloned()
-            .collect();
-        for node in down {
-            self.attend_to(now, &node, actions);
+    /// Looks after the nodes that are down and of which something is new: fences them, and has their shards taken over.
+    fn attend(&mut self, now: Timestamp, term: u64, actions: &mut Vec<Action>) {
+        if self.attends.replace(term) != Some(term) {
+            self.due.extend(self.nodes.keys().cloned());
         }
+        for node in std::mem::take(&mut self.due) {
+            if self.detector.is_down(&node) {
+                self.attend_to(now, node, actions);
+            }
+        }
+        self.read_reports(now, actions);
     }
 
-    fn attend_to(&mut self, now: Timestamp, node: &NodeId, actions: &mut Vec<Action>) {
-        let owned: Vec<Key> = self
-            .owned
-            .get(node)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        let Some(known) = self.nodes.get_mut(node) else {
+    fn attend_to(&mut self, now: Timestamp, node: NodeId, actions: &mut Vec<Action>) {
+        let owned = self.owned.get(&node).cloned().unwrap_or_default();
+        let Some(known) = self.nodes.get_mut(&node) else {
             return;
         };
         let youngest = owned.iter().filter_map(|key| self.shards.get(key));
         let youngest = youngest.map(|stored| stored.revision).max();
-        if !known.is_fenced_for(youngest.unwrap_or(Revision(0))) {
-            return known.fence(now, node, actions);
+        if known.fence_of(youngest.unwrap_or(Revision(0))).is_none() {
+            known.fence(now, &node, actions);
+            self.unfenced.insert(node);
+            return;
         }
         if known.announced != known.fenced_at {
             known.announced = known.fenced_at;
             let shards = owned.iter().filter_map(|key| self.shards.get(key));
             let shards: Vec<ShardId> = shards.map(|stored| stored.value.id.clone()).collect();
-            let node = node.clone();
             actions.push(Action::Emit(Event::NodeDown { node, shards }));
         }
-        for key in owned {
-            self.take_over(now, node, &key, actions);
+        if !owned.is_empty() {
+            self.wanting.extend(owned);
+            self.reading.want(now);
         }
+    }
+
+    /// Forgets what only a leader looks after; who leads later begins anew.
+    fn stand_by(&mut self, actions: &mut Vec<Action>) {
+        self.attends = None;
+        self.due.clear();
+        self.unfenced.clear();
+        self.wanting.clear();
+        self.turn_away(actions);
     }
 }
 

@@ -3,6 +3,8 @@
 mod driver;
 
 use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use rand::RngCore;
-use shardwright_registry::{Error, Prefix, Records, Registration, Registry, Stored, assign};
+use shardwright_registry::{Error, Records, Registration, Registry, Stored, assign};
 use shardwright_topology::{Epoch, NodeId, NodeRecord, Primary, ShardId};
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -18,7 +20,9 @@ use tokio::{
 };
 
 use crate::{
-    Config, ConfigError, Copies, Copy, Event, Licence, StepDownReason, calls::Calls, clock::Clock,
+    Config, ConfigError, Copies, Copy, Event, Licence, StepDownReason,
+    calls::{Calls, reports_prefix},
+    clock::Clock,
     node_lease,
 };
 
@@ -97,6 +101,18 @@ pub enum HeartbeatError {
     /// The node could not be registered, or its report not be stored. Look at the cause; a retry does no harm.
     #[error("the registry refused")]
     Registry(#[from] Error),
+    /// It was not started, so that it has no process yet that could report. Start it first.
+    #[error("the heartbeat of node {node} was not started")]
+    NotStarted {
+        /// The node.
+        node: NodeId,
+    },
+    /// A later process runs under the node's name, and its report counts. Nothing changed; end this process.
+    #[error("a later process runs as node {node}")]
+    Superseded {
+        /// The node.
+        node: NodeId,
+    },
     /// It was started before.
     #[error("the heartbeat of node {node} was started before")]
     Started {
@@ -157,7 +173,7 @@ impl Heartbeat {
         self.shared.handlers().step_down = Some(handler);
     }
 
-    /// Registers the node's new process, claims those of its shards that nobody owns, and keeps its lease from now on, in the present
+    /// Registers the node's new process, takes back what an earlier one reported, claims those of its shards that nobody owns, and keeps its lease from now on, in the present
     /// tokio runtime. A shard that was given to another node meanwhile stays there.
     ///
     /// # Errors
@@ -180,6 +196,7 @@ impl Heartbeat {
             node: node.clone(),
             incarnation: record.incarnation,
         };
+        let report = first_report(&shared.registry, &me).await?;
         let seed = rand::rng().next_u64();
         let licence = Licence::new(node_lease(&node), me, shared.calls.timing(), seed);
         {
@@ -189,6 +206,7 @@ impl Heartbeat {
             }
             *slot = Some(licence);
         }
+        *shared.reported.lock().await = Some(report);
         let (stop, task) = driver::start(shared.clone());
         *shared.running() = Some(Running { stop, task });
         Ok(())
@@ -233,36 +251,39 @@ impl Heartbeat {
 
     /// Says what the node holds of some shards, so that a promotion can choose. Others that it reported before stay as they were.
     ///
-    /// Report `in_sync` only while the primary waits for this copy, and take it back before it stops waiting.
+    /// Report `in_sync` only while the primary waits for this copy, and take it back before it stops waiting. The report of a process that
+    /// ended without that is taken back by the start of the next one: so long the primary has to wait for it.
     ///
     /// # Errors
-    /// [`HeartbeatError::Registry`]: it is not known whether the report was stored.
+    /// [`HeartbeatError::NotStarted`], [`HeartbeatError::Superseded`], or [`HeartbeatError::Registry`]: it is not known whether the report
+    /// was stored.
     pub async fn report(
         &self,
         copies: impl IntoIterator<Item = (ShardId, Copy)> + Send,
     ) -> Result<(), HeartbeatError> {
-        let shared = &self.shared;
-        let node = &shared.registration.id;
-        let records = copies_of(&shared.registry)?;
-        let mut reported = shared.reported.lock().await;
+        let me = self
+            .shared
+            .licence()
+            .as_ref()
+            .map(Licence::primary)
+            .cloned();
+        let me = me.ok_or_else(|| HeartbeatError::NotStarted {
+            node: self.shared.registration.id.clone(),
+        })?;
+        let mut reported = self.shared.reported.lock().await;
         let current = match reported.take() {
             Some(current) => current,
-            None => {
-                let empty = Copies {
-                    node: node.clone(),
-                    copies: std::collections::BTreeMap::new(),
-                };
-                records.create_if_absent(node, empty).await?.0
-            }
+            None => first_report(&self.shared.registry, &me).await?,
         };
         let mut next = current.value.clone();
         next.copies.extend(copies);
-        if next == current.value {
+        if next != current.value {
+            // After a failure the next report reads what is stored.
+            let records = reports_of(&self.shared.registry);
+            *reported = Some(records.replace(&current, next).await?);
+        } else {
             *reported = Some(current);
-            return Ok(());
         }
-        // After a failure the next report reads what is stored.
-        *reported = Some(records.replace(&current, next).await?);
         Ok(())
     }
 
@@ -279,9 +300,26 @@ impl Heartbeat {
 }
 
 /// The reports of a keyspace's nodes.
-pub(crate) fn copies_of(registry: &Registry) -> Result<Records<Copies>, Error> {
-    let prefix = Prefix::new(format!("copy/{}/", registry.name()))?;
-    Ok(Records::new(registry.store().clone(), prefix))
+fn reports_of(registry: &Registry) -> Records<Copies> {
+    Records::new(registry.store().clone(), reports_prefix(registry))
+}
+
+/// Returns the stored report of a process. What an earlier process of the node said is taken back.
+async fn first_report(registry: &Registry, me: &Primary) -> Result<Stored<Copies>, HeartbeatError> {
+    let records = reports_of(registry);
+    let empty = Copies {
+        node: me.node.clone(),
+        incarnation: me.incarnation,
+        copies: BTreeMap::new(),
+    };
+    let (found, _) = records.create_if_absent(&me.node, empty.clone()).await?;
+    match found.value.incarnation.cmp(&me.incarnation) {
+        Ordering::Less => Ok(records.replace(&found, empty).await?),
+        Ordering::Equal => Ok(found),
+        Ordering::Greater => Err(HeartbeatError::Superseded {
+            node: me.node.clone(),
+        }),
+    }
 }
 
 /// Makes a registered process the owner of a shard that nobody owns.

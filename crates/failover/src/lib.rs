@@ -71,7 +71,7 @@ pub use crate::{
 pub use crate::{
     action::{Action, Input, PromotionError},
     config::{Config, ConfigError, Eligible, HEARTBEAT_TIMEOUT_MIN, Mode},
-    copies::{Copies, Copy},
+    copies::{Copies, Copy, Reports},
     detector::{Detector, Observation, Verdict},
     event::Event,
     failover::{Failover, failover_lease, node_lease},

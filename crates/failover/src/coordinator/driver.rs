@@ -13,7 +13,9 @@ use tokio::{
 };
 
 use super::Shared;
-use crate::{Action, Copies, Event, Input, PromotionError, Written, calls::follow, failover_lease};
+use crate::{
+    Action, Event, Input, PromotionError, Reports, Written, calls::follow, failover_lease,
+};
 
 type Answer = oneshot::Sender<Result<Epoch, PromotionError>>;
 
@@ -21,7 +23,7 @@ type Answer = oneshot::Sender<Result<Epoch, PromotionError>>;
 #[derive(Debug)]
 pub(super) enum Heard {
     Seen(Box<Seen>),
-    Copies(Vec<Copies>),
+    Reports(Option<Reports>),
     OwnLeaseWritten(WriteOutcome),
     Written {
         key: Key,
@@ -48,9 +50,6 @@ struct Driver {
     due: mpsc::UnboundedSender<Due>,
     answers: BTreeMap<u64, Answer>,
     next_ticket: u64,
-    /// Whether all records were shown once, and all reports of copies read.
-    listed: bool,
-    copied: bool,
 }
 
 pub(super) fn start(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Heard>) -> JoinHandle<()> {
@@ -60,8 +59,6 @@ pub(super) fn start(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Heard>) 
         due,
         answers: BTreeMap::new(),
         next_ticket: 0,
-        listed: false,
-        copied: false,
     };
     // Handlers may ask this coordinator, so nothing waits for them.
     tokio::spawn(call_handlers(shared, handlers));
@@ -86,25 +83,6 @@ async fn call_handlers(shared: Arc<Shared>, mut due: mpsc::UnboundedReceiver<Due
     }
 }
 
-/// Reads what nodes say of their copies again and again.
-fn read_copies(shared: Arc<Shared>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(shared.config.check_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match shared.list_copies().await {
-                Ok(copies) => {
-                    if shared.heard.send(Heard::Copies(copies)).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "reports of copies cannot be read"),
-            }
-        }
-    })
-}
-
 impl Driver {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Heard>) {
         let shared = self.shared.clone();
@@ -114,7 +92,6 @@ impl Driver {
         let watch = follow(store, timing.timeout(), seed, heard, |seen| {
             Heard::Seen(Box::new(seen))
         });
-        let copies = read_copies(shared.clone());
         let tick = shared.config.check_interval.min(timing.timeout() / 10);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,21 +119,12 @@ impl Driver {
             .await;
         }
         watch.abort();
-        copies.abort();
     }
 
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Seen(seen) => self.see(*seen),
-            Heard::Copies(all) => {
-                for copies in all {
-                    self.handle(Input::Copies(copies));
-                }
-                if self.listed && !self.copied {
-                    self.handle(Input::Current);
-                }
-                self.copied = true;
-            }
+            Heard::Reports(reports) => self.handle(Input::Reports(reports)),
             Heard::OwnLeaseWritten(outcome) => self.handle(Input::OwnLeaseWritten(outcome)),
             Heard::Written { key, written } => self.handle(Input::Written { key, written }),
             Heard::Promote {
@@ -184,13 +152,7 @@ impl Driver {
             Seen::Lease(lease) => self.handle(Input::Lease(lease)),
             Seen::Shard(shard) => self.handle(Input::Shard(shard)),
             Seen::Deleted { key, .. } => self.handle(Input::Gone(key)),
-            Seen::Listed(_) => {
-                self.listed = true;
-                // Who would promote without knowing the reports would choose wrongly, or nobody.
-                if self.copied {
-                    self.handle(Input::Current);
-                }
-            }
+            Seen::Listed(_) => self.handle(Input::Current),
             Seen::Node(_) | Seen::Keyspace(_) | Seen::Operation(_) => {}
         }
     }
@@ -242,6 +204,12 @@ impl Driver {
                     if let Some(seen) = calls.read(key).await {
                         let _heard = heard.send(Heard::Seen(Box::new(seen)));
                     }
+                });
+            }
+            Action::ReadReports => {
+                tokio::spawn(async move {
+                    let reports = calls.read_reports().await;
+                    let _heard = heard.send(Heard::Reports(reports));
                 });
             }
             Action::Emit(event) => self.emit(event),

@@ -50,9 +50,9 @@ impl Node {
         self.lease.as_ref()?.value.holder.as_ref()
     }
 
-    /// Whether whatever the node served by a record of this revision, it serves no more.
-    pub(super) fn is_fenced_for(&self, record: Revision) -> bool {
-        self.fenced_at.is_some_and(|fenced_at| record < fenced_at)
+    /// The fence after which the node serves no more what it served by a record of this revision.
+    pub(super) fn fence_of(&self, record: Revision) -> Option<Revision> {
+        self.fenced_at.filter(|fenced_at| record < *fenced_at)
     }
 
     /// Ends the lease, if it was silent for the time-out.
@@ -110,6 +110,7 @@ impl Failover {
         if !known.see(now, lease) {
             return;
         }
+        self.due.insert(node.clone());
         let observation = match holder {
             Some(holder) => Observation::Heard {
                 node,
@@ -134,6 +135,7 @@ impl Failover {
         let Some(value) = known.fencing.take() else {
             return;
         };
+        self.due.insert(node.clone());
         known.retry_at = now + known.timing.renew_every() / 4;
         match written {
             Written::Done(revision) => {

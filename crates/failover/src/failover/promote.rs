@@ -1,11 +1,11 @@
 //! Promotions: of the shards of a node that is down, and of those that somebody asks for.
 
-use shardwright_registry::{Key, Stored};
+use shardwright_registry::{Key, Revision, Stored};
 use shardwright_topology::{ConfigId, Epoch, NodeId, Primary, ShardId, ShardRecord, Timestamp};
 
-use super::Failover;
+use super::{Failover, reading::Request};
 use crate::{
-    Action, Candidate, Eligible, Event, Mode, PromotionError, PromotionRefused, Written, choose,
+    Action, Candidate, Eligible, Event, PromotionError, PromotionRefused, Reports, Written, choose,
     promotion::{is_in_sync, promoted},
 };
 
@@ -24,65 +24,95 @@ pub(super) struct Promoting {
 }
 
 impl Failover {
-    /// Has a shard of a fenced node taken over, if there is somebody.
+    /// Has a shard of a fenced node taken over, if there is somebody. Returns whether the reports were read after the fence.
     pub(super) fn take_over(
         &mut self,
-        now: Timestamp,
-        from: &NodeId,
         key: &Key,
+        reports: &Reports,
         actions: &mut Vec<Action>,
-    ) {
-        if let Some(promoting) = self.promoting.get(key) {
-            match promoting.unknown_until {
-                Some(until) if until <= now => self.give_up(key, actions),
-                Some(_) | None => return,
+    ) -> bool {
+        let Some((stored, fenced_at)) = self.orphan(key) else {
+            self.wanting.remove(key);
+            return true;
+        };
+        if reports.revision < fenced_at {
+            return false;
+        }
+        let (id, epoch) = (stored.value.id.clone(), stored.value.active_epoch());
+        let candidates = self.candidates(&stored.value, Some(reports));
+        let chosen = choose(&id, epoch, &candidates, self.config.eligible).cloned();
+        let begun = chosen.and_then(|candidate| self.begin(key, &candidate, Vec::new(), actions));
+        if let Err(reason) = begun {
+            self.tell_of_orphan(key, reason, actions);
+        }
+        true
+    }
+
+    /// Tells of the shards for which nobody is left, whatever replicas report: whom a user's handler forces is its own affair.
+    pub(super) fn tell_of_orphans(&mut self, actions: &mut Vec<Action>) {
+        let wanting: Vec<Key> = self.wanting.iter().cloned().collect();
+        for key in wanting {
+            let Some((stored, _)) = self.orphan(&key) else {
+                self.wanting.remove(&key);
+                continue;
+            };
+            let (id, epoch) = (&stored.value.id, stored.value.active_epoch());
+            let candidates = self.candidates(&stored.value, None);
+            if let Err(reason) = choose(id, epoch, &candidates, Eligible::Any).map(|_| ()) {
+                self.tell_of_orphan(&key, reason, actions);
             }
         }
+    }
+
+    /// The record of a shard whose primary is down and fenced, and the fence. None while a promotion of it is under way.
+    fn orphan(&self, key: &Key) -> Option<(&Stored<ShardRecord>, Revision)> {
+        let stored = self.shards.get(key)?;
+        let primary = stored.value.primary()?;
+        let fenced_at = self.nodes.get(primary)?.fence_of(stored.revision)?;
+        let wants = self.detector.is_down(primary) && !self.promoting.contains_key(key);
+        wants.then_some((stored, fenced_at))
+    }
+
+    fn tell_of_orphan(&mut self, key: &Key, reason: PromotionRefused, actions: &mut Vec<Action>) {
         let Some(stored) = self.shards.get(key) else {
             return;
         };
-        let (id, epoch) = (stored.value.id.clone(), stored.value.active_epoch());
-        let candidates = self.candidates(&stored.value, from);
-        let manual = self.config.mode == Mode::Manual;
-        // Whom a user's handler forces is its own affair, but nobody at all is news.
-        let eligible = if manual {
-            Eligible::Any
-        } else {
-            self.config.eligible
-        };
-        let chosen = match choose(&id, epoch, &candidates, eligible) {
-            Ok(_) if manual => return,
-            chosen => chosen.cloned(),
-        };
-        let begun = chosen.and_then(|candidate| self.begin(key, &candidate, Vec::new(), actions));
-        if let Err(reason) = begun
-            && self.complained.insert(key.clone(), epoch) != Some(epoch)
-        {
-            actions.push(Action::Emit(Event::NoReplica { shard: id, reason }));
+        let (shard, epoch) = (stored.value.id.clone(), stored.value.active_epoch());
+        match reason {
+            PromotionRefused::NoReplica { .. } | PromotionRefused::NotReported { .. } => {}
+            // Only another record of it can help.
+            _ => drop(self.wanting.remove(key)),
+        }
+        if self.complained.insert(key.clone(), epoch) != Some(epoch) {
+            actions.push(Action::Emit(Event::NoReplica { shard, reason }));
         }
     }
 
     /// The replicas of a shard that are alive, with what they said of their copies.
-    fn candidates(&self, record: &ShardRecord, primary: &NodeId) -> Vec<Candidate> {
-        let active = record.active.iter();
+    fn candidates(&self, record: &ShardRecord, reports: Option<&Reports>) -> Vec<Candidate> {
+        let (primary, active) = (record.primary(), record.active.iter());
         let others = active
             .flat_map(|config| &config.members)
             .map(|member| &member.node);
-        let others = others.filter(|node| *node != primary);
+        let others = others.filter(|node| Some(*node) != primary);
         others
-            .filter_map(|node| self.candidate(node, &record.id))
+            .filter_map(|node| self.candidate(node, &record.id, reports))
             .collect()
     }
 
-    fn candidate(&self, node: &NodeId, shard: &ShardId) -> Option<Candidate> {
-        let holder = self.nodes.get(node)?.holder()?;
-        let copies = self.copies.get(node);
+    fn candidate(
+        &self,
+        node: &NodeId,
+        shard: &ShardId,
+        reports: Option<&Reports>,
+    ) -> Option<Candidate> {
+        let incarnation = self.nodes.get(node)?.holder()?.incarnation;
         self.detector.is_up(node).then(|| Candidate {
             primary: Primary {
                 node: node.clone(),
-                incarnation: holder.incarnation,
+                incarnation,
             },
-            copy: copies.and_then(|copies| copies.copies.get(shard).copied()),
+            copy: reports.and_then(|reports| reports.of(node, incarnation, shard)),
         })
     }
 
@@ -114,48 +144,84 @@ impl Failover {
             tickets,
             unknown_until: None,
         };
+        self.wanting.remove(key);
         self.promoting.insert(key.clone(), promoting);
         Ok(())
     }
 
-    /// Does what somebody asks for, if the rules allow it.
-    pub(super) fn promote(
+    /// Takes in that somebody asks for a promotion: answers what is clear, and has the rest wait for the reports.
+    pub(super) fn promote(&mut self, now: Timestamp, request: Request, actions: &mut Vec<Action>) {
+        match self.check_promotion(now, &request) {
+            Ok(Checked::May { .. }) => self.reading.ask(request),
+            Ok(Checked::Primary(epoch)) => answer(request, Ok(epoch), actions),
+            Err(error) => answer(request, Err(error), actions),
+        }
+    }
+
+    /// Does what somebody asks for, if the rules allow it by what is reported.
+    pub(super) fn promote_on(
         &mut self,
         now: Timestamp,
-        ticket: u64,
-        shard: &ShardId,
-        to: &NodeId,
-        forced: bool,
+        request: Request,
+        reports: Option<&Reports>,
         actions: &mut Vec<Action>,
     ) {
-        let answer = match self.check_promotion(now, shard, to, forced) {
-            Ok(Checked::Primary(epoch)) => Ok(epoch),
-            Ok(Checked::May(key, candidate)) => match self.promoting.get_mut(&key) {
-                Some(promoting) if promoting.to == *to => return promoting.tickets.push(ticket),
-                Some(_) => Err(PromotionError::Overtaken {
-                    shard: shard.clone(),
-                }),
-                None => match self.begin(&key, &candidate, vec![ticket], actions) {
-                    Ok(()) => return,
-                    Err(refused) => Err(refused.into()),
-                },
-            },
-            Err(error) => Err(error),
+        let (key, fenced_at) = match self.check_promotion(now, &request) {
+            Ok(Checked::May { key, fenced_at }) => (key, fenced_at),
+            Ok(Checked::Primary(epoch)) => return answer(request, Ok(epoch), actions),
+            Err(error) => return answer(request, Err(error), actions),
         };
-        actions.push(Action::Answer { ticket, answer });
+        let shard = request.shard.clone();
+        let Some(reports) = reports.filter(|reports| fenced_at <= reports.revision) else {
+            return answer(request, Err(PromotionError::Unavailable { shard }), actions);
+        };
+        if let Some(promoting) = self.promoting.get_mut(&key) {
+            if promoting.to == request.to {
+                return promoting.tickets.push(request.ticket);
+            }
+            return answer(request, Err(PromotionError::Overtaken { shard }), actions);
+        }
+        let candidate = self.chosen(&key, &request, reports);
+        let begun = candidate
+            .and_then(|candidate| self.begin(&key, &candidate, vec![request.ticket], actions));
+        if let Err(refused) = begun {
+            answer(request, Err(refused.into()), actions);
+        }
+    }
+
+    /// The replica that somebody names, if it may take over.
+    fn chosen(
+        &self,
+        key: &Key,
+        request: &Request,
+        reports: &Reports,
+    ) -> Result<Candidate, PromotionRefused> {
+        let candidate = self.candidate(&request.to, &request.shard, Some(reports));
+        let candidate = candidate.ok_or_else(|| PromotionRefused::NotUp {
+            shard: request.shard.clone(),
+            node: request.to.clone(),
+        })?;
+        let stored = self.shards.get(key);
+        let epoch = stored.map_or(Epoch::default(), |stored| stored.value.active_epoch());
+        let eligible = if request.forced {
+            Eligible::Any
+        } else {
+            self.config.eligible
+        };
+        let candidates = std::slice::from_ref(&candidate);
+        choose(&request.shard, epoch, candidates, eligible).cloned()
     }
 
     fn check_promotion(
         &self,
         now: Timestamp,
-        shard: &ShardId,
-        to: &NodeId,
-        forced: bool,
+        request: &Request,
     ) -> Result<Checked, PromotionError> {
         if !self.leads_at(now) {
             let leader = self.leader().cloned();
             return Err(PromotionError::NotLeader { leader });
         }
+        let (shard, to) = (&request.shard, &request.to);
         let id = || shard.clone();
         let key = Key::new(format!("{}{shard}", self.shard_prefix));
         let stored = key.ok().and_then(|key| self.shards.get(&key));
@@ -171,27 +237,17 @@ impl Failover {
             return Err(PromotionRefused::NotReplica { shard: id(), node }.into());
         }
         let known = self.nodes.get(primary);
-        if !known.is_some_and(|known| known.is_fenced_for(stored.revision)) {
-            let primary = primary.clone();
-            let shard = id();
-            return Err(PromotionRefused::PrimaryAlive { shard, primary }.into());
+        let fenced_at = known.and_then(|known| known.fence_of(stored.revision));
+        let fenced_at = fenced_at.ok_or_else(|| PromotionRefused::PrimaryAlive {
+            shard: id(),
+            primary: primary.clone(),
+        })?;
+        if self.candidate(to, shard, None).is_none() {
+            let node = to.clone();
+            return Err(PromotionRefused::NotUp { shard: id(), node }.into());
         }
-        let node = to.clone();
-        let candidate = self
-            .candidate(to, shard)
-            .ok_or_else(|| PromotionRefused::NotUp { shard: id(), node })?;
-        let eligible = if forced {
-            Eligible::Any
-        } else {
-            self.config.eligible
-        };
-        choose(
-            shard,
-            active.epoch,
-            std::slice::from_ref(&candidate),
-            eligible,
-        )?;
-        Ok(Checked::May(stored.key.clone(), candidate))
+        let key = stored.key.clone();
+        Ok(Checked::May { key, fenced_at })
     }
 
     pub(super) fn promotion_written(
@@ -221,11 +277,13 @@ impl Failover {
             Written::Refused => {
                 let error = PromotionError::Overtaken { shard };
                 self.refuse(&key, &error, actions);
+                self.reading.want(now + self.timing.renew_every() / 4);
                 actions.push(Action::Read { key });
             }
             Written::Failed => {
                 let error = PromotionError::Unavailable { shard };
                 self.refuse(&key, &error, actions);
+                self.reading.want(now + self.timing.renew_every() / 4);
             }
         }
     }
@@ -266,14 +324,25 @@ impl Failover {
         actions.extend(answers);
     }
 
-    fn give_up(&mut self, key: &Key, actions: &mut Vec<Action>) {
-        if let Some(promoting) = self.promoting.get(key) {
-            let shard = promoting.record.id.clone();
-            self.refuse(key, &PromotionError::Unknown { shard }, actions);
+    /// Ends the promotions of which nobody came to know what became of them.
+    pub(super) fn give_up(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let is_over = |promoting: &Promoting| promoting.unknown_until.is_some_and(|at| at <= now);
+        let over = self
+            .promoting
+            .iter()
+            .filter(|(_, promoting)| is_over(promoting));
+        let over: Vec<(Key, ShardId)> = over
+            .map(|(key, promoting)| (key.clone(), promoting.record.id.clone()))
+            .collect();
+        for (key, shard) in over {
+            self.refuse(&key, &PromotionError::Unknown { shard }, actions);
+            self.reading.want(now);
         }
     }
 
+    /// Ends a promotion that did not happen: the shard still wants a successor, unless its record says otherwise.
     fn refuse(&mut self, key: &Key, error: &PromotionError, actions: &mut Vec<Action>) {
+        self.wanting.insert(key.clone());
         let tickets = self
             .promoting
             .remove(key)
@@ -290,6 +359,11 @@ impl Failover {
 enum Checked {
     /// The node is the primary already.
     Primary(Epoch),
-    /// It may begin.
-    May(Key, Candidate),
+    /// It may begin if the reports allow it, which are read after the fence.
+    May { key: Key, fenced_at: Revision },
+}
+
+fn answer(request: Request, answer: Result<Epoch, PromotionError>, actions: &mut Vec<Action>) {
+    let ticket = request.ticket;
+    actions.push(Action::Answer { ticket, answer });
 }

@@ -6,7 +6,7 @@ use shardwright_registry::{LeaseRecord, WriteOutcome, assign};
 use shardwright_topology::{Lsn, NodeRecord};
 
 use super::*;
-use crate::{Copy, Eligible, Mode, PromotionError, PromotionRefused};
+use crate::{Copies, Copy, Eligible, Mode, PromotionError, PromotionRefused, Reports};
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a name")
@@ -119,6 +119,7 @@ impl Coordinator {
                 text
             }
             Action::Read { key } => format!("read {key}"),
+            Action::ReadReports => "read reports".to_owned(),
             Action::Emit(event) => match event {
                 Event::NodeDown { node, shards } => format!("{node} down with {}", shards.len()),
                 Event::NodeUp { node } => format!("{node} up"),
@@ -163,16 +164,33 @@ impl Coordinator {
     }
 }
 
-fn reported() -> Input {
+/// What a process of node-2 reports, as a listing of revision `revision` shows it.
+fn reported_by(incarnation: u64, in_sync: bool, revision: u64) -> Input {
     let copy = Copy {
         epoch: Epoch(2),
         position: Lsn(5),
-        in_sync: true,
+        in_sync,
     };
-    Input::Copies(Copies {
+    let copies = Copies {
         node: node("node-2"),
+        incarnation: Incarnation(incarnation),
         copies: BTreeMap::from([(ShardId::numbered(0), copy)]),
-    })
+    };
+    Input::Reports(Some(Reports {
+        copies: BTreeMap::from([(node("node-2"), copies)]),
+        revision: Revision(revision),
+    }))
+}
+
+fn reported(revision: u64) -> Input {
+    reported_by(1, true, revision)
+}
+
+fn nothing_reported(revision: u64) -> Input {
+    Input::Reports(Some(Reports {
+        copies: BTreeMap::new(),
+        revision: Revision(revision),
+    }))
 }
 
 fn written(key: Key, written: Written) -> Input {
@@ -182,17 +200,14 @@ fn written(key: Key, written: Written) -> Input {
 #[test]
 fn a_silent_node_is_fenced_first_and_then_its_replica_takes_over() {
     let mut c1 = Coordinator::leading(Config::default());
-    c1.at(0, reported());
     let actions = c1.wait(0, 175);
     assert_eq!(
         actions,
         ["node-1 suspected", "lease/node.node-1 r1 term 2 free"]
     );
     let fenced = written(node_lease(&node("node-1")), Written::Done(Revision(2_000)));
-    assert_eq!(
-        c1.at(176, fenced),
-        ["node-1 down with 1", "shard r3 e3 node-2"]
-    );
+    assert_eq!(c1.at(176, fenced), ["node-1 down with 1", "read reports"]);
+    assert_eq!(c1.at(176, reported(2_000)), ["shard r3 e3 node-2"]);
     let done = written(shard_key(), Written::Done(Revision(2_001)));
     assert_eq!(c1.at(177, done), ["promoted node-1 node-2 e3"]);
     assert_eq!(
@@ -207,7 +222,6 @@ fn a_silent_node_is_fenced_first_and_then_its_replica_takes_over() {
 #[test]
 fn a_record_younger_than_the_fence_needs_a_fence_of_its_own() {
     let mut c1 = Coordinator::leading(Config::default());
-    c1.at(0, reported());
     c1.wait(0, 150);
     // The node's own claim came before the fence was known, and after it in the store.
     c1.at(151, shard(&["node-1", "node-2"], 2_005));
@@ -216,16 +230,13 @@ fn a_record_younger_than_the_fence_needs_a_fence_of_its_own() {
     let actions = c1.wait(150, 200);
     assert_eq!(actions, ["lease/node.node-1 r2000 term 3 free"]);
     let fenced = written(node_lease(&node("node-1")), Written::Done(Revision(2_010)));
-    assert_eq!(
-        c1.at(201, fenced),
-        ["node-1 down with 1", "shard r2005 e3 node-2"]
-    );
+    assert_eq!(c1.at(201, fenced), ["node-1 down with 1", "read reports"]);
+    assert_eq!(c1.at(202, reported(2_010)), ["shard r2005 e3 node-2"]);
 }
 
 #[test]
 fn a_fence_that_is_refused_is_no_fence() {
     let mut c1 = Coordinator::leading(Config::default());
-    c1.at(0, reported());
     c1.wait(0, 150);
     let key = node_lease(&node("node-1"));
     let refused = written(key.clone(), Written::Refused);
@@ -243,12 +254,9 @@ fn a_fence_that_is_refused_is_no_fence() {
 #[test]
 fn a_node_that_leaves_is_followed_at_once_and_one_that_never_came_in_the_end() {
     let mut c1 = Coordinator::leading(Config::default());
-    c1.at(0, reported());
     let left = lease("node-1", 1, 0, false, 60);
-    assert_eq!(
-        c1.at(10, left),
-        ["node-1 down with 1", "shard r3 e3 node-2"]
-    );
+    assert_eq!(c1.at(10, left), ["node-1 down with 1", "read reports"]);
+    assert_eq!(c1.at(11, reported(60)), ["shard r3 e3 node-2"]);
 
     let mut c1 = Coordinator::leading(Config::default());
     c1.at(0, lease("node-3", 1, 0, true, 5));
@@ -266,13 +274,103 @@ fn a_shard_with_nobody_to_take_over_is_told_of_once() {
     let left = lease("node-1", 1, 0, false, 60);
     let nobody = "nobody: shard shard-0: none of 1 replicas reported that it may take over, \
                   force one to accept a loss";
-    assert_eq!(c1.at(10, left), ["node-1 down with 1", nobody]);
-    assert!(c1.wait(0, 100).is_empty());
+    assert_eq!(c1.at(10, left), ["node-1 down with 1", "read reports"]);
+    assert_eq!(c1.at(10, nothing_reported(60)), [nobody]);
+    assert_eq!(c1.wait(0, 50), [""; 0], "nothing is looked at in vain");
+    assert_eq!(c1.wait(50, 75), ["read reports"], "after the interval");
+    assert_eq!(c1.at(76, nothing_reported(61)), [""; 0]);
+    // Another replica that comes up is a reason to look at once.
+    let third = lease("node-3", 1, 0, true, 62);
+    assert_eq!(c1.at(77, third), ["read reports"]);
+    assert_eq!(c1.at(78, reported(63)), ["shard r3 e3 node-2"]);
+}
+
+#[test]
+fn a_choice_is_made_on_reports_from_after_the_fence() {
+    let mut c1 = Coordinator::leading(Config::default());
+    let left = lease("node-1", 1, 0, false, 60);
+    assert_eq!(c1.at(10, left), ["node-1 down with 1", "read reports"]);
+    assert!(c1.at(11, reported(59)).is_empty(), "it may be over");
+    assert!(c1.at(12, Input::Tick).is_empty());
+    assert_eq!(c1.at(25, Input::Tick), ["read reports"]);
+    assert!(c1.at(26, Input::Reports(None)).is_empty());
+    assert_eq!(c1.at(40, Input::Tick), ["read reports"]);
+    let behind = reported_by(1, false, 61);
+    assert_eq!(c1.at(41, behind), ["shard r3 e3 node-2"]);
+    let lost = c1.wrote.as_ref().map(|record| record.data_loss_generation);
+    assert_eq!(lost, Some(1), "it took back that it is in sync");
+}
+
+#[test]
+fn an_older_listing_never_counts_after_a_newer_one() {
+    let mut c1 = Coordinator::leading(Config::default());
+    c1.at(10, lease("node-1", 1, 0, false, 60));
+    c1.at(11, nothing_reported(70));
+    assert_eq!(c1.at(61, Input::Tick), ["read reports"]);
+    assert!(c1.at(62, reported(69)).is_empty());
+    assert_eq!(c1.at(80, Input::Tick), ["read reports"]);
+    assert_eq!(c1.at(81, reported(70)), ["shard r3 e3 node-2"]);
+}
+
+#[test]
+fn what_another_process_of_a_node_reported_says_nothing_of_this_one() {
+    for incarnation in [0, 2] {
+        let mut c1 = Coordinator::leading(Config::default());
+        c1.at(10, lease("node-1", 1, 0, false, 60));
+        let actions = c1.at(11, reported_by(incarnation, true, 60));
+        assert!(
+            actions[0].contains("none of 1 replicas reported"),
+            "{actions:?}"
+        );
+        assert_eq!(c1.promote(12, "node-2", true), ["read reports"]);
+        let forced = c1.at(13, reported_by(incarnation, true, 60));
+        assert_eq!(forced, ["shard r3 e3 node-2"]);
+        let lost = c1.wrote.as_ref().map(|record| record.data_loss_generation);
+        assert_eq!(lost, Some(1));
+    }
+}
+
+#[test]
+fn a_promotion_waits_for_a_read_that_began_after_it_was_asked_for() {
+    let mut c1 = Coordinator::leading(Config {
+        mode: Mode::Manual,
+        ..Config::default()
+    });
+    c1.at(10, lease("node-1", 1, 0, false, 60));
+    assert_eq!(c1.promote(11, "node-2", false), ["read reports"]);
+    assert!(c1.promote(12, "node-2", false).is_empty());
+    let first = c1.at(13, nothing_reported(60));
+    assert!(first[0].contains("none of 1 replicas reported"));
+    assert_eq!(first[1..], ["read reports"], "for the second");
+    assert_eq!(c1.at(14, reported(61)), ["shard r3 e3 node-2"]);
+
+    let mut c1 = Coordinator::leading(Config {
+        mode: Mode::Manual,
+        ..Config::default()
+    });
+    c1.at(10, lease("node-1", 1, 0, false, 60));
+    c1.promote(11, "node-2", true);
+    let unread = "#1 the registry could not be reached, shard shard-0 is as it was";
+    assert_eq!(c1.at(12, Input::Reports(None)), [unread]);
+}
+
+#[test]
+fn who_leads_no_more_turns_promotions_away() {
+    let mut c1 = Coordinator::leading(Config {
+        mode: Mode::Manual,
+        ..Config::default()
+    });
+    c1.at(10, lease("node-1", 1, 0, false, 60));
+    c1.promote(11, "node-2", true);
+    c1.promote(12, "node-2", true);
+    let not_leader = |action: &String| action.contains("does not lead");
+    let resigned = c1.at(13, Input::Resign);
     assert_eq!(
-        c1.at(101, reported()),
-        ["shard r3 e3 node-2"],
-        "and tried again"
+        resigned.iter().filter(|action| not_leader(action)).count(),
+        1
     );
+    let read = c1.at(14, reported(61));
+    assert!(read.len() == 1 && not_leader(&read[0]), "{read:?}");
 }
 
 #[test]
@@ -282,6 +380,7 @@ fn a_promotion_without_an_answer_is_settled_by_what_is_seen() {
         ..Config::default()
     });
     c1.at(10, lease("node-1", 1, 0, false, 60));
+    assert_eq!(c1.at(10, nothing_reported(60)), ["shard r3 e3 node-2"]);
     let unknown = written(shard_key(), Written::Unknown);
     assert_eq!(c1.at(11, unknown), ["read shard/main/shard-0"]);
     assert!(c1.at(12, Input::Tick).is_empty(), "no second attempt yet");
@@ -318,12 +417,14 @@ fn a_promotion_that_somebody_asks_for_follows_the_rules() {
     );
     let stranger = "#1 node node-3 holds no replica of shard shard-0, add one first";
     assert_eq!(c1.promote(11, "node-3", true), [stranger]);
-    assert!(c1.promote(11, "node-2", false)[0].contains("none of 1 replicas reported"));
-    assert_eq!(c1.promote(12, "node-2", true), ["shard r3 e3 node-2"]);
-    assert!(
-        c1.promote(12, "node-2", true).is_empty(),
-        "it joins the one under way"
-    );
+    assert_eq!(c1.promote(11, "node-2", false), ["read reports"]);
+    assert!(c1.at(11, nothing_reported(60))[0].contains("none of 1 replicas reported"));
+    assert_eq!(c1.promote(12, "node-2", true), ["read reports"]);
+    let begun = c1.at(12, nothing_reported(60));
+    assert_eq!(begun, ["shard r3 e3 node-2"]);
+    c1.promote(12, "node-2", true);
+    let joined = c1.at(12, nothing_reported(60));
+    assert!(joined.is_empty(), "it joins the one under way");
     let done = written(shard_key(), Written::Done(Revision(61)));
     assert_eq!(
         c1.at(13, done),
@@ -349,7 +450,8 @@ fn a_replica_that_is_down_is_not_promoted_and_a_lost_race_is_told() {
         ..Config::default()
     });
     c1.at(10, lease("node-1", 1, 0, false, 60));
-    assert_eq!(c1.promote(11, "node-2", true), ["shard r3 e3 node-2"]);
+    assert_eq!(c1.promote(11, "node-2", true), ["read reports"]);
+    assert_eq!(c1.at(11, nothing_reported(60)), ["shard r3 e3 node-2"]);
     let refused = written(shard_key(), Written::Refused);
     assert_eq!(
         c1.at(12, refused),

@@ -1,15 +1,16 @@
 //! Failover as a library: nodes with leases of their own, and several coordinators, over one store.
 //!
 //! What must hold: no two processes may serve a shard at the same true time; an epoch has one owner; epochs only grow; one coordinator
-//! leads at a time, and only a leader writes. After the faults every shard is served, and then nothing changes any more.
+//! leads at a time, and only a leader writes; who takes over without a loss has every write that was acknowledged. After the faults every shard is served, and then nothing changes any more.
 
 mod coordinator;
 mod node;
+mod report;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use rand::{SeedableRng, rngs::StdRng};
-use shardwright_failover::{Config, Copies, Copy, Failover, Licence};
+use shardwright_failover::{Config, Copies, Failover, Licence};
 use shardwright_registry::{
     Key, LeaseRecord, LeaseTiming, Prefix, Revision, Stored, WriteOutcome, assign,
 };
@@ -17,8 +18,10 @@ use shardwright_testkit::sim::{
     Change, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
 };
 use shardwright_topology::{
-    Epoch, Incarnation, KeyspaceName, Lsn, NodeId, NodeRecord, ShardId, ShardRecord,
+    Epoch, Incarnation, KeyspaceName, NodeId, NodeRecord, ShardId, ShardRecord,
 };
+
+use self::report::Writes;
 
 /// The state of all processes.
 pub(crate) struct Library {
@@ -30,6 +33,7 @@ pub(crate) struct Library {
     /// Which process of which node served a shard at an epoch.
     owners: BTreeMap<(ShardId, Epoch), (Pid, u32)>,
     epochs: BTreeMap<ShardId, Epoch>,
+    writes: Writes,
     rng: StdRng,
 }
 
@@ -46,6 +50,10 @@ pub(crate) enum Missing {
     Patience,
     /// A write names the revision that it was decided on.
     CompareAndSet,
+    /// Who takes over is chosen by what replicas say after the fence.
+    ReportsAfterFence,
+    /// A report says nothing of later processes of its node.
+    ReportsOfOneProcess,
 }
 
 /// What the store holds.
@@ -64,6 +72,10 @@ pub(crate) enum Token {
     OwnLease,
     Lease(Key),
     Shard(Key, Box<ShardRecord>),
+    /// A node's report of its copies.
+    Report,
+    /// The reports of all nodes.
+    Reports,
     /// An operator adds the replicas that promotions have used up.
     Repair,
 }
@@ -141,25 +153,6 @@ impl Library {
                 key: shard_key(&record.id),
                 expected: None,
                 value: Some(Value::Shard(Box::new(record))),
-            });
-        }
-        for at in (COORDINATORS..COORDINATORS + NODES).map(Pid) {
-            let copy = |number: u32| {
-                let copy = Copy {
-                    epoch: Epoch(1),
-                    position: Lsn(u64::from(number) + at.0 as u64),
-                    in_sync: false,
-                };
-                (ShardId::numbered(number), copy)
-            };
-            let node = node_id(at);
-            sim.put(Write {
-                key: Key::new(format!("copy/main/{node}")).expect("a key"),
-                expected: None,
-                value: Some(Value::Copies(Copies {
-                    node,
-                    copies: (0..SHARDS).map(copy).collect(),
-                })),
             });
         }
     }
@@ -259,6 +252,7 @@ impl Scenario for Library {
             "a replica is added",
             "a node is fenced",
             "a promotion",
+            "a replica in sync takes over",
             "nobody to take over",
             "a node is back",
             "a node claims its shard anew",
@@ -275,6 +269,8 @@ impl Scenario for Library {
         Missing::Fence,
         Missing::Patience,
         Missing::CompareAndSet,
+        Missing::ReportsAfterFence,
+        Missing::ReportsOfOneProcess,
     ];
 
     fn faults(_: Option<Missing>) -> Faults {
@@ -293,6 +289,7 @@ impl Scenario for Library {
             coordinators: BTreeMap::new(),
             owners: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            writes: Writes::default(),
             rng: StdRng::seed_from_u64(seed),
         };
         for _ in 0..COORDINATORS + NODES {
@@ -313,8 +310,13 @@ impl Scenario for Library {
                     self.coordinate(sim, at, shardwright_failover::Input::Tick);
                 } else {
                     self.advance(sim, at, shardwright_failover::LicenceEvent::Tick);
+                    self.use_shards(sim, at);
                 }
             }
+            Input::Listed {
+                token: Token::Reports,
+                found,
+            } => self.reports_found(sim, at, found.ok()),
             Input::Listed { found, .. } => match found {
                 Ok((entries, revision)) => {
                     for stored in entries {
@@ -334,6 +336,10 @@ impl Scenario for Library {
                     self.see(sim, at, stored);
                 }
             }
+            Input::Got {
+                token: Token::Report,
+                found,
+            } => self.report_found(sim, at, found.ok()),
             Input::Got { found, .. } => {
                 if let Ok(Some(stored)) = found {
                     self.see(sim, at, stored);
@@ -364,6 +370,7 @@ impl Scenario for Library {
         record
             .check_invariants()
             .map_err(|broken| broken.to_string())?;
+        self.check_loss(record)?;
         let before = self.epochs.insert(record.id.clone(), record.epoch);
         if before.is_some_and(|before| record.epoch <= before) {
             return Err(format!(

@@ -24,6 +24,7 @@ impl Library {
         let machine = Failover::new(config, &keyspace, node_id(at), process(sim, at), seed);
         self.coordinators
             .insert(at, machine.expect("times that fit"));
+        self.start_reading(sim, at);
     }
 
     pub(super) fn coordinator_sees(&mut self, sim: &mut Sim<Self>, at: Pid, stored: Stored<Value>) {
@@ -43,7 +44,7 @@ impl Library {
                 value: *value,
                 revision,
             }),
-            Value::Copies(copies) => Input::Copies(copies),
+            Value::Copies(_) => return,
         };
         self.coordinate(sim, at, input);
     }
@@ -61,7 +62,7 @@ impl Library {
                 let written = written(&outcome);
                 Input::Written { key, written }
             }
-            Token::Tick | Token::Follow | Token::Repair => return,
+            Token::Tick | Token::Follow | Token::Repair | Token::Report | Token::Reports => return,
         };
         self.coordinate(sim, at, input);
     }
@@ -114,6 +115,7 @@ impl Library {
                     self.write_shard(sim, at, key, expected, record);
                 }
                 Action::Read { key } => sim.get(at, Token::Follow, key),
+                Action::ReadReports => self.read_reports(sim, at),
                 Action::Emit(event) => note(sim, &event),
                 Action::Answer { .. } => {}
             }
@@ -127,7 +129,12 @@ fn note(sim: &mut Sim<Library>, event: &Event) {
         Event::Deposed { .. } => sim.mark("a leader is deposed"),
         Event::NodeDown { .. } => sim.mark("a node is fenced"),
         Event::NodeUp { .. } => sim.mark("a node is back"),
-        Event::Promoted { .. } => sim.mark("a promotion"),
+        Event::Promoted { lossless, .. } => {
+            sim.mark("a promotion");
+            if *lossless {
+                sim.mark("a replica in sync takes over");
+            }
+        }
         Event::NoReplica { .. } => sim.mark("nobody to take over"),
         _ => {}
     }

@@ -21,6 +21,7 @@ impl Library {
         let licence = Licence::new(node_lease(&me.node), me, timing, seed);
         self.nodes.insert(at, licence);
         self.views.retain(|(of, _), _| *of != at);
+        self.start_reports(sim, at);
     }
 
     pub(super) fn node_sees(&mut self, sim: &mut Sim<Self>, at: Pid, stored: Stored<Value>) {
@@ -91,7 +92,8 @@ impl Library {
                 };
                 self.advance(sim, at, event);
             }
-            Token::Tick | Token::Follow | Token::Lease(_) | Token::Repair => {}
+            Token::Report => self.report_written(sim, at, &outcome),
+            Token::Tick | Token::Follow | Token::Lease(_) | Token::Reports | Token::Repair => {}
         }
     }
 

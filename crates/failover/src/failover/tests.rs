@@ -306,7 +306,8 @@ fn an_older_listing_never_counts_after_a_newer_one() {
     let mut c1 = Coordinator::leading(Config::default());
     c1.at(10, lease("node-1", 1, 0, false, 60));
     c1.at(11, nothing_reported(70));
-    assert_eq!(c1.at(61, Input::Tick), ["read reports"]);
+    let actions = c1.at(61, Input::Tick);
+    assert_eq!(actions, ["own lease term 1", "read reports"]);
     assert!(c1.at(62, reported(69)).is_empty());
     assert_eq!(c1.at(80, Input::Tick), ["read reports"]);
     assert_eq!(c1.at(81, reported(70)), ["shard r3 e3 node-2"]);

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use metrics::{counter, gauge};
 use rand::SeedableRng;
 use shardwright_rebalancer::Policy;
-use shardwright_registry::{Revision, Seen, Store};
+use shardwright_registry::{Clock, Revision, Seen, Store};
 use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,7 +20,6 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock,
     core::{
         Action, Command, CommandId, Core, Done, Event, Notice, Settings, WriteId, WriteOutcome,
     },

@@ -1,13 +1,13 @@
 //! What both drivers ask of the store: writes with a patience, reads, and the stream of all records.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use shardwright_registry::{
-    Entry, Error, Key, LeaseRecord, Leases, Prefix, Record, Records, Registry, Revision, Seen,
-    Store, StoreError, Stored, WriteOutcome, decode, watch_records,
+    Entry, Error, Key, LeaseRecord, Leases, Prefix, RecordWatch, Registry, Revision, Seen,
+    StoreError, Stored, WriteOutcome, decode,
 };
-use shardwright_topology::{Backoff, NodeId, ShardRecord};
+use shardwright_topology::{Backoff, NodeId, NodeRecord, ShardRecord};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 use crate::{Copies, Reports, Written};
@@ -40,7 +40,7 @@ impl Calls {
         expected: Option<Revision>,
         record: LeaseRecord,
     ) -> WriteOutcome {
-        let write = write(self.leases.records(), key, expected, record);
+        let write = self.leases.records().put(key.last_name(), expected, record);
         match timeout(self.patience, write).await {
             Ok(Ok(stored)) => WriteOutcome::Written(stored.revision),
             Ok(Err(Error::Store(StoreError::Conflict { found, .. }))) => {
@@ -61,7 +61,7 @@ impl Calls {
         expected: Option<Revision>,
         record: LeaseRecord,
     ) -> Written {
-        let write = write(self.leases.records(), key, expected, record);
+        let write = self.leases.records().put(key.last_name(), expected, record);
         outcome(timeout(self.patience, write).await)
     }
 
@@ -73,20 +73,31 @@ impl Calls {
         record: ShardRecord,
     ) -> Written {
         let shards = self.registry.shards();
-        let write = write(&shards, key, Some(expected), record);
+        let write = shards.put(key.last_name(), Some(expected), record);
         outcome(timeout(self.patience, write).await)
     }
 
     /// Reads a lease or a shard's record.
     pub(crate) async fn read(&self, key: Key) -> Option<Seen> {
-        let name = key.last_name();
         if key.as_str().starts_with("lease/") {
-            let found = timeout(self.patience, self.leases.records().get(name)).await;
-            return found.ok()?.ok()?.map(Seen::Lease);
+            return self.read_lease(key).await?.map(Seen::Lease);
         }
         let shards = self.registry.shards();
-        let found = timeout(self.patience, shards.get(name)).await;
+        let found = timeout(self.patience, shards.get(key.last_name())).await;
         found.ok()?.ok()?.map(Seen::Shard)
+    }
+
+    /// Reads a lease; `None` without an answer.
+    pub(crate) async fn read_lease(&self, key: Key) -> Option<Option<Stored<LeaseRecord>>> {
+        let read = self.leases.records().get(key.last_name());
+        timeout(self.patience, read).await.ok()?.ok()
+    }
+
+    /// Reads the record of a node; `None` without one or an answer.
+    pub(crate) async fn read_node(&self, node: &NodeId) -> Option<NodeRecord> {
+        let nodes = self.registry.nodes();
+        let found = timeout(self.patience, nodes.get(node)).await;
+        found.ok()?.ok()?.map(|stored| stored.value)
     }
 
     /// Reads what all nodes say of their copies. One that cannot be read says nothing.
@@ -125,25 +136,6 @@ fn reported(entry: &Entry) -> Option<(NodeId, Copies)> {
     }
 }
 
-async fn write<T: Record + Clone>(
-    records: &Records<T>,
-    key: Key,
-    expected: Option<Revision>,
-    value: T,
-) -> Result<Stored<T>, Error> {
-    match expected {
-        None => records.create(key.last_name(), value).await,
-        Some(revision) => {
-            let current = Stored {
-                key,
-                value: value.clone(),
-                revision,
-            };
-            records.replace(&current, value).await
-        }
-    }
-}
-
 fn outcome<T>(answer: Result<Result<Stored<T>, Error>, tokio::time::error::Elapsed>) -> Written {
     match answer {
         Ok(answer) => Written::of(&answer),
@@ -165,16 +157,15 @@ fn readable(entry: Entry) -> Option<Stored<LeaseRecord>> {
     })
 }
 
-/// Passes on everything that the store shows, until nobody listens. While the store is away it waits longer and longer.
+/// Passes on everything that a watch shows, until nobody listens. While the store is away it waits longer and longer.
 pub(crate) fn follow<T: Send + 'static>(
-    store: Arc<dyn Store>,
+    mut records: RecordWatch,
     patience: Duration,
     seed: u64,
     heard: mpsc::UnboundedSender<T>,
     item: impl Fn(Seen) -> T + Send + 'static,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut records = watch_records(store);
         let backoff = || Backoff::new(patience / 50, patience / 3, seed);
         let mut waits = backoff();
         while let Some(seen) = records.next().await {

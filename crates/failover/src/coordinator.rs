@@ -5,19 +5,23 @@ mod driver;
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use rand::RngCore;
-use shardwright_registry::Registry;
+use shardwright_registry::{Clock, Registry};
 use shardwright_topology::{Epoch, Incarnation, NodeId, ShardId};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{Config, ConfigError, Event, Failover, PromotionError, calls::Calls, clock::Clock};
+use crate::{
+    Config, ConfigError, Event, Failover, PromotionError,
+    calls::Calls,
+    drive::{EVENTS_MAX, until},
+    handlers::Handled,
+};
 
 /// A failover coordinator: one of any number, of which one acts at a time.
 ///
@@ -62,12 +66,12 @@ struct Shared {
     events: broadcast::Sender<Event>,
     changes: watch::Sender<()>,
     heard: mpsc::UnboundedSender<driver::Heard>,
+    stop: Notify,
     /// Taken by the start.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<driver::Heard>>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-type Handled = Pin<Box<dyn Future<Output = ()> + Send>>;
 type OnNodeDown = Arc<dyn Fn(NodeId, Vec<ShardId>) -> Handled + Send + Sync>;
 type OnNodeUp = Arc<dyn Fn(NodeId) -> Handled + Send + Sync>;
 
@@ -76,9 +80,6 @@ struct Handlers {
     node_down: Option<OnNodeDown>,
     node_up: Option<OnNodeUp>,
 }
-
-/// How many events wait for a slow listener before it misses some.
-const EVENTS_MAX: usize = 1024;
 
 impl FailoverCoordinator {
     /// Returns a coordinator for the shards of a registry, which has yet to start. No two coordinators have the same `id`.
@@ -101,6 +102,7 @@ impl FailoverCoordinator {
             events: broadcast::Sender::new(EVENTS_MAX),
             changes: watch::Sender::new(()),
             heard,
+            stop: Notify::new(),
             inbox: Mutex::new(Some(inbox)),
             task: Mutex::default(),
         };
@@ -109,7 +111,8 @@ impl FailoverCoordinator {
         })
     }
 
-    /// Calls `handler` when a node is down and fenced, with the shards whose primary it was. One call at a time, in the order of events.
+    /// Calls `handler` when a node is down and fenced, with the shards whose primary it was. One call at a time, in the order of events; one
+    /// that panics is logged.
     ///
     /// A coordinator that begins to lead calls it for the nodes that are down then, so it may be called twice for one failure.
     #[doc(alias = "onNodeDown")]
@@ -144,8 +147,7 @@ impl FailoverCoordinator {
     /// Stops. If it leads, it gives its lease back, so that the next leader need not wait.
     pub async fn stop(&self) {
         drop(self.shared.inbox().take());
-        // A driver that has ended already is stopped.
-        let _sent = self.shared.heard.send(driver::Heard::Stop);
+        self.shared.stop.notify_one();
         let task = self.shared.task().take();
         if let Some(task) = task {
             let _ended = task.await;
@@ -215,13 +217,7 @@ impl FailoverCoordinator {
 
     /// Waits until this coordinator leads. Without end if it never does.
     pub async fn leading(&self) {
-        let mut changes = self.shared.changes.subscribe();
-        loop {
-            changes.mark_unchanged();
-            if self.leads() || changes.changed().await.is_err() {
-                return;
-            }
-        }
+        until(&self.shared.changes, || self.leads().then_some(())).await;
     }
 
     /// Returns what happens from now on. A listener that is slower than 1,024 events misses some.

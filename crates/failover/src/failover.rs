@@ -24,7 +24,9 @@ mod reading;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{SeedableRng, rngs::StdRng};
-use shardwright_registry::{Election, ElectionAction, Holder, Key, LeaseTiming, Revision, Stored};
+use shardwright_registry::{
+    Election, ElectionAction, Holder, Key, LeaseTiming, Revision, Stored, node_of_lease,
+};
 use shardwright_topology::{
     Epoch, Incarnation, KeyspaceName, NodeId, ShardId, ShardRecord, Timestamp,
 };
@@ -65,15 +67,6 @@ pub struct Failover {
     current: bool,
     shard_prefix: String,
     rng: StdRng,
-}
-
-/// Returns the key of a node's lease.
-///
-/// # Panics
-/// Never: a node's name makes a valid key.
-#[must_use]
-pub fn node_lease(node: &NodeId) -> Key {
-    Key::new(format!("lease/node.{node}")).expect("a name makes a key")
 }
 
 /// Returns the key of the lease of a keyspace's failover coordinators.
@@ -285,7 +278,7 @@ impl Failover {
                 self.disown(&former, key);
             }
             self.complained.remove(key);
-        } else if let Some(node) = node::of_lease(key) {
+        } else if let Some(node) = node_of_lease(key) {
             // The record of a lease is deleted when its node is removed from the system.
             self.nodes.remove(&node);
             let removed = Observation::Removed { node };
@@ -303,7 +296,7 @@ impl Failover {
     }
 
     fn written(&mut self, now: Timestamp, key: Key, written: Written, actions: &mut Vec<Action>) {
-        if let Some(node) = node::of_lease(&key) {
+        if let Some(node) = node_of_lease(&key) {
             self.fence_written(now, &node, key, written, actions);
         } else {
             self.promotion_written(now, key, written, actions);

@@ -7,23 +7,25 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use rand::RngCore;
-use shardwright_registry::{Error, Records, Registration, Registry, Stored, assign};
-use shardwright_topology::{Epoch, NodeId, NodeRecord, Primary, ShardId};
-use tokio::{
-    sync::{broadcast, mpsc, watch},
-    task::JoinHandle,
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared as Ended},
 };
+use rand::RngCore;
+use shardwright_registry::{
+    Clock, Error, Records, Registration, Registry, Stored, assign, node_lease,
+};
+use shardwright_topology::{Epoch, NodeId, NodeRecord, Primary, ShardId};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
     Config, ConfigError, Copies, Copy, Event, Licence, StepDownReason,
     calls::{Calls, reports_prefix},
-    clock::Clock,
-    node_lease,
+    drive::{EVENTS_MAX, until},
+    handlers::{Caller, Handled},
 };
 
 /// A node's heartbeat: its lease, renewed by itself, and the shards that it may serve while the lease lasts.
@@ -74,17 +76,19 @@ struct Shared {
     events: broadcast::Sender<Event>,
     /// Changes whenever something that the licence says may have.
     changes: watch::Sender<()>,
+    caller: Caller,
+    stop: Notify,
     running: Mutex<Option<Running>>,
     reported: tokio::sync::Mutex<Option<Stored<Copies>>>,
 }
 
-#[derive(Debug)]
+/// The ends of its tasks.
+#[derive(Clone)]
 struct Running {
-    stop: mpsc::UnboundedSender<driver::Heard>,
-    task: JoinHandle<()>,
+    driver: Ended<BoxFuture<'static, ()>>,
+    handlers: Ended<BoxFuture<'static, ()>>,
 }
 
-type Handled = Pin<Box<dyn Future<Output = ()> + Send>>;
 type OnServe = Arc<dyn Fn(ShardId, Epoch) -> Handled + Send + Sync>;
 type OnStepDown = Arc<dyn Fn(ShardId, Epoch, StepDownReason) -> Handled + Send + Sync>;
 
@@ -121,9 +125,6 @@ pub enum HeartbeatError {
     },
 }
 
-/// How many events wait for a slow listener before it misses some.
-const EVENTS_MAX: usize = 1024;
-
 impl Heartbeat {
     /// Returns the heartbeat of a node, which has yet to start.
     ///
@@ -144,6 +145,8 @@ impl Heartbeat {
             handlers: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_MAX),
             changes: watch::Sender::new(()),
+            caller: Caller::default(),
+            stop: Notify::new(),
             running: Mutex::default(),
             reported: tokio::sync::Mutex::default(),
         };
@@ -152,7 +155,7 @@ impl Heartbeat {
         })
     }
 
-    /// Calls `handler` for each shard that the node begins to serve. One call at a time, in order.
+    /// Calls `handler` for each shard that the node begins to serve. One call at a time, in order; one that panics is logged.
     pub fn on_serve<F>(&self, handler: impl Fn(ShardId, Epoch) -> F + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -177,7 +180,7 @@ impl Heartbeat {
     /// tokio runtime. A shard that was given to another node meanwhile stays there.
     ///
     /// # Errors
-    /// [`HeartbeatError::Started`], or [`HeartbeatError::Registry`]: try again.
+    /// [`HeartbeatError::Started`], [`HeartbeatError::Superseded`], or [`HeartbeatError::Registry`]: try again.
     pub async fn start(&self) -> Result<(), HeartbeatError> {
         let shared = &self.shared;
         let node = shared.registration.id.clone();
@@ -198,7 +201,7 @@ impl Heartbeat {
         };
         let report = first_report(&shared.registry, &me).await?;
         let seed = rand::rng().next_u64();
-        let licence = Licence::new(node_lease(&node), me, shared.calls.timing(), seed);
+        let licence = Licence::new(node_lease(&node), me.clone(), shared.calls.timing(), seed);
         {
             let mut slot = shared.licence();
             if slot.is_some() {
@@ -207,8 +210,11 @@ impl Heartbeat {
             *slot = Some(licence);
         }
         *shared.reported.lock().await = Some(report);
-        let (stop, task) = driver::start(shared.clone());
-        *shared.running() = Some(Running { stop, task });
+        let (driver, handlers) = driver::start(shared.clone(), me);
+        *shared.running() = Some(Running {
+            driver: driver.map(drop).boxed().shared(),
+            handlers: handlers.map(drop).boxed().shared(),
+        });
         Ok(())
     }
 
@@ -231,16 +237,7 @@ impl Heartbeat {
 
     /// Waits until the node serves a shard, and returns the epoch. Without end if it never does.
     pub async fn serving(&self, shard: &ShardId) -> Epoch {
-        let mut changes = self.shared.changes.subscribe();
-        loop {
-            changes.mark_unchanged();
-            if let Some(epoch) = self.serves(shard) {
-                return epoch;
-            }
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        until(&self.shared.changes, || self.serves(shard)).await
     }
 
     /// Returns what happens from now on: [`Event::SteppedDown`].
@@ -288,13 +285,17 @@ impl Heartbeat {
     }
 
     /// Stops serving, gives the lease back so that replicas take over at once, and ends. Calls of handlers that are due are made
-    /// first.
+    /// first, except when a handler calls this: then they are made after it has returned.
+    ///
+    /// A handler must not wait for another task that calls this, since that one waits for the handler.
     pub async fn stop(&self) {
-        let running = self.shared.running().take();
-        if let Some(Running { stop, task }) = running {
-            // A driver that has ended already is stopped.
-            let _sent = stop.send(driver::Heard::Stop);
-            let _ended = task.await;
+        let running = self.shared.running().clone();
+        if let Some(Running { driver, handlers }) = running {
+            self.shared.stop.notify_one();
+            driver.await;
+            if !self.shared.caller.is_calling() {
+                handlers.await;
+            }
         }
     }
 }

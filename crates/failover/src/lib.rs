@@ -44,15 +44,17 @@
 mod action;
 #[cfg(feature = "tokio")]
 mod calls;
-#[cfg(feature = "tokio")]
-mod clock;
 mod config;
 #[cfg(feature = "tokio")]
 mod coordinator;
 mod copies;
 mod detector;
+#[cfg(feature = "tokio")]
+mod drive;
 mod event;
 mod failover;
+#[cfg(feature = "tokio")]
+mod handlers;
 #[cfg(feature = "tokio")]
 mod heartbeat;
 mod licence;
@@ -74,7 +76,7 @@ pub use crate::{
     copies::{Copies, Copy, Reports},
     detector::{Detector, Observation, Verdict},
     event::Event,
-    failover::{Failover, failover_lease, node_lease},
+    failover::{Failover, failover_lease},
     licence::{Licence, LicenceAction, LicenceEvent, StepDownReason},
     promotion::{Candidate, PromotionRefused, choose, is_in_sync, promoted, reclaimed},
     written::Written,

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     Election, ElectionAction, Error, Holder, InvalidKey, LeaseRecord, LeaseTiming, Prefix, Records,
-    Store, StoreError, Stored, WriteOutcome, records::stored,
+    Store, StoreError, WriteOutcome, records::stored,
 };
 
 /// One process's part in the election of a leader, run by a task.
@@ -199,17 +199,7 @@ impl Part {
     }
 
     async fn write(&self, expected: Option<crate::Revision>, record: LeaseRecord) -> WriteOutcome {
-        let outcome = match expected {
-            None => self.records.create(&self.name, record).await,
-            Some(revision) => {
-                let current = Stored {
-                    key: self.election.key().clone(),
-                    value: record.clone(),
-                    revision,
-                };
-                self.records.replace(&current, record).await
-            }
-        };
+        let outcome = self.records.put(&self.name, expected, record).await;
         match outcome {
             Ok(stored) => WriteOutcome::Written(stored.revision),
             Err(Error::Store(StoreError::Conflict { found, .. })) => {

@@ -9,6 +9,7 @@
 //! no harm to data.
 
 mod holder;
+mod name;
 mod record;
 mod watcher;
 
@@ -19,6 +20,7 @@ use shardwright_topology::{Incarnation, NodeId, Timestamp};
 
 pub use self::{
     holder::Held,
+    name::{node_lease, node_of_lease},
     watcher::{LeaseWatcher, Vacancy},
 };
 use crate::{Error, Prefix, Record, Records, Store, StoreError, Stored};

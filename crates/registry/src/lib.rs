@@ -40,8 +40,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It moves no data, and holds nothing per key. It runs on any executor, reads no clock outside the SQLite store's own thread,
-//! and never waits before it tries again: [`Error::is_retryable`] and a backoff are the caller's.
+//! It moves no data, and holds nothing per key. It runs on any executor, reads no clock of its own accord outside the threads
+//! and tasks of its stores and campaigns, and never waits before it tries again: [`Error::is_retryable`] and a backoff are the caller's.
 //!
 //! # Features
 //!
@@ -57,6 +57,7 @@ pub mod conformance;
 
 #[cfg(feature = "campaign")]
 mod campaign;
+mod clock;
 mod codec;
 mod doctor;
 mod election;
@@ -87,13 +88,17 @@ pub use crate::sqlite::{OpenError, SqliteStore};
 pub use shardwright_topology as topology;
 
 pub use crate::{
+    clock::Clock,
     codec::{FormatError, Record, decode, encode},
     doctor::{Finding, Level},
     election::{Election, ElectionAction, WriteOutcome},
     error::Error,
     key::{InvalidKey, KEY_MAX, Key, Prefix},
     keyspace::{KeyspaceRecord, Partitioning},
-    lease::{Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy},
+    lease::{
+        Held, Holder, InvalidTiming, LeaseRecord, LeaseTiming, LeaseWatcher, Leases, Vacancy,
+        node_lease, node_of_lease,
+    },
     memory::MemoryStore,
     record_watch::{RecordWatch, Seen, watch_below, watch_records},
     records::{Records, Stored},

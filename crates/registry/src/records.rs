@@ -94,8 +94,21 @@ impl<T: Record> Records<T> {
     /// # Errors
     /// [`StoreError::Conflict`] if the name has one: nothing changed.
     pub async fn create(&self, name: impl AsRef<str> + Send, value: T) -> Result<Stored<T>, Error> {
+        self.put(name, None, value).await
+    }
+
+    /// Stores a record under a name whose record has revision `expected`, or that has none if that is `None`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the name has another one, or none: nothing changed.
+    pub async fn put(
+        &self,
+        name: impl AsRef<str> + Send,
+        expected: Option<Revision>,
+        value: T,
+    ) -> Result<Stored<T>, Error> {
         let key = self.prefix.key(name)?;
-        let revision = self.write(&key, None, &value).await?;
+        let revision = self.write(&key, expected, &value).await?;
         Ok(Stored {
             key,
             value,

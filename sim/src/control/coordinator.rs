@@ -11,7 +11,7 @@ use shardwright_coordinator::{
     protocol::{Leave, Ping},
 };
 use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
-use shardwright_registry::{Key, Prefix, Revision, Seen, Stored};
+use shardwright_registry::{Key, Prefix, Revision, Seen, Stored, node_of_lease};
 use shardwright_testkit::sim::{Change, Outcome, Pid, Sim, Unavailable, Write};
 use shardwright_topology::{Incarnation, NodeId};
 
@@ -417,7 +417,7 @@ pub(super) fn node_key(node: &NodeId) -> Key {
 /// Whether no worker holds a lease.
 fn is_nobody_left(sim: &Sim<Control>) -> bool {
     let mut leases = sim.store().entries().filter(|stored| {
-        stored.key.last_name().starts_with("node.")
+        node_of_lease(&stored.key).is_some()
             && matches!(&stored.value, Value::Lease(lease) if lease.holder.is_some())
     });
     leases.next().is_none()

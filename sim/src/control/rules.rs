@@ -7,7 +7,7 @@ use std::{
 
 use shardwright_coordinator::{core::Value, protocol::Assignment};
 use shardwright_rebalancer::PartitionId;
-use shardwright_registry::{Holder, LeaseRecord};
+use shardwright_registry::{Holder, Key, LeaseRecord, node_of_lease};
 use shardwright_testkit::sim::{Change, Pid, Sim};
 use shardwright_topology::{
     Epoch, Incarnation, NodeId, NodeState, Primary, Role, ShardRecord, ShardState,
@@ -64,7 +64,7 @@ impl Rules {
         }
         let record = match &change.value {
             Some(Value::Shard(record)) => record,
-            Some(Value::Lease(lease)) => return self.note_lease(change.key.last_name(), lease),
+            Some(Value::Lease(lease)) => return self.note_lease(&change.key, lease),
             _ => return Ok(()),
         };
         let id = PartitionId::new(record.keyspace.clone(), record.id.clone());
@@ -106,11 +106,10 @@ impl Rules {
     }
 
     /// A session whose lease was ended never gets one again.
-    fn note_lease(&mut self, name: &str, lease: &LeaseRecord) -> Result<(), String> {
-        let Some(node) = name.strip_prefix("node.") else {
+    fn note_lease(&mut self, key: &Key, lease: &LeaseRecord) -> Result<(), String> {
+        let Some(node) = node_of_lease(key) else {
             return Ok(());
         };
-        let node = NodeId::new(node).expect("a node of this scenario");
         let before = match &lease.holder {
             Some(holder) => self.sessions.insert(node.clone(), holder.clone()),
             None => self.sessions.remove(&node),

@@ -1,9 +1,7 @@
 //! The nodes of the scenario: a licence each.
 
-use shardwright_failover::{
-    Licence, LicenceAction, LicenceEvent, StepDownReason, Written, node_lease,
-};
-use shardwright_registry::{Key, Stored};
+use shardwright_failover::{Licence, LicenceAction, LicenceEvent, StepDownReason, Written};
+use shardwright_registry::{Key, Stored, node_lease};
 use shardwright_testkit::sim::{Outcome, Pid, Sim, Write};
 use shardwright_topology::{Primary, ShardRecord};
 

@@ -1,14 +1,10 @@
 //! Pings and answers: what workers are told, and what they say.
 
 use shardwright_rebalancer::Standing;
-use shardwright_registry::{Holder, LeaseRecord};
+use shardwright_registry::{Holder, LeaseRecord, node_lease};
 use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Role, Timestamp};
 
-use super::{
-    Action, Core, Notice, Progress, Value,
-    machine::{Purpose, lease_key},
-    mirror::lease_name,
-};
+use super::{Action, Core, Notice, Progress, Value, machine::Purpose};
 use crate::protocol::{Assignment, Assignments, Fence, Ping, Pong, VERSION};
 
 impl Core {
@@ -203,7 +199,7 @@ impl Core {
         };
         let is_new = lease.counter == 0;
         let incarnation = record.incarnation;
-        let key = lease_key(&lease_name(node));
+        let key = node_lease(node);
         let purpose = Purpose::Renew {
             node: node.clone(),
             pong,

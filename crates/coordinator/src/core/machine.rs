@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
-use shardwright_registry::{Key, LeaseWatcher, Seen};
+use shardwright_registry::{Key, LeaseWatcher, Seen, node_of_lease};
 use shardwright_topology::{Incarnation, NodeId, ShardState, Timestamp};
 
 use super::{
     Action, Change, Event, Settings, Value, WriteId, WriteOutcome,
     contact::Contact,
     leadership::{Claim, LEASE, Leadership},
-    mirror::{Changed, Mirror, node_of_lease},
+    mirror::{Changed, Mirror},
     moving::Moving,
 };
 
@@ -168,7 +168,7 @@ impl Core {
             Changed::Shard(id) => self.shard_changed(now, &id),
             Changed::Lease(name) => {
                 self.watch_lease(now, &name);
-                if let Some(node) = node_of_lease(&name) {
+                if let Some(node) = node_of_lease(&lease_key(&name)) {
                     self.node_changed(now, &node);
                 }
             }

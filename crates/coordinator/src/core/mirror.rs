@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shardwright_rebalancer::PartitionId;
-use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
+use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored, node_lease};
 use shardwright_topology::{NodeId, NodeRecord, ShardId, ShardRecord};
 
 /// What changed in the mirror.
@@ -121,18 +121,8 @@ impl Mirror {
 
     /// Returns the lease of a node.
     pub(super) fn lease_of(&self, node: &NodeId) -> Option<&Stored<LeaseRecord>> {
-        self.leases.get(&lease_name(node))
+        self.leases.get(node_lease(node).last_name())
     }
-}
-
-/// The name of a worker's lease.
-pub(super) fn lease_name(node: &NodeId) -> String {
-    format!("node.{node}")
-}
-
-/// The worker that a lease is of.
-pub(super) fn node_of_lease(name: &str) -> Option<NodeId> {
-    NodeId::new(name.strip_prefix("node.")?).ok()
 }
 
 /// The name of a shard among those of all keyspaces.

@@ -1,15 +1,14 @@
 //! The sessions of workers: who is there, who is not, and how a session ends.
 
 use shardwright_rebalancer::{Node, PartitionId, Standing};
-use shardwright_registry::LeaseRecord;
+use shardwright_registry::{LeaseRecord, node_lease};
 use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Timestamp};
 
 use super::{
     Action, Core, Notice, Value,
     contact::Contact,
     leadership::Leadership,
-    machine::{Purpose, lease_key, node_key},
-    mirror::lease_name,
+    machine::{Purpose, node_key},
 };
 
 impl Core {
@@ -105,7 +104,7 @@ impl Core {
     }
 
     fn is_silent(&self, now: Timestamp, record: &NodeRecord, timeout: std::time::Duration) -> bool {
-        let name = lease_name(&record.id);
+        let key = node_lease(&record.id);
         let holder = self
             .mirror
             .lease_of(&record.id)
@@ -118,10 +117,10 @@ impl Core {
         match holder {
             Some(holder) if holder.incarnation == record.incarnation => {
                 // One that was marked and whose lease is yet to be ended: it serves until that is over.
-                self.is_vacant(now, &name)
+                self.is_vacant(now, key.last_name())
             }
             // A new session waits for the end of the one before.
-            Some(_) => self.is_vacant(now, &name),
+            Some(_) => self.is_vacant(now, key.last_name()),
             // A session that registered and does not answer. One that answers is about to get a lease.
             None => {
                 let contact = self.contacts.get(&record.id);
@@ -164,7 +163,7 @@ impl Core {
                 ..lease
             };
             let node = record.id;
-            let key = lease_key(&lease_name(&node));
+            let key = node_lease(&node);
             self.write(
                 key,
                 Some(Value::Lease(value)),

@@ -52,7 +52,7 @@ pub(super) async fn write(store: &Arc<dyn Store>, change: Change) -> (Option<See
     }
 }
 
-async fn put<T: Record + Clone>(
+async fn put<T: Record>(
     store: &Arc<dyn Store>,
     key: Key,
     expected: Option<Revision>,
@@ -60,22 +60,11 @@ async fn put<T: Record + Clone>(
     seen: fn(Stored<T>) -> Seen,
 ) -> (Option<Seen>, WriteOutcome) {
     let records = Records::<T>::new(store.clone(), parent(&key));
-    let name = key.last_name().to_owned();
-    let written = match expected {
-        Some(revision) => {
-            let current = Stored {
-                key,
-                value: record.clone(),
-                revision,
-            };
-            records.replace(&current, record).await
-        }
-        None => records.create(&name, record).await,
-    };
-    match written {
+    let name = key.last_name();
+    match records.put(name, expected, record).await {
         Ok(stored) => (None, WriteOutcome::Done(stored.revision)),
         Err(Error::Store(StoreError::Conflict { .. })) => {
-            let found = records.get(&name).await.ok().flatten();
+            let found = records.get(name).await.ok().flatten();
             (found.map(seen), WriteOutcome::Conflict)
         }
         Err(error) => {

@@ -10,6 +10,7 @@ use axum::{
     routing::post,
 };
 use shardwright_rebalancer::PartitionId;
+use shardwright_registry::Clock;
 use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,7 +25,6 @@ use super::{
     served::Served,
 };
 use crate::{
-    clock::Clock,
     http::Token,
     protocol::{Ping, Pong, Registered, WORKER_PATH},
 };

@@ -7,9 +7,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use shardwright_rebalancer::PartitionId;
+use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Timestamp};
 
-use crate::{clock::Clock, protocol::Assignment};
+use crate::protocol::Assignment;
 
 /// The shards that a worker serves, and until when it may.
 #[derive(Debug)]

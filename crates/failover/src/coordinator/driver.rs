@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use metrics::counter;
 use rand::RngCore;
-use shardwright_registry::{Key, Seen, WriteOutcome};
+use shardwright_registry::{Key, Seen, WriteOutcome, watch_records};
 use shardwright_topology::{Epoch, NodeId, ShardId};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::MissedTickBehavior,
 };
 
 use super::Shared;
 use crate::{
-    Action, Event, Input, PromotionError, Reports, Written, calls::follow, failover_lease,
+    Action, Event, Input, PromotionError, Reports, Written,
+    calls::follow,
+    drive::{self, Driver as _, Pace, drive},
+    failover_lease,
+    handlers::{Caller, Turns},
 };
 
 type Answer = oneshot::Sender<Result<Epoch, PromotionError>>;
@@ -35,91 +38,62 @@ pub(super) enum Heard {
         forced: bool,
         answer: Answer,
     },
-    Stop,
-}
-
-/// A handler that is due.
-#[derive(Debug)]
-enum Due {
-    Down(NodeId, Vec<ShardId>),
-    Up(NodeId),
 }
 
 struct Driver {
     shared: Arc<Shared>,
-    due: mpsc::UnboundedSender<Due>,
+    turns: Turns,
     answers: BTreeMap<u64, Answer>,
     next_ticket: u64,
 }
 
 pub(super) fn start(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Heard>) -> JoinHandle<()> {
-    let (due, handlers) = mpsc::unbounded_channel();
+    // Handlers may ask this coordinator, so nothing waits for them.
+    let (turns, _calling) = Caller::default().start();
     let driver = Driver {
-        shared: shared.clone(),
-        due,
+        shared,
+        turns,
         answers: BTreeMap::new(),
         next_ticket: 0,
     };
-    // Handlers may ask this coordinator, so nothing waits for them.
-    tokio::spawn(call_handlers(shared, handlers));
     tokio::spawn(driver.run(inbox))
 }
 
-async fn call_handlers(shared: Arc<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
-    while let Some(due) = due.recv().await {
-        let handlers = shared.handlers().clone();
-        match due {
-            Due::Down(node, shards) => {
-                if let Some(handler) = handlers.node_down {
-                    handler(node, shards).await;
-                }
-            }
-            Due::Up(node) => {
-                if let Some(handler) = handlers.node_up {
-                    handler(node).await;
-                }
-            }
+impl Driver {
+    async fn run(mut self, inbox: mpsc::UnboundedReceiver<Heard>) {
+        let shared = self.shared.clone();
+        let timing = shared.calls.timing();
+        let records = watch_records(shared.registry.store().clone());
+        let (seed, heard) = (rand::rng().next_u64(), shared.heard.clone());
+        let watch = follow(records, timing.timeout(), seed, heard, |seen| {
+            Heard::Seen(Box::new(seen))
+        });
+        let pace = Pace {
+            tick: shared.config.check_interval.min(timing.timeout() / 10),
+            farewell: timing.hold(),
+        };
+        drive(&mut self, inbox, &shared.stop, pace).await;
+        watch.abort();
+    }
+
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Lease(lease) => self.handle(Input::Lease(lease)),
+            Seen::Shard(shard) => self.handle(Input::Shard(shard)),
+            Seen::Deleted { key, .. } => self.handle(Input::Gone(key)),
+            Seen::Listed(_) => self.handle(Input::Current),
+            Seen::Node(_) | Seen::Keyspace(_) | Seen::Operation(_) => {}
         }
     }
 }
 
-impl Driver {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Heard>) {
-        let shared = self.shared.clone();
-        let timing = shared.calls.timing();
-        let (store, seed) = (shared.registry.store().clone(), rand::rng().next_u64());
-        let heard = shared.heard.clone();
-        let watch = follow(store, timing.timeout(), seed, heard, |seen| {
-            Heard::Seen(Box::new(seen))
-        });
-        let tick = shared.config.check_interval.min(timing.timeout() / 10);
-        let mut ticks = tokio::time::interval(tick);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                heard = inbox.recv() => match heard {
-                    None | Some(Heard::Stop) => break,
-                    Some(heard) => self.hear(heard),
-                },
-                _ = ticks.tick() => self.handle(Input::Tick),
-            }
-        }
-        let led = shared.machine().leads_at(shared.clock.now());
-        self.handle(Input::Resign);
-        if led {
-            // A lease that is not given back ends by itself.
-            let _given_back = tokio::time::timeout(timing.hold(), async {
-                while shared.machine().holds_lease() {
-                    tokio::select! {
-                        Some(heard) = inbox.recv() => self.hear(heard),
-                        _ = ticks.tick() => self.handle(Input::Tick),
-                    }
-                }
-            })
-            .await;
-        }
-        watch.abort();
-    }
+impl drive::Driver for Driver {
+    type Heard = Heard;
+    type Input = Input;
+    type Action = Action;
+
+    const TICK: Input = Input::Tick;
+    const RESIGN: Input = Input::Resign;
 
     fn hear(&mut self, heard: Heard) {
         match heard {
@@ -143,29 +117,22 @@ impl Driver {
                     forced,
                 });
             }
-            Heard::Stop => {}
         }
     }
 
-    fn see(&mut self, seen: Seen) {
-        match seen {
-            Seen::Lease(lease) => self.handle(Input::Lease(lease)),
-            Seen::Shard(shard) => self.handle(Input::Shard(shard)),
-            Seen::Deleted { key, .. } => self.handle(Input::Gone(key)),
-            Seen::Listed(_) => self.handle(Input::Current),
-            Seen::Node(_) | Seen::Keyspace(_) | Seen::Operation(_) => {}
-        }
-    }
-
-    /// Feeds one input to the machine, and does what it asks for.
-    fn handle(&mut self, input: Input) {
+    fn advance(&mut self, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         let now = self.shared.clock.now();
         self.shared.machine().handle(now, input, &mut actions);
-        for action in actions {
-            self.perform(action);
-        }
-        self.shared.changes.send_replace(());
+        actions
+    }
+
+    fn is_over(&self) -> bool {
+        !self.shared.machine().holds_lease()
+    }
+
+    fn changes(&self) -> &watch::Sender<()> {
+        &self.shared.changes
     }
 
     fn perform(&mut self, action: Action) {
@@ -221,7 +188,9 @@ impl Driver {
             }
         }
     }
+}
 
+impl Driver {
     fn emit(&self, event: Event) {
         tracing::info!(?event, "failover");
         match &event {
@@ -235,12 +204,23 @@ impl Driver {
                 ];
                 counter!("shardwright_failover_events_total", &labels).increment(1);
             }
-            // The task that calls handlers ends after this one.
             Event::NodeDown { node, shards } => {
-                let _handled = self.due.send(Due::Down(node.clone(), shards.clone()));
+                let (shared, node, shards) = (self.shared.clone(), node.clone(), shards.clone());
+                self.turns.add(async move {
+                    let handler = shared.handlers().node_down.clone();
+                    if let Some(handler) = handler {
+                        handler(node, shards).await;
+                    }
+                });
             }
             Event::NodeUp { node } => {
-                let _handled = self.due.send(Due::Up(node.clone()));
+                let (shared, node) = (self.shared.clone(), node.clone());
+                self.turns.add(async move {
+                    let handler = shared.handlers().node_up.clone();
+                    if let Some(handler) = handler {
+                        handler(node).await;
+                    }
+                });
             }
             _ => {}
         }

@@ -1,9 +1,12 @@
 //! What a coordinator knows of one node: its lease, and until where it is fenced.
 
-use shardwright_registry::{Holder, Key, LeaseRecord, LeaseTiming, LeaseWatcher, Revision, Stored};
+use shardwright_registry::{
+    Holder, Key, LeaseRecord, LeaseTiming, LeaseWatcher, Revision, Stored, node_lease,
+    node_of_lease,
+};
 use shardwright_topology::{NodeId, Timestamp};
 
-use super::{Failover, node_lease};
+use super::Failover;
 use crate::{Action, Observation, Written};
 
 /// What a coordinator knows of one node.
@@ -21,12 +24,6 @@ pub(super) struct Node {
     /// The record that is being written.
     fencing: Option<LeaseRecord>,
     retry_at: Timestamp,
-}
-
-/// The node whose lease has this key.
-pub(super) fn of_lease(key: &Key) -> Option<NodeId> {
-    let name = key.as_str().strip_prefix("lease/node.")?;
-    NodeId::new(name).ok()
 }
 
 impl Node {
@@ -100,7 +97,7 @@ impl Failover {
         lease: Stored<LeaseRecord>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(node) = of_lease(&lease.key) else {
+        let Some(node) = node_of_lease(&lease.key) else {
             return;
         };
         let holder = lease.value.holder.clone();

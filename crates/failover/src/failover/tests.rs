@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shardwright_registry::{LeaseRecord, WriteOutcome, assign};
+use shardwright_registry::{LeaseRecord, WriteOutcome, assign, node_lease};
 use shardwright_topology::{Lsn, NodeRecord};
 
 use super::*;

@@ -3,112 +3,143 @@
 use std::sync::Arc;
 
 use rand::RngCore;
-use shardwright_registry::{Key, Seen, Stored, WriteOutcome};
-use shardwright_topology::{Epoch, ShardId, ShardRecord};
-use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
+use shardwright_registry::{Key, LeaseRecord, Seen, Stored, WriteOutcome, node_lease, watch_below};
+use shardwright_topology::{NodeRecord, Primary, ShardRecord};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::Shared;
 use crate::{
-    Event, LicenceAction, LicenceEvent, StepDownReason, Written, calls::follow, node_lease,
+    Event, LicenceAction, LicenceEvent, Written,
+    calls::follow,
+    drive::{self, Driver as _, Pace, drive},
+    handlers::Turns,
 };
 
 /// What the driver's own tasks tell it.
 #[derive(Debug)]
 pub(super) enum Heard {
-    Seen(Box<Seen>),
+    Shard(Box<Seen>),
+    Lease(Option<Stored<LeaseRecord>>),
+    Node(Box<NodeRecord>),
     LeaseWritten(WriteOutcome),
     ShardWritten {
         key: Key,
         record: Box<ShardRecord>,
         written: Written,
     },
-    Stop,
-}
-
-/// A handler that is due.
-#[derive(Debug)]
-enum Due {
-    Serve(ShardId, Epoch),
-    StepDown(ShardId, Epoch, StepDownReason),
 }
 
 struct Driver {
     shared: Arc<Shared>,
+    me: Primary,
     heard: mpsc::UnboundedSender<Heard>,
-    due: mpsc::UnboundedSender<Due>,
-    lease: Key,
-    shards: String,
+    turns: Turns,
 }
 
-/// Starts the driver, and returns where to stop it.
-pub(super) fn start(shared: Arc<Shared>) -> (mpsc::UnboundedSender<Heard>, JoinHandle<()>) {
+/// Starts the driver of a process, and returns it and the task that calls handlers, which ends after it.
+pub(super) fn start(shared: Arc<Shared>, me: Primary) -> (JoinHandle<()>, JoinHandle<()>) {
     let (heard, inbox) = mpsc::unbounded_channel();
-    let (due, handlers) = mpsc::unbounded_channel();
+    let (turns, calling) = shared.caller.clone().start();
     let driver = Driver {
-        lease: node_lease(&shared.registration.id),
-        shards: shared.registry.shards().prefix().to_string(),
-        heard: heard.clone(),
-        due,
-        shared: shared.clone(),
+        shared,
+        me,
+        heard,
+        turns,
     };
-    let handling = tokio::spawn(call_handlers(shared, handlers));
-    let task = tokio::spawn(async move {
-        driver.run(inbox).await;
-        // The driver's end of the channel is gone, so this ends when the last handler has.
-        let _ended = handling.await;
-    });
-    (heard, task)
+    (tokio::spawn(driver.run(inbox)), calling)
 }
 
-async fn call_handlers(shared: Arc<Shared>, mut due: mpsc::UnboundedReceiver<Due>) {
-    while let Some(due) = due.recv().await {
-        let handlers = shared.handlers().clone();
-        match due {
-            Due::Serve(shard, epoch) => {
-                if let Some(handler) = handlers.serve {
-                    handler(shard, epoch).await;
+/// Reads the node's own lease and record again and again. Changes of them are rare, and what counts is found out by writing.
+fn look(shared: Arc<Shared>, me: Primary, heard: mpsc::UnboundedSender<Heard>) -> JoinHandle<()> {
+    let every = shared.calls.timing().renew_every();
+    tokio::spawn(async move {
+        loop {
+            let (lease, node) = tokio::join!(
+                shared.calls.read_lease(node_lease(&me.node)),
+                shared.calls.read_node(&me.node),
+            );
+            let is_answered = lease.is_some() && node.is_some();
+            let lease = lease.map(Heard::Lease);
+            let node = node.map(|node| Heard::Node(Box::new(node)));
+            for seen in lease.into_iter().chain(node) {
+                if heard.send(seen).is_err() {
+                    return;
                 }
             }
-            Due::StepDown(shard, epoch, reason) => {
-                if let Some(handler) = handlers.step_down {
-                    handler(shard, epoch, reason).await;
-                }
-            }
+            let pause = if is_answered { every } else { every / 10 };
+            tokio::time::sleep(pause).await;
+        }
+    })
+}
+
+impl Driver {
+    async fn run(mut self, inbox: mpsc::UnboundedReceiver<Heard>) {
+        let shared = self.shared.clone();
+        let timing = shared.calls.timing();
+        let shards = shared.registry.shards().prefix().clone();
+        let records = watch_below(shared.registry.store().clone(), shards);
+        let (seed, heard) = (rand::rng().next_u64(), self.heard.clone());
+        let watch = follow(records, timing.timeout(), seed, heard, |seen| {
+            Heard::Shard(Box::new(seen))
+        });
+        let look = look(shared.clone(), self.me.clone(), self.heard.clone());
+        let pace = Pace {
+            tick: timing.renew_every() / 3,
+            farewell: timing.hold(),
+        };
+        drive(&mut self, inbox, &shared.stop, pace).await;
+        watch.abort();
+        look.abort();
+    }
+
+    fn see_node(&mut self, node: &NodeRecord) {
+        if self.me.incarnation < node.incarnation {
+            tracing::warn!(node = %node.id, "another process runs under this name, this one ends");
+            self.handle(LicenceEvent::Superseded);
         }
     }
 }
 
-impl Driver {
-    async fn run(self, mut inbox: mpsc::UnboundedReceiver<Heard>) {
-        let timing = self.shared.calls.timing();
-        let store = self.shared.registry.store().clone();
-        let seed = rand::rng().next_u64();
-        let watch = follow(store, timing.timeout(), seed, self.heard.clone(), |seen| {
-            Heard::Seen(Box::new(seen))
-        });
-        let mut ticks = tokio::time::interval(timing.renew_every() / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                heard = inbox.recv() => match heard {
-                    None | Some(Heard::Stop) => break,
-                    Some(heard) => self.hear(heard),
-                },
-                _ = ticks.tick() => self.advance(LicenceEvent::Tick),
-            }
+impl drive::Driver for Driver {
+    type Heard = Heard;
+    type Input = LicenceEvent;
+    type Action = LicenceAction;
+
+    const TICK: LicenceEvent = LicenceEvent::Tick;
+    const RESIGN: LicenceEvent = LicenceEvent::Resign;
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Shard(seen) => match *seen {
+                Seen::Shard(stored) => self.handle(LicenceEvent::Shard(stored)),
+                Seen::Deleted { key, .. } => self.handle(LicenceEvent::ShardGone(key)),
+                _ => {}
+            },
+            Heard::Lease(lease) => self.handle(LicenceEvent::Lease(lease)),
+            Heard::Node(node) => self.see_node(&node),
+            Heard::LeaseWritten(outcome) => self.handle(LicenceEvent::LeaseWritten(outcome)),
+            Heard::ShardWritten {
+                key,
+                record,
+                written,
+            } => self.handle(LicenceEvent::ShardWritten {
+                key,
+                record,
+                written,
+            }),
         }
-        self.advance(LicenceEvent::Resign);
-        // A lease that is not given back ends by itself.
-        let _given_back = tokio::time::timeout(timing.hold(), async {
-            while !self.is_over() {
-                tokio::select! {
-                    Some(heard) = inbox.recv() => self.hear(heard),
-                    _ = ticks.tick() => self.advance(LicenceEvent::Tick),
-                }
-            }
-        })
-        .await;
-        watch.abort();
+    }
+
+    fn advance(&mut self, event: LicenceEvent) -> Vec<LicenceAction> {
+        let mut actions = Vec::new();
+        let now = self.shared.clock.now();
+        if let Some(licence) = self.shared.licence().as_mut() {
+            licence.handle(now, event, &mut actions);
+        }
+        actions
     }
 
     fn is_over(&self) -> bool {
@@ -116,73 +147,16 @@ impl Driver {
         licence.as_ref().is_none_or(crate::Licence::is_over)
     }
 
-    fn hear(&self, heard: Heard) {
-        match heard {
-            Heard::Seen(seen) => self.see(*seen),
-            Heard::LeaseWritten(outcome) => self.advance(LicenceEvent::LeaseWritten(outcome)),
-            Heard::ShardWritten {
-                key,
-                record,
-                written,
-            } => self.advance(LicenceEvent::ShardWritten {
-                key,
-                record,
-                written,
-            }),
-            Heard::Stop => {}
-        }
+    fn changes(&self) -> &watch::Sender<()> {
+        &self.shared.changes
     }
 
-    fn see(&self, seen: Seen) {
-        match seen {
-            Seen::Lease(lease) if lease.key == self.lease => {
-                self.advance(LicenceEvent::Lease(Some(lease)));
-            }
-            Seen::Shard(stored) if stored.key.as_str().starts_with(&self.shards) => {
-                self.advance(LicenceEvent::Shard(stored));
-            }
-            Seen::Deleted { key, .. } if key.as_str().starts_with(&self.shards) => {
-                self.advance(LicenceEvent::ShardGone(key));
-            }
-            Seen::Listed(_) => self.advance(LicenceEvent::Lease(None)),
-            Seen::Node(Stored { value: node, .. }) => {
-                let licence = self.shared.licence();
-                let me = licence.as_ref().map(|licence| licence.primary().clone());
-                drop(licence);
-                let later =
-                    me.is_some_and(|me| me.node == node.id && me.incarnation < node.incarnation);
-                if later {
-                    tracing::warn!(node = %node.id, "another process runs under this name, this one ends");
-                    self.advance(LicenceEvent::Superseded);
-                }
-            }
-            Seen::Lease(_)
-            | Seen::Shard(_)
-            | Seen::Deleted { .. }
-            | Seen::Keyspace(_)
-            | Seen::Operation(_) => {}
-        }
-    }
-
-    /// Feeds one event to the licence, and does what it asks for.
-    fn advance(&self, event: LicenceEvent) {
-        let mut actions = Vec::new();
-        let now = self.shared.clock.now();
-        if let Some(licence) = self.shared.licence().as_mut() {
-            licence.handle(now, event, &mut actions);
-        }
-        for action in actions {
-            self.perform(action);
-        }
-        self.shared.changes.send_replace(());
-    }
-
-    fn perform(&self, action: LicenceAction) {
+    fn perform(&mut self, action: LicenceAction) {
         let (calls, heard) = (self.shared.calls.clone(), self.heard.clone());
         // A driver that has ended hears no answers, and needs none.
         match action {
             LicenceAction::WriteLease { expected, record } => {
-                let key = self.lease.clone();
+                let key = node_lease(&self.me.node);
                 tokio::spawn(async move {
                     let outcome = calls.write_lease(key, expected, record).await;
                     let _heard = heard.send(Heard::LeaseWritten(outcome));
@@ -206,12 +180,18 @@ impl Driver {
             LicenceAction::ReadShard { key } => {
                 tokio::spawn(async move {
                     if let Some(seen) = calls.read(key).await {
-                        let _heard = heard.send(Heard::Seen(Box::new(seen)));
+                        let _heard = heard.send(Heard::Shard(Box::new(seen)));
                     }
                 });
             }
             LicenceAction::Serve { shard, epoch } => {
-                let _handled = self.due.send(Due::Serve(shard, epoch));
+                let shared = self.shared.clone();
+                self.turns.add(async move {
+                    let handler = shared.handlers().serve.clone();
+                    if let Some(handler) = handler {
+                        handler(shard, epoch).await;
+                    }
+                });
             }
             LicenceAction::StepDown {
                 shard,
@@ -225,7 +205,13 @@ impl Driver {
                     epoch,
                     reason,
                 });
-                let _handled = self.due.send(Due::StepDown(shard, epoch, reason));
+                let shared = self.shared.clone();
+                self.turns.add(async move {
+                    let handler = shared.handlers().step_down.clone();
+                    if let Some(handler) = handler {
+                        handler(shard, epoch, reason).await;
+                    }
+                });
             }
         }
     }

@@ -221,11 +221,7 @@ impl Heartbeat {
     /// Returns whether the lease has not ended: without it the node serves nothing.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let now = self.shared.clock.now();
-        self.shared
-            .licence()
-            .as_ref()
-            .is_some_and(|licence| licence.holds_at(now))
+        self.shared.holds()
     }
 
     /// Returns the epoch at which the node may serve a shard at this moment.
@@ -333,6 +329,14 @@ async fn claim(registry: &Registry, shard: &ShardId, node: &NodeRecord) -> Resul
 }
 
 impl Shared {
+    fn holds(&self) -> bool {
+        let now = self.clock.now();
+        let licence = self.licence();
+        licence
+            .as_ref()
+            .is_some_and(|licence| licence.holds_at(now))
+    }
+
     fn licence(&self) -> MutexGuard<'_, Option<Licence>> {
         self.licence
             .lock()

@@ -192,7 +192,10 @@ impl Licence {
             .election
             .lease()
             .and_then(|lease| lease.value.holder.as_ref());
-        self.over && holder.is_none_or(|holder| holder.node != self.me.node)
+        let is_mine = |holder: &Holder| {
+            holder.node == self.me.node && holder.incarnation == self.me.incarnation
+        };
+        self.over && !holder.is_some_and(is_mine)
     }
 
     /// Returns the node and its process.

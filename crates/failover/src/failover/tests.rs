@@ -309,8 +309,8 @@ fn an_older_listing_never_counts_after_a_newer_one() {
     let actions = c1.at(61, Input::Tick);
     assert_eq!(actions, ["own lease term 1", "read reports"]);
     assert!(c1.at(62, reported(69)).is_empty());
-    assert_eq!(c1.at(80, Input::Tick), ["read reports"]);
-    assert_eq!(c1.at(81, reported(70)), ["shard r3 e3 node-2"]);
+    assert_eq!(c1.at(74, Input::Tick), ["read reports"]);
+    assert_eq!(c1.at(75, reported(70)), ["shard r3 e3 node-2"]);
 }
 
 #[test]

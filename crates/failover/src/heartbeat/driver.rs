@@ -52,7 +52,7 @@ pub(super) fn start(shared: Arc<Shared>, me: Primary) -> (JoinHandle<()>, JoinHa
     (tokio::spawn(driver.run(inbox)), calling)
 }
 
-/// Reads the node's own lease and record again and again. Changes of them are rare, and what counts is found out by writing.
+/// Reads the node's own lease and record again and again: as often as it writes the lease, and more often while that is another's.
 fn look(shared: Arc<Shared>, me: Primary, heard: mpsc::UnboundedSender<Heard>) -> JoinHandle<()> {
     let every = shared.calls.timing().renew_every();
     tokio::spawn(async move {
@@ -69,7 +69,8 @@ fn look(shared: Arc<Shared>, me: Primary, heard: mpsc::UnboundedSender<Heard>) -
                     return;
                 }
             }
-            let pause = if is_answered { every } else { every / 10 };
+            let is_settled = is_answered && shared.holds();
+            let pause = if is_settled { every } else { every / 10 };
             tokio::time::sleep(pause).await;
         }
     })

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use shardwright_registry::assign;
+use shardwright_registry::{assign, node_lease};
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId, NodeRecord};
 
 use super::*;
-use crate::node_lease;
 
 const TIMEOUT_MS: u64 = 100;
 const HOLD_MS: u64 = 90;

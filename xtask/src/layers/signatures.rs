@@ -2,7 +2,8 @@
 //!
 //! A crate that shows another crate's types makes every release of it a release of its own. What
 //! is looked at are the public items of libraries, as written: a name that a file imports from a
-//! driver, or a path into it, in a function's signature, a public field, a variant or an alias.
+//! driver, or a path into it, in a function's signature, a public field, a variant or an alias. What is hidden from the documentation
+//! is no promise: the project's own crates, which are released together, may share a driver by it.
 
 use std::collections::BTreeSet;
 
@@ -84,11 +85,20 @@ fn public_items(file: &File) -> Vec<(usize, String)> {
             enumeration = line.find("pub");
         } else if text.starts_with("pub use ") {
             items.push((*number, until(&lines[index..], &[';'])));
-        } else if text.starts_with("pub ") || converts_to_public(file, text) {
+        } else if !is_hidden(&lines[..index])
+            && (text.starts_with("pub ") || converts_to_public(file, text))
+        {
             items.push((*number, until(&lines[index..], &['{', ';', '='])));
         }
     }
     items
+}
+
+/// Whether the attributes right above hide an item from the documentation.
+fn is_hidden(above: &[(usize, &str)]) -> bool {
+    let lines = above.iter().rev().map(|(_, line)| line.trim());
+    let mut attributes = lines.take_while(|line| line.starts_with("#["));
+    attributes.any(|attribute| attribute == "#[doc(hidden)]")
 }
 
 /// Whether `line` implements `From` for a type that is not private to the crate.
@@ -173,6 +183,7 @@ mod tests {
                     impl From<rusqlite::Error> for Failure {\n}\n\
                     /// Not a [`rusqlite::Connection`].\n\
                     pub struct Shard {\n    connection: Connection,\n}\n\
+                    #[doc(hidden)]\n#[must_use]\npub fn of(connection: Connection) {\n}\n\
                     pub fn size(bytes: u64) -> u64 {\n    rusqlite::size(bytes)\n}\n";
         assert_eq!(found("crates/store/src/a.rs", text), "");
         assert_eq!(

@@ -1,12 +1,12 @@
 //! How servers of NATS are reached, and as whom.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use async_nats::{Client, ConnectOptions};
 use percent_encoding::percent_decode_str;
 
-/// A connection to servers of NATS that can be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A connection to servers of NATS that can be made. Printed, it shows no secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NatsConnection {
     /// One or more servers of one cluster, separated by commas: `nats://host:4222`, with `user:password@` or `token@` before the host
     /// of the first one, or `tls://`.
@@ -70,8 +70,11 @@ impl NatsConnection {
 
     /// Connects. Must be called within a tokio runtime.
     ///
+    /// For the project's own crates, which are released together: users meet no type of the driver.
+    ///
     /// # Errors
     /// [`NatsConnectionError`] says what has to be changed.
+    #[doc(hidden)]
     pub async fn connect(&self) -> Result<Client, NatsConnectionError> {
         let (addresses, login) = self.addresses();
         let mut connect = ConnectOptions::new()
@@ -126,6 +129,17 @@ impl NatsConnection {
     }
 }
 
+impl fmt::Debug for NatsConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConnection")
+            .field("servers", &self.addresses().0)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .field("client_name", &self.client_name)
+            .finish()
+    }
+}
+
 /// Who connects, as an address says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Login {
@@ -156,5 +170,10 @@ mod tests {
         assert_eq!(connection.addresses(), (expect.to_vec(), login));
         let token = NatsConnection::new("nats://s3cret@a").addresses().1;
         assert_eq!(token, Login::Token("s3cret".to_owned()));
+        let shown = format!("{connection:?}");
+        assert!(
+            shown.contains("tls://b:4222") && !shown.contains("p%40ss"),
+            "{shown}"
+        );
     }
 }

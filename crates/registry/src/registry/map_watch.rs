@@ -258,6 +258,6 @@ fn put<T: Record>(records: &mut BTreeMap<Key, T>, event: Event) -> Result<Option
         key: key.clone(),
         source,
     })?;
-    let entry = records.entry(key).insert_entry(record);
-    Ok(Some(entry.into_mut()))
+    records.insert(key.clone(), record);
+    Ok(records.get(&key))
 }

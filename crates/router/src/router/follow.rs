@@ -77,7 +77,7 @@ impl Router {
                     self.set_owners(all.into_iter().filter_map(shard).map(placed))
                 }
                 Followed::One(one) => {
-                    if let Some((id, owner, epoch)) = shard(one).map(placed) {
+                    if let Some((id, owner, epoch)) = shard(*one).map(placed) {
                         self.set_owner(&id, owner, epoch);
                     }
                 }
@@ -98,7 +98,7 @@ impl Router {
             |change| match change {
                 Followed::All(all) => self.set_addresses(all.into_iter().filter_map(node)),
                 Followed::One(one) => {
-                    if let Some(node) = node(one) {
+                    if let Some(node) = node(*one) {
                         self.set_address(&node.id, Some(&node.address));
                     }
                 }
@@ -137,7 +137,7 @@ enum Followed {
     /// All that there are, once.
     All(Vec<Seen>),
     /// A record as it is from now on.
-    One(Seen),
+    One(Box<Seen>),
     /// A key that has no record any more.
     Gone(Key),
 }
@@ -162,7 +162,7 @@ async fn follow_records(
             Ok(Seen::Deleted { key, .. }) => tell(Followed::Gone(key)),
             Ok(seen) => match &mut first {
                 Some(all) => all.push(seen),
-                None => tell(Followed::One(seen)),
+                None => tell(Followed::One(Box::new(seen))),
             },
             // Another release wrote it. The one before it stays.
             Err(error @ Error::Format { .. }) => {

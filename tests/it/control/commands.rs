@@ -48,42 +48,51 @@ fn problem_of<'a>(found: &'a [Value], check: &str) -> &'a str {
     text.unwrap_or_else(|| panic!("no problem of {check} in {found:#?}"))
 }
 
+/// What the leader plans, once that is nothing more and nothing moves.
+#[track_caller]
+fn settled(cluster: &Cluster) -> Value {
+    until("nothing is left to do", || {
+        let plan = cluster.command(&["rebalance", "plan"]);
+        (plan["moves"] == json!([]) && plan["moving"] == 0).then_some(plan)
+    })
+}
+
+/// The shard p0 once it has a copy beside that of `primary`, or of whoever has it.
+#[track_caller]
+fn p0_of(cluster: &Cluster, primary: Option<&str>) -> Value {
+    settled(cluster);
+    shard_when(cluster, "p0", "p0 has both copies", |shard| {
+        let is_copied = shard["replicas"][0]["node"].is_string();
+        is_copied && primary.is_none_or(|primary| shard["primary"] == primary)
+    })
+}
+
 #[test]
 fn shards_are_moved_promoted_and_planned_and_the_doctor_is_content() {
     let cluster = Cluster::on_sqlite().with_replicas(2).of_five();
-    let before = shard_when(&cluster, "p0", "p0 has a replica", |shard| {
-        shard["replicas"][0]["node"].is_string()
-    });
+    let before = p0_of(&cluster, None);
     let primary = before["primary"].as_str().expect("it is served");
     let replica = before["replicas"][0]["node"].as_str().expect("a name");
     let other = other_than(&cluster, &[primary, replica]);
-
     let refused = cluster.try_command(&["shard", "promote", "p0", "--to", &other]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     let done = cluster.command(&["shard", "promote", "p0", "--to", replica]);
     assert_eq!(done["changes"], 1);
-    let promoted = shard_when(&cluster, "p0", "the replica is the primary", |shard| {
-        shard["primary"] == replica
-    });
+    let promoted = p0_of(&cluster, Some(replica));
     assert!(promoted["epoch"].as_u64() > before["epoch"].as_u64());
-    assert_eq!(promoted["replicas"][0]["node"], primary);
 
     let refused = cluster.try_command(&["shard", "move", "p0", "--to", replica]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let second = promoted["replicas"][0]["node"].as_str().expect("a name");
+    let other = other_than(&cluster, &[replica, second]);
     let done = cluster.command(&["shard", "move", "p0", "--to", &other]);
     assert_eq!(done["changes"], 1);
-    let moved = shard_when(&cluster, "p0", "p0 has moved", |shard| {
-        shard["primary"] == other.as_str()
-    });
+    let moved = p0_of(&cluster, Some(&other));
     assert!(moved["epoch"].as_u64() > promoted["epoch"].as_u64());
-    assert_eq!(moved["replicas"][0]["node"], primary);
 
     let planned = cluster.command(&["rebalance", "apply"]);
     assert!(planned["changes"].is_u64(), "{planned}");
-    let plan = until("nothing is left to do", || {
-        let plan = cluster.command(&["rebalance", "plan"]);
-        (plan["moves"] == json!([]) && plan["moving"] == 0).then_some(plan)
-    });
+    let plan = settled(&cluster);
     for field in ["under_replicated", "crowded", "stuck"] {
         assert_eq!(plan[field], json!([]), "{plan}");
     }

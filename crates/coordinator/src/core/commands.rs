@@ -105,7 +105,8 @@ impl Core {
         if gone {
             self.gone.insert(node.clone(), incarnation);
             self.is_to_judge = true;
-            self.end_session(record, actions);
+            // The lease may still be that of a session before, whose process said nothing.
+            self.mark_down(record, actions);
             return Ok(Done { changes: 1 });
         }
         self.drain(node, actions)

@@ -140,8 +140,18 @@ impl Core {
         }
     }
 
+    /// Marks the node: this session never gets a lease again.
+    pub(super) fn mark_down(&mut self, record: NodeRecord, actions: &mut Vec<Action>) {
+        let key = node_key(&record.id);
+        let value = NodeRecord {
+            state: NodeState::Down,
+            ..record
+        };
+        self.write(key, Some(Value::Node(value)), Purpose::Node, actions);
+    }
+
     /// Marks the node, or ends its lease when it is marked or has a new session.
-    pub(super) fn end_session(&mut self, record: NodeRecord, actions: &mut Vec<Action>) {
+    fn end_session(&mut self, record: NodeRecord, actions: &mut Vec<Action>) {
         let lease = self
             .mirror
             .lease_of(&record.id)
@@ -151,12 +161,7 @@ impl Core {
             .as_ref()
             .is_none_or(|holder| holder.incarnation == record.incarnation);
         if is_of_session && record.state != NodeState::Down {
-            let key = node_key(&record.id);
-            let value = NodeRecord {
-                state: NodeState::Down,
-                ..record
-            };
-            self.write(key, Some(Value::Node(value)), Purpose::Node, actions);
+            self.mark_down(record, actions);
         } else if let Some(lease) = lease.filter(|_| holder.is_some()) {
             let value = LeaseRecord {
                 holder: None,

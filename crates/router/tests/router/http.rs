@@ -233,7 +233,10 @@ async fn exchange(connection: &mut TcpStream, text: &str, end: &str) -> String {
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     loop {
-        let size = connection.read(&mut buffer).await.unwrap_or(0);
+        let patience = Duration::from_secs(100);
+        let read = tokio::time::timeout(patience, connection.read(&mut buffer)).await;
+        // A connection that breaks has ended too.
+        let size = read.expect("the server says something").unwrap_or(0);
         answer.extend_from_slice(&buffer[..size]);
         let text = String::from_utf8_lossy(&answer);
         if size == 0 || text.contains(end) {

@@ -80,10 +80,16 @@ impl From<Position> for String {
 #[doc(alias = "sha256")]
 #[must_use]
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes.as_ref())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digest = Sha256::digest(bytes.as_ref());
+    let mut text = String::with_capacity(2 * digest.len());
+    for byte in digest.iter() {
+        text.push(DIGITS[usize::from(byte >> 4)]);
+        text.push(DIGITS[usize::from(byte & 15)]);
+    }
+    text
 }
 
 /// Returns the shard, counted from 0, of a key among a fixed number of shards: its position modulo `shards`.

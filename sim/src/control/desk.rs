@@ -22,6 +22,10 @@ impl Control {
         register: Register,
         found: Option<Stored<Value>>,
     ) {
+        if from == DOUBLE && !self.is_doubled {
+            // Its process was ended, and with it what it had asked for.
+            return;
+        }
         let before = found.as_ref().map(|found| match &found.value {
             Value::Node(record) => record.incarnation,
             other => unreachable!("{other:?} is no node"),

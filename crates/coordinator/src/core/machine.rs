@@ -194,6 +194,7 @@ impl Core {
     }
 
     pub(super) fn shard_changed(&mut self, now: Timestamp, id: &PartitionId) {
+        self.is_heard |= self.moving.contains_key(id);
         let before = self
             .cluster
             .partition(id)

@@ -297,6 +297,8 @@ impl Core {
     /// Returns who has neither let go of a shard nor lost what it served it by.
     fn still_waits_for(&self, id: &PartitionId, moving: &Moving) -> BTreeSet<NodeId> {
         let record = self.mirror.shards.get(id).map(|stored| &stored.value);
+        // Another epoch has come in between, and whoever held the one before may have no word for it any more.
+        let record = record.filter(|record| record.active_epoch() == moving.epoch);
         let holds = |node: &&NodeId| {
             !self.has_released(node, id, moving.epoch)
                 && record.is_some_and(|record| self.may_serve(node, record))

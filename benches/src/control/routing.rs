@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc};
 use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::join_all};
-use shardwright_registry::{MemoryStore, Registry};
+use shardwright_registry::{MemoryStore, Registry, Stored};
 use shardwright_router::{
     BoxError, Router, Settings, Transport,
     transport::{
@@ -140,33 +140,57 @@ fn maps(suite: &mut Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A change of one shard from the write in a store to the router, by the watch.
-fn follow(suite: &mut Suite) -> anyhow::Result<()> {
-    let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
-    let shards = registry.shards();
-    let at_once = "a store in memory answers at once";
-    let mut records = Vec::new();
-    for shard in map()?.shards() {
-        let record = shard.record().clone();
-        let created = shards.create(shard.id().as_str(), record).now_or_never();
-        records.push(created.expect(at_once)?);
+/// What a store in memory does at once.
+const AT_ONCE: &str = "a store in memory answers at once";
+
+/// A store with all shards, and a writer that gives one after the other to another node.
+struct Owners {
+    registry: Registry,
+    records: Vec<Stored<ShardRecord>>,
+    epoch: u64,
+}
+
+impl Owners {
+    fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
+        let shards = registry.shards();
+        let mut records = Vec::new();
+        for shard in map()?.shards() {
+            let record = shard.record().clone();
+            let created = shards.create(shard.id().as_str(), record).now_or_never();
+            records.push(created.expect(AT_ONCE)?);
+        }
+        Ok(Self {
+            registry,
+            records,
+            epoch: 1,
+        })
     }
-    let mut maps = registry.watch_map();
-    let mut next = || maps.next().now_or_never().flatten().expect(at_once);
+
+    fn change_one(&mut self) {
+        self.epoch += 1;
+        let record = &mut self.records[self.epoch as usize * 7919 % SHARDS as usize];
+        let owner = (self.epoch % u64::from(NODES)) as u32;
+        let next = owned(record.value.clone(), self.epoch, owner).expect("a node has a name");
+        let shards = self.registry.shards();
+        let written = shards.replace(record, next).now_or_never();
+        *record = written.expect(AT_ONCE).expect("nobody else writes");
+    }
+}
+
+/// A change of one shard from the write in a store to the router, by the watch, against the write.
+fn follow(suite: &mut Suite) -> anyhow::Result<()> {
+    let (mut followed, mut alone) = (Owners::new()?, Owners::new()?);
+    let mut maps = followed.registry.watch_map();
+    let mut next = || maps.next().now_or_never().flatten().expect(AT_ONCE);
     let router = Router::local(node(0)?);
     router.set_map(next()?);
-    let mut epoch = 1;
-    suite.time_within("map_follow", UPDATE_NS, 1, || {
-        epoch += 1;
-        let place = epoch as usize * 7919 % SHARDS as usize;
-        let owner = (epoch % u64::from(NODES)) as u32;
-        let record = owned(records[place].value.clone(), epoch, owner);
-        let record = record.expect("a node has a name");
-        let written = shards.replace(&records[place], record).now_or_never();
-        records[place] = written.expect(at_once).expect("nobody else writes");
+    let follow = || {
+        followed.change_one();
         let map = next().expect("a map");
         assert!(router.set_map(map), "a newer map is taken");
-    });
+    };
+    suite.time("map_follow", None, 1, follow, || alone.change_one());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use shardwright_registry::{
     Entry, Key, Listing, MemoryStore, Prefix, Revision, Store, StoreError, Watch,
 };
@@ -85,8 +85,6 @@ impl Store for Way {
             // The way of a test that has ended is cut too.
             let _ended = cuts.changed().await;
         };
-        Ok(Box::pin(
-            changes.take_until(Box::pin(cut)).chain(stream::empty()),
-        ))
+        Ok(Box::pin(changes.take_until(Box::pin(cut))))
     }
 }

@@ -52,6 +52,11 @@ impl Running {
         format!("http://{}", self.address)
     }
 
+    /// Has the coordinator take in a partition.
+    fn add_partition(&self, name: &str) {
+        run(["partition", "add", name, "--coordinator", &self.url()]).success();
+    }
+
     /// The status and the body of the answer at `path`.
     fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
@@ -80,14 +85,7 @@ impl Drop for Running {
 fn a_worker_is_ready_while_its_lease_holds() {
     let coordinator = Running::coordinator();
     let mut worker = Running::start(&["worker", "--id", "w1", "--coordinator", &coordinator.url()]);
-    run([
-        "partition",
-        "add",
-        "p1",
-        "--coordinator",
-        &coordinator.url(),
-    ])
-    .success();
+    coordinator.add_partition("p1");
     let served = worker.lines.next().expect("a line").expect("text");
     assert_eq!(served, "serve p1 e1 primary");
     assert_eq!(worker.get("/readyz").0, 200);
@@ -129,14 +127,7 @@ fn a_worker_that_nobody_has_registered_is_not_ready() {
 #[test]
 fn a_worker_whose_audit_log_cannot_be_written_ends_and_serves_nothing() {
     let coordinator = Running::coordinator();
-    run([
-        "partition",
-        "add",
-        "p1",
-        "--coordinator",
-        &coordinator.url(),
-    ])
-    .success();
+    coordinator.add_partition("p1");
     let output = binary()
         .args(["worker", "--coordinator", &coordinator.url()])
         .args(["--record", "/dev/full", "--log", "off"])

@@ -5,7 +5,7 @@ use shardwright_registry::{Holder, LeaseRecord, node_lease};
 use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Role, Timestamp};
 
 use super::{Action, Core, Notice, Progress, Value, machine::Purpose};
-use crate::protocol::{Assignment, Assignments, Fence, Ping, Pong, VERSION};
+use crate::protocol::{Assignment, Assignments, Fence, Ping, Pong, Report, VERSION};
 
 impl Core {
     /// Pings every worker whose turn it is.
@@ -129,11 +129,9 @@ impl Core {
             contact.is_pinging = false;
             return;
         }
-        if pong
-            .shards
-            .iter()
-            .any(|report| Progress::of(report).is_some())
-        {
+        let known = |report: &Report| contact.reports.get(&report.partition);
+        let said = |report: &Report| known(report).and_then(Progress::of) != Progress::of(report);
+        if pong.shards.iter().any(said) {
             self.version += 1;
         }
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);

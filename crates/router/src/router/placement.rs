@@ -21,15 +21,13 @@ impl Writer {
             let is_ahead = map
                 .shard(id)
                 .is_some_and(|shard| shard.epoch() < record.active_epoch());
+            if !is_ahead {
+                return false;
+            }
             let record = record.clone();
             // What cannot be changed so takes part in an operation that the map shows.
-            let next = is_ahead.then(|| map.apply(ShardMapChange::Update { record }).ok());
-            let next = next.flatten();
-            let is_kept = next.is_some();
-            if let Some(next) = next {
-                map = Arc::new(next);
-            }
-            is_kept
+            let next = map.apply(ShardMapChange::Update { record });
+            next.map(|next| map = Arc::new(next)).is_ok()
         });
         map
     }
@@ -203,7 +201,7 @@ impl Router {
     }
 
     fn settle(&self, table: &mut Table, writer: &mut Writer, shard: &ShardId) {
-        if table.settle_here(self.node(), shard) {
+        if table.settle(self.node(), shard) {
             writer.leaving.insert(shard.clone());
         }
     }
@@ -212,7 +210,7 @@ impl Router {
     pub(super) fn let_go(&self, gate: &Gate, state: State) {
         let mut writer = self.writer();
         let table = Table::clone(&self.inner.table.load());
-        if table.settle_after(self.node(), gate, state) {
+        if table.settle_from(self.node(), gate, state) {
             writer.leaving.insert(gate.shard().clone());
         }
         self.publish(table, &mut writer);

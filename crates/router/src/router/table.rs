@@ -22,64 +22,45 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Opens or shuts a shard's gate as its placement says; `None` if no shard has the name. Returns whether the shard leaves
-    /// this node.
+    /// Opens or shuts a shard's gate as the routes place the shard. Returns whether it leaves this node.
     ///
     /// A gate that a cut-over holds is left to it.
-    pub(super) fn settle(
-        &mut self,
-        me: &NodeId,
-        shard: &ShardId,
-        placed: Option<(Option<&NodeId>, Epoch)>,
-    ) -> bool {
-        let mine = matches!(placed, Some((Some(owner), _)) if owner == me);
-        let epoch = placed.map(|(_, epoch)| epoch);
-        let Some(gate) = self.gates.get(shard) else {
-            if let (true, Some(epoch)) = (mine, epoch) {
-                let gate = Arc::new(Gate::open(shard.clone(), epoch));
-                self.gates.insert(shard.clone(), gate);
-            }
-            return false;
-        };
-        let state = gate.state();
-        if state.phase == Phase::Draining {
-            return false;
+    pub(super) fn settle(&mut self, me: &NodeId, shard: &ShardId) -> bool {
+        if let Some(gate) = self.gates.get(shard) {
+            let state = gate.state();
+            return state.phase != Phase::Draining && self.settle_from(me, gate, state);
         }
-        let settled = settled(state, mine, epoch);
-        gate.set(settled);
-        !mine && settled.phase == Phase::Shut
+        if let Some((true, epoch)) = self.placed(me, shard) {
+            let gate = Arc::new(Gate::open(shard.clone(), epoch));
+            self.gates.insert(shard.clone(), gate);
+        }
+        false
     }
 
-    /// Does so for a gate that a cut-over lets go of in a state. Nobody gets in before the routes of this table had their say.
-    pub(super) fn settle_after(&self, me: &NodeId, gate: &Gate, state: State) -> bool {
-        let placed = self.routes.owner(gate.shard()).ok();
-        let mine = matches!(placed, Some((Some(owner), _)) if owner == me);
-        let settled = settled(state, mine, placed.map(|(_, epoch)| epoch));
+    /// Does so for a gate that comes from a state. Nobody gets in before the routes had their say.
+    pub(super) fn settle_from(&self, me: &NodeId, gate: &Gate, state: State) -> bool {
+        let placed = self.placed(me, gate.shard());
+        let settled = settled(state, placed);
         gate.set(settled);
-        !mine && settled.phase == Phase::Shut
+        settled.phase == Phase::Shut && !matches!(placed, Some((true, _)))
     }
 
-    /// Does so for a shard as the routes of this table place it.
-    pub(super) fn settle_here(&mut self, me: &NodeId, shard: &ShardId) -> bool {
-        let routes = self.routes.clone();
-        match routes.owner(shard) {
-            Ok(placed) => self.settle(me, shard, Some(placed)),
-            Err(_) => self.settle(me, shard, None),
-        }
+    /// Whether the routes place a shard here, and since which epoch; `None` if no shard has the name.
+    fn placed(&self, me: &NodeId, shard: &ShardId) -> Option<(bool, Epoch)> {
+        let (owner, epoch) = self.routes.owner(shard).ok()?;
+        Some((owner == Some(me), epoch))
     }
 
     /// Forgets a shard that left, unless somebody is inside. Returns whether it is done with.
     pub(super) fn forget(&mut self, me: &NodeId, shard: &ShardId) -> bool {
-        let back = matches!(self.routes.owner(shard), Ok((Some(owner), _)) if owner == me);
-        let Some(gate) = self.gates.get(shard).filter(|_| !back) else {
+        let placed = self.placed(me, shard);
+        let is_back = matches!(placed, Some((true, _)));
+        let Some(gate) = self.gates.get(shard).filter(|_| !is_back) else {
             return true;
         };
         let State { epoch, phase } = gate.state();
         // A gate knows which epochs have ended here. It may go once the routes know as much.
-        let is_outlived = match self.routes.owner(shard) {
-            Ok((_, placed)) => epoch <= placed,
-            Err(_) => true,
-        };
+        let is_outlived = placed.is_none_or(|(_, placed)| epoch <= placed);
         // Nobody who looks in from here on gets in, so a gate that was empty once may go.
         if phase == Phase::Shut && is_outlived && !gate.is_occupied() {
             self.gates.remove(shard);
@@ -116,16 +97,16 @@ impl Table {
 
 /// The state of a gate after the routes had their say: they place the shard here, elsewhere, or know no such shard. It never goes back to
 /// an earlier epoch.
-fn settled(state: State, mine: bool, placed: Option<Epoch>) -> State {
+fn settled(state: State, placed: Option<(bool, Epoch)>) -> State {
     match placed {
-        Some(epoch) if mine && state.epoch < epoch => State {
+        Some((true, epoch)) if state.epoch < epoch => State {
             epoch,
             phase: Phase::Open,
         },
-        Some(_) if mine => state,
+        Some((true, _)) => state,
         // The owner of the shard has opened it at an epoch of which the routes have not heard.
-        Some(epoch) if epoch < state.epoch && state.phase == Phase::Open => state,
-        Some(_) | None => State {
+        Some((false, epoch)) if epoch < state.epoch && state.phase == Phase::Open => state,
+        Some((false, _)) | None => State {
             phase: Phase::Shut,
             ..state
         },

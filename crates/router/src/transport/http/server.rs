@@ -16,10 +16,11 @@ use bytes::Bytes;
 use shardwright_topology::{Epoch, ShardId};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{
-    ANSWER, BindError, CALL, CONNECTIONS_MAX, OK, PATH, PAYLOAD_MAX, REFUSED, Token, bind, serve,
-};
+use super::{ANSWER, BindError, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token, bind, serve};
 use crate::{Refusal, Router, clock::Deadline, transport::Request};
+
+/// How many connections are open at once: some from each of a thousand nodes.
+const CONNECTIONS_MAX: usize = 8_192;
 
 /// How requests are answered.
 #[derive(Debug, Clone)]
@@ -28,8 +29,8 @@ pub struct ServerOptions {
     pub token: Option<Token>,
     /// The largest payload and the largest answer, in bytes. 8 MiB by default.
     pub payload_max: usize,
-    /// How many connections a [`Server`] has open at once; more wait. 1,024 by default. A caller has one for each call that it waits
-    /// for.
+    /// How many connections a [`Server`] has open at once; more wait. 8,192 by default. A caller has one for each call that it waits
+    /// for, and keeps it for some seconds after: leave room for all nodes of the cluster.
     pub connections_max: usize,
 }
 

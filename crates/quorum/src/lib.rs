@@ -22,14 +22,29 @@
 //! assert_eq!(ids, ["c", "d"]);
 //! ```
 
+mod clock;
+mod contract;
+mod coordinator;
+mod error;
+mod level;
 mod peer;
 mod placement;
+pub mod put;
+mod settings;
 
 pub use shardwright_hashing::allocation::Random;
 /// The vocabulary that nodes and their locations are written in.
 pub use shardwright_topology as topology;
 
 pub use crate::{
+    contract::{PeerClient, Storage},
+    coordinator::{Coordinator, Receipt, UnderReplicated},
+    error::{CopyError, CopyFailure, Error, InvalidSettings},
+    level::{CommitLevel, UnknownLevel},
     peer::{Peer, PeerId, Place},
     placement::{PeerIndex, Peers, ReplicationStrategy},
+    settings::Settings,
 };
+
+/// Any error of a storage or of a peer client.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,258 @@
+//! One put as a pure machine: which copies to start, when to acknowledge, what to do about failures.
+//!
+//! [`Put::handle`] takes what happened and appends what to do. Copies count by the node that holds them, so an answer that comes
+//! twice counts once. Every failure starts one copy elsewhere while there is another peer, also after the acknowledgement.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use shardwright_topology::Timestamp;
+
+use crate::{CommitLevel, PeerIndex, Settings};
+
+/// A node that is to hold a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Replica {
+    /// This node.
+    Local,
+    /// A peer.
+    Peer(PeerIndex),
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The put begins.
+    Begin,
+    /// A node has confirmed that it holds the event.
+    Stored(Replica),
+    /// A copy failed, or was not confirmed by its deadline.
+    Failed(Replica),
+    /// Time has passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Store the event there by the deadline; report the outcome.
+    Start {
+        /// The node that gets it.
+        replica: Replica,
+        /// When to take it for failed.
+        deadline: Timestamp,
+    },
+    /// Tell the caller that the level is reached, with this many copies stored.
+    Acknowledge {
+        /// How many nodes have confirmed.
+        copies: usize,
+    },
+    /// Tell the caller that the level can no longer be reached.
+    Fail {
+        /// How many nodes have confirmed.
+        copies: usize,
+    },
+    /// Send [`Event::Tick`] at this moment.
+    WakeAt(Timestamp),
+    /// Report that an acknowledged event has fewer copies than wanted, and that nothing more is tried.
+    Report {
+        /// How many nodes have confirmed.
+        copies: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    Pending,
+    Stored,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Open,
+    Acknowledged,
+    Failed,
+    /// Acknowledged, and given up on the missing copies.
+    Reported,
+}
+
+/// The state of one put between two events.
+#[derive(Debug, Clone)]
+pub struct Put {
+    factor: usize,
+    needed: usize,
+    timeout: Duration,
+    repairs_left: u32,
+    repair_delay: Duration,
+    repair_at: Option<Timestamp>,
+    copies: Vec<(Replica, Copy)>,
+    /// Peers that stand in for those that fail, last first.
+    spares: Vec<Replica>,
+    answer: Answer,
+}
+
+impl Put {
+    /// Returns a put that is to begin here and on the `chosen` peers, with the rest of `fallback` to stand in.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        level: CommitLevel,
+        chosen: &[PeerIndex],
+        fallback: &[PeerIndex],
+    ) -> Self {
+        let chosen_replicas = chosen.iter().map(|peer| Replica::Peer(*peer));
+        let replicas = std::iter::once(Replica::Local).chain(chosen_replicas);
+        let spares = fallback.iter().rev().filter(|peer| !chosen.contains(peer));
+        Self {
+            factor: settings.replication_factor,
+            needed: level.copies_needed(settings.replication_factor),
+            timeout: settings.copy_timeout,
+            repairs_left: settings.repairs_max,
+            repair_delay: settings.repair_delay,
+            repair_at: None,
+            copies: replicas.map(|replica| (replica, Copy::Pending)).collect(),
+            spares: spares.map(|peer| Replica::Peer(*peer)).collect(),
+            answer: Answer::Open,
+        }
+    }
+
+    /// Takes in an event.
+    pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Begin => {
+                let deadline = now + self.timeout;
+                let starts = self.copies.iter().map(|(replica, _)| Action::Start {
+                    replica: *replica,
+                    deadline,
+                });
+                actions.extend(starts);
+            }
+            Event::Stored(replica) => self.set(replica, Copy::Stored),
+            Event::Failed(replica) => {
+                if self.state(replica) == Some(Copy::Pending) {
+                    self.set(replica, Copy::Failed);
+                }
+            }
+            Event::Tick => self.begin_repair(now),
+        }
+        self.advance(now, actions);
+    }
+
+    /// Returns how many nodes have confirmed.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        self.count(Copy::Stored)
+    }
+
+    /// Returns how many copies the level needs.
+    #[must_use]
+    pub fn needed(&self) -> usize {
+        self.needed
+    }
+
+    fn count(&self, state: Copy) -> usize {
+        self.copies.iter().filter(|(_, copy)| *copy == state).count()
+    }
+
+    fn state(&self, replica: Replica) -> Option<Copy> {
+        let found = self.copies.iter().find(|(known, _)| *known == replica);
+        found.map(|(_, copy)| *copy)
+    }
+
+    fn set(&mut self, replica: Replica, state: Copy) {
+        let found = self.copies.iter_mut().find(|(known, _)| *known == replica);
+        if let Some((_, copy)) = found {
+            *copy = state;
+        }
+    }
+
+    /// Makes the copies that failed the next to be tried.
+    fn begin_repair(&mut self, now: Timestamp) {
+        if self.repair_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.repair_at = None;
+        let failed = self.copies.iter().rev();
+        let failed = failed.filter(|(_, copy)| *copy == Copy::Failed);
+        self.spares = failed.map(|(replica, _)| *replica).collect();
+    }
+
+    fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.answer == Answer::Open {
+            if self.is_reached() {
+                self.answer = Answer::Acknowledged;
+                actions.push(Action::Acknowledge {
+                    copies: self.stored(),
+                });
+            } else if !self.is_reachable() {
+                self.answer = Answer::Failed;
+                actions.push(Action::Fail {
+                    copies: self.stored(),
+                });
+            }
+        }
+        match self.answer {
+            Answer::Open => self.replace(now, actions),
+            Answer::Acknowledged => {
+                self.replace(now, actions);
+                self.repair_or_report(now, actions);
+            }
+            Answer::Failed | Answer::Reported => {}
+        }
+    }
+
+    /// Where one copy is enough, it is the local one.
+    fn is_reached(&self) -> bool {
+        match self.needed {
+            1 => self.state(Replica::Local) == Some(Copy::Stored),
+            needed => self.stored() >= needed,
+        }
+    }
+
+    fn is_reachable(&self) -> bool {
+        match self.needed {
+            1 => self.state(Replica::Local) != Some(Copy::Failed),
+            needed => self.stored() + self.count(Copy::Pending) + self.spares.len() >= needed,
+        }
+    }
+
+    /// Starts a copy elsewhere for each that is missing.
+    fn replace(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let underway = self.stored() + self.count(Copy::Pending);
+        for _ in underway..self.factor {
+            let Some(replica) = self.spares.pop() else {
+                return;
+            };
+            match self.state(replica) {
+                Some(_) => self.set(replica, Copy::Pending),
+                None => self.copies.push((replica, Copy::Pending)),
+            }
+            actions.push(Action::Start {
+                replica,
+                deadline: now + self.timeout,
+            });
+        }
+    }
+
+    fn repair_or_report(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let is_settled = self.count(Copy::Pending) == 0 && self.repair_at.is_none();
+        if !is_settled || self.stored() >= self.factor {
+            return;
+        }
+        if self.repairs_left == 0 {
+            self.answer = Answer::Reported;
+            actions.push(Action::Report {
+                copies: self.stored(),
+            });
+            return;
+        }
+        self.repairs_left -= 1;
+        let at = now + self.repair_delay;
+        self.repair_delay = self.repair_delay.saturating_mul(2);
+        self.repair_at = Some(at);
+        actions.push(Action::WakeAt(at));
+    }
+}

@@ -1,26 +1,52 @@
-//! Stores an event on several nodes, spread over zones and regions.
+//! Stores an event on several nodes, spread over zones and regions, and acknowledges it at the level that was asked for.
 //!
-//! A node knows its [`Peers`], each at a [`Place`] as seen from the node: in its own zone, in another zone, or in another
-//! region. A [`ReplicationStrategy`] says how many copies go to other zones and other regions; chance, from a seed, says which
-//! peers get them.
+//! A [`Coordinator`] puts each event into the [`Storage`] of its own node and, through a [`PeerClient`], on peers. Each peer is at a
+//! [`Place`]: in the node's own zone, in another zone, or in another region. A [`CommitLevel`] says when the caller hears of it.
 //!
 //! ```
-//! use shardwright_quorum::{PeerId, Peers, Place, Random, ReplicationStrategy};
+//! use shardwright_quorum::{BoxError, Bytes, Coordinator, PeerClient, Place, Settings, Storage};
 //!
-//! let mut peers = Peers::default();
-//! for (id, place) in [
-//!     ("b", Place::SameZone),
-//!     ("c", Place::OtherZone("zone-2".to_owned())),
-//!     ("d", Place::OtherRegion("eu-west".to_owned())),
-//! ] {
-//!     peers.add(PeerId::new(id), format!("{id}.internal"), place);
+//! struct Here;
+//! struct There;
+//!
+//! impl Storage for Here {
+//!     async fn put(&self, key: &str, event: Bytes) -> Result<(), BoxError> {
+//!         Ok(println!("{key} is {event:?}"))
+//!     }
 //! }
 //!
-//! let strategy = ReplicationStrategy { other_zone_replicas: 1, other_region_replicas: 1 };
-//! let chosen = peers.choose(3, &strategy, &mut Random::new(7));
-//! let ids: Vec<&str> = chosen.iter().map(|index| peers.at(*index).id().as_str()).collect();
-//! assert_eq!(ids, ["c", "d"]);
+//! impl PeerClient for There {
+//!     type Peer = String;
+//!
+//!     async fn put(&self, peer: &String, key: &str, _: Bytes) -> Result<(), BoxError> {
+//!         Ok(println!("{key} goes to {peer}"))
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let settings = Settings { replication_factor: 3, ..Settings::default() };
+//! let coordinator = Coordinator::new(Here, There, settings)?;
+//! coordinator.add_peer("b", "b.internal".to_owned(), Place::SameZone);
+//! coordinator.add_peer("c", "c.internal".to_owned(), Place::OtherZone("zone-2".to_owned()));
+//!
+//! let receipt = coordinator.put("order-1", r#"{"total": 12}"#).await?;
+//! assert!(receipt.copies >= 2);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Guarantees
+//!
+//! - Copies count by the node that holds them: no answer counts twice, and no peer gets two copies of one put.
+//! - A put fails only when its level can no longer be reached, and no copy is waited for beyond its deadline.
+//! - What is missing after the acknowledgement is made elsewhere, tried again, and reported if that fails.
+//! - Equal seeds choose the same peers.
+//!
+//! # What this crate does not do
+//!
+//! It reads nothing back, orders no events, and finds no peers. Events are written once; storing one again must be harmless.
+//! A put that failed may have left copies.
 
 mod clock;
 mod contract;
@@ -32,6 +58,7 @@ mod placement;
 pub mod put;
 mod settings;
 
+pub use bytes::Bytes;
 pub use shardwright_hashing::allocation::Random;
 /// The vocabulary that nodes and their locations are written in.
 pub use shardwright_topology as topology;

@@ -11,6 +11,7 @@
 //! | `registry` | `shardwright-registry` | several processes have to agree on who owns what |
 //! | `router` | `shardwright-router` | a request has to reach the node that owns its shard |
 //! | `failover` | `shardwright-failover` | a replica has to take over when a node is down |
+//! | `quorum` | `shardwright-quorum` | an event has to be on several nodes before it counts |
 //! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
 //! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
@@ -36,6 +37,7 @@
 //! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
 //! | `campaign` | `registry`, and its task that takes part in an election |
 //! | `nats` | `registry`, and its store in NATS JetStream; with `router`, its calls over NATS |
+//! | `quorum` | the module `quorum` |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
@@ -47,6 +49,8 @@ pub use shardwright_coordinator as coordinator;
 #[cfg(feature = "failover")]
 pub use shardwright_failover as failover;
 pub use shardwright_hashing as hashing;
+#[cfg(feature = "quorum")]
+pub use shardwright_quorum as quorum;
 #[cfg(feature = "rebalancer")]
 pub use shardwright_rebalancer as rebalancer;
 #[cfg(feature = "registry")]

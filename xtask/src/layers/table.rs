@@ -13,7 +13,7 @@ struct Row {
 }
 
 /// What every crate of the second layer may know: never one another.
-const BELOW_L2: &[&str] = &["hashing", "topology", "registry"];
+const BELOW_L2: &[&str] = &["hashing", "topology", "registry", "http"];
 
 /// Every library below the servers.
 const BELOW_L4: &[&str] = &[
@@ -58,6 +58,10 @@ const ROWS: &[Row] = &[
     Row {
         name: "registry",
         may_use: &["hashing", "topology"],
+    },
+    Row {
+        name: "http",
+        may_use: &["hashing"],
     },
     Row {
         name: "router",

@@ -19,19 +19,16 @@
 //! [`bind`], [`serve()`] and [`Token`] are for any server of a cluster: they know nothing of calls.
 
 mod client;
-mod listen;
-mod serve;
 mod server;
-mod token;
 
 use axum::http::{HeaderName, HeaderValue};
+pub use shardwright_http::{
+    BindError, CONNECTIONS_MAX, IDLE_MAX, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind, serve,
+};
 
 pub use self::{
     client::{Http, HttpError, HttpOptions},
-    listen::{BindError, bind},
-    serve::{CONNECTIONS_MAX, IDLE_MAX, serve},
     server::{Server, ServerOptions, routes},
-    token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},
 };
 
 /// The path of calls.

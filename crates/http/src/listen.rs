@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, lookup_host};
 
-use super::Token;
+use crate::Token;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]

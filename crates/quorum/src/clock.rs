@@ -1,5 +1,7 @@
 //! The one place of this crate that reads the clock.
 
+use std::time::{Duration, SystemTime};
+
 use shardwright_topology::Timestamp;
 use tokio::time::Instant;
 
@@ -19,7 +21,17 @@ impl Clock {
     /// Returns the moment as tokio's timers need it.
     pub(crate) fn instant(self, at: Timestamp) -> Instant {
         // A century away is as good as never, and does not overflow.
-        const NEVER: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         self.0 + at.0.min(NEVER)
     }
+}
+
+/// Returns the wall time since 1970, which keys begin with. A clock before that year counts as that year.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "keys sort by the time at which people say that they were made"
+)]
+pub(crate) fn since_1970() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }

@@ -1,22 +1,19 @@
 //! Coordinates puts: the copies of an event, here and on peers.
 
 mod driver;
+mod load;
 
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use shardwright_hashing::allocation::Random;
-use tokio::sync::Notify;
 
-use self::driver::Driver;
+use self::{driver::Driver, load::Load};
 use crate::{
     CommitLevel, CopyFailure, Error, InvalidSettings, PeerClient, PeerId, Peers, Place, Settings,
     Storage, clock::Clock, put::Put,
@@ -35,9 +32,7 @@ struct Shared<S, C: PeerClient> {
     random: Mutex<Random>,
     clock: Clock,
     on_under_replicated: Option<Box<dyn Fn(UnderReplicated) + Send + Sync>>,
-    /// Puts that still have copies to make or to repair.
-    unfinished: AtomicUsize,
-    all_finished: Notify,
+    load: Load,
 }
 
 /// A put that was acknowledged.
@@ -118,8 +113,7 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
             random: Mutex::new(Random::new(seed)),
             clock: Clock::start(),
             on_under_replicated,
-            unfinished: AtomicUsize::new(0),
-            all_finished: Notify::new(),
+            load: Load::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -172,20 +166,34 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
     /// The other copies are made in the background, also if this is dropped once it has begun.
     ///
     /// # Errors
-    /// [`Error::NotEnoughPeers`] before anything is written; [`Error::NotReached`] as soon as the level cannot be reached.
+    /// [`Error::NotEnoughPeers`] and [`Error::Overloaded`] before anything is written; [`Error::NotReached`] as soon as the level
+    /// cannot be reached.
     pub async fn put_at(
         &self,
         key: impl Into<Arc<str>>,
         event: impl Into<Bytes>,
         level: CommitLevel,
     ) -> Result<Receipt, Error> {
-        let peers = self.shared.peers.load_full();
+        let driver = self.begin(key.into(), event.into(), level)?;
+        driver.run().await
+    }
+
+    fn begin(
+        &self,
+        key: Arc<str>,
+        event: Bytes,
+        level: CommitLevel,
+    ) -> Result<Driver<S, C>, Error> {
         let settings = &self.shared.settings;
+        let peers = self.shared.peers.load_full();
         if peers.len() < settings.replication_factor - 1 {
             return Err(Error::NotEnoughPeers {
                 replication_factor: settings.replication_factor,
                 known: peers.len(),
             });
+        }
+        if !self.shared.load.enter(event.len(), settings) {
+            return Err(Error::Overloaded);
         }
         let chosen = {
             let random = self.shared.random.lock();
@@ -195,20 +203,17 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
         };
         let put = Put::new(settings, level, &chosen, peers.fallback());
         let shared = Arc::clone(&self.shared);
-        let driver = Driver::new(shared, peers, put, level, key.into(), event.into());
-        driver.run().await
+        Ok(Driver::new(shared, peers, put, level, (key, event)))
+    }
+
+    /// Returns how many puts have copies to make or to repair.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.shared.load.puts()
     }
 
     /// Waits until no put has copies to make or to repair.
     pub async fn settle(&self) {
-        loop {
-            let finished = self.shared.all_finished.notified();
-            tokio::pin!(finished);
-            finished.as_mut().enable();
-            if self.shared.unfinished.load(SeqCst) == 0 {
-                return;
-            }
-            finished.await;
-        }
+        self.shared.load.settle().await;
     }
 }

@@ -13,6 +13,9 @@ pub enum InvalidSettings {
     /// Every copy would be late.
     #[error("a copy timeout of 0 lets no copy finish: use a longer one")]
     NoTime,
+    /// Every put would be one too many.
+    #[error("no put may be under way: allow 1 or more")]
+    NoPuts,
 }
 
 /// Why a put was not acknowledged.
@@ -29,6 +32,11 @@ pub enum Error {
         /// How many peers are known.
         known: usize,
     },
+    /// Too many puts are under way, or too large ones. Nothing was written.
+    #[error(
+        "too many puts are under way: nothing was written; repeat it later, or raise the limits of the settings"
+    )]
+    Overloaded,
     /// The level can no longer be reached. Some nodes may have the event: repeat the put with the same key.
     #[error(
         "level {level} was not reached: {stored} of {needed} copies are stored and no other peer is left; repeat the put with the same key"
@@ -46,6 +54,17 @@ pub enum Error {
     /// The runtime is shutting down. Some nodes may have the event.
     #[error("the put was interrupted by the end of its runtime: repeat it with the same key")]
     Interrupted,
+}
+
+impl Error {
+    /// Returns whether some nodes may have the event all the same.
+    #[must_use]
+    pub fn may_be_stored(&self) -> bool {
+        match self {
+            Self::NotEnoughPeers { .. } | Self::Overloaded => false,
+            Self::NotReached { .. } | Self::Interrupted => true,
+        }
+    }
 }
 
 /// A copy that failed.

@@ -52,6 +52,7 @@ mod clock;
 mod contract;
 mod coordinator;
 mod error;
+mod keys;
 mod level;
 mod peer;
 mod placement;
@@ -67,6 +68,7 @@ pub use crate::{
     contract::{PeerClient, Storage},
     coordinator::{Coordinator, Receipt, UnderReplicated},
     error::{CopyError, CopyFailure, Error, InvalidSettings},
+    keys::Keys,
     level::{CommitLevel, UnknownLevel},
     peer::{Peer, PeerId, Place},
     placement::{PeerIndex, Peers, ReplicationStrategy},

@@ -1,7 +1,8 @@
 //! One put as a pure machine: which copies to start, when to acknowledge, what to do about failures.
 //!
 //! [`Put::handle`] takes what happened and appends what to do. Copies count by the node that holds them, so an answer that comes
-//! twice counts once. Every failure starts one copy elsewhere while there is another peer, also after the acknowledgement.
+//! twice counts once. Every failure starts one copy elsewhere while there is another peer, also after the acknowledgement. When no
+//! other peer is left by then, those that failed are tried again a few times, and after that the put is reported.
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ pub enum Event {
     Failed(Replica),
     /// Time has passed.
     Tick,
+    /// There is no place to wait for the repair that [`Action::WakeAt`] asked for.
+    NoRepair,
 }
 
 /// What to do.
@@ -54,7 +57,7 @@ pub enum Action {
         /// How many nodes have confirmed.
         copies: usize,
     },
-    /// Send [`Event::Tick`] at this moment.
+    /// Send [`Event::Tick`] at this moment, or [`Event::NoRepair`] at once.
     WakeAt(Timestamp),
     /// Report that an acknowledged event has fewer copies than wanted, and that nothing more is tried.
     Report {
@@ -137,6 +140,10 @@ impl Put {
                 }
             }
             Event::Tick => self.begin_repair(now),
+            Event::NoRepair => {
+                self.repairs_left = 0;
+                self.repair_at = None;
+            }
         }
         self.advance(now, actions);
     }
@@ -154,7 +161,10 @@ impl Put {
     }
 
     fn count(&self, state: Copy) -> usize {
-        self.copies.iter().filter(|(_, copy)| *copy == state).count()
+        self.copies
+            .iter()
+            .filter(|(_, copy)| *copy == state)
+            .count()
     }
 
     fn state(&self, replica: Replica) -> Option<Copy> {

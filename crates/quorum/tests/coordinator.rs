@@ -95,10 +95,11 @@ fn cluster(
 ) -> (Coordinator<Nodes, Nodes>, Arc<Mutex<Vec<UnderReplicated>>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let reported = Arc::clone(&reports);
-    let coordinator = Coordinator::reporting_to(nodes.clone(), nodes.clone(), settings, move |each| {
-        reported.lock().unwrap().push(each);
-    })
-    .unwrap();
+    let coordinator =
+        Coordinator::reporting_to(nodes.clone(), nodes.clone(), settings, move |each| {
+            reported.lock().unwrap().push(each);
+        })
+        .unwrap();
     for peer in peers {
         coordinator.add_peer(*peer, *peer, Place::SameZone);
     }
@@ -156,7 +157,12 @@ async fn silence_everywhere_is_an_error_and_not_for_ever() {
     }
     let (coordinator, _) = cluster(&nodes, &["a"], settings(2, CommitLevel::Quorum));
     let failed = coordinator.put("key", "event").await.unwrap_err();
-    let Error::NotReached { stored: 0, failures, .. } = failed else {
+    let Error::NotReached {
+        stored: 0,
+        failures,
+        ..
+    } = failed
+    else {
         panic!("{failed}");
     };
     assert!(matches!(failures[0].error, CopyError::TimedOut(_)));
@@ -239,4 +245,64 @@ async fn a_put_whose_caller_has_gone_is_finished() {
     assert!(gone.is_err());
     coordinator.settle().await;
     assert_eq!(nodes.holding(), ["local", "z"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn puts_beyond_the_limits_are_refused_before_anything_is_written() {
+    let nodes = Nodes::default();
+    nodes.set("a", Some(Mood::Hangs));
+    let settings = Settings {
+        puts_max: 2,
+        bytes_max: 10,
+        ..settings(2, CommitLevel::One)
+    };
+    let (coordinator, _) = cluster(&nodes, &["a"], settings);
+    coordinator
+        .put("alone", "more than ten bytes")
+        .await
+        .unwrap();
+    let refused = coordinator.put("large", "a").await.unwrap_err();
+    assert!(matches!(refused, Error::Overloaded), "{refused}");
+    nodes.set("a", None);
+    coordinator.settle().await;
+
+    nodes.set("a", Some(Mood::Hangs));
+    for key in ["first", "second"] {
+        coordinator.put(key, "event").await.unwrap();
+    }
+    assert_eq!(coordinator.under_way(), 2);
+    let asked = nodes.asked().len();
+    let refused = coordinator.put("third", "").await.unwrap_err();
+    assert!(matches!(refused, Error::Overloaded) && !refused.may_be_stored());
+    assert_eq!(nodes.asked().len(), asked, "nobody was asked");
+
+    nodes.set("a", None);
+    coordinator.settle().await;
+    coordinator.put("third", "event").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_away_costs_repairs_and_no_puts() {
+    let nodes = Nodes::default();
+    nodes.set("a", Some(Mood::Fails));
+    let settings = Settings {
+        repairing_max: 1,
+        ..settings(3, CommitLevel::Quorum)
+    };
+    let (coordinator, reports) = cluster(&nodes, &["a", "b"], settings);
+    for number in 0..5 {
+        coordinator
+            .put(format!("event-{number}"), "event")
+            .await
+            .unwrap();
+    }
+    assert_eq!(coordinator.under_way(), 1, "one waits for its repair");
+    assert_eq!(reports.lock().unwrap().len(), 4, "the others are reported");
+    nodes.set("a", None);
+    coordinator.settle().await;
+    assert_eq!(reports.lock().unwrap().len(), 4);
+
+    nodes.set("a", Some(Mood::Fails));
+    coordinator.put("later", "event").await.unwrap();
+    assert_eq!(coordinator.under_way(), 1, "its place was given back");
 }

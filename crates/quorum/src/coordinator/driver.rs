@@ -1,9 +1,10 @@
 //! Runs one put: its machine on a clock, the store and the peers.
 
 use std::{
+    collections::VecDeque,
     future::{pending, poll_fn},
     pin::Pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -21,10 +22,17 @@ use crate::{
     put::{Action, Event, Put, Replica},
 };
 
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Outcome = (Replica, Result<(), CopyError>);
-type Copying = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// A put that has begun.
+/// A copy that has been started, and not looked at since.
+struct Started {
+    replica: Replica,
+    deadline: Timestamp,
+    work: Work<Result<(), CopyError>>,
+}
+
+/// A put that has begun. Its place among those that are under way is given back when it is dropped.
 pub(super) struct Driver<S: Storage, C: PeerClient> {
     shared: Arc<Shared<S, C>>,
     peers: Arc<Peers<C::Peer>>,
@@ -32,23 +40,25 @@ pub(super) struct Driver<S: Storage, C: PeerClient> {
     level: CommitLevel,
     key: Arc<str>,
     event: Bytes,
-    copies: FuturesUnordered<Copying>,
+    started: VecDeque<Started>,
+    copies: FuturesUnordered<Work<Outcome>>,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
+    /// Whether it has a place among those that are being repaired.
+    is_repairing: bool,
     failures: Vec<CopyFailure>,
     answer: Option<Result<Receipt, Error>>,
 }
 
 impl<S: Storage, C: PeerClient> Driver<S, C> {
+    /// Returns a put that was counted in.
     pub(super) fn new(
         shared: Arc<Shared<S, C>>,
         peers: Arc<Peers<C::Peer>>,
         put: Put,
         level: CommitLevel,
-        key: Arc<str>,
-        event: Bytes,
+        (key, event): (Arc<str>, Bytes),
     ) -> Self {
-        shared.unfinished.fetch_add(1, SeqCst);
         Self {
             shared,
             peers,
@@ -56,9 +66,11 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
             level,
             key,
             event,
+            started: VecDeque::new(),
             copies: FuturesUnordered::new(),
             actions: Vec::new(),
             wake_at: None,
+            is_repairing: false,
             failures: Vec::new(),
             answer: None,
         }
@@ -67,32 +79,59 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
     /// Runs the put up to its answer, and what is left of it in a task of its own.
     pub(super) async fn run(mut self) -> Result<Receipt, Error> {
         self.tell(Event::Begin);
-        // Copies that are made at once, such as those in memory, need no task.
+        // Copies that are made at once, such as those in memory, need neither a task nor a timer.
         poll_fn(|context| {
-            self.take_what_is_ready(context);
+            while let Poll::Ready(Some(outcome)) = self.poll_copies(context) {
+                self.finished(outcome);
+            }
             Poll::Ready(())
         })
         .await;
-        if self.is_finished() {
-            return self.answer.take().unwrap_or(Err(Error::Interrupted));
+        match self.answer.take() {
+            Some(answer) => {
+                if !self.is_finished() {
+                    tokio::spawn(self.run_to_the_end(None));
+                }
+                answer
+            }
+            None if self.is_finished() => Err(Error::Interrupted),
+            None => {
+                let (sender, receiver) = oneshot::channel();
+                tokio::spawn(self.run_to_the_end(Some(sender)));
+                receiver.await.unwrap_or(Err(Error::Interrupted))
+            }
         }
-        let (sender, receiver) = oneshot::channel();
-        tokio::spawn(self.run_to_the_end(sender));
-        receiver.await.unwrap_or(Err(Error::Interrupted))
     }
 
     fn is_finished(&self) -> bool {
-        self.copies.is_empty() && self.wake_at.is_none()
+        self.started.is_empty() && self.copies.is_empty() && self.wake_at.is_none()
     }
 
-    fn take_what_is_ready(&mut self, context: &mut Context<'_>) {
-        while let Poll::Ready(Some(outcome)) = self.copies.poll_next_unpin(context) {
-            self.finished(outcome);
+    /// Looks for the outcome of a copy; there is none to come if there is no copy.
+    fn poll_copies(&mut self, context: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        while let Some(mut copy) = self.started.pop_front() {
+            match copy.work.as_mut().poll(context) {
+                Poll::Ready(outcome) => return Poll::Ready(Some((copy.replica, outcome))),
+                Poll::Pending => self.copies.push(self.limited(copy)),
+            }
         }
+        self.copies.poll_next_unpin(context)
     }
 
-    async fn run_to_the_end(mut self, answer: oneshot::Sender<Result<Receipt, Error>>) {
-        let mut answer = Some(answer);
+    /// Returns the copy with an end at its deadline.
+    fn limited(&self, copy: Started) -> Work<Outcome> {
+        let deadline = self.shared.clock.instant(copy.deadline);
+        let time = self.shared.settings.copy_timeout;
+        Box::pin(async move {
+            let outcome = match timeout_at(deadline, copy.work).await {
+                Ok(outcome) => outcome,
+                Err(Elapsed { .. }) => Err(CopyError::TimedOut(time)),
+            };
+            (copy.replica, outcome)
+        })
+    }
+
+    async fn run_to_the_end(mut self, mut answer: Option<oneshot::Sender<Result<Receipt, Error>>>) {
         loop {
             if self.answer.is_some()
                 && let Some((answer, outcome)) = answer.take().zip(self.answer.take())
@@ -112,7 +151,7 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
                 }
             };
             tokio::select! {
-                Some(outcome) = self.copies.next() => self.finished(outcome),
+                Some(outcome) = poll_fn(|context| self.poll_copies(context)) => self.finished(outcome),
                 () = wake => {
                     self.wake_at = None;
                     self.tell_at(wake_at.unwrap_or_default().max(clock.now()), Event::Tick);
@@ -143,14 +182,21 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
         let mut actions = std::mem::take(&mut self.actions);
         self.put.handle(now, event, &mut actions);
         for action in actions.drain(..) {
-            self.act(action);
+            self.act(now, action);
         }
         self.actions = actions;
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, now: Timestamp, action: Action) {
         match action {
-            Action::Start { replica, deadline } => self.start(replica, deadline),
+            Action::Start { replica, deadline } => {
+                let work = self.start(replica);
+                self.started.push_back(Started {
+                    replica,
+                    deadline,
+                    work,
+                });
+            }
             Action::Acknowledge { copies } => self.answer = Some(Ok(Receipt { copies })),
             Action::Fail { copies } => {
                 self.answer = Some(Err(Error::NotReached {
@@ -160,38 +206,39 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
                     failures: self.failures.clone(),
                 }));
             }
-            Action::WakeAt(at) => self.wake_at = Some(at),
+            Action::WakeAt(at) => {
+                let shared = &self.shared;
+                self.is_repairing = self.is_repairing || shared.load.begin_repair(&shared.settings);
+                if self.is_repairing {
+                    self.wake_at = Some(at);
+                } else {
+                    self.tell_at(now, Event::NoRepair);
+                }
+            }
             Action::Report { copies } => self.report(copies),
         }
     }
 
-    fn start(&mut self, replica: Replica, deadline: Timestamp) {
+    fn start(&self, replica: Replica) -> Work<Result<(), CopyError>> {
         let shared = Arc::clone(&self.shared);
         let (key, event) = (Arc::clone(&self.key), self.event.clone());
-        let deadline = shared.clock.instant(deadline);
-        let time = shared.settings.copy_timeout;
-        let limited = move |outcome: Result<Result<(), BoxError>, Elapsed>| match outcome {
-            Ok(outcome) => outcome.map_err(|error| CopyError::Failed(error.into())),
-            Err(Elapsed { .. }) => Err(CopyError::TimedOut(time)),
-        };
-        let copying: Copying = match replica {
-            Replica::Local => Box::pin(async move {
-                let stored = timeout_at(deadline, shared.storage.put(&key, event)).await;
-                (replica, limited(stored))
-            }),
+        let failed = |error: BoxError| CopyError::Failed(error.into());
+        match replica {
+            Replica::Local => {
+                Box::pin(async move { shared.storage.put(&key, event).await.map_err(failed) })
+            }
             Replica::Peer(index) => {
                 let peers = Arc::clone(&self.peers);
                 Box::pin(async move {
                     let peer = peers.at(index);
                     if shared.peers.load().index_of(peer.id()).is_none() {
-                        return (replica, Err(CopyError::Dropped));
+                        return Err(CopyError::Dropped);
                     }
                     let put = shared.client.put(peer.contact(), &key, event);
-                    (replica, limited(timeout_at(deadline, put).await))
+                    put.await.map_err(failed)
                 })
             }
-        };
-        self.copies.push(copying);
+        }
     }
 
     fn report(&self, stored: usize) {
@@ -210,8 +257,9 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
 
 impl<S: Storage, C: PeerClient> Drop for Driver<S, C> {
     fn drop(&mut self) {
-        if self.shared.unfinished.fetch_sub(1, SeqCst) == 1 {
-            self.shared.all_finished.notify_waiters();
+        if self.is_repairing {
+            self.shared.load.end_repair();
         }
+        self.shared.load.leave(self.event.len());
     }
 }

@@ -140,3 +140,20 @@ fn what_cannot_be_repaired_is_reported_once() {
     );
     assert!(tell(&mut put, Event::Failed(peer(1))).is_empty());
 }
+
+#[test]
+fn without_a_place_to_wait_the_missing_copies_are_reported_at_once() {
+    let mut put = begun(CommitLevel::Quorum, 3, 0, 3);
+    tell(&mut put, Event::Stored(Local));
+    tell(&mut put, Event::Stored(peer(0)));
+    let wake = Timestamp(Settings::default().repair_delay);
+    assert_eq!(
+        tell(&mut put, Event::Failed(peer(1))),
+        [Action::WakeAt(wake)]
+    );
+    assert_eq!(
+        tell(&mut put, Event::NoRepair),
+        [Action::Report { copies: 2 }]
+    );
+    assert!(tell_at(&mut put, wake, Event::Tick).is_empty());
+}

@@ -3,6 +3,7 @@
 mod control;
 mod harness;
 mod hashing;
+mod quorum;
 mod sql;
 
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -32,6 +33,8 @@ enum Group {
     Control,
     /// Keys to shards.
     Hashing,
+    /// Copies on several nodes.
+    Quorum,
     /// Statements by key.
     Sql,
 }
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.group {
         Group::Control => control::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,
+        Group::Quorum => quorum::run(&mut suite)?,
         Group::Sql => sql::run(&mut suite)?,
     }
     suite.report(arguments.out.as_deref())

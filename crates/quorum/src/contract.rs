@@ -6,7 +6,8 @@ use crate::BoxError;
 
 /// The store of this node.
 ///
-/// Events are written once and never changed. Storing one that is already there under the same key succeeds.
+/// Events are written once and never changed. Storing one that is already there under the same key succeeds; storing another one
+/// there fails with [`KeyTaken`](crate::KeyTaken).
 pub trait Storage: Send + Sync + 'static {
     /// Stores an event, and returns once it is as durable as this store makes it.
     ///

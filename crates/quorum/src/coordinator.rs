@@ -13,7 +13,10 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use shardwright_hashing::allocation::Random;
 
-use self::{driver::Driver, load::Load};
+use self::{
+    driver::{Driver, Job},
+    load::Load,
+};
 use crate::{
     CommitLevel, CopyFailure, Error, InvalidSettings, PeerClient, PeerId, Peers, Place, Settings,
     Storage, clock::Clock, put::Put,
@@ -72,7 +75,7 @@ impl<S: Storage, C: PeerClient> fmt::Debug for Coordinator<S, C> {
 }
 
 impl<S: Storage, C: PeerClient> Coordinator<S, C> {
-    /// Returns a coordinator that knows no peers yet.
+    /// Returns a coordinator that knows no peers yet. It logs each acknowledged event whose missing copies it gave up on.
     ///
     /// # Errors
     /// [`InvalidSettings`] names the setting that cannot be.
@@ -118,6 +121,12 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Returns what it follows.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
     }
 
     /// Adds a peer, from the next put on. One of the same id is replaced, wherever it was; returns whether there was one.
@@ -201,9 +210,14 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
             let factor = settings.replication_factor;
             peers.choose(factor, &settings.replication_strategy, &mut random)
         };
-        let put = Put::new(settings, level, &chosen, peers.fallback());
-        let shared = Arc::clone(&self.shared);
-        Ok(Driver::new(shared, peers, put, level, (key, event)))
+        let put = Put::new(settings, level, &chosen, Arc::clone(peers.fallback()));
+        let job = Job {
+            shared: Arc::clone(&self.shared),
+            peers,
+            key,
+            event,
+        };
+        Ok(Driver::new(job, put, level))
     }
 
     /// Returns how many puts have copies to make or to repair.

@@ -85,7 +85,15 @@ pub enum CopyError {
     /// The peer was dropped before its turn came.
     #[error("the peer was dropped")]
     Dropped,
+    /// The key has another event there, which was kept.
+    #[error("the key has another event")]
+    KeyTaken,
     /// The storage or the client says so.
     #[error("the copy failed")]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
+
+/// The error of a storage or of a peer client that has another event under the key already. Use another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the key has another event: use another key")]
+pub struct KeyTaken;

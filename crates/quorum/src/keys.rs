@@ -9,8 +9,8 @@ use crate::clock;
 /// Makes keys: UUIDs of version 7, such as `019a9c3e-5b6d-7cc3-98c4-dc0c0c07398f`.
 ///
 /// A key begins with the wall time in milliseconds, so keys of all nodes sort by time, as far as their clocks agree. Those of one
-/// value of this type ascend strictly, also within a millisecond and when the clock goes back. The rest is random:
-/// within one millisecond, keys of different nodes share 41 bits of a seed and 32 bits of each key by chance only.
+/// value of this type ascend strictly, also within a millisecond and when the clock goes back. Keys of different nodes that are of one
+/// millisecond differ by 73 random bits.
 pub struct Keys {
     context: Mutex<ContextV7>,
 }

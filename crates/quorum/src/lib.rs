@@ -4,7 +4,7 @@
 //! [`Place`]: in the node's own zone, in another zone, or in another region. A [`CommitLevel`] says when the caller hears of it.
 //!
 //! ```
-//! use shardwright_quorum::{BoxError, Bytes, Coordinator, PeerClient, Place, Settings, Storage};
+//! use shardwright_quorum::{BoxError, Bytes, Coordinator, Keys, PeerClient, Place, Settings, Storage};
 //!
 //! struct Here;
 //! struct There;
@@ -29,7 +29,7 @@
 //! coordinator.add_peer("b", "b.internal".to_owned(), Place::SameZone);
 //! coordinator.add_peer("c", "c.internal".to_owned(), Place::OtherZone("zone-2".to_owned()));
 //!
-//! let receipt = coordinator.put("order-1", r#"{"total": 12}"#).await?;
+//! let receipt = coordinator.put(Keys::new().generate(), r#"{"total": 12}"#).await?;
 //! assert!(receipt.copies >= 2);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! # })?;
@@ -41,23 +41,33 @@
 //! - Copies count by the node that holds them: no answer counts twice, and no peer gets two copies of one put.
 //! - A put fails only when its level can no longer be reached, and no copy is waited for beyond its deadline.
 //! - What is missing after the acknowledgement is made elsewhere, tried again, and reported if that fails.
+//! - What is under way is limited: a put too many is refused before anything is written.
 //! - Equal seeds choose the same peers.
 //!
 //! # What this crate does not do
 //!
-//! It reads nothing back, orders no events, and finds no peers. Events are written once; storing one again must be harmless.
+//! It finds no peers, and a coordinator reads nothing back. Events are written once; storing one again must be harmless.
 //! A put that failed may have left copies.
+//!
+//! # Features
+//!
+//! - `http`: servers for clients and for peers, and the client of peers.
+//! - `sqlite`: a store of events in one SQLite file.
 
 mod clock;
 mod contract;
 mod coordinator;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 mod keys;
 mod level;
 mod peer;
 mod placement;
 pub mod put;
 mod settings;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use bytes::Bytes;
 pub use shardwright_hashing::allocation::Random;
@@ -67,7 +77,7 @@ pub use shardwright_topology as topology;
 pub use crate::{
     contract::{PeerClient, Storage},
     coordinator::{Coordinator, Receipt, UnderReplicated},
-    error::{CopyError, CopyFailure, Error, InvalidSettings},
+    error::{CopyError, CopyFailure, Error, InvalidSettings, KeyTaken},
     keys::Keys,
     level::{CommitLevel, UnknownLevel},
     peer::{Peer, PeerId, Place},

@@ -3,9 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use shardwright_hashing::allocation::Random;
+use smallvec::SmallVec;
 
 use crate::{Peer, PeerId, Place};
 
@@ -33,7 +34,7 @@ pub struct Peers<P> {
     regions: Vec<Group>,
     same_zone: Vec<PeerIndex>,
     /// All of them: other zones, other regions, the same zone.
-    fallback: Vec<PeerIndex>,
+    fallback: Arc<[PeerIndex]>,
 }
 
 /// The peers of one zone or of one region.
@@ -75,7 +76,7 @@ impl<P> Peers<P> {
             zones,
             regions,
             same_zone,
-            fallback,
+            fallback: fallback.into(),
         }
     }
 
@@ -138,7 +139,7 @@ impl<P> Peers<P> {
     /// Returns all of them in the order in which they stand in for peers that fail: other zones, other regions, the same
     /// zone, and within each in the order in which they were added.
     #[must_use]
-    pub fn fallback(&self) -> &[PeerIndex] {
+    pub fn fallback(&self) -> &Arc<[PeerIndex]> {
         &self.fallback
     }
 
@@ -197,7 +198,7 @@ fn spread(groups: &[Group], copies: usize, random: &mut Random, chosen: &mut Vec
         return;
     }
     let target = chosen.len() + copies;
-    let mut draws: Vec<Draw> = groups
+    let mut draws: SmallVec<[Draw; 4]> = groups
         .iter()
         .map(|group| Draw::new(group.peers.len()))
         .collect();
@@ -223,7 +224,7 @@ fn spread(groups: &[Group], copies: usize, random: &mut Random, chosen: &mut Vec
 struct Draw {
     bound: usize,
     /// Made by the first draw.
-    numbers: Vec<usize>,
+    numbers: SmallVec<[usize; 8]>,
     drawn: usize,
 }
 
@@ -231,7 +232,7 @@ impl Draw {
     fn new(bound: usize) -> Self {
         Self {
             bound,
-            numbers: Vec::new(),
+            numbers: SmallVec::new(),
             drawn: 0,
         }
     }

@@ -7,9 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shardwright_topology::Timestamp;
+use smallvec::SmallVec;
 
 use crate::{CommitLevel, PeerIndex, Settings};
 
@@ -91,9 +92,13 @@ pub struct Put {
     repairs_left: u32,
     repair_delay: Duration,
     repair_at: Option<Timestamp>,
-    copies: Vec<(Replica, Copy)>,
-    /// Peers that stand in for those that fail, last first.
-    spares: Vec<Replica>,
+    copies: SmallVec<[(Replica, Copy); 8]>,
+    /// Peers that stand in for those that fail, unless they have a copy.
+    fallback: Arc<[PeerIndex]>,
+    /// How many of them were looked at.
+    looked_at: usize,
+    /// Those to be repaired, last first.
+    repairs: Vec<Replica>,
     answer: Answer,
 }
 
@@ -104,11 +109,10 @@ impl Put {
         settings: &Settings,
         level: CommitLevel,
         chosen: &[PeerIndex],
-        fallback: &[PeerIndex],
+        fallback: impl Into<Arc<[PeerIndex]>>,
     ) -> Self {
         let chosen_replicas = chosen.iter().map(|peer| Replica::Peer(*peer));
         let replicas = std::iter::once(Replica::Local).chain(chosen_replicas);
-        let spares = fallback.iter().rev().filter(|peer| !chosen.contains(peer));
         Self {
             factor: settings.replication_factor,
             needed: level.copies_needed(settings.replication_factor),
@@ -117,7 +121,9 @@ impl Put {
             repair_delay: settings.repair_delay,
             repair_at: None,
             copies: replicas.map(|replica| (replica, Copy::Pending)).collect(),
-            spares: spares.map(|peer| Replica::Peer(*peer)).collect(),
+            fallback: fallback.into(),
+            looked_at: 0,
+            repairs: Vec::new(),
             answer: Answer::Open,
         }
     }
@@ -187,7 +193,7 @@ impl Put {
         self.repair_at = None;
         let failed = self.copies.iter().rev();
         let failed = failed.filter(|(_, copy)| *copy == Copy::Failed);
-        self.spares = failed.map(|(replica, _)| *replica).collect();
+        self.repairs = failed.map(|(replica, _)| *replica).collect();
     }
 
     fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -225,15 +231,39 @@ impl Put {
     fn is_reachable(&self) -> bool {
         match self.needed {
             1 => self.state(Replica::Local) != Some(Copy::Failed),
-            needed => self.stored() + self.count(Copy::Pending) + self.spares.len() >= needed,
+            needed => {
+                let underway = self.stored() + self.count(Copy::Pending);
+                underway >= needed || underway + self.spares() >= needed
+            }
         }
+    }
+
+    /// Returns how many peers are left to stand in.
+    fn spares(&self) -> usize {
+        let left = self.fallback[self.looked_at..].iter();
+        let left = left.filter(|peer| self.state(Replica::Peer(**peer)).is_none());
+        self.repairs.len() + left.count()
+    }
+
+    fn next_spare(&mut self) -> Option<Replica> {
+        if let Some(replica) = self.repairs.pop() {
+            return Some(replica);
+        }
+        while let Some(peer) = self.fallback.get(self.looked_at) {
+            self.looked_at += 1;
+            let replica = Replica::Peer(*peer);
+            if self.state(replica).is_none() {
+                return Some(replica);
+            }
+        }
+        None
     }
 
     /// Starts a copy elsewhere for each that is missing.
     fn replace(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let underway = self.stored() + self.count(Copy::Pending);
         for _ in underway..self.factor {
-            let Some(replica) = self.spares.pop() else {
+            let Some(replica) = self.next_spare() else {
                 return;
             };
             match self.state(replica) {

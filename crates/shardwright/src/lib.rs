@@ -31,9 +31,9 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `registry` | the module `registry`, with a store in memory |
-//! | `sqlite` | `registry`, and its store in a SQLite file |
+//! | `sqlite` | `registry`, and its store in a SQLite file; with `quorum`, its store of events |
 //! | `router` | the module `router`, with calls within one process, and `registry` |
-//! | `http` | `router`, and its calls over HTTP |
+//! | `http` | `router`, and its calls over HTTP; with `quorum`, its servers and their client |
 //! | `failover` | `registry`, and the module `failover` with its drivers on tokio |
 //! | `campaign` | `registry`, and its task that takes part in an election |
 //! | `nats` | `registry`, and its store in NATS JetStream; with `router`, its calls over NATS |

@@ -1,7 +1,6 @@
 //! Runs one put: its machine on a clock, the store and the peers.
 
 use std::{
-    collections::VecDeque,
     future::{pending, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -11,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use shardwright_topology::Timestamp;
+use smallvec::SmallVec;
 use tokio::{
     sync::oneshot,
     time::{error::Elapsed, sleep_until, timeout_at},
@@ -18,7 +18,8 @@ use tokio::{
 
 use super::{Receipt, Shared, UnderReplicated};
 use crate::{
-    BoxError, CommitLevel, CopyError, CopyFailure, Error, PeerClient, Peers, Storage,
+    BoxError, CommitLevel, CopyError, CopyFailure, Error, KeyTaken, Peer, PeerClient, Peers,
+    Storage,
     put::{Action, Event, Put, Replica},
 };
 
@@ -32,16 +33,23 @@ struct Started {
     work: Work<Result<(), CopyError>>,
 }
 
+/// What every copy of a put needs.
+pub(super) struct Job<S: Storage, C: PeerClient> {
+    pub(super) shared: Arc<Shared<S, C>>,
+    /// Those that were known when the put began.
+    pub(super) peers: Arc<Peers<C::Peer>>,
+    pub(super) key: Arc<str>,
+    pub(super) event: Bytes,
+}
+
 /// A put that has begun. Its place among those that are under way is given back when it is dropped.
 pub(super) struct Driver<S: Storage, C: PeerClient> {
-    shared: Arc<Shared<S, C>>,
-    peers: Arc<Peers<C::Peer>>,
+    job: Arc<Job<S, C>>,
     put: Put,
     level: CommitLevel,
-    key: Arc<str>,
-    event: Bytes,
-    started: VecDeque<Started>,
-    copies: FuturesUnordered<Work<Outcome>>,
+    started: SmallVec<[Started; 4]>,
+    /// Those that were not ready at once. Most puts in memory have none, and need no such set.
+    copies: Option<FuturesUnordered<Work<Outcome>>>,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
     /// Whether it has a place among those that are being repaired.
@@ -52,22 +60,13 @@ pub(super) struct Driver<S: Storage, C: PeerClient> {
 
 impl<S: Storage, C: PeerClient> Driver<S, C> {
     /// Returns a put that was counted in.
-    pub(super) fn new(
-        shared: Arc<Shared<S, C>>,
-        peers: Arc<Peers<C::Peer>>,
-        put: Put,
-        level: CommitLevel,
-        (key, event): (Arc<str>, Bytes),
-    ) -> Self {
+    pub(super) fn new(job: Job<S, C>, put: Put, level: CommitLevel) -> Self {
         Self {
-            shared,
-            peers,
+            job: Arc::new(job),
             put,
             level,
-            key,
-            event,
-            started: VecDeque::new(),
-            copies: FuturesUnordered::new(),
+            started: SmallVec::new(),
+            copies: None,
             actions: Vec::new(),
             wake_at: None,
             is_repairing: false,
@@ -78,11 +77,16 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
 
     /// Runs the put up to its answer, and what is left of it in a task of its own.
     pub(super) async fn run(mut self) -> Result<Receipt, Error> {
-        self.tell(Event::Begin);
+        let begun_at = self.now();
+        self.tell_at(begun_at, Event::Begin);
         // Copies that are made at once, such as those in memory, need neither a task nor a timer.
         poll_fn(|context| {
             while let Poll::Ready(Some(outcome)) = self.poll_copies(context) {
-                self.finished(outcome);
+                // A copy that is there starts no other one, so its moment is of no account, and the clock is a good part of what a
+                // put in memory costs.
+                let is_stored = outcome.1.is_ok();
+                let now = if is_stored { begun_at } else { self.now() };
+                self.finished(now, outcome);
             }
             Poll::Ready(())
         })
@@ -104,24 +108,35 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
     }
 
     fn is_finished(&self) -> bool {
-        self.started.is_empty() && self.copies.is_empty() && self.wake_at.is_none()
+        let has_copies = self
+            .copies
+            .as_ref()
+            .is_some_and(|copies| !copies.is_empty());
+        self.started.is_empty() && !has_copies && self.wake_at.is_none()
     }
 
     /// Looks for the outcome of a copy; there is none to come if there is no copy.
     fn poll_copies(&mut self, context: &mut Context<'_>) -> Poll<Option<Outcome>> {
-        while let Some(mut copy) = self.started.pop_front() {
+        while !self.started.is_empty() {
+            let mut copy = self.started.remove(0);
             match copy.work.as_mut().poll(context) {
                 Poll::Ready(outcome) => return Poll::Ready(Some((copy.replica, outcome))),
-                Poll::Pending => self.copies.push(self.limited(copy)),
+                Poll::Pending => {
+                    let copy = self.limited(copy);
+                    self.copies.get_or_insert_default().push(copy);
+                }
             }
         }
-        self.copies.poll_next_unpin(context)
+        match &mut self.copies {
+            Some(copies) => copies.poll_next_unpin(context),
+            None => Poll::Ready(None),
+        }
     }
 
     /// Returns the copy with an end at its deadline.
     fn limited(&self, copy: Started) -> Work<Outcome> {
-        let deadline = self.shared.clock.instant(copy.deadline);
-        let time = self.shared.settings.copy_timeout;
+        let deadline = self.job.shared.clock.instant(copy.deadline);
+        let time = self.job.shared.settings.copy_timeout;
         Box::pin(async move {
             let outcome = match timeout_at(deadline, copy.work).await {
                 Ok(outcome) => outcome,
@@ -142,7 +157,7 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
             if self.is_finished() {
                 return;
             }
-            let clock = self.shared.clock;
+            let clock = self.job.shared.clock;
             let wake_at = self.wake_at;
             let wake = async {
                 match wake_at {
@@ -151,7 +166,9 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
                 }
             };
             tokio::select! {
-                Some(outcome) = poll_fn(|context| self.poll_copies(context)) => self.finished(outcome),
+                Some(outcome) = poll_fn(|context| self.poll_copies(context)) => {
+                    self.finished(self.now(), outcome);
+                }
                 () = wake => {
                     self.wake_at = None;
                     self.tell_at(wake_at.unwrap_or_default().max(clock.now()), Event::Tick);
@@ -160,22 +177,22 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
         }
     }
 
-    fn finished(&mut self, (replica, outcome): Outcome) {
+    fn finished(&mut self, now: Timestamp, (replica, outcome): Outcome) {
         match outcome {
-            Ok(()) => self.tell(Event::Stored(replica)),
+            Ok(()) => self.tell_at(now, Event::Stored(replica)),
             Err(error) => {
                 let peer = match replica {
                     Replica::Local => None,
-                    Replica::Peer(index) => Some(self.peers.at(index).id().clone()),
+                    Replica::Peer(index) => Some(self.job.peers.at(index).id().clone()),
                 };
                 self.failures.push(CopyFailure { peer, error });
-                self.tell(Event::Failed(replica));
+                self.tell_at(now, Event::Failed(replica));
             }
         }
     }
 
-    fn tell(&mut self, event: Event) {
-        self.tell_at(self.shared.clock.now(), event);
+    fn now(&self) -> Timestamp {
+        self.job.shared.clock.now()
     }
 
     fn tell_at(&mut self, now: Timestamp, event: Event) {
@@ -191,7 +208,7 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
         match action {
             Action::Start { replica, deadline } => {
                 let work = self.start(replica);
-                self.started.push_back(Started {
+                self.started.push(Started {
                     replica,
                     deadline,
                     work,
@@ -207,7 +224,7 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
                 }));
             }
             Action::WakeAt(at) => {
-                let shared = &self.shared;
+                let shared = &self.job.shared;
                 self.is_repairing = self.is_repairing || shared.load.begin_repair(&shared.settings);
                 if self.is_repairing {
                     self.wake_at = Some(at);
@@ -220,46 +237,59 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
     }
 
     fn start(&self, replica: Replica) -> Work<Result<(), CopyError>> {
-        let shared = Arc::clone(&self.shared);
-        let (key, event) = (Arc::clone(&self.key), self.event.clone());
-        let failed = |error: BoxError| CopyError::Failed(error.into());
+        let job = Arc::clone(&self.job);
+        let failed = |error: BoxError| match error.downcast::<KeyTaken>() {
+            Ok(_) => CopyError::KeyTaken,
+            Err(error) => CopyError::Failed(error.into()),
+        };
         match replica {
-            Replica::Local => {
-                Box::pin(async move { shared.storage.put(&key, event).await.map_err(failed) })
-            }
-            Replica::Peer(index) => {
-                let peers = Arc::clone(&self.peers);
-                Box::pin(async move {
-                    let peer = peers.at(index);
-                    if shared.peers.load().index_of(peer.id()).is_none() {
-                        return Err(CopyError::Dropped);
-                    }
-                    let put = shared.client.put(peer.contact(), &key, event);
-                    put.await.map_err(failed)
-                })
-            }
+            Replica::Local => Box::pin(async move {
+                let put = job.shared.storage.put(&job.key, job.event.clone());
+                put.await.map_err(failed)
+            }),
+            Replica::Peer(index) => Box::pin(async move {
+                let peer = job.peers.at(index);
+                if job.is_dropped(peer) {
+                    return Err(CopyError::Dropped);
+                }
+                let client = &job.shared.client;
+                let put = client.put(peer.contact(), &job.key, job.event.clone());
+                put.await.map_err(failed)
+            }),
         }
     }
 
     fn report(&self, stored: usize) {
-        let wanted = self.shared.settings.replication_factor;
-        tracing::warn!(key = %self.key, stored, wanted, "an acknowledged event has too few copies");
-        if let Some(handler) = &self.shared.on_under_replicated {
-            handler(UnderReplicated {
-                key: Arc::clone(&self.key),
+        let Job { shared, key, .. } = &*self.job;
+        let wanted = shared.settings.replication_factor;
+        match &shared.on_under_replicated {
+            Some(handler) => handler(UnderReplicated {
+                key: Arc::clone(key),
                 stored,
                 wanted,
                 failures: self.failures.clone(),
-            });
+            }),
+            None => {
+                tracing::warn!(%key, stored, wanted, "an acknowledged event has too few copies");
+            }
         }
+    }
+}
+
+impl<S: Storage, C: PeerClient> Job<S, C> {
+    /// Returns whether a peer is known no more.
+    fn is_dropped(&self, peer: &Peer<C::Peer>) -> bool {
+        let known = self.shared.peers.load();
+        !Arc::ptr_eq(&known, &self.peers) && known.index_of(peer.id()).is_none()
     }
 }
 
 impl<S: Storage, C: PeerClient> Drop for Driver<S, C> {
     fn drop(&mut self) {
+        let Job { shared, event, .. } = &*self.job;
         if self.is_repairing {
-            self.shared.load.end_repair();
+            shared.load.end_repair();
         }
-        self.shared.load.leave(self.event.len());
+        shared.load.leave(event.len());
     }
 }

@@ -15,7 +15,7 @@ fn begun(level: CommitLevel, factor: usize, spares: usize, repairs_max: u32) -> 
         ..Settings::default()
     };
     let all: Vec<PeerIndex> = (0..factor - 1 + spares).map(PeerIndex).collect();
-    let mut put = Put::new(&settings, level, &all[..factor - 1], &all);
+    let mut put = Put::new(&settings, level, &all[..factor - 1], &all[..]);
     assert_eq!(starts(&tell(&mut put, Event::Begin)).len(), factor);
     put
 }

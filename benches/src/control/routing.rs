@@ -9,7 +9,7 @@ use shardwright_registry::{MemoryStore, Registry, Stored};
 use shardwright_router::{
     BoxError, Router, Settings, Transport,
     transport::{
-        http::{Http, HttpOptions, Server, ServerOptions, routes},
+        http::{Http, HttpOptions, ServerOptions, listen, routes},
         nats::{Nats, NatsOptions},
     },
 };
@@ -254,7 +254,7 @@ fn http(suite: &mut Suite, runtime: &Runtime) -> anyhow::Result<()> {
     let owner = owner(transport.clone())?;
     let echo = axum::routing::post(async |body: Bytes| body);
     let app = routes(owner, ServerOptions::default()).route("/echo", echo);
-    let server = runtime.block_on(Server::bind("127.0.0.1:0", app, &ServerOptions::default()))?;
+    let server = runtime.block_on(listen("127.0.0.1:0", app, &ServerOptions::default()))?;
     let caller = caller(transport, &server.url())?;
     let shard = ShardId::numbered(0);
     let url = reqwest::Url::parse(&format!("{}/echo", server.url()))?;

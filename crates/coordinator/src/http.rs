@@ -30,8 +30,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use shardwright_http::CONNECTIONS_MAX;
 use shardwright_registry::{Error, Store};
-use shardwright_router::transport::http::CONNECTIONS_MAX;
 use tokio::sync::{Semaphore, watch};
 
 pub use self::{
@@ -43,9 +43,7 @@ pub use self::{
 use self::{forward::to_leader, forward::to_leader_or_here, peers::Peers};
 use crate::{client, directory::Directory, handle::Handle, protocol};
 /// Where the interface listens, and what callers must present.
-pub use shardwright_router::transport::http::{
-    BindError, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind,
-};
+pub use shardwright_http::{BindError, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind};
 
 /// The header of lists that says up to which revision of the registry they hold.
 pub const REVISION: &str = "x-shardwright-revision";

@@ -40,14 +40,14 @@ mod problem;
 mod server;
 
 use axum::http::HeaderName;
-pub use shardwright_http::{BindError, InvalidToken, Token};
+pub use shardwright_http::{BindError, ClientError, InvalidToken, Server, Token};
 
 pub use self::{
     clients::client_routes,
     options::ServerOptions,
-    peer_client::{Http, HttpError, HttpOptions, InvalidPeerUrl, PeerError, PeerUrl},
+    peer_client::{Http, HttpOptions, InvalidPeerUrl, PeerError, PeerUrl},
     peers::peer_routes,
-    server::Server,
+    server::{serve_clients, serve_peers},
 };
 
 /// The path of events between peers.

@@ -17,6 +17,7 @@ use shardwright_quorum::{
     Place, Settings, Storage,
     http::{
         BindError, Http, HttpOptions, PEER_PATH, PeerError, PeerUrl, Server, ServerOptions, Token,
+        serve_clients, serve_peers,
     },
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
@@ -65,9 +66,7 @@ impl Storage for Memory {
     }
 }
 
-fn loopback() -> SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
-}
+const LOOPBACK: &str = "127.0.0.1:0";
 
 fn token() -> Token {
     Token::new("correct-horse-battery").unwrap()
@@ -102,13 +101,13 @@ async fn cluster(settings: Settings, options: ServerOptions) -> Cluster {
     let mut peers = Vec::new();
     for (number, store) in stores.iter().enumerate().skip(1) {
         let options = with_token();
-        let server = Server::for_peers(loopback(), store.clone(), &options);
+        let server = serve_peers(LOOPBACK, store.clone(), &options);
         let server = server.await.unwrap();
         let url: PeerUrl = server.url().parse().unwrap();
         coordinator.add_peer(format!("peer-{number}").as_str(), url, Place::SameZone);
         peers.push(server);
     }
-    let clients = Server::for_clients(loopback(), coordinator.clone(), &options);
+    let clients = serve_clients(LOOPBACK, coordinator.clone(), &options);
     Cluster {
         stores,
         coordinator,
@@ -210,7 +209,9 @@ async fn whoever_does_not_show_the_token_is_refused() {
     let cluster = cluster(three(), with_token()).await;
     refused(post(&cluster, "", "{}").await, 401, "UNAUTHORIZED").await;
     let shown = Client::new().post(cluster.clients.url());
-    let shown = shown.header(AUTHORIZATION, "Bearer correct-horse-battery").body("{}");
+    let shown = shown
+        .header(AUTHORIZATION, "Bearer correct-horse-battery")
+        .body("{}");
     assert_eq!(shown.send().await.unwrap().status(), StatusCode::CREATED);
 
     let peer = cluster.coordinator.peers();
@@ -226,11 +227,11 @@ async fn whoever_does_not_show_the_token_is_refused() {
 
 #[tokio::test]
 async fn other_machines_need_a_token() {
-    let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let everywhere = "0.0.0.0:0";
     let options = ServerOptions::default();
-    let refused = Server::for_peers(everywhere, Memory::default(), &options).await;
+    let refused = serve_peers(everywhere, Memory::default(), &options).await;
     assert!(matches!(refused, Err(BindError::NeedsToken { .. })));
-    let bound = Server::for_peers(everywhere, Memory::default(), &with_token()).await;
+    let bound = serve_peers(everywhere, Memory::default(), &with_token()).await;
     assert!(bound.is_ok());
 }
 
@@ -301,7 +302,7 @@ async fn requests_are_limited_in_number_and_in_time() {
         request_timeout: Duration::from_millis(300),
         ..ServerOptions::default()
     };
-    let server = Server::for_peers(loopback(), store.clone(), &options)
+    let server = serve_peers(LOOPBACK, store.clone(), &options)
         .await
         .unwrap();
     let url = format!("{}{PEER_PATH}?key=key", server.url());
@@ -336,7 +337,7 @@ async fn requests_are_limited_in_number_and_in_time() {
 
 #[tokio::test]
 async fn peers_that_are_gone_silent_or_no_peers_are_told_apart() {
-    let gone = TcpListener::bind(loopback()).await.unwrap();
+    let gone = TcpListener::bind(LOOPBACK).await.unwrap();
     let address = gone.local_addr().unwrap();
     drop(gone);
     let peer = |address: SocketAddr| format!("http://{address}").parse::<PeerUrl>().unwrap();
@@ -347,7 +348,7 @@ async fn peers_that_are_gone_silent_or_no_peers_are_told_apart() {
     assert!(matches!(failed(address).await, PeerError::NotReached(_)));
 
     let other = axum::Router::new().route(PEER_PATH, axum::routing::post(async || "welcome"));
-    let listener = TcpListener::bind(loopback()).await.unwrap();
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, other).await });
     let status = 200;
@@ -355,12 +356,12 @@ async fn peers_that_are_gone_silent_or_no_peers_are_told_apart() {
         matches!(failed(address).await, PeerError::Foreign { status: found } if found == status)
     );
 
-    let closing = TcpListener::bind(loopback()).await.unwrap();
+    let closing = TcpListener::bind(LOOPBACK).await.unwrap();
     let address = closing.local_addr().unwrap();
     tokio::spawn(async move { while closing.accept().await.is_ok() {} });
     assert!(matches!(failed(address).await, PeerError::Unknown(_)));
 
-    let silent = TcpListener::bind(loopback()).await.unwrap();
+    let silent = TcpListener::bind(LOOPBACK).await.unwrap();
     let settings = Settings {
         replication_factor: 2,
         copy_timeout: Duration::from_millis(100),

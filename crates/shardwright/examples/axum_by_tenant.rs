@@ -16,7 +16,7 @@ use shardwright::{
     registry::{MemoryStore, Partitioning, Registration, Registry},
     router::{
         BoxError, Router, Settings,
-        transport::http::{Http, HttpOptions, Server, ServerOptions, routes},
+        transport::http::{Http, HttpOptions, Server, ServerOptions, listen, routes},
     },
     topology::{KeyspaceName, NodeId, ShardId},
 };
@@ -52,7 +52,7 @@ async fn start(registry: &Registry, name: &str, shards: [u32; 2]) -> Result<Serv
         .route("/api/v1/{tenant}/orders/{order}", get(order))
         .with_state(router.clone());
     let app = service.merge(routes(router.clone(), ServerOptions::default()));
-    let server = Server::bind("127.0.0.1:0", app, &ServerOptions::default()).await?;
+    let server = listen("127.0.0.1:0", app, &ServerOptions::default()).await?;
     let registration = Registration {
         shards: shards.map(ShardId::numbered).into(),
         ..Registration::new(NodeId::new(name)?, server.url())

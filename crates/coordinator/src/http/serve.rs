@@ -1,6 +1,5 @@
 //! The server of the interface.
 
-use shardwright_router::transport::http;
 use tokio::net::TcpListener;
 
 use super::Api;
@@ -15,5 +14,5 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
         api.stop();
     };
     let connections_max = api.settings.connections_max;
-    http::serve(listener, api.router(), connections_max, stopped).await;
+    shardwright_http::serve(listener, api.router(), connections_max, stopped).await;
 }

@@ -4,7 +4,7 @@ use std::{env, path::Path};
 
 use shardwright_quorum::{
     BoxError, Coordinator, Place, ReplicationStrategy, Settings,
-    http::{Http, HttpOptions, Server, ServerOptions, Token},
+    http::{Http, HttpOptions, ServerOptions, Token, serve_clients, serve_peers},
     sqlite::EventStore,
     topology::Location,
 };
@@ -32,12 +32,12 @@ pub(crate) async fn run(name: &str, directory: &Path) -> Result<(), BoxError> {
     };
     let coordinator = Coordinator::new(store.clone(), client, settings)?;
 
-    let address = "127.0.0.1:0".parse()?;
+    let address = "127.0.0.1:0";
     let for_peers = ServerOptions {
         token,
         ..ServerOptions::default()
     };
-    let peers = Server::for_peers(address, store, &for_peers).await?;
+    let peers = serve_peers(address, store, &for_peers).await?;
     println!("{}", peers.url());
     let mut input = BufReader::new(stdin()).lines();
     for node in NODES {
@@ -49,7 +49,7 @@ pub(crate) async fn run(name: &str, directory: &Path) -> Result<(), BoxError> {
     }
 
     let for_clients = ServerOptions::default();
-    let clients = Server::for_clients(address, coordinator.clone(), &for_clients).await?;
+    let clients = serve_clients(address, coordinator.clone(), &for_clients).await?;
     println!("{}", clients.url());
     while input.next_line().await?.is_some() {}
     clients.shut_down().await;

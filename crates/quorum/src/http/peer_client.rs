@@ -7,7 +7,7 @@ use reqwest::{
     Client, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
-use shardwright_http::IDLE_MAX;
+use shardwright_http::{ClientError, client};
 
 use super::{ANSWER, KEY_MAX, KEY_TAKEN, PEER_PATH, STORED, Token};
 use crate::{BoxError, KeyTaken, PeerClient};
@@ -36,11 +36,6 @@ pub struct Http {
     client: Client,
     authorization: Option<HeaderValue>,
 }
-
-/// A client that cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error("no HTTP client can be made of these options")]
-pub struct HttpError(#[source] reqwest::Error);
 
 /// Where a peer takes events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,20 +102,20 @@ impl Http {
     /// Returns a client with connections of its own, none of which goes through a proxy of the environment.
     ///
     /// # Errors
-    /// [`HttpError`] if the system does not let it.
-    pub fn new(options: &HttpOptions) -> Result<Self, HttpError> {
-        let client = Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(options.connect_timeout)
-            .pool_idle_timeout(IDLE_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(HttpError)?;
-        Ok(Self {
+    /// [`ClientError`] if the system does not let it.
+    pub fn new(options: &HttpOptions) -> Result<Self, ClientError> {
+        let client = client(options.connect_timeout)?;
+        Ok(Self::with_client(client, options))
+    }
+
+    /// Returns one that sends by `client`, which must not follow redirects, and should give up connections that it has not used for
+    /// five seconds.
+    #[must_use]
+    pub fn with_client(client: Client, options: &HttpOptions) -> Self {
+        Self {
             client,
             authorization: options.token.as_ref().map(Token::header),
-        })
+        }
     }
 }
 

@@ -16,19 +16,20 @@
 //! Connections are kept open and used again. A server refuses whoever does not show its token, if it has one, before it
 //! reads anything else of the request. Without a token it listens on loopback only.
 //!
-//! [`bind`], [`serve()`] and [`Token`] are for any server of a cluster: they know nothing of calls.
+//! What knows nothing of calls is for any server and client of a cluster: [`bind`], [`serve()`], [`Server`], [`client()`], [`Token`].
 
 mod client;
 mod server;
 
 use axum::http::{HeaderName, HeaderValue};
 pub use shardwright_http::{
-    BindError, CONNECTIONS_MAX, IDLE_MAX, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind, serve,
+    BindError, CONNECTIONS_MAX, ClientError, IDLE_MAX, InvalidToken, Server, TOKEN_MAX, TOKEN_MIN,
+    Token, bind, client, serve,
 };
 
 pub use self::{
-    client::{Http, HttpError, HttpOptions},
-    server::{Server, ServerOptions, routes},
+    client::{Http, HttpOptions},
+    server::{ServerOptions, listen, routes},
 };
 
 /// The path of calls.

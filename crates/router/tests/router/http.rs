@@ -3,7 +3,9 @@
 use shardwright_router::{
     Error, Outcome, Transport, TransportError,
     conformance::{self, Served},
-    transport::http::{BindError, Http, HttpOptions, PATH, Server, ServerOptions, Token, routes},
+    transport::http::{
+        BindError, Http, HttpOptions, PATH, Server, ServerOptions, Token, listen, routes,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,7 +22,7 @@ fn http(options: &HttpOptions) -> Arc<dyn Transport> {
 
 async fn serve(router: &Router, options: ServerOptions) -> Server {
     let app = routes(router.clone(), options.clone());
-    let server = Server::bind(ANY_PORT, app, &options).await;
+    let server = listen(ANY_PORT, app, &options).await;
     server.expect("a free port")
 }
 
@@ -324,7 +326,7 @@ async fn connections_beyond_the_limit_wait() {
 async fn without_a_token_only_this_machine_is_answered() {
     let app = || routes(Router::local(node("owner")), ServerOptions::default());
     let open = ServerOptions::default();
-    let refused = Server::bind("0.0.0.0:0", app(), &open).await;
+    let refused = listen("0.0.0.0:0", app(), &open).await;
     assert!(
         matches!(refused, Err(BindError::NeedsToken { .. })),
         "{refused:?}"
@@ -333,7 +335,7 @@ async fn without_a_token_only_this_machine_is_answered() {
         token: Some(Token::new("correct-horse-battery").expect("a token")),
         ..open
     };
-    let server = Server::bind("0.0.0.0:0", app(), &closed).await;
+    let server = listen("0.0.0.0:0", app(), &closed).await;
     assert!(server.is_ok(), "{server:?}");
 }
 

@@ -10,7 +10,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::{ANSWER, CALL, IDLE_MAX, OK, PATH, PAYLOAD_MAX, REFUSED, Token};
+use super::{ANSWER, CALL, ClientError, OK, PATH, PAYLOAD_MAX, REFUSED, Token, client};
 use crate::{
     Refusal,
     transport::{Peer, Request, Response, Transport, TransportError},
@@ -46,30 +46,18 @@ pub struct Http {
     payload_max: usize,
 }
 
-/// A client that cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error("no HTTP client can be made of these options")]
-pub struct HttpError(#[source] reqwest::Error);
-
 impl Http {
     /// Returns a transport with connections of its own, none of which goes through a proxy of the environment.
     ///
     /// # Errors
-    /// [`HttpError`] if the system does not let it.
-    pub fn new(options: &HttpOptions) -> Result<Self, HttpError> {
-        let client = Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(options.connect_timeout)
-            .pool_idle_timeout(IDLE_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(HttpError)?;
+    /// [`ClientError`] if the system does not let it.
+    pub fn new(options: &HttpOptions) -> Result<Self, ClientError> {
+        let client = client(options.connect_timeout)?;
         Ok(Self::with_client(client, options))
     }
 
     /// Returns a transport that sends by `client`, which must not follow redirects, and should give up connections that it has not
-    /// used for [`IDLE_MAX`].
+    /// used for [`IDLE_MAX`](super::IDLE_MAX).
     #[must_use]
     pub fn with_client(client: Client, options: &HttpOptions) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The answering side: a route for axum, and a server for who has none.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -14,9 +14,8 @@ use axum::{
 };
 use bytes::Bytes;
 use shardwright_topology::{Epoch, ShardId};
-use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{ANSWER, BindError, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Token, bind, serve};
+use super::{ANSWER, BindError, CALL, OK, PATH, PAYLOAD_MAX, REFUSED, Server, Token};
 use crate::{Refusal, Router, clock::Deadline, transport::Request};
 
 /// How many connections are open at once: some from each of a thousand nodes.
@@ -46,7 +45,7 @@ impl Default for ServerOptions {
 
 /// Returns the route by which other nodes call `router`, to be merged into an axum router.
 ///
-/// Where it is served without a token, whoever reaches it may call: [`Server::bind`] sees to that, and another server has to.
+/// Where it is served without a token, whoever reaches it may call: [`listen`] sees to that, and another server has to.
 pub fn routes(router: Router, options: ServerOptions) -> axum::Router {
     let state = Arc::new(Answers { router, options });
     axum::Router::new()
@@ -54,70 +53,22 @@ pub fn routes(router: Router, options: ServerOptions) -> axum::Router {
         .with_state(state)
 }
 
-/// A server of these routes alone, or with others beside them.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
-}
-
-impl Server {
-    /// Listens at `address`, port 0 for any, and answers within the limits of [`serve()`] until it is dropped.
-    ///
-    /// # Errors
-    /// [`BindError`] when the system does not let it listen there, or other machines reach the address and `options` have no token.
-    pub async fn bind(
-        address: &str,
-        app: axum::Router,
-        options: &ServerOptions,
-    ) -> Result<Self, BindError> {
-        let listener = bind(address, options.token.as_ref()).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BindError::NoAddress {
-                address: address.to_owned(),
-                source: Some(source),
-            })?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(serve(listener, app, options.connections_max, async {
-            // A server that is dropped ends the task before it drops the sender.
-            let _ = stopped.await;
-        }));
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            task,
-        })
-    }
-
-    /// Returns where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the address as other nodes need it.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Stops listening, and waits until the requests that are inside have been answered, for up to ten seconds.
-    pub async fn shut_down(mut self) {
-        if let Some(stop) = self.stop.take() {
-            // A task that has ended needs no word.
-            let _ = stop.send(());
-        }
-        // A panic of the task was reported by the runtime.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Serves an app that has these routes, at `address`, port 0 for any, with the token and the connections of `options`.
+///
+/// # Errors
+/// [`BindError`] when the system does not let it listen there, or other machines reach the address and `options` have no token.
+pub async fn listen(
+    address: &str,
+    app: axum::Router,
+    options: &ServerOptions,
+) -> Result<Server, BindError> {
+    Server::bind(
+        address,
+        options.token.as_ref(),
+        app,
+        options.connections_max,
+    )
+    .await
 }
 
 #[derive(Debug)]

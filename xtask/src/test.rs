@@ -26,7 +26,7 @@ enum Part {
     Workspace,
     /// Each library as the one dependency of a crate elsewhere.
     Outside,
-    /// The examples of the facade.
+    /// The examples of all crates.
     Examples,
 }
 

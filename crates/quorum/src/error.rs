@@ -51,8 +51,8 @@ pub enum Error {
         /// The copies that failed, in the order in which they did.
         failures: Vec<CopyFailure>,
     },
-    /// The runtime is shutting down. Some nodes may have the event.
-    #[error("the put was interrupted by the end of its runtime: repeat it with the same key")]
+    /// The runtime is shutting down, or the store or the client panicked. Some nodes may have the event.
+    #[error("the put was interrupted: repeat it with the same key")]
     Interrupted,
 }
 

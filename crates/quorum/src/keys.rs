@@ -42,6 +42,15 @@ impl Keys {
         self.at(clock::since_1970())
     }
 
+    /// Returns a text between the keys of two moments: those made before `since_1970` are less, those made from then on are greater.
+    ///
+    /// It cuts a store into intervals, and counts whole milliseconds.
+    #[must_use]
+    pub fn bound(since_1970: Duration) -> String {
+        let milliseconds = since_1970.as_millis();
+        format!("{:08x}-{:04x}", milliseconds >> 16, milliseconds & 0xffff)
+    }
+
     fn at(&self, since_1970: Duration) -> String {
         let (seconds, nanos) = (since_1970.as_secs(), since_1970.subsec_nanos());
         let time = Timestamp::from_unix(&self.context, seconds, nanos);
@@ -75,6 +84,18 @@ mod tests {
         let [early, late] = [1_700_000_000_000, 1_700_000_000_001].map(Duration::from_millis);
         for _ in 0..1_000 {
             assert!(Keys::new().at(early) < Keys::new().at(late));
+        }
+    }
+
+    #[test]
+    fn a_bound_is_between_the_keys_of_two_moments() {
+        for milliseconds in [1, 65_536, 1_700_000_000_000] {
+            let [before, from] = [milliseconds - 1, milliseconds].map(Duration::from_millis);
+            let bound = Keys::bound(from);
+            for _ in 0..100 {
+                assert!(Keys::new().at(before) < bound);
+                assert!(bound < Keys::new().at(from));
+            }
         }
     }
 

@@ -38,9 +38,9 @@
 //!
 //! # Guarantees
 //!
-//! - Copies count by the node that holds them: no answer counts twice, and no peer gets two copies of one put.
+//! - Copies count by the node that holds them: no answer counts twice, and no node stands for two copies.
 //! - A put fails only when its level can no longer be reached, and no copy is waited for beyond its deadline.
-//! - What is missing after the acknowledgement is made elsewhere, tried again, and reported if that fails.
+//! - What is missing after the acknowledgement is made elsewhere, tried again, and reported if that fails: as long as the process lives.
 //! - What is under way is limited: a put too many is refused before anything is written.
 //! - Equal seeds choose the same peers.
 //!

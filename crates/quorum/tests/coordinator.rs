@@ -196,6 +196,19 @@ async fn a_peer_that_fails_at_once_is_never_asked_twice_by_one_put() {
         asked.dedup();
         assert_eq!(asked.len(), all, "{asked:?}");
     }
+    assert_eq!(nodes.holding(), ["b", "c", "local"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_level_is_reached_in_spite_of_an_early_failure() {
+    let nodes = Nodes::default();
+    nodes.set("local", Some(Mood::Fails));
+    let (coordinator, reports) = cluster(&nodes, &["a", "b"], settings(3, CommitLevel::Quorum));
+    assert_eq!(coordinator.put("key", "event").await.unwrap().copies, 2);
+    nodes.set("local", None);
+    coordinator.settle().await;
+    assert_eq!(nodes.holding(), ["a", "b", "local"]);
+    assert!(reports.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

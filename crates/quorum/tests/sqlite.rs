@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -44,6 +45,27 @@ async fn events_are_there_after_a_restart_in_the_order_of_their_keys() {
     let event = store.get(&made[7]).await.unwrap().unwrap();
     assert_eq!(event, format!("event of {}", made[7]));
     assert_eq!(store.get("nothing").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn events_of_any_age_are_stored_and_read_by_interval() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let (_directory, path) = file();
+    let store = EventStore::open(&path).unwrap();
+    // The first of an interval has zeros after its bound.
+    let of_day = |day: u32| format!("{}-7000-8000-{day:012}", Keys::bound(DAY * day));
+    for day in [0, 1, 20_000, 20_001, 60_000] {
+        store.put(&of_day(day), "event".into()).await.unwrap();
+    }
+    let now = Keys::new().generate();
+    store.put(&now, "event".into()).await.unwrap();
+
+    let (from, until) = (Keys::bound(DAY * 20_000), Keys::bound(DAY * 20_001));
+    let page = store.page(&from, 100).await.unwrap();
+    let keys = page.into_iter().map(|each| each.key);
+    let interval: Vec<String> = keys.take_while(|key| *key < until).collect();
+    assert_eq!(interval, [of_day(20_000)]);
+    assert_eq!(store.page("", 100).await.unwrap().len(), 6);
 }
 
 #[tokio::test]

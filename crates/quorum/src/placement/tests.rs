@@ -76,13 +76,15 @@ fn all_peers_of_the_zone_come_before_those_of_others() {
 }
 
 #[test]
-fn more_copies_than_zones_are_distinct_peers_of_them() {
-    let peers = peers(&["z1a", "z1b", "z1c", "l1"]);
+fn more_copies_than_zones_or_regions_are_distinct_peers_of_them() {
+    let peers = peers(&["z1a", "z1b", "z1c", "r1a", "r1b", "r1c", "l1"]);
     for seed in 0..50 {
-        let mut chosen = choose(&peers, 3, 2, 0, seed);
-        chosen.sort_unstable();
-        chosen.dedup();
-        assert_eq!(places(&chosen), "zz", "seed {seed}");
+        for (zones, regions, expected) in [(2, 0, "zz"), (0, 2, "rr")] {
+            let mut chosen = choose(&peers, 3, zones, regions, seed);
+            chosen.sort_unstable();
+            chosen.dedup();
+            assert_eq!(places(&chosen), expected, "seed {seed}");
+        }
     }
 }
 

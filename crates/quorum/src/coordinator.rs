@@ -5,8 +5,10 @@ mod load;
 
 use std::{
     fmt,
+    future::poll_fn,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
 };
 
 use arc_swap::ArcSwap;
@@ -18,8 +20,8 @@ use self::{
     load::Load,
 };
 use crate::{
-    CommitLevel, CopyFailure, Error, InvalidSettings, PeerClient, PeerId, Peers, Place, Settings,
-    Storage, clock::Clock, put::Put,
+    CommitLevel, CopyFailure, Error, InvalidSettings, PeerClient, PeerId, PeerIndex, Peers, Place,
+    Settings, Storage, clock::Clock,
 };
 
 /// Stores each event here and on peers, as the settings say. Clones share everything.
@@ -183,16 +185,27 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
         event: impl Into<Bytes>,
         level: CommitLevel,
     ) -> Result<Receipt, Error> {
-        let driver = self.begin(key.into(), event.into(), level)?;
-        driver.run().await
+        let (job, chosen) = self.begin(key.into(), event.into())?;
+        let mut driver = Driver::new(job, level, &chosen);
+        // Copies that are made at once, such as those in memory, need neither a task nor a timer.
+        poll_fn(|context| {
+            driver.begin(context);
+            Poll::Ready(())
+        })
+        .await;
+        let answer = driver.take_answer();
+        if driver.is_finished() {
+            return answer.unwrap_or(Err(Error::Interrupted));
+        }
+        let later = driver.go_on();
+        match answer {
+            Some(answer) => answer,
+            None => later.await.unwrap_or(Err(Error::Interrupted)),
+        }
     }
 
-    fn begin(
-        &self,
-        key: Arc<str>,
-        event: Bytes,
-        level: CommitLevel,
-    ) -> Result<Driver<S, C>, Error> {
+    /// Counts a put in, and chooses its peers.
+    fn begin(&self, key: Arc<str>, event: Bytes) -> Result<(Job<S, C>, Vec<PeerIndex>), Error> {
         let settings = &self.shared.settings;
         let peers = self.shared.peers.load_full();
         if peers.len() < settings.replication_factor - 1 {
@@ -210,14 +223,13 @@ impl<S: Storage, C: PeerClient> Coordinator<S, C> {
             let factor = settings.replication_factor;
             peers.choose(factor, &settings.replication_strategy, &mut random)
         };
-        let put = Put::new(settings, level, &chosen, Arc::clone(peers.fallback()));
         let job = Job {
             shared: Arc::clone(&self.shared),
             peers,
             key,
             event,
         };
-        Ok(Driver::new(job, put, level))
+        Ok((job, chosen))
     }
 
     /// Returns how many puts have copies to make or to repair.

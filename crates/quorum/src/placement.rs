@@ -21,7 +21,13 @@ pub struct ReplicationStrategy {
 
 /// The number of a peer within one value of [`Peers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerIndex(pub(crate) usize);
+pub struct PeerIndex(pub(crate) u32);
+
+impl PeerIndex {
+    fn position(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The peers that a node knows, in the order in which they were added.
 ///
@@ -54,8 +60,7 @@ impl<P> Peers<P> {
     fn of(peers: Vec<Peer<P>>) -> Self {
         let mut by_id = HashMap::with_capacity(peers.len());
         let (mut zones, mut regions, mut same_zone) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, peer) in peers.iter().enumerate() {
-            let index = PeerIndex(index);
+        for (index, peer) in (0..).map(PeerIndex).zip(&peers) {
             by_id.insert(peer.id.clone(), index);
             match &peer.place {
                 Place::SameZone => same_zone.push(index),
@@ -86,7 +91,7 @@ impl<P> Peers<P> {
         let peer = Peer { id, contact, place };
         let mut peers = std::mem::take(&mut self.peers);
         match known {
-            Some(index) => peers[index.0] = peer,
+            Some(index) => peers[index.position()] = peer,
             None => peers.push(peer),
         }
         *self = Self::of(peers);
@@ -99,7 +104,7 @@ impl<P> Peers<P> {
             return false;
         };
         let mut peers = std::mem::take(&mut self.peers);
-        peers.remove(index.0);
+        peers.remove(index.position());
         *self = Self::of(peers);
         true
     }
@@ -133,7 +138,7 @@ impl<P> Peers<P> {
     /// If the number is not of this value.
     #[must_use]
     pub fn at(&self, index: PeerIndex) -> &Peer<P> {
-        &self.peers[index.0]
+        &self.peers[index.position()]
     }
 
     /// Returns all of them in the order in which they stand in for peers that fail: other zones, other regions, the same
@@ -219,40 +224,38 @@ fn spread(groups: &[Group], copies: usize, random: &mut Random, chosen: &mut Vec
     }
 }
 
-/// Draws the numbers below a bound in random order, each once, and shuffles no more of them than are drawn.
+/// Draws the numbers below a bound in random order, each once.
 #[derive(Debug)]
 struct Draw {
     bound: usize,
-    /// Made by the first draw.
-    numbers: SmallVec<[usize; 8]>,
-    drawn: usize,
+    /// In ascending order.
+    drawn: SmallVec<[u32; 4]>,
 }
 
 impl Draw {
     fn new(bound: usize) -> Self {
         Self {
             bound,
-            numbers: SmallVec::new(),
-            drawn: 0,
+            drawn: SmallVec::new(),
         }
     }
 
     fn next(&mut self, random: &mut Random) -> Option<usize> {
-        let left = self.bound - self.drawn;
+        let left = self.bound - self.drawn.len();
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
         if left == 0 {
             return None;
         }
-        if self.bound == 1 {
-            self.drawn = 1;
-            return Some(0);
+        // The number of that rank among those that are left.
+        let mut number = if left == 1 { 0 } else { random.below(left) };
+        let mut rank = 0;
+        while let Some(drawn) = self.drawn.get(rank)
+            && *drawn <= number
+        {
+            number += 1;
+            rank += 1;
         }
-        if self.numbers.is_empty() {
-            self.numbers.extend(0..self.bound);
-        }
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let other = self.drawn + random.below(left) as usize;
-        self.numbers.swap(self.drawn, other);
-        self.drawn += 1;
-        Some(self.numbers[self.drawn - 1])
+        self.drawn.insert(rank, number);
+        Some(number as usize)
     }
 }

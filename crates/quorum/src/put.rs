@@ -157,20 +157,13 @@ impl Put {
     /// Returns how many nodes have confirmed.
     #[must_use]
     pub fn stored(&self) -> usize {
-        self.count(Copy::Stored)
+        self.tally().0
     }
 
     /// Returns how many copies the level needs.
     #[must_use]
     pub fn needed(&self) -> usize {
         self.needed
-    }
-
-    fn count(&self, state: Copy) -> usize {
-        self.copies
-            .iter()
-            .filter(|(_, copy)| *copy == state)
-            .count()
     }
 
     fn state(&self, replica: Replica) -> Option<Copy> {
@@ -197,44 +190,53 @@ impl Put {
     }
 
     fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let (stored, pending) = self.tally();
         if self.answer == Answer::Open {
-            if self.is_reached() {
+            if self.is_reached(stored) {
                 self.answer = Answer::Acknowledged;
-                actions.push(Action::Acknowledge {
-                    copies: self.stored(),
-                });
-            } else if !self.is_reachable() {
+                actions.push(Action::Acknowledge { copies: stored });
+            } else if !self.is_reachable(stored + pending) {
                 self.answer = Answer::Failed;
-                actions.push(Action::Fail {
-                    copies: self.stored(),
-                });
+                actions.push(Action::Fail { copies: stored });
             }
         }
         match self.answer {
-            Answer::Open => self.replace(now, actions),
+            Answer::Open => {
+                self.replace(now, stored + pending, actions);
+            }
             Answer::Acknowledged => {
-                self.replace(now, actions);
-                self.repair_or_report(now, actions);
+                let started = self.replace(now, stored + pending, actions);
+                if pending + started == 0 && stored < self.factor {
+                    self.repair_or_report(now, stored, actions);
+                }
             }
             Answer::Failed | Answer::Reported => {}
         }
     }
 
+    /// Returns how many copies are stored, and how many are under way.
+    fn tally(&self) -> (usize, usize) {
+        let states = self.copies.iter().map(|(_, copy)| *copy);
+        states.fold((0, 0), |(stored, pending), copy| match copy {
+            Copy::Stored => (stored + 1, pending),
+            Copy::Pending => (stored, pending + 1),
+            Copy::Failed => (stored, pending),
+        })
+    }
+
     /// Where one copy is enough, it is the local one.
-    fn is_reached(&self) -> bool {
+    fn is_reached(&self, stored: usize) -> bool {
         match self.needed {
             1 => self.state(Replica::Local) == Some(Copy::Stored),
-            needed => self.stored() >= needed,
+            needed => stored >= needed,
         }
     }
 
-    fn is_reachable(&self) -> bool {
+    /// Returns whether the copies that are stored or under way, or those that may stand in, can reach the level.
+    fn is_reachable(&self, underway: usize) -> bool {
         match self.needed {
             1 => self.state(Replica::Local) != Some(Copy::Failed),
-            needed => {
-                let underway = self.stored() + self.count(Copy::Pending);
-                underway >= needed || underway + self.spares() >= needed
-            }
+            needed => underway >= needed || underway + self.spares() >= needed,
         }
     }
 
@@ -259,12 +261,12 @@ impl Put {
         None
     }
 
-    /// Starts a copy elsewhere for each that is missing.
-    fn replace(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let underway = self.stored() + self.count(Copy::Pending);
-        for _ in underway..self.factor {
+    /// Starts a copy elsewhere for each that is neither stored nor under way; returns how many.
+    fn replace(&mut self, now: Timestamp, underway: usize, actions: &mut Vec<Action>) -> usize {
+        let missing = self.factor.saturating_sub(underway);
+        for started in 0..missing {
             let Some(replica) = self.next_spare() else {
-                return;
+                return started;
             };
             match self.state(replica) {
                 Some(_) => self.set(replica, Copy::Pending),
@@ -275,18 +277,17 @@ impl Put {
                 deadline: now + self.timeout,
             });
         }
+        missing
     }
 
-    fn repair_or_report(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let is_settled = self.count(Copy::Pending) == 0 && self.repair_at.is_none();
-        if !is_settled || self.stored() >= self.factor {
+    /// Waits for another attempt, unless that is under way or was the last one.
+    fn repair_or_report(&mut self, now: Timestamp, stored: usize, actions: &mut Vec<Action>) {
+        if self.repair_at.is_some() {
             return;
         }
         if self.repairs_left == 0 {
             self.answer = Answer::Reported;
-            actions.push(Action::Report {
-                copies: self.stored(),
-            });
+            actions.push(Action::Report { copies: stored });
             return;
         }
         self.repairs_left -= 1;

@@ -18,13 +18,14 @@ use tokio::{
 
 use super::{Receipt, Shared, UnderReplicated};
 use crate::{
-    BoxError, CommitLevel, CopyError, CopyFailure, Error, KeyTaken, Peer, PeerClient, Peers,
-    Storage,
+    BoxError, CommitLevel, CopyError, CopyFailure, Error, KeyTaken, Peer, PeerClient, PeerIndex,
+    Peers, Storage,
     put::{Action, Event, Put, Replica},
 };
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Outcome = (Replica, Result<(), CopyError>);
+type Answer = Result<Receipt, Error>;
 
 /// A copy that has been started, and not looked at since.
 struct Started {
@@ -55,15 +56,16 @@ pub(super) struct Driver<S: Storage, C: PeerClient> {
     /// Whether it has a place among those that are being repaired.
     is_repairing: bool,
     failures: Vec<CopyFailure>,
-    answer: Option<Result<Receipt, Error>>,
+    answer: Option<Answer>,
 }
 
 impl<S: Storage, C: PeerClient> Driver<S, C> {
     /// Returns a put that was counted in.
-    pub(super) fn new(job: Job<S, C>, put: Put, level: CommitLevel) -> Self {
+    pub(super) fn new(job: Job<S, C>, level: CommitLevel, chosen: &[PeerIndex]) -> Self {
+        let fallback = Arc::clone(job.peers.fallback());
         Self {
+            put: Put::new(&job.shared.settings, level, chosen, fallback),
             job: Arc::new(job),
-            put,
             level,
             started: SmallVec::new(),
             copies: None,
@@ -75,39 +77,33 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
         }
     }
 
-    /// Runs the put up to its answer, and what is left of it in a task of its own.
-    pub(super) async fn run(mut self) -> Result<Receipt, Error> {
+    /// Starts the copies, and goes on with those that are made at once.
+    pub(super) fn begin(&mut self, context: &mut Context<'_>) {
         let begun_at = self.now();
         self.tell_at(begun_at, Event::Begin);
-        // Copies that are made at once, such as those in memory, need neither a task nor a timer.
-        poll_fn(|context| {
-            while let Poll::Ready(Some(outcome)) = self.poll_copies(context) {
-                // A copy that is there starts no other one, so its moment is of no account, and the clock is a good part of what a
-                // put in memory costs.
-                let is_stored = outcome.1.is_ok();
-                let now = if is_stored { begun_at } else { self.now() };
-                self.finished(now, outcome);
-            }
-            Poll::Ready(())
-        })
-        .await;
-        match self.answer.take() {
-            Some(answer) => {
-                if !self.is_finished() {
-                    tokio::spawn(self.run_to_the_end(None));
-                }
-                answer
-            }
-            None if self.is_finished() => Err(Error::Interrupted),
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                tokio::spawn(self.run_to_the_end(Some(sender)));
-                receiver.await.unwrap_or(Err(Error::Interrupted))
-            }
+        while let Poll::Ready(Some(outcome)) = self.poll_copies(context) {
+            // A copy that is there starts no other one, so its moment is of no account, and the clock is a good part of what a
+            // put in memory costs.
+            let is_stored = outcome.1.is_ok();
+            let now = if is_stored { begun_at } else { self.now() };
+            self.finished(now, outcome);
         }
     }
 
-    fn is_finished(&self) -> bool {
+    /// Returns the answer to the caller if it is known now.
+    pub(super) fn take_answer(&mut self) -> Option<Answer> {
+        self.answer.take()
+    }
+
+    /// Goes on in a task of its own, and returns where an answer comes that has not been taken.
+    pub(super) fn go_on(self) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(self.run_to_the_end(sender));
+        receiver
+    }
+
+    /// Returns whether no copy is under way or to be repaired.
+    pub(super) fn is_finished(&self) -> bool {
         let has_copies = self
             .copies
             .as_ref()
@@ -146,13 +142,14 @@ impl<S: Storage, C: PeerClient> Driver<S, C> {
         })
     }
 
-    async fn run_to_the_end(mut self, mut answer: Option<oneshot::Sender<Result<Receipt, Error>>>) {
+    async fn run_to_the_end(mut self, caller: oneshot::Sender<Answer>) {
+        let mut caller = Some(caller);
         loop {
             if self.answer.is_some()
-                && let Some((answer, outcome)) = answer.take().zip(self.answer.take())
+                && let Some((caller, answer)) = caller.take().zip(self.answer.take())
             {
                 // The caller may have gone; the copies are made all the same.
-                let _ = answer.send(outcome);
+                let _ = caller.send(answer);
             }
             if self.is_finished() {
                 return;

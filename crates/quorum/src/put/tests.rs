@@ -3,7 +3,7 @@
 use super::*;
 use Replica::Local;
 
-fn peer(number: usize) -> Replica {
+fn peer(number: u32) -> Replica {
     Replica::Peer(PeerIndex(number))
 }
 
@@ -14,7 +14,7 @@ fn begun(level: CommitLevel, factor: usize, spares: usize, repairs_max: u32) -> 
         repairs_max,
         ..Settings::default()
     };
-    let all: Vec<PeerIndex> = (0..factor - 1 + spares).map(PeerIndex).collect();
+    let all: Vec<PeerIndex> = (0..).map(PeerIndex).take(factor - 1 + spares).collect();
     let mut put = Put::new(&settings, level, &all[..factor - 1], &all[..]);
     assert_eq!(starts(&tell(&mut put, Event::Begin)).len(), factor);
     put

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod fix;
 mod layers;
+mod model;
 mod report;
 mod shell;
 mod sim;
@@ -28,6 +29,7 @@ enum Task {
     Layers(layers::Args),
     Bench(bench::Args),
     Sim(sim::Args),
+    Model(model::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Task::Layers(args) => layers::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Model(args) => model::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -128,7 +128,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Members that nobody may depend on, and that may depend on everything.
-const TOOLS: [&str; 4] = ["tests", "benches", "sim", "xtask"];
+const TOOLS: [&str; 5] = ["tests", "benches", "model", "sim", "xtask"];
 
 /// Crates outside the workspace that the pure layer must not know: no I/O, no clock, no async.
 const IMPURE: [&str; 5] = ["tokio", "rusqlite", "async-nats", "reqwest", "axum"];

@@ -1,0 +1,60 @@
+//! Everything that can happen in one step.
+
+use crate::{
+    record::{Lsn, NodeId},
+    split::Decision,
+    state::Message,
+};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    /// Some coordinator makes a new attempt (C1).
+    Attempt {
+        primary: NodeId,
+        members: Vec<NodeId>,
+    },
+    /// The primary named by the attempt of this index hears of it, and fences itself (P1).
+    Begin(usize),
+    /// As [`Begin`](Self::Begin), but the primary is the active one already.
+    SamePrimary(usize),
+    /// A candidate's fence reaches a member.
+    Fence {
+        candidate: NodeId,
+        member: NodeId,
+    },
+    FenceAck(NodeId, Message),
+    /// A candidate adopts the newest log, and appends its epoch-start record (P2, P3).
+    Adopt(NodeId),
+    Write(NodeId),
+    /// A primary sends its whole log; shorter ones were sent before.
+    Send(NodeId),
+    Append(NodeId, Message),
+    AppendAck(NodeId, Message),
+    /// P4.
+    Activate(NodeId),
+    /// P5.
+    Commit(NodeId),
+    /// A process dies and starts again, its disk intact.
+    Restart(NodeId),
+    /// A disk keeps only so many records.
+    Lose(NodeId, Lsn),
+    BarrierBegin(NodeId),
+    BarrierAnswer {
+        primary: NodeId,
+        member: NodeId,
+    },
+    BarrierEnd(NodeId),
+    /// One node's clock advances.
+    Tick(NodeId),
+    PingAll(NodeId),
+    Ping(NodeId, Message),
+    Pong(NodeId, Message),
+    /// A read under a lease from state applied up to a position.
+    LeasedRead(NodeId, Lsn),
+    Seal(NodeId),
+    ReportSeal(NodeId),
+    OpenChild(NodeId, Lsn),
+    Decide(Decision),
+    Unseal(NodeId),
+}

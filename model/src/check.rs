@@ -1,0 +1,101 @@
+//! Explores a scenario, and says what was found.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
+
+use crate::{clock, protocol::Protocol};
+
+/// How states are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Order {
+    /// All, nearest first: a violation is found by few steps.
+    Breadth,
+    /// All, each path to its end: less memory.
+    Depth,
+    /// Walks by chance, until the limit of states is reached.
+    Walk,
+}
+
+/// How far to look.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) order: Order,
+    /// How many states are visited at most.
+    pub(crate) states: Option<NonZeroUsize>,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) unique: usize,
+    pub(crate) total: usize,
+    pub(crate) depth: usize,
+    pub(crate) elapsed: Duration,
+    /// Whether every state within the bounds was seen.
+    pub(crate) exhausted: bool,
+    /// The properties that do not hold, each with the steps to a state that shows it.
+    pub(crate) broken: Vec<(&'static str, Vec<String>)>,
+    /// What was to be seen and was not.
+    pub(crate) unseen: Vec<&'static str>,
+}
+
+impl Verdict {
+    /// Whether everything within the bounds holds, and what had to be seen was.
+    pub(crate) fn passed(&self) -> bool {
+        self.broken.is_empty() && (self.unseen.is_empty() || !self.exhausted)
+    }
+}
+
+/// Explores `protocol` until a property fails, everything was seen, or the limit is reached.
+pub(crate) fn check(protocol: &Protocol, limits: &Limits) -> Verdict {
+    let mut builder = protocol.clone().checker().threads(limits.threads);
+    builder = builder.finish_when(HasDiscoveries::AnyFailures);
+    if let Some(states) = limits.states {
+        builder = builder.target_state_count(states.get());
+    }
+    let started = clock::now();
+    match limits.order {
+        Order::Breadth => verdict(protocol, limits, builder.spawn_bfs().join(), started),
+        Order::Depth => verdict(protocol, limits, builder.spawn_dfs().join(), started),
+        Order::Walk => {
+            let walk = builder.spawn_simulation(limits.seed, UniformChooser);
+            verdict(protocol, limits, walk.join(), started)
+        }
+    }
+}
+
+fn verdict<C: Checker<Protocol>>(
+    protocol: &Protocol,
+    limits: &Limits,
+    checker: C,
+    started: std::time::Instant,
+) -> Verdict {
+    let mut discoveries = checker.discoveries();
+    let (mut broken, mut unseen) = (Vec::new(), Vec::new());
+    for property in protocol.properties() {
+        let path = discoveries.remove(property.name);
+        match (property.expectation, path) {
+            (Expectation::Always, Some(path)) => {
+                let steps = path.into_actions().into_iter();
+                let steps = steps.map(|action| format!("{action:?}"));
+                broken.push((property.name, steps.collect()));
+            }
+            (Expectation::Sometimes, None) => unseen.push(property.name),
+            (Expectation::Always | Expectation::Sometimes | Expectation::Eventually, _) => {}
+        }
+    }
+    let total = checker.state_count();
+    let limited = limits.states.is_some_and(|states| total >= states.get());
+    Verdict {
+        unique: checker.unique_state_count(),
+        total,
+        depth: checker.max_depth(),
+        elapsed: started.elapsed(),
+        exhausted: broken.is_empty() && !limited && limits.order != Order::Walk,
+        broken,
+        unseen,
+    }
+}

@@ -1,0 +1,201 @@
+//! The scenarios, and how far each goes.
+
+use crate::record::{Epoch, NodeId, Ticks};
+
+/// What a coordinator may attempt: a primary, and its members.
+pub(crate) type Choice = (NodeId, &'static [NodeId]);
+
+/// A cluster, and the bounds of what happens to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    /// What the command line calls it.
+    pub(crate) name: &'static str,
+    pub(crate) nodes: NodeId,
+    /// The members of epoch 1; the first is the primary.
+    pub(crate) members: &'static [NodeId],
+    /// Whether all members make a record committed, or a majority.
+    pub(crate) in_sync: bool,
+    pub(crate) attempts: &'static [Choice],
+    /// Whether an active primary may go on without fences.
+    pub(crate) same_primary: bool,
+    pub(crate) epochs: Epoch,
+    pub(crate) writes: u8,
+    pub(crate) restarts: u8,
+    /// How many disks lose a suffix.
+    pub(crate) losses: u8,
+    /// Whether there are reads behind a barrier.
+    pub(crate) barriers: bool,
+    /// How many rounds of pings for leases there are.
+    pub(crate) rounds: u8,
+    /// For how long a member refuses higher fences.
+    pub(crate) promise: Ticks,
+    /// How far a clock is ahead of the slowest one at most.
+    pub(crate) drift: Ticks,
+    pub(crate) split: bool,
+    /// Steps that come first: each the beginning of an action's text.
+    pub(crate) prefix: &'static [&'static str],
+    /// Whether few minutes exhaust it, or hours.
+    pub(crate) size: Size,
+}
+
+/// How many states a scenario has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Exhausted by the tests.
+    Small,
+    /// Exhausted at night.
+    Large,
+}
+
+const ALL: &[NodeId] = &[0, 1, 2];
+const ANY_OF_ALL: &[Choice] = &[(0, ALL), (1, ALL), (2, ALL)];
+const ONE_OR_BOTH: &[Choice] = &[(0, &[0, 1]), (1, &[0, 1]), (0, &[0]), (1, &[1])];
+const IN_SYNC_SETS: &[Choice] = &[
+    (0, &[0, 1]),
+    (1, &[0, 1]),
+    (1, &[1, 2]),
+    (2, &[1, 2]),
+    (0, ALL),
+    (1, ALL),
+    (2, ALL),
+];
+const NEXT_TO_ANOTHER: &[Choice] = &[(0, &[0, 1]), (1, &[0, 1]), (1, &[1, 2]), (2, &[1, 2])];
+const SWAPS: &[Choice] = &[
+    (0, &[0, 1, 3]),
+    (1, &[0, 1, 3]),
+    (3, &[0, 1, 3]),
+    (1, &[1, 2, 3]),
+    (2, &[1, 2, 3]),
+    (3, &[1, 2, 3]),
+];
+
+/// The two that are not the primary are alike, so one of them stands for both.
+const OTHER_OR_SAME: &[Choice] = &[(1, ALL), (0, ALL)];
+const FAILOVER: &[Choice] = &[(1, ALL)];
+
+const MAJORITY: Scenario = Scenario {
+    name: "tiny",
+    nodes: 3,
+    members: ALL,
+    in_sync: false,
+    attempts: ANY_OF_ALL,
+    same_primary: true,
+    epochs: 2,
+    writes: 1,
+    restarts: 0,
+    losses: 0,
+    barriers: false,
+    rounds: 0,
+    promise: 3,
+    drift: 1,
+    split: false,
+    prefix: &[],
+    size: Size::Small,
+};
+
+/// 0 writes alone, 1 writes in epoch 2, and 0 comes back in epoch 3 with 2, then 1 in epoch 4.
+const FIGURE_8: &[&str] = &[
+    "Write(0",
+    "Attempt { primary: 1",
+    "Begin(0",
+    "Fence { candidate: 1, member: 2",
+    "FenceAck(1",
+    "Adopt(1",
+    "Send(1",
+    "Append(2, Append { epoch: 2",
+    "AppendAck(1",
+    "Activate(1",
+    "Write(1",
+    "Attempt { primary: 0",
+    "Begin(1",
+    "Fence { candidate: 0, member: 2",
+    "FenceAck(0",
+    "Adopt(0",
+    "Send(0",
+    "Append(2, Append { epoch: 3",
+    "AppendAck(0",
+    "Activate(0",
+    "Commit(0",
+    "Attempt { primary: 1",
+    "Begin(2",
+    "Fence { candidate: 1, member: 2",
+    "FenceAck(1",
+];
+
+/// 0 has two writes that nobody else has; epoch 2 is active with 1.
+const LONGER_LOG: &[&str] = &[
+    "Write(0",
+    "Write(0",
+    "Attempt { primary: 1",
+    "Begin(0",
+    "Fence { candidate: 1, member: 2",
+    "FenceAck(1",
+    "Adopt(1",
+    "Send(1",
+    "Append(2, Append { epoch: 2",
+    "AppendAck(1",
+    "Activate(1",
+    "Commit(1",
+    "Attempt { primary: 0",
+    "Begin(1",
+];
+
+/// Epoch 2, with 3 in place of 0, is not activated when epoch 3 recovers from epoch 1.
+const SWAPPED: &[&str] = &[
+    "Attempt { primary: 1, members: [1, 2, 3]",
+    "Begin(0",
+    "Fence { candidate: 1, member: 2",
+    "FenceAck(1",
+    "Adopt(1",
+    "Send(1",
+    "Append(3, Append { epoch: 2",
+    "AppendAck(1",
+    "Attempt { primary: 0, members: [0, 1, 3]",
+    "Begin(1",
+    "Fence { candidate: 0, member: 2",
+    "FenceAck(0",
+    "Adopt(0",
+];
+
+/// 0 holds a lease of 1, and goes on with 2 in place of 1.
+const CHANGED: &[&str] = &[
+    "PingAll(0",
+    "Ping(1",
+    "Pong(0",
+    "Attempt { primary: 0",
+    "SamePrimary(0",
+    "Send(0",
+    "Append(2",
+    "AppendAck(0",
+    "Activate(0",
+];
+
+/// Every scenario; those of `tiny`'s kind first.
+#[rustfmt::skip]
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { restarts: 1, ..MAJORITY },
+    Scenario { name: "small", writes: 2, size: Size::Large, ..MAJORITY },
+    Scenario { name: "maj3x", epochs: 3, same_primary: false, size: Size::Large, ..MAJORITY },
+    Scenario { name: "maj3", epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "maj3_restart", epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "isr2", nodes: 2, members: &[0, 1], in_sync: true, attempts: ONE_OR_BOTH, epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "isr", in_sync: true, attempts: IN_SYNC_SETS, epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "isr_next", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "swap", nodes: 4, attempts: SWAPS, size: Size::Large, ..MAJORITY },
+    Scenario { name: "swap_again", nodes: 4, attempts: SWAPS, epochs: 3, prefix: SWAPPED, ..MAJORITY },
+    Scenario { name: "lossy", losses: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "isr_lossy", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, losses: 1, ..MAJORITY },
+    Scenario { name: "reads", writes: 2, barriers: true, size: Size::Large, ..MAJORITY },
+    Scenario { name: "figure_8", epochs: 4, writes: 2, prefix: FIGURE_8, ..MAJORITY },
+    Scenario { name: "longer_log", epochs: 3, writes: 2, prefix: LONGER_LOG, ..MAJORITY },
+    Scenario { name: "leases", attempts: FAILOVER, rounds: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_twice", attempts: OTHER_OR_SAME, rounds: 2, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_restart", attempts: FAILOVER, rounds: 1, restarts: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_change", members: &[0, 1], in_sync: true, attempts: &[(0, &[0, 2]), (2, &[1, 2])], epochs: 3, rounds: 2, prefix: CHANGED, size: Size::Large, ..MAJORITY },
+    Scenario { name: "split", attempts: FAILOVER, split: true, size: Size::Large, ..MAJORITY },
+];
+
+/// The scenario that the command line calls `name`.
+pub(crate) fn named(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}

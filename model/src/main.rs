@@ -166,6 +166,8 @@ fn list() {
     }
     for mutation in rule::MUTATIONS {
         println!("--without {:22} {}", mutation.name, mutation.says);
+        let caught_by = mutation.caught_by.join(", or: ");
+        println!("    {} fails: {caught_by}", mutation.scenario);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{
     record::{Lsn, NodeId},
-    split::Decision,
     state::Message,
 };
 
@@ -52,9 +51,33 @@ pub(crate) enum Action {
     Pong(NodeId, Message),
     /// A read under a lease from state applied up to a position.
     LeasedRead(NodeId, Lsn),
+    /// A client's write reaches a primary, perhaps again.
+    Deliver(NodeId, u8),
+    /// Outcomes of old writes are forgotten.
+    Expire(NodeId),
+    Split(SplitStep),
+    /// A node's copy of what a child begins with loses its writes, and nobody notices.
+    Damage(NodeId),
+}
+
+/// One step of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SplitStep {
+    /// A primary appends where the child begins.
+    Base(NodeId),
+    /// A node filters its own copy there.
+    Filter(NodeId),
+    /// The operation's record is touched: primaries may seal.
+    Touch,
     Seal(NodeId),
-    ReportSeal(NodeId),
-    OpenChild(NodeId, Lsn),
-    Decide(Decision),
+    /// A node tells what its child holds at the seal.
+    Report(NodeId),
+    /// The operation is committed, and the child serves what this node's child holds.
+    Commit(NodeId),
+    Abort,
     Unseal(NodeId),
+    /// The operation is cleaned up after it was aborted.
+    Finish,
+    /// The child accepts a write.
+    Accept(u8),
 }

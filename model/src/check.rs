@@ -1,6 +1,6 @@
 //! Explores a scenario, and says what was found.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
 
@@ -47,12 +47,21 @@ impl Verdict {
     pub(crate) fn passed(&self) -> bool {
         self.broken.is_empty() && (self.unseen.is_empty() || !self.exhausted)
     }
+
+    /// Whether `property` was found broken.
+    pub(crate) fn breaks(&self, property: &str) -> bool {
+        self.broken.iter().any(|(broken, _)| *broken == property)
+    }
 }
 
-/// Explores `protocol` until a property fails, everything was seen, or the limit is reached.
-pub(crate) fn check(protocol: &Protocol, limits: &Limits) -> Verdict {
+/// Explores `protocol` until any property fails, or the `wanted` one if that is given, everything was seen, or the
+/// limit is reached.
+pub(crate) fn check(protocol: &Protocol, wanted: Option<&'static str>, limits: &Limits) -> Verdict {
     let mut builder = protocol.clone().checker().threads(limits.threads);
-    builder = builder.finish_when(HasDiscoveries::AnyFailures);
+    builder = builder.finish_when(match wanted {
+        Some(property) => HasDiscoveries::AnyOf(BTreeSet::from([property])),
+        None => HasDiscoveries::AnyFailures,
+    });
     if let Some(states) = limits.states {
         builder = builder.target_state_count(states.get());
     }

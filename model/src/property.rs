@@ -1,12 +1,17 @@
-//! What has to hold in every state, and what some state has to show.
+//! What has to hold in every state.
+
+mod situation;
+
+use std::collections::BTreeSet;
 
 use stateright::Property;
 
 use crate::{
     protocol::Protocol,
-    record::{Content, is_sealed, writes},
-    split::Decision,
-    state::{Broken, Role, State},
+    record::{Content, Log, is_sealed, writes},
+    rule::Rule,
+    split::Phase,
+    state::{Broken, Replica, Role, State},
 };
 
 /// Two different records are never committed at one position (I1, I4).
@@ -23,19 +28,24 @@ pub(crate) const SURVIVES: &str = "an acknowledged write is in every recovery qu
 pub(crate) const READ: &str = "a read behind a barrier is linearizable";
 /// A read under a lease sees all that is acknowledged anywhere (I19 names its clock).
 pub(crate) const LEASED_READ: &str = "a read under a lease is linearizable";
-/// K1: at any time one shard alone may commit writes of the range.
+/// What a member applies is what was committed (I10).
+pub(crate) const APPLIED: &str = "a member applies what was committed";
+/// An acknowledgement means that the write is committed (I16).
+pub(crate) const ACKNOWLEDGED: &str = "an acknowledged write is committed";
+/// A write is applied at most once, also across failover and split (I17).
+pub(crate) const ONCE: &str = "a write is applied once";
+/// A write that was refused as too old was not applied, and never will be.
+pub(crate) const REFUSED: &str = "a write refused as expired is not applied";
+/// Whoever answers a read with a token has the record that the token is from.
+pub(crate) const TOKEN: &str = "a read with a token sees the write of the token";
+/// K1 and K5: at any time one shard alone may commit writes of the range.
 pub(crate) const ONE_HOME: &str = "a range is writable in one shard";
 /// K2: no acknowledged write of a range follows its seal.
 pub(crate) const SEALED: &str = "no write is committed after the seal";
 /// K3: a child's state is the parent's at the seal.
 pub(crate) const CHILD: &str = "a child opens with the parent's writes up to the seal";
-
-/// Some state has to show a write that a later epoch acknowledged.
-pub(crate) const LATER_WRITE: &str = "a write is acknowledged in a later epoch";
-/// Some state has to show a read under a lease.
-pub(crate) const READ_UNDER_LEASE: &str = "a read under a lease is possible";
-/// Some state has to show a split that was decided.
-pub(crate) const SPLIT_DONE: &str = "a split is committed after a failover";
+/// A seal of an operation that is over would stop the range for ever.
+pub(crate) const ORPHAN: &str = "an operation that is over leaves no seal";
 
 /// The properties of a scenario; the last ones are witnesses that it reaches what it is about.
 pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
@@ -55,31 +65,24 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::always(COMPLETE, |_, state| is_complete(state)),
         Property::always(MATCHING, |_, state| logs_match(state)),
         Property::always(SURVIVES, |_, state| acknowledged_survives(state)),
+        Property::always(APPLIED, applies_committed),
+        Property::always(ACKNOWLEDGED, |_, state| acknowledged_is_committed(state)),
+        Property::always(ONCE, |_, state| is_applied_once(state)),
+        Property::always(TOKEN, token_is_honoured),
     ];
-    if protocol.scenario.split {
+    let scenario = &protocol.scenario;
+    if scenario.retries > 0 {
+        all.push(Property::always(REFUSED, |_, state| {
+            refused_stays_away(state)
+        }));
+    }
+    if scenario.split {
         all.push(Property::always(ONE_HOME, |_, state| has_one_home(state)));
         all.push(Property::always(SEALED, |_, state| holds_seal(state)));
         all.push(Property::always(CHILD, |_, state| opened_at_seal(state)));
-        all.push(Property::sometimes(SPLIT_DONE, |_, state: &State| {
-            state.split.decision == Decision::Commit && state.registry.active.epoch > 1
-        }));
+        all.push(Property::always(ORPHAN, |_, state| leaves_no_seal(state)));
     }
-    if protocol.scenario.rounds > 0 {
-        all.push(Property::sometimes(
-            READ_UNDER_LEASE,
-            |protocol: &Protocol, state: &State| {
-                let mut nodes = 0..protocol.scenario.nodes;
-                nodes.any(|node| !protocol.leased_reads(state, node).is_empty())
-            },
-        ));
-    }
-    // What comes first in a scenario may use its writes up.
-    if protocol.scenario.prefix.is_empty() && !protocol.scenario.split {
-        all.push(Property::sometimes(LATER_WRITE, |_, state: &State| {
-            let mut committed = state.committed.iter().flatten();
-            committed.any(|record| record.epoch > 1 && matches!(record.content, Content::Write(_)))
-        }));
-    }
+    all.extend(situation::all(scenario));
     all
 }
 
@@ -117,15 +120,81 @@ fn acknowledged_survives(state: &State) -> bool {
     })
 }
 
-fn has_one_home(state: &State) -> bool {
-    state.split.decision != Decision::Commit
-        || state.replicas.iter().all(|replica| match &replica.role {
-            Role::Primary(primary) => {
-                let serves = primary.activated && primary.config == state.registry.active;
-                !serves || is_sealed(&replica.log)
-            }
-            Role::Recovering(_) | Role::Replica => true,
+fn applies_committed(protocol: &Protocol, state: &State) -> bool {
+    state.replicas.iter().all(|replica| {
+        let applied = if protocol.lacks(Rule::ApplyCommitted) {
+            replica.log.len()
+        } else {
+            usize::from(replica.commit)
+        };
+        let mut applied = replica.log.iter().take(applied).enumerate();
+        applied.all(|(index, record)| state.committed.get(index) == Some(&Some(*record)))
+    })
+}
+
+fn acknowledged_is_committed(state: &State) -> bool {
+    let mut acknowledged = state.acknowledged.iter();
+    acknowledged.all(|value| committed_writes(state).any(|write| write == *value))
+}
+
+fn committed_writes(state: &State) -> impl Iterator<Item = u8> {
+    let committed = state.committed.iter().flatten();
+    committed.filter_map(|record| match record.content {
+        Content::Write(value) => Some(value),
+        Content::Start | Content::Expire(_) | Content::Base => None,
+        Content::Seal | Content::Unseal => None,
+    })
+}
+
+fn is_applied_once(state: &State) -> bool {
+    let mut seen = BTreeSet::new();
+    let accepted = state.split.accepted.iter().copied();
+    committed_writes(state)
+        .chain(accepted)
+        .all(|write| seen.insert(write))
+}
+
+fn refused_stays_away(state: &State) -> bool {
+    committed_writes(state).all(|write| !state.refused.contains(&write))
+}
+
+/// A token is the epoch and the position of a write that some primary appended, be it committed or not.
+fn token_is_honoured(protocol: &Protocol, state: &State) -> bool {
+    let writers = state.replicas.iter().map(|replica| &replica.log);
+    writers.into_iter().all(|written| {
+        let mut tokens = written.iter().enumerate();
+        tokens.all(|(index, record)| {
+            let is_write = matches!(record.content, Content::Write(_));
+            !is_write
+                || state.replicas.iter().all(|reader| {
+                    let applied = &reader.log[..usize::from(reader.commit)];
+                    let waits = index >= applied.len() && !protocol.lacks(Rule::TokenWaits);
+                    let lost = applied
+                        .get(index)
+                        .is_some_and(|found| found.epoch != record.epoch);
+                    let refuses = lost && !protocol.lacks(Rule::TokenEpoch);
+                    waits || refuses || applied.get(index) == Some(record)
+                })
         })
+    })
+}
+
+/// The logs of the primaries that may commit.
+fn serving(state: &State) -> impl Iterator<Item = &Log> {
+    let serves = |replica: &&Replica| {
+        matches!(&replica.role, Role::Primary(primary)
+            if primary.activated && primary.config == state.registry.active)
+    };
+    let serving = state.replicas.iter().filter(serves);
+    serving.map(|replica| &replica.log)
+}
+
+fn has_one_home(state: &State) -> bool {
+    if state.split.phase == Phase::Committed {
+        serving(state).all(|log| is_sealed(log))
+    } else {
+        state.split.accepted.is_empty()
+    }
 }
 
 fn holds_seal(state: &State) -> bool {
@@ -133,24 +202,27 @@ fn holds_seal(state: &State) -> bool {
     for record in state.committed.iter().flatten() {
         match record.content {
             Content::Seal => sealed = true,
-            Content::Unseal if state.split.decision == Decision::Commit => return false,
+            Content::Unseal if state.split.phase == Phase::Committed => return false,
             Content::Unseal => sealed = false,
             Content::Write(_) if sealed => return false,
-            Content::Write(_) | Content::Start => {}
+            Content::Write(_) | Content::Start | Content::Expire(_) | Content::Base => {}
         }
     }
     true
 }
 
 fn opened_at_seal(state: &State) -> bool {
-    let (Some(child), Some(sealed_at)) = (&state.split.child, state.split.sealed_at) else {
+    let Some(opened) = &state.split.opened else {
         return true;
     };
-    let parent = state
-        .committed
-        .iter()
-        .take(usize::from(sealed_at))
-        .flatten();
-    let parent: Vec<_> = parent.copied().collect();
-    child.iter().copied().eq(writes(&parent))
+    let committed = state.committed.iter().flatten();
+    let parent: Vec<_> = committed
+        .take_while(|record| record.content != Content::Seal)
+        .copied()
+        .collect();
+    opened.iter().copied().eq(writes(&parent))
+}
+
+fn leaves_no_seal(state: &State) -> bool {
+    state.split.phase != Phase::Over || serving(state).all(|log| !is_sealed(log))
 }

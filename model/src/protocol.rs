@@ -8,6 +8,7 @@ mod lease;
 mod reads;
 mod recovery;
 mod replication;
+mod retries;
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,7 @@ impl Protocol {
     }
 
     /// How many members of `count` make a record committed.
-    fn w(&self, count: usize) -> usize {
+    pub(crate) fn w(&self, count: usize) -> usize {
         if self.scenario.in_sync {
             count
         } else {
@@ -73,15 +74,16 @@ impl Protocol {
             commit: 0,
             held: 0,
             ahead: 0,
+            base: None,
             role: Role::Replica,
         };
         let mut replicas: Vec<_> = (0..self.scenario.nodes).map(replica).collect();
         let first = &mut replicas[usize::from(members[0])];
-        let mut primary = Primary::starting(config.clone(), members[0], first, nodes);
+        let mut primary = Primary::starting(config.clone(), first, 1, nodes);
         for member in members {
             primary.acked[usize::from(*member)] = 1;
         }
-        (primary.activated, primary.commit) = (true, 1);
+        primary.activated = true;
         first.role = Role::Primary(primary);
         State {
             registry: Registry {
@@ -94,12 +96,14 @@ impl Protocol {
             replicas,
             messages: BTreeSet::new(),
             written: 0,
+            expiries: 0,
             restarts: 0,
             losses: 0,
             rounds: 0,
             acknowledged: BTreeSet::new(),
+            refused: BTreeSet::new(),
             committed: vec![Some(start)],
-            split: Split::none(),
+            split: Split::planned(nodes),
             broken: None,
         }
     }
@@ -125,7 +129,7 @@ impl Protocol {
         for (index, attempt) in state.attempts.iter().enumerate() {
             self.commands(state, index, attempt, actions);
         }
-        self.decisions(state, actions);
+        self.operation_steps(state, actions);
     }
 
     /// Makes an attempt by compare-and-set (C1).
@@ -160,19 +164,27 @@ impl Protocol {
             actions.push(Action::Restart(node));
         }
         if state.losses < self.scenario.losses {
-            let lengths = (0..).take(replica.log.len());
-            actions.extend(lengths.map(|kept| Action::Lose(node, kept)));
+            if self.scenario.split {
+                actions.push(Action::Damage(node));
+            } else {
+                let lengths = (0..).take(replica.log.len());
+                actions.extend(lengths.map(|kept| Action::Lose(node, kept)));
+            }
         }
     }
 
     fn restart(&self, state: &mut State, node: NodeId) {
         state.restarts += 1;
         let replica = state.replica_mut(node);
-        replica.incarnation += 1;
-        replica.role = Role::Replica;
+        self.start_process(replica);
         if self.lacks(Rule::DurablePromise) {
             replica.promised = last(&replica.log).0;
         }
+    }
+
+    fn start_process(&self, replica: &mut Replica) {
+        replica.incarnation += 1;
+        replica.role = Role::Replica;
         // What it promised before is forgotten, so it may have been as long as promises ever are.
         let forgotten = self.scenario.rounds == 0 || self.lacks(Rule::LeaseAfterRestart);
         replica.held = if forgotten { 0 } else { self.scenario.promise };
@@ -182,11 +194,10 @@ impl Protocol {
     fn lose(&self, state: &mut State, node: NodeId, kept: Lsn) {
         state.losses += 1;
         let replica = state.replica_mut(node);
-        replica.incarnation += 1;
+        self.start_process(replica);
         replica.log.truncate(usize::from(kept));
         replica.commit = replica.commit.min(kept);
         replica.promised = last(&replica.log).0;
-        replica.role = Role::Replica;
         if !self.lacks(Rule::FreshReplicaId) {
             replica.replica_id += 1;
             let replica_id = replica.replica_id;
@@ -225,15 +236,18 @@ impl Protocol {
             Action::Ping(node, message) => self.pinged(state, node, &message),
             Action::Pong(node, message) => self.ponged(state, node, &message),
             Action::LeasedRead(node, applied) => Self::leased_read(state, node, applied),
-            Action::Seal(node) => {
-                state.split.begun = true;
-                Self::append(state, node, Content::Seal);
-            }
-            Action::ReportSeal(node) => Self::report_seal(state, node),
-            Action::OpenChild(node, lsn) => Self::open_child(state, node, lsn),
-            Action::Decide(decision) => state.split.decision = decision,
-            Action::Unseal(node) => Self::append(state, node, Content::Unseal),
+            Action::Deliver(node, write) => self.deliver(state, node, write),
+            Action::Expire(node) => self.expire(state, node),
+            Action::Split(step) => self.split(state, step),
+            Action::Damage(node) => Self::damage(state, node),
         }
+    }
+
+    /// Advances `state` by `action`, and by what follows from it at once.
+    fn step(&self, state: &mut State, action: Action) {
+        self.advance(state, action);
+        self.send_all(state);
+        self.settle(state);
     }
 }
 
@@ -243,10 +257,11 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<State> {
         let mut state = self.beginning();
+        self.send_all(&mut state);
         for text in self.scenario.prefix {
             let action = self.find(&state, text);
             let action = action.unwrap_or_else(|| panic!("a prefix has no step `{text}`"));
-            self.advance(&mut state, action);
+            self.step(&mut state, action);
         }
         vec![state]
     }
@@ -261,6 +276,7 @@ impl Model for Protocol {
                 Role::Recovering(recovery) => self.recovery_steps(state, node, recovery, actions),
                 Role::Primary(primary) => {
                     self.primary_steps(state, node, primary, actions);
+                    self.retry_steps(state, node, primary, actions);
                     self.barrier_steps(state, node, primary, actions);
                     self.lease_steps(state, node, primary, actions);
                 }
@@ -275,7 +291,7 @@ impl Model for Protocol {
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
-        self.advance(&mut next, action);
+        self.step(&mut next, action);
         (next != *state).then_some(next)
     }
 

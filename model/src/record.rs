@@ -16,11 +16,15 @@ pub(crate) type Ticks = u8;
 pub(crate) enum Content {
     /// The first record of its epoch.
     Start,
-    /// A client's write; no two writes are equal.
+    /// A client's write; its number is what a retry of it has too.
     Write(u8),
+    /// The outcomes of writes up to this number are forgotten: no retry of them is applied any more.
+    Expire(u8),
+    /// A split begins with what is in front of this.
+    Base,
     /// No write of the range follows, unless it is unsealed: the range goes to a child.
     Seal,
-    /// The split was aborted: writes follow again.
+    /// The split was aborted: writes follow again, and no seal.
     Unseal,
 }
 
@@ -56,8 +60,15 @@ pub(crate) fn is_sealed(log: &[Record]) -> bool {
 pub(crate) fn writes(log: &[Record]) -> impl Iterator<Item = u8> {
     log.iter().filter_map(|record| match record.content {
         Content::Write(value) => Some(value),
-        Content::Start | Content::Seal | Content::Unseal => None,
+        Content::Start | Content::Expire(_) | Content::Base => None,
+        Content::Seal | Content::Unseal => None,
     })
+}
+
+/// Where `content` is first.
+pub(crate) fn position(log: &[Record], content: Content) -> Option<Lsn> {
+    let found = log.iter().position(|record| record.content == content);
+    found.map(|index| end(&log[..=index]))
 }
 
 /// Who replicates the shard in one epoch.

@@ -20,8 +20,11 @@ pub(crate) struct Scenario {
     pub(crate) same_primary: bool,
     pub(crate) epochs: Epoch,
     pub(crate) writes: u8,
+    /// How many writes are appended again at most; 0 if each arrives once, in order.
+    pub(crate) retries: u8,
+    pub(crate) expiries: u8,
     pub(crate) restarts: u8,
-    /// How many disks lose a suffix.
+    /// How many disks lose a suffix; in a split, how many copies are damaged.
     pub(crate) losses: u8,
     /// Whether there are reads behind a barrier.
     pub(crate) barriers: bool,
@@ -32,6 +35,8 @@ pub(crate) struct Scenario {
     /// How far a clock is ahead of the slowest one at most.
     pub(crate) drift: Ticks,
     pub(crate) split: bool,
+    /// Whether a primary sends at a moment of its own: more states, though they show no more.
+    pub(crate) sends_late: bool,
     /// Steps that come first: each the beginning of an action's text.
     pub(crate) prefix: &'static [&'static str],
     /// Whether few minutes exhaust it, or hours.
@@ -72,6 +77,8 @@ const SWAPS: &[Choice] = &[
 /// The two that are not the primary are alike, so one of them stands for both.
 const OTHER_OR_SAME: &[Choice] = &[(1, ALL), (0, ALL)];
 const FAILOVER: &[Choice] = &[(1, ALL)];
+const OTHER_ALONE: &[Choice] = &[(1, &[1])];
+const OTHER_OF_BOTH: &[Choice] = &[(1, &[0, 1])];
 
 const MAJORITY: Scenario = Scenario {
     name: "tiny",
@@ -82,6 +89,8 @@ const MAJORITY: Scenario = Scenario {
     same_primary: true,
     epochs: 2,
     writes: 1,
+    retries: 0,
+    expiries: 0,
     restarts: 0,
     losses: 0,
     barriers: false,
@@ -89,6 +98,7 @@ const MAJORITY: Scenario = Scenario {
     promise: 3,
     drift: 1,
     split: false,
+    sends_late: false,
     prefix: &[],
     size: Size::Small,
 };
@@ -101,7 +111,6 @@ const FIGURE_8: &[&str] = &[
     "Fence { candidate: 1, member: 2",
     "FenceAck(1",
     "Adopt(1",
-    "Send(1",
     "Append(2, Append { epoch: 2",
     "AppendAck(1",
     "Activate(1",
@@ -111,7 +120,6 @@ const FIGURE_8: &[&str] = &[
     "Fence { candidate: 0, member: 2",
     "FenceAck(0",
     "Adopt(0",
-    "Send(0",
     "Append(2, Append { epoch: 3",
     "AppendAck(0",
     "Activate(0",
@@ -131,7 +139,6 @@ const LONGER_LOG: &[&str] = &[
     "Fence { candidate: 1, member: 2",
     "FenceAck(1",
     "Adopt(1",
-    "Send(1",
     "Append(2, Append { epoch: 2",
     "AppendAck(1",
     "Activate(1",
@@ -147,7 +154,6 @@ const SWAPPED: &[&str] = &[
     "Fence { candidate: 1, member: 2",
     "FenceAck(1",
     "Adopt(1",
-    "Send(1",
     "Append(3, Append { epoch: 2",
     "AppendAck(1",
     "Attempt { primary: 0, members: [0, 1, 3]",
@@ -164,35 +170,67 @@ const CHANGED: &[&str] = &[
     "Pong(0",
     "Attempt { primary: 0",
     "SamePrimary(0",
-    "Send(0",
-    "Append(2",
+    "Append(2, Append { epoch: 2",
     "AppendAck(0",
     "Activate(0",
 ];
+
+/// A scenario of replication.md 2.9, with as many states as are counted there.
+const COUNTED: Scenario = Scenario {
+    sends_late: true,
+    size: Size::Large,
+    ..MAJORITY
+};
+
+/// Two members, of which both make a record committed; any alone recovers.
+const PAIR: Scenario = Scenario {
+    nodes: 2,
+    members: &[0, 1],
+    in_sync: true,
+    attempts: OTHER_OF_BOTH,
+    ..MAJORITY
+};
 
 /// Every scenario; those of `tiny`'s kind first.
 #[rustfmt::skip]
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { restarts: 1, ..MAJORITY },
-    Scenario { name: "small", writes: 2, size: Size::Large, ..MAJORITY },
-    Scenario { name: "maj3x", epochs: 3, same_primary: false, size: Size::Large, ..MAJORITY },
-    Scenario { name: "maj3", epochs: 3, size: Size::Large, ..MAJORITY },
-    Scenario { name: "maj3_restart", epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
-    Scenario { name: "isr2", nodes: 2, members: &[0, 1], in_sync: true, attempts: ONE_OR_BOTH, epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
-    Scenario { name: "isr", in_sync: true, attempts: IN_SYNC_SETS, epochs: 3, size: Size::Large, ..MAJORITY },
-    Scenario { name: "isr_next", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, epochs: 3, size: Size::Large, ..MAJORITY },
-    Scenario { name: "swap", nodes: 4, attempts: SWAPS, size: Size::Large, ..MAJORITY },
-    Scenario { name: "swap_again", nodes: 4, attempts: SWAPS, epochs: 3, prefix: SWAPPED, ..MAJORITY },
-    Scenario { name: "lossy", losses: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "small", writes: 2, ..MAJORITY },
+    Scenario { name: "isr2", attempts: ONE_OR_BOTH, epochs: 3, restarts: 1, ..PAIR },
+    Scenario { name: "isr_next", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, epochs: 3, ..MAJORITY },
     Scenario { name: "isr_lossy", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, losses: 1, ..MAJORITY },
-    Scenario { name: "reads", writes: 2, barriers: true, size: Size::Large, ..MAJORITY },
+    Scenario { name: "swap", nodes: 4, attempts: SWAPS, ..MAJORITY },
+    Scenario { name: "swap_again", nodes: 4, attempts: SWAPS, epochs: 3, prefix: SWAPPED, ..MAJORITY },
+    Scenario { name: "lossy", losses: 1, ..MAJORITY },
     Scenario { name: "figure_8", epochs: 4, writes: 2, prefix: FIGURE_8, ..MAJORITY },
     Scenario { name: "longer_log", epochs: 3, writes: 2, prefix: LONGER_LOG, ..MAJORITY },
-    Scenario { name: "leases", attempts: FAILOVER, rounds: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "reads", attempts: FAILOVER, barriers: true, ..MAJORITY },
+    Scenario { name: "leases", attempts: FAILOVER, rounds: 1, ..MAJORITY },
+    Scenario { name: "leases_restart", attempts: OTHER_ALONE, rounds: 1, restarts: 1, ..PAIR },
+    Scenario { name: "leases_change", members: &[0, 1], in_sync: true, attempts: &[(0, &[0, 2]), (2, &[1, 2])], epochs: 3, rounds: 2, prefix: CHANGED, ..MAJORITY },
+    Scenario { name: "retries", writes: 2, retries: 1, expiries: 1, ..PAIR },
+    Scenario { name: "split", split: true, ..PAIR },
+    Scenario { name: "split_damaged", split: true, losses: 1, ..PAIR },
+    Scenario { name: "tiny_late", restarts: 1, ..COUNTED },
+    Scenario { name: "small_late", writes: 2, ..COUNTED },
+    Scenario { name: "maj3x_late", epochs: 3, same_primary: false, ..COUNTED },
+    Scenario { name: "maj3_late", epochs: 3, ..COUNTED },
+    Scenario { name: "maj3_restart_late", epochs: 3, restarts: 1, ..COUNTED },
+    Scenario { name: "isr2_late", nodes: 2, members: &[0, 1], in_sync: true, attempts: ONE_OR_BOTH, epochs: 3, restarts: 1, ..COUNTED },
+    Scenario { name: "isr_late", in_sync: true, attempts: IN_SYNC_SETS, epochs: 3, ..COUNTED },
+    Scenario { name: "swap_late", nodes: 4, attempts: SWAPS, ..COUNTED },
+    Scenario { name: "lossy_late", losses: 1, ..COUNTED },
+    Scenario { name: "isr_lossy_late", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, losses: 1, ..COUNTED },
+    Scenario { name: "reads_late", writes: 2, barriers: true, ..COUNTED },
+    Scenario { name: "reads_all", writes: 2, barriers: true, size: Size::Large, ..MAJORITY },
+    Scenario { name: "maj3", epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "isr", in_sync: true, attempts: IN_SYNC_SETS, epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_all", rounds: 1, restarts: 1, size: Size::Large, ..MAJORITY },
     Scenario { name: "leases_twice", attempts: OTHER_OR_SAME, rounds: 2, size: Size::Large, ..MAJORITY },
-    Scenario { name: "leases_restart", attempts: FAILOVER, rounds: 1, restarts: 1, size: Size::Large, ..MAJORITY },
-    Scenario { name: "leases_change", members: &[0, 1], in_sync: true, attempts: &[(0, &[0, 2]), (2, &[1, 2])], epochs: 3, rounds: 2, prefix: CHANGED, size: Size::Large, ..MAJORITY },
-    Scenario { name: "split", attempts: FAILOVER, split: true, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_lossy", attempts: FAILOVER, rounds: 1, losses: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "retries_all", attempts: FAILOVER, writes: 2, retries: 1, expiries: 1, size: Size::Large, ..MAJORITY },
+    Scenario { name: "split_all", attempts: FAILOVER, split: true, size: Size::Large, ..MAJORITY },
+    Scenario { name: "split_damaged_all", attempts: FAILOVER, split: true, losses: 1, size: Size::Large, ..MAJORITY },
 ];
 
 /// The scenario that the command line calls `name`.

@@ -58,6 +58,8 @@ pub(crate) struct Primary {
     pub(crate) round: Option<Round>,
     /// How long each node's promise holds yet, by this node's clock.
     pub(crate) leases: Vec<Ticks>,
+    /// The retries that it alone refuses; none, unless that rule is left out.
+    pub(crate) forgotten: u8,
 }
 
 /// A linearizable read in progress.
@@ -90,6 +92,8 @@ pub(crate) struct Replica {
     pub(crate) held: Ticks,
     /// How far its clock is ahead of the slowest one.
     pub(crate) ahead: Ticks,
+    /// The writes in its copy of what a child begins with.
+    pub(crate) base: Option<Vec<u8>>,
     pub(crate) role: Role,
 }
 
@@ -144,13 +148,16 @@ pub(crate) struct State {
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) messages: BTreeSet<Message>,
-    /// How many writes, restarts, losses and rounds of pings there were.
+    /// How many writes, expiries, restarts, losses and rounds of pings there were.
     pub(crate) written: u8,
+    pub(crate) expiries: u8,
     pub(crate) restarts: u8,
     pub(crate) losses: u8,
     pub(crate) rounds: u8,
     /// The writes that were acknowledged.
     pub(crate) acknowledged: BTreeSet<u8>,
+    /// The writes that were refused as too old, without having been applied.
+    pub(crate) refused: BTreeSet<u8>,
     /// What anybody ever declared committed, by position.
     pub(crate) committed: Vec<Option<Record>>,
     pub(crate) split: Split,
@@ -200,18 +207,20 @@ impl State {
 }
 
 impl Primary {
-    /// A primary of `config` on `node` whose log, ended by its epoch-start record, is `log`.
-    pub(crate) fn starting(config: Config, node: NodeId, replica: &Replica, nodes: usize) -> Self {
+    /// A primary of `config` whose log ends with its epoch-start record, and is committed up to `commit`.
+    pub(crate) fn starting(config: Config, replica: &Replica, commit: Lsn, nodes: usize) -> Self {
         let start = end(&replica.log);
+        let node = config.primary;
         let mut primary = Self {
             acked: vec![0; nodes],
             config,
             start,
             activated: false,
-            commit: replica.commit,
+            commit,
             barrier: None,
             round: None,
             leases: vec![0; nodes],
+            forgotten: 0,
         };
         primary.extended(node, replica.replica_id, start);
         primary

@@ -11,9 +11,9 @@
 use super::Protocol;
 use crate::{
     action::Action,
-    record::{Lsn, NodeId, Ticks, writes},
+    record::{Epoch, Lsn, NodeId, Ticks, writes},
     rule::Rule,
-    state::{Broken, Message, Primary, Role, Round, State},
+    state::{Broken, Message, Primary, Replica, Role, Round, State},
 };
 
 impl Protocol {
@@ -120,6 +120,7 @@ impl Protocol {
             if let Message::Ping { epoch, from, round } = message
                 && *from != node
                 && *epoch >= replica.promised
+                && Self::is_awaited(state, *from, *epoch, *round)
             {
                 let answer = Message::Pong {
                     epoch: *epoch,
@@ -135,6 +136,14 @@ impl Protocol {
         if self.clocks_matter(state) && replica.ahead < self.scenario.drift {
             actions.push(Action::Tick(node));
         }
+    }
+
+    /// Whether answers to this ping give a lease yet; those to others would only hold up fences.
+    fn is_awaited(state: &State, node: NodeId, epoch: Epoch, number: u8) -> bool {
+        state.primary(node).is_some_and(|primary| {
+            let round = primary.round.filter(|round| round.number == number);
+            primary.config.epoch == epoch && round.is_some()
+        })
     }
 
     pub(super) fn pinged(&self, state: &mut State, node: NodeId, message: &Message) {
@@ -169,14 +178,23 @@ impl Protocol {
         }
     }
 
-    /// Whether any clock can still decide something.
+    /// Whether there can be a lease yet.
     fn clocks_matter(&self, state: &State) -> bool {
-        let more = state.rounds < self.scenario.rounds || state.restarts < self.scenario.restarts;
-        more || state.replicas.iter().any(|replica| {
-            replica.held > 0
-                || matches!(&replica.role, Role::Primary(primary)
-                    if primary.round.is_some() || primary.leases.iter().any(|left| *left > 0))
-        })
+        let counts = |replica: &Replica| {
+            matches!(&replica.role, Role::Primary(primary)
+                if primary.round.is_some() || primary.leases.iter().any(|left| *left > 0))
+        };
+        state.rounds < self.scenario.rounds || state.replicas.iter().any(counts)
+    }
+
+    /// Forgets clocks and promises when no lease can follow: no write depends on them (I19), and the fences that
+    /// the promises held up may only come earlier.
+    pub(super) fn settle(&self, state: &mut State) {
+        if self.scenario.rounds > 0 && !self.clocks_matter(state) {
+            for replica in &mut state.replicas {
+                (replica.held, replica.ahead) = (0, 0);
+            }
+        }
     }
 
     pub(super) fn tick(&self, state: &mut State, node: NodeId) {
@@ -190,13 +208,8 @@ impl Protocol {
             self.grow_old(primary);
         }
         let slowest = state.replicas.iter().map(|replica| replica.ahead).min();
-        let settled = !self.clocks_matter(state);
         for replica in &mut state.replicas {
-            replica.ahead = if settled {
-                0
-            } else {
-                replica.ahead - slowest.unwrap_or(0)
-            };
+            replica.ahead -= slowest.unwrap_or(0);
         }
     }
 

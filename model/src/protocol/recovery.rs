@@ -51,13 +51,15 @@ impl Protocol {
     pub(super) fn same_primary(&self, state: &mut State, index: usize) {
         let config = state.attempts[index].config.clone();
         let (node, nodes) = (config.primary, state.replicas.len());
-        let before = state.primary(node).map(|primary| primary.leases.clone());
+        let Some(before) = state.primary(node).cloned() else {
+            return;
+        };
         let replica = state.replica_mut(node);
         replica.promised = config.epoch;
         Self::start_epoch(replica, config.epoch);
-        let mut primary = Primary::starting(config, node, replica, nodes);
-        if let Some(leases) = before.filter(|_| self.lacks(Rule::LeaseOfEpoch)) {
-            primary.leases = leases;
+        let mut primary = Primary::starting(config, replica, before.commit, nodes);
+        if self.lacks(Rule::LeaseOfEpoch) {
+            primary.leases = before.leases;
         }
         replica.role = Role::Primary(primary);
     }
@@ -171,7 +173,7 @@ impl Protocol {
         if !self.lacks(Rule::EpochStartRecord) {
             Self::start_epoch(replica, config.epoch);
         }
-        replica.role = Role::Primary(Primary::starting(config, node, replica, nodes));
+        replica.role = Role::Primary(Primary::starting(config, replica, replica.commit, nodes));
     }
 
     /// The log that a candidate adopts.

@@ -3,7 +3,7 @@
 use super::Protocol;
 use crate::{
     action::Action,
-    record::{NodeId, end, is_sealed, last},
+    record::{NodeId, Record, end, is_sealed, last},
     rule::Rule,
     state::{Broken, Message, Primary, Role, State},
 };
@@ -17,15 +17,17 @@ impl Protocol {
         actions: &mut Vec<Action>,
     ) {
         let log = &state.replica(node).log;
-        let sealed = is_sealed(log) && !self.lacks(Rule::SealStopsWrites);
-        if primary.activated && state.written < self.scenario.writes && !sealed {
+        if self.scenario.retries == 0
+            && self.admits(log, primary)
+            && state.written < self.scenario.writes
+        {
             actions.push(Action::Write(node));
         }
-        if !state
-            .messages
-            .contains(&Self::message(state, node, primary))
-        {
-            actions.push(Action::Send(node));
+        if self.scenario.sends_late {
+            let message = Self::message(state, node, primary);
+            if !state.messages.contains(&message) {
+                actions.push(Action::Send(node));
+            }
         }
         for message in &state.messages {
             if self.counts(primary, message) {
@@ -46,6 +48,12 @@ impl Protocol {
                 actions.push(Action::Commit(node));
             }
         }
+    }
+
+    /// Whether a new write may follow in the log of `primary`.
+    pub(super) fn admits(&self, log: &[Record], primary: &Primary) -> bool {
+        let sealed = is_sealed(log) && !self.lacks(Rule::SealStopsWrites);
+        primary.activated && !sealed
     }
 
     fn message(state: &State, node: NodeId, primary: &Primary) -> Message {
@@ -72,6 +80,15 @@ impl Protocol {
         *epoch == config.epoch
             && self.lists(config, *from, *replica_id)
             && primary.acked[usize::from(*from)] < *durable
+    }
+
+    /// Sends what there is to send. Messages stay, and arrive at any time or never, so a later moment adds nothing.
+    pub(super) fn send_all(&self, state: &mut State) {
+        if !self.scenario.sends_late {
+            for node in 0..self.scenario.nodes {
+                Self::send(state, node);
+            }
+        }
     }
 
     pub(super) fn send(state: &mut State, node: NodeId) {

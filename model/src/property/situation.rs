@@ -1,0 +1,136 @@
+//! What some state of a scenario has to show: a scenario that never gets there proves nothing.
+
+use stateright::Property;
+
+use crate::{
+    protocol::Protocol,
+    record::{Content, position},
+    scenario::Scenario,
+    split::Phase,
+    state::{Role, State},
+};
+
+/// The situations that `scenario` has to reach.
+pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
+    let mut all = vec![Property::sometimes(
+        "the last epoch is active",
+        |protocol: &Protocol, state: &State| {
+            state.registry.active.epoch == protocol.scenario.epochs
+        },
+    )];
+    // What comes first in a scenario may use its writes up.
+    if scenario.prefix.is_empty() {
+        all.push(Property::sometimes(
+            "a write is acknowledged in a later epoch",
+            |_, state| acknowledges_later(state),
+        ));
+    }
+    if scenario.restarts > 0 {
+        all.push(Property::sometimes(
+            "a restarted process is the active primary",
+            |_, state: &State| state.registry.active.incarnation > 0,
+        ));
+    }
+    if scenario.losses > 0 && !scenario.split {
+        all.push(Property::sometimes(
+            "a copy that lost something is a member again, by another id",
+            |_, state: &State| {
+                let mut members = state.registry.active.members.iter();
+                members.any(|(_, replica_id)| *replica_id > 0)
+            },
+        ));
+    }
+    if scenario.barriers {
+        all.push(Property::sometimes(
+            "a read waits for a second answer",
+            |_, state| answers_reads(state),
+        ));
+    }
+    if scenario.rounds > 0 {
+        all.extend(leases());
+    }
+    if scenario.retries > 0 {
+        all.extend(retries());
+    }
+    if scenario.split {
+        all.extend(splits());
+    }
+    all
+}
+
+fn acknowledges_later(state: &State) -> bool {
+    let mut committed = state.committed.iter().flatten();
+    committed.any(|record| record.epoch > 1 && matches!(record.content, Content::Write(_)))
+}
+
+fn answers_reads(state: &State) -> bool {
+    let mut nodes = state.replicas.iter();
+    nodes.any(|replica| {
+        matches!(&replica.role, Role::Primary(primary)
+            if primary.barrier.as_ref().is_some_and(|barrier| barrier.answered.len() > 1))
+    })
+}
+
+fn leases() -> [Property<Protocol>; 2] {
+    [
+        Property::sometimes(
+            "a read under a lease is possible",
+            |protocol: &Protocol, state: &State| {
+                let mut nodes = 0..protocol.scenario.nodes;
+                nodes.any(|node| !protocol.leased_reads(state, node).is_empty())
+            },
+        ),
+        Property::sometimes("a promise holds up a newer epoch", |_, state: &State| {
+            let held = state.replicas.iter().filter(|replica| replica.held > 0);
+            held.map(|replica| replica.promised)
+                .any(|promised| promised < state.registry.epoch)
+        }),
+    ]
+}
+
+fn retries() -> [Property<Protocol>; 3] {
+    [
+        Property::sometimes("a write is refused as expired", |_, state: &State| {
+            !state.refused.is_empty()
+        }),
+        Property::sometimes(
+            "a write is committed before one with a lower number",
+            |_, state: &State| {
+                let writes = state.committed.iter().flatten();
+                let writes = writes.filter_map(|record| match record.content {
+                    Content::Write(value) => Some(value),
+                    Content::Start | Content::Expire(_) | Content::Base => None,
+                    Content::Seal | Content::Unseal => None,
+                });
+                !writes.is_sorted()
+            },
+        ),
+        Property::sometimes(
+            "a write is appended again, as its record was lost",
+            |protocol: &Protocol, state: &State| state.written > protocol.scenario.writes,
+        ),
+    ]
+}
+
+fn splits() -> [Property<Protocol>; 4] {
+    [
+        Property::sometimes(
+            "a split is committed after a failover",
+            |_, state: &State| {
+                state.split.phase == Phase::Committed && state.registry.active.epoch > 1
+            },
+        ),
+        Property::sometimes("a split is aborted after its seal", |_, state: &State| {
+            let committed: Vec<_> = state.committed.iter().flatten().copied().collect();
+            let sealed = position(&committed, Content::Seal).is_some();
+            state.split.phase == Phase::Over && sealed
+        }),
+        Property::sometimes("a child opens with a write", |_, state: &State| {
+            let opened = state.split.opened.as_ref();
+            opened.is_some_and(|writes| !writes.is_empty())
+        }),
+        Property::sometimes("a child accepts a write", |_, state: &State| {
+            !state.split.accepted.is_empty()
+        }),
+    ]
+}

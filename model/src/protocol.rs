@@ -159,7 +159,9 @@ impl Protocol {
 
     fn faults(&self, state: &State, node: NodeId, actions: &mut Vec<Action>) {
         let replica = state.replica(node);
-        let forgets = replica.role != Role::Replica || replica.held > 0;
+        let forgets = replica.role != Role::Replica
+            || replica.held > 0
+            || (self.lacks(Rule::DurablePromise) && replica.promised > last(&replica.log).0);
         if state.restarts < self.scenario.restarts && forgets {
             actions.push(Action::Restart(node));
         }

@@ -99,7 +99,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     rule(Rule::LeaseMargin, "lease_margin", "a primary counts a drift margin less than was promised", "leases", property::LEASED_READ),
     rule(Rule::LeaseOfEpoch, "lease_of_epoch", "a same-primary change starts with no lease", "leases_change", property::LEASED_READ),
     rule(Rule::LeaseQuorum, "lease_quorum", "a lease is the promise of w members", "leases", property::LEASED_READ),
-    rule(Rule::LeaseReadPastStart, "lease_read_past_start", "a leased read has applied the epoch-start record", "leases", property::LEASED_READ),
+    rule(Rule::LeaseReadPastStart, "lease_read_past_start", "a leased read has applied the epoch-start record", "leases_pair", property::LEASED_READ),
     rule(Rule::LeaseReadApplied, "lease_read_applied", "a leased read has applied all that is acknowledged", "leases", property::LEASED_READ),
     rule(Rule::WindowInLog, "window_in_log", "what is known of clients' writes is in the log, so a new primary has it", "retries", property::ONCE),
     rule(Rule::ExactSequences, "exact_sequences", "a write is known by its own number, never by a higher one", "retries", property::ACKNOWLEDGED),

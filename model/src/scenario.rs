@@ -176,7 +176,7 @@ const CHANGED: &[&str] = &[
     "PingAll(0",
 ];
 
-/// A scenario of replication.md 2.9, with as many states as are counted there.
+/// A scenario of the protocol's design, with as many states as are counted there.
 const COUNTED: Scenario = Scenario {
     sends_late: true,
     size: Size::Large,

@@ -160,8 +160,8 @@ fn refused_stays_away(state: &State) -> bool {
 
 /// A token is the epoch and the position of a write that some primary appended, be it committed or not.
 fn token_is_honoured(protocol: &Protocol, state: &State) -> bool {
-    let writers = state.replicas.iter().map(|replica| &replica.log);
-    writers.into_iter().all(|written| {
+    let mut writers = state.replicas.iter().map(|replica| &replica.log);
+    writers.all(|written| {
         let mut tokens = written.iter().enumerate();
         tokens.all(|(index, record)| {
             let is_write = matches!(record.content, Content::Write(_));

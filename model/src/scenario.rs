@@ -176,7 +176,8 @@ const CHANGED: &[&str] = &[
     "PingAll(0",
 ];
 
-/// A scenario of the protocol's design, with as many states as are counted there.
+/// A scenario of the protocol's design, whose steps are the same as there, and so are its counts: `tiny_late` has
+/// 159,675 unique states, `isr_lossy_late` 292,833. Sent at once, the messages of `tiny` leave 78,692.
 const COUNTED: Scenario = Scenario {
     sends_late: true,
     size: Size::Large,

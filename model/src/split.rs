@@ -79,8 +79,8 @@ impl Protocol {
         }
         let opens = self.lacks(Rule::ChildWaits) && self.agreed(state).is_some();
         if (split.phase == Phase::Committed || opens) && split.accepted.is_empty() {
-            let mut writes = 1..=self.scenario.writes;
-            for write in writes.by_ref().filter(|write| self.is_new(state, *write)) {
+            let writes = 1..=self.scenario.writes;
+            for write in writes.filter(|write| self.is_new(state, *write)) {
                 push(SplitStep::Accept(write));
             }
         }

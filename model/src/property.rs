@@ -8,10 +8,10 @@ use stateright::Property;
 
 use crate::{
     protocol::Protocol,
-    record::{Content, Log, is_sealed, writes},
+    record::{Content, Log, Record, is_sealed, writes},
     rule::Rule,
     split::Phase,
-    state::{Broken, Replica, Role, State},
+    state::{Broken, Message, Replica, Role, State},
 };
 
 /// Two different records are never committed at one position (I1, I4).
@@ -44,6 +44,8 @@ pub(crate) const ONE_HOME: &str = "a range is writable in one shard";
 pub(crate) const SEALED: &str = "no write is committed after the seal";
 /// K3: a child's state is the parent's at the seal.
 pub(crate) const CHILD: &str = "a child opens with the parent's writes up to the seal";
+/// The same as [`TOKEN`], when the parent gave the token and the child answers.
+pub(crate) const CHILD_TOKEN: &str = "a child read with a token sees the write of the token";
 /// A seal of an operation that is over would stop the range for ever.
 pub(crate) const ORPHAN: &str = "an operation that is over leaves no seal";
 
@@ -80,6 +82,7 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         all.push(Property::always(ONE_HOME, |_, state| has_one_home(state)));
         all.push(Property::always(SEALED, |_, state| holds_seal(state)));
         all.push(Property::always(CHILD, |_, state| opened_at_seal(state)));
+        all.push(Property::always(CHILD_TOKEN, child_honours_token));
         all.push(Property::always(ORPHAN, |_, state| leaves_no_seal(state)));
     }
     all.extend(situation::all(scenario));
@@ -102,7 +105,7 @@ fn logs_match(state: &State) -> bool {
     let logs = state.replicas.iter().map(|replica| &replica.log);
     logs.clone().enumerate().all(|(index, one)| {
         logs.clone().skip(index + 1).all(|other| {
-            let mut pairs = one.iter().zip(other);
+            let mut pairs = one.iter().zip(other.iter());
             let shared = pairs.rposition(|(left, right)| left.epoch == right.epoch);
             shared.is_none_or(|last| one[..=last] == other[..=last])
         })
@@ -139,11 +142,7 @@ fn acknowledged_is_committed(state: &State) -> bool {
 
 fn committed_writes(state: &State) -> impl Iterator<Item = u8> {
     let committed = state.committed.iter().flatten();
-    committed.filter_map(|record| match record.content {
-        Content::Write(value) => Some(value),
-        Content::Start | Content::Expire(_) | Content::Base => None,
-        Content::Seal | Content::Unseal => None,
-    })
+    committed.filter_map(|record| record.content.write())
 }
 
 fn is_applied_once(state: &State) -> bool {
@@ -164,8 +163,7 @@ fn token_is_honoured(protocol: &Protocol, state: &State) -> bool {
     writers.all(|written| {
         let mut tokens = written.iter().enumerate();
         tokens.all(|(index, record)| {
-            let is_write = matches!(record.content, Content::Write(_));
-            !is_write
+            record.content.write().is_none()
                 || state.replicas.iter().all(|reader| {
                     let applied = &reader.log[..usize::from(reader.commit)];
                     let waits = index >= applied.len() && !protocol.lacks(Rule::TokenWaits);
@@ -211,16 +209,38 @@ fn holds_seal(state: &State) -> bool {
     true
 }
 
+/// The parent's records up to the seal.
+fn parent(state: &State) -> Vec<Record> {
+    let committed = state.committed.iter().flatten();
+    committed
+        .take_while(|record| record.content != Content::Seal)
+        .copied()
+        .collect()
+}
+
 fn opened_at_seal(state: &State) -> bool {
+    let opened = state.split.opened.as_ref();
+    opened.is_none_or(|opened| opened.iter().copied().eq(writes(&parent(state))))
+}
+
+/// What primaries ever wrote is in what they sent, so tokens of records that were lost are there too.
+fn child_honours_token(protocol: &Protocol, state: &State) -> bool {
     let Some(opened) = &state.split.opened else {
         return true;
     };
-    let committed = state.committed.iter().flatten();
-    let parent: Vec<_> = committed
-        .take_while(|record| record.content != Content::Seal)
-        .copied()
-        .collect();
-    opened.iter().copied().eq(writes(&parent))
+    let parent = parent(state);
+    let sent = state.messages.iter().filter_map(|message| match message {
+        Message::Append { log, .. } => Some(log),
+        Message::FenceAck { .. } | Message::AppendAck { .. } => None,
+        Message::Ping { .. } | Message::Pong { .. } => None,
+    });
+    let mut tokens = sent.flat_map(|log| log.iter().enumerate());
+    tokens.all(|(index, token)| {
+        let same = |record: &Record| record.epoch == token.epoch;
+        let honours = parent.get(index).is_some_and(same) || protocol.lacks(Rule::ChildTokens);
+        let mut sees = token.content.write().into_iter();
+        !honours || sees.all(|write| opened.contains(&write))
+    })
 }
 
 fn leaves_no_seal(state: &State) -> bool {

@@ -1,8 +1,7 @@
 //! The protocol as a state machine whose every step is explored.
 //!
-//! Registry and coordinators are here, with what recovers and faults; the log is in `replication`, reads behind a
-//! barrier and under a lease are in `reads` and `lease`. Appends carry whole logs; trimming, snapshots, the applied
-//! SQLite state and deduplication are not modelled.
+//! Registry, coordinators and faults are here; how an attempt becomes a primary is in `recovery`, the log in
+//! `replication`, what clients repeat in `retries`, reads behind a barrier and under a lease in `reads` and `lease`.
 
 mod lease;
 mod reads;
@@ -10,7 +9,7 @@ mod recovery;
 mod replication;
 mod retries;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use stateright::{Model, Property};
 
@@ -68,7 +67,7 @@ impl Protocol {
         };
         let replica = |node: NodeId| Replica {
             promised: u8::from(members.contains(&node)),
-            log: vec![start; usize::from(members.contains(&node))],
+            log: Arc::new(vec![start; usize::from(members.contains(&node))]),
             replica_id: 0,
             incarnation: 0,
             commit: 0,
@@ -197,7 +196,7 @@ impl Protocol {
         state.losses += 1;
         let replica = state.replica_mut(node);
         self.start_process(replica);
-        replica.log.truncate(usize::from(kept));
+        Arc::make_mut(&mut replica.log).truncate(usize::from(kept));
         replica.commit = replica.commit.min(kept);
         replica.promised = last(&replica.log).0;
         if !self.lacks(Rule::FreshReplicaId) {

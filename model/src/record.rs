@@ -1,5 +1,7 @@
 //! Logs, and the configurations that say who may write them.
 
+use std::sync::Arc;
+
 /// A node, counted from 0.
 pub(crate) type NodeId = u8;
 /// An epoch; it names its configuration, since the registry gives each to one attempt only.
@@ -28,6 +30,16 @@ pub(crate) enum Content {
     Unseal,
 }
 
+impl Content {
+    /// The number of the client's write, if it is one.
+    pub(crate) fn write(self) -> Option<u8> {
+        match self {
+            Self::Write(number) => Some(number),
+            Self::Start | Self::Expire(_) | Self::Base | Self::Seal | Self::Unseal => None,
+        }
+    }
+}
+
 /// One record of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Record {
@@ -35,8 +47,9 @@ pub(crate) struct Record {
     pub(crate) content: Content,
 }
 
-/// A log from its first record on. Equal prefixes stand for equal hash chains.
-pub(crate) type Log = Vec<Record>;
+/// A log from its first record on. Equal prefixes stand for equal hash chains. It is shared, as most steps change none
+/// of the logs in a state and its messages.
+pub(crate) type Log = Arc<Vec<Record>>;
 
 /// What recovery compares logs by: the epoch of the last record, then its position.
 pub(crate) fn last(log: &[Record]) -> (Epoch, usize) {
@@ -58,11 +71,7 @@ pub(crate) fn is_sealed(log: &[Record]) -> bool {
 
 /// The writes in `log`, in order.
 pub(crate) fn writes(log: &[Record]) -> impl Iterator<Item = u8> {
-    log.iter().filter_map(|record| match record.content {
-        Content::Write(value) => Some(value),
-        Content::Start | Content::Expire(_) | Content::Base => None,
-        Content::Seal | Content::Unseal => None,
-    })
+    log.iter().filter_map(|record| record.content.write())
 }
 
 /// Where `content` is first.

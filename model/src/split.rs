@@ -4,6 +4,8 @@
 //! follows the parent's log up to SEAL. The child, whose own replication is the same protocol again, stands for
 //! itself here: it has what the members whose copies agree have, and never loses it.
 
+use std::sync::Arc;
+
 use crate::{
     action::{Action, SplitStep},
     protocol::Protocol,
@@ -165,7 +167,7 @@ impl Protocol {
         let replica_id = replica.replica_id;
         if let Role::Primary(primary) = &mut replica.role {
             let epoch = primary.config.epoch;
-            replica.log.push(Record { epoch, content });
+            Arc::make_mut(&mut replica.log).push(Record { epoch, content });
             primary.extended(node, replica_id, end(&replica.log));
         }
     }

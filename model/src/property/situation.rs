@@ -2,6 +2,7 @@
 
 use stateright::Property;
 
+use super::committed_writes;
 use crate::{
     protocol::Protocol,
     record::{Content, position},
@@ -60,7 +61,7 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
 
 fn acknowledges_later(state: &State) -> bool {
     let mut committed = state.committed.iter().flatten();
-    committed.any(|record| record.epoch > 1 && matches!(record.content, Content::Write(_)))
+    committed.any(|record| record.epoch > 1 && record.content.write().is_some())
 }
 
 fn answers_reads(state: &State) -> bool {
@@ -95,15 +96,7 @@ fn retries() -> [Property<Protocol>; 3] {
         }),
         Property::sometimes(
             "a write is committed before one with a lower number",
-            |_, state: &State| {
-                let writes = state.committed.iter().flatten();
-                let writes = writes.filter_map(|record| match record.content {
-                    Content::Write(value) => Some(value),
-                    Content::Start | Content::Expire(_) | Content::Base => None,
-                    Content::Seal | Content::Unseal => None,
-                });
-                !writes.is_sorted()
-            },
+            |_, state: &State| !committed_writes(state).is_sorted(),
         ),
         Property::sometimes(
             "a write is appended again, as its record was lost",

@@ -1,5 +1,7 @@
 //! How an attempt becomes a primary with the newest log (P1 to P3, same-primary change).
 
+use std::sync::Arc;
+
 use super::Protocol;
 use crate::{
     action::Action,
@@ -66,7 +68,7 @@ impl Protocol {
 
     fn start_epoch(replica: &mut Replica, epoch: u8) {
         let content = Content::Start;
-        replica.log.push(Record { epoch, content });
+        Arc::make_mut(&mut replica.log).push(Record { epoch, content });
     }
 
     pub(super) fn recovery_steps(

@@ -90,14 +90,11 @@ impl Protocol {
             0
         };
         let highest = self.lacks(Rule::ExactSequences);
+        let same = |other: u8| other == write || (highest && other > write);
         let found = log
             .iter()
             .skip(from)
-            .position(|record| match record.content {
-                Content::Write(other) => other == write || (highest && other > write),
-                Content::Start | Content::Expire(_) | Content::Base => false,
-                Content::Seal | Content::Unseal => false,
-            });
+            .position(|record| record.content.write().is_some_and(same));
         found.map_or(Known::New, |index| Known::At(end(&log[..=from + index])))
     }
 

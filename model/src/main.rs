@@ -41,7 +41,7 @@ struct Args {
     /// Leave out a rule, which the scenario must notice; without a scenario, the one that is known to.
     #[arg(long)]
     without: Option<String>,
-    /// All scenarios, also those that take hours.
+    /// All scenarios, also those that take hours, and those that are too large to exhaust.
     #[arg(long, conflicts_with = "name")]
     nightly: bool,
     /// List the scenarios and the rules that can be left out.
@@ -50,11 +50,11 @@ struct Args {
     /// Print the steps to each violation.
     #[arg(long)]
     trace: bool,
-    /// In which order states are visited.
-    #[arg(long, value_enum, default_value = "breadth")]
-    order: Order,
-    /// How many states are visited at most; a walk needs it.
-    #[arg(long, required_if_eq("order", "walk"))]
+    /// In which order states are visited; by default as the scenario's size suggests.
+    #[arg(long, value_enum)]
+    order: Option<Order>,
+    /// How many states are visited at most; a walk ends after twenty million.
+    #[arg(long)]
     states: Option<NonZeroUsize>,
     /// The seed of a walk.
     #[arg(long, default_value_t = 1)]
@@ -95,16 +95,11 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Some(threads) => threads,
         None => std::thread::available_parallelism().context("count the processors")?,
     };
-    let limits = Limits {
-        order: args.order,
-        states: args.states,
-        seed: args.seed,
-        threads: threads.get(),
-    };
     let mut failed = Vec::new();
     let (protocols, mutation) = chosen(args)?;
     for protocol in protocols {
         let wanted = mutation.map(|mutation| mutation.fails);
+        let limits = limits(args, &protocol, threads);
         let verdict = check(&protocol, wanted, &limits);
         show(&protocol, args.without.as_deref(), &verdict, args.trace);
         // Without a rule, its property has to fail.
@@ -116,6 +111,25 @@ fn run(args: &Args) -> anyhow::Result<()> {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// How far to look at `protocol`, if the arguments leave that open.
+fn limits(args: &Args, protocol: &Protocol, threads: NonZeroUsize) -> Limits {
+    let order = match protocol.scenario.size {
+        Size::Small => Order::Breadth,
+        // What breaks without a rule is near.
+        Size::Large | Size::Endless if protocol.without.is_some() => Order::Breadth,
+        Size::Large => Order::Depth,
+        Size::Endless => Order::Walk,
+    };
+    let order = args.order.unwrap_or(order);
+    let walked = NonZeroUsize::new(20_000_000).filter(|_| order == Order::Walk);
+    Limits {
+        order,
+        states: args.states.or(walked),
+        seed: args.seed,
+        threads: threads.get(),
+    }
 }
 
 /// What the arguments ask for.

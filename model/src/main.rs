@@ -219,10 +219,10 @@ fn show(protocol: &Protocol, without: Option<&str>, verdict: &Verdict, traced: b
 mod tests {
     use super::*;
 
-    /// Breadth first, bounded so that a rule that is not missed ends the test.
-    fn limits() -> Limits {
+    /// Bounded, so that a rule that is not missed ends the test.
+    fn limits(order: Order) -> Limits {
         Limits {
-            order: Order::Breadth,
+            order,
             states: NonZeroUsize::new(40_000_000),
             seed: 1,
             threads: 2,
@@ -236,7 +236,7 @@ mod tests {
                 scenario: scenario.clone(),
                 without: None,
             };
-            let verdict = check(&protocol, None, &limits());
+            let verdict = check(&protocol, None, &limits(Order::Depth));
             assert!(verdict.exhausted, "{}: {verdict:?}", scenario.name);
             assert!(verdict.passed(), "{}: {verdict:?}", scenario.name);
         }
@@ -250,7 +250,7 @@ mod tests {
                 scenario: scenario.expect("each rule names a scenario").clone(),
                 without: Some(mutation.rule),
             };
-            let verdict = check(&protocol, Some(mutation.fails), &limits());
+            let verdict = check(&protocol, Some(mutation.fails), &limits(Order::Breadth));
             let caught = verdict.breaks(mutation.fails);
             assert!(caught, "without {}: {verdict:?}", mutation.name);
         }

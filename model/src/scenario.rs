@@ -88,6 +88,7 @@ const FIRST_SWAPS: &[Choice] = &[
 const OTHER_OR_SAME: &[Choice] = &[(1, ALL), (0, ALL)];
 const FAILOVER: &[Choice] = &[(1, ALL)];
 const OTHER_ALONE: &[Choice] = &[(1, &[1])];
+const EITHER_OF_BOTH: &[Choice] = &[(0, &[0, 1]), (1, &[0, 1])];
 const OTHER_OF_BOTH: &[Choice] = &[(1, &[0, 1])];
 
 const MAJORITY: Scenario = Scenario {
@@ -223,7 +224,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { restarts: 1, ..MAJORITY },
     Scenario { name: "small", writes: 2, ..MAJORITY },
     Scenario { name: "isr2", attempts: ONE_OR_BOTH, epochs: 3, restarts: 1, ..PAIR },
-    Scenario { name: "isr_next", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, epochs: 3, ..MAJORITY },
+    Scenario { name: "isr_next", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, epochs: 3, size: Size::Large, ..MAJORITY },
     Scenario { name: "isr_lossy", members: &[0, 1], in_sync: true, attempts: NEXT_TO_ANOTHER, losses: 1, ..MAJORITY },
     Scenario { name: "swap", nodes: 4, attempts: FIRST_SWAPS, ..MAJORITY },
     Scenario { name: "swap_again", nodes: 4, attempts: SWAPS, epochs: 3, prefix: SWAPPED, ..MAJORITY },
@@ -253,6 +254,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "reads_all", writes: 2, barriers: true, size: Size::Large, ..MAJORITY },
     Scenario { name: "maj3", attempts: ANY_OF_ALL, epochs: 3, restarts: 1, size: Size::Large, ..MAJORITY },
     Scenario { name: "isr", in_sync: true, attempts: IN_SYNC_SETS, epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_restarts", attempts: FAILOVER, rounds: 1, restarts: 1, prefix: SLOW, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_pair3", epochs: 3, rounds: 1, restarts: 1, size: Size::Large, ..PAIR },
+    Scenario { name: "retries3", epochs: 3, writes: 2, retries: 1, expiries: 1, size: Size::Large, ..PAIR },
+    Scenario { name: "split_writes", writes: 2, split: true, size: Size::Large, ..PAIR },
+    Scenario { name: "split_restart", attempts: EITHER_OF_BOTH, restarts: 1, split: true, size: Size::Large, ..PAIR },
+    Scenario { name: "split3", epochs: 3, split: true, size: Size::Large, ..PAIR },
     Scenario { name: "leases_all", rounds: 1, restarts: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_twice", attempts: OTHER_OR_SAME, rounds: 2, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_lossy", attempts: FAILOVER, rounds: 1, losses: 1, size: Size::Endless, ..MAJORITY },

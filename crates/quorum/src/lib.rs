@@ -62,6 +62,8 @@ mod error;
 pub mod http;
 mod keys;
 mod level;
+#[cfg(feature = "log")]
+pub mod log;
 mod peer;
 mod placement;
 pub mod put;

@@ -1,0 +1,190 @@
+//! Records: what a log consists of.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shardwright_hashing::Position;
+use shardwright_topology::{Epoch, Lsn};
+
+use super::Hash;
+
+/// What a record does. The numbers are a format: they enter the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// Writes of clients, applied in one transaction.
+    Batch = 1,
+    /// The first record of an epoch.
+    Epoch = 2,
+    /// A change of the schema.
+    Ddl = 3,
+    /// The first half of a commit over several shards.
+    Prepare = 4,
+    /// The second half of a commit over several shards.
+    Resolve = 5,
+    /// The end of writes to a range that moves away.
+    Seal = 6,
+    /// The begin of writes to a range that has moved here.
+    Open = 7,
+    /// The end of stored outcomes of clients.
+    Expire = 8,
+    /// What a shard begins with that comes from a split.
+    SplitBase = 9,
+}
+
+/// The stream of writes that a client numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClientId(pub [u8; 16]);
+
+/// The write of one client within a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchMember {
+    /// Whose write it is.
+    pub client: ClientId,
+    /// Which of the client's writes; a retry has the same.
+    pub sequence: u64,
+    /// Where its keys are, so that a split knows which side it belongs to.
+    pub positions: Vec<Position>,
+    /// What the client was, or will be, answered.
+    pub outcome: Vec<u8>,
+}
+
+/// A place in a log, and by its hash everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Point {
+    /// The epoch of the record there.
+    pub epoch: Epoch,
+    /// Its number, 0 in front of the first record.
+    pub lsn: Lsn,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl Point {
+    /// Returns what a recovering primary compares logs by: the higher one holds every committed record.
+    #[must_use]
+    pub fn rank(&self) -> (Epoch, Lsn) {
+        (self.epoch, self.lsn)
+    }
+}
+
+/// One record of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number.
+    pub lsn: Lsn,
+    /// The epoch whose primary created it.
+    pub epoch: Epoch,
+    /// The hash of the record before it.
+    pub prev_hash: Hash,
+    /// Its own hash, over everything else in it.
+    pub hash: Hash,
+    /// What it does.
+    pub kind: Kind,
+    /// The writes in it; none unless it is a batch.
+    pub members: Vec<BatchMember>,
+    /// Its content, as `kind` says.
+    pub payload: Vec<u8>,
+}
+
+impl Record {
+    /// Returns the record that follows `prev`.
+    #[must_use]
+    pub fn after(
+        prev: Point,
+        epoch: Epoch,
+        kind: Kind,
+        members: Vec<BatchMember>,
+        payload: Vec<u8>,
+    ) -> Self {
+        let mut record = Self {
+            lsn: prev.lsn.next(),
+            epoch,
+            prev_hash: prev.hash,
+            hash: Hash::EMPTY,
+            kind,
+            members,
+            payload,
+        };
+        record.hash = record.compute_hash();
+        record
+    }
+
+    /// Returns the place of the record.
+    #[must_use]
+    pub fn point(&self) -> Point {
+        Point {
+            epoch: self.epoch,
+            lsn: self.lsn,
+            hash: self.hash,
+        }
+    }
+
+    /// Returns whether the record is what its hash says.
+    #[must_use]
+    pub fn is_intact(&self) -> bool {
+        self.hash == self.compute_hash()
+    }
+
+    fn compute_hash(&self) -> Hash {
+        let mut sha = Sha256::new();
+        sha.update(self.prev_hash.0);
+        sha.update(self.lsn.0.to_be_bytes());
+        sha.update(self.epoch.0.to_be_bytes());
+        sha.update([self.kind as u8]);
+        sha.update((self.members.len() as u64).to_be_bytes());
+        for member in &self.members {
+            sha.update(member.client.0);
+            sha.update(member.sequence.to_be_bytes());
+            sha.update((member.positions.len() as u64).to_be_bytes());
+            for position in &member.positions {
+                sha.update(position.0.to_be_bytes());
+            }
+            // A length in front of every text, so that no two records hash the same bytes.
+            sha.update((member.outcome.len() as u64).to_be_bytes());
+            sha.update(&member.outcome);
+        }
+        sha.update((self.payload.len() as u64).to_be_bytes());
+        sha.update(&self.payload);
+        Hash(sha.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_enters_the_hash() {
+        let member = BatchMember {
+            client: ClientId([1; 16]),
+            sequence: 1,
+            positions: vec![Position(1)],
+            outcome: vec![1],
+        };
+        let record = Record::after(
+            Point::default(),
+            Epoch(1),
+            Kind::Batch,
+            vec![member],
+            vec![1],
+        );
+        assert!(record.is_intact());
+        let changes: [fn(&mut Record); 9] = [
+            |record| record.lsn = Lsn(2),
+            |record| record.epoch = Epoch(2),
+            |record| record.prev_hash = Hash([1; 32]),
+            |record| record.kind = Kind::Ddl,
+            |record| record.payload.push(0),
+            |record| record.members[0].client = ClientId([2; 16]),
+            |record| record.members[0].sequence = 2,
+            |record| record.members[0].positions = vec![Position(2)],
+            |record| record.members[0].outcome = vec![2],
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = record.clone();
+            change(&mut changed);
+            assert!(!changed.is_intact(), "change {number} kept the hash");
+        }
+    }
+}

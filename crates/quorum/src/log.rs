@@ -3,11 +3,15 @@
 mod chain;
 mod epoch_table;
 mod hash;
+mod message;
 mod record;
+mod replica;
 
 pub use self::{
     chain::{Log, NotAppended},
     epoch_table::EpochTable,
     hash::Hash,
+    message::{Answer, Append, Ask, Ballot, FenceAck, Reply, Request},
     record::{BatchMember, ClientId, Kind, Point, Record},
+    replica::{Action, Durable, Event, Replica, Ticket, Write},
 };

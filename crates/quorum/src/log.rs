@@ -6,6 +6,7 @@ mod hash;
 mod message;
 mod record;
 mod replica;
+mod tally;
 
 pub use self::{
     chain::{Log, NotAppended},
@@ -14,4 +15,5 @@ pub use self::{
     message::{Answer, Append, Ask, Ballot, FenceAck, Reply, Request},
     record::{BatchMember, ClientId, Kind, Point, Record},
     replica::{Action, Durable, Event, Replica, Ticket, Write},
+    tally::Tally,
 };

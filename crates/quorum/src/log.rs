@@ -1,9 +1,10 @@
-//! The replicated log: its records, their chain, and the copy of a member.
+//! The replicated log: its records, their chain, and the machine of a copy that is a member or the primary.
 
 mod chain;
 mod epoch_table;
 mod hash;
 mod message;
+mod participant;
 mod record;
 mod replica;
 mod tally;
@@ -12,8 +13,12 @@ pub use self::{
     chain::{Log, NotAppended},
     epoch_table::EpochTable,
     hash::Hash,
-    message::{Answer, Append, Ask, Ballot, FenceAck, Reply, Request},
+    message::{Answer, Append, Ask, Ballot, FenceAck, Reply, Request, Stamp},
+    participant::{
+        Action, Event, Follower, Level, Outcome, Participant, ReadLevel, Report, Settings,
+        Submission,
+    },
     record::{BatchMember, ClientId, Kind, Point, Record},
-    replica::{Action, Durable, Event, Replica, Ticket, Write},
+    replica::{Durable, Fault, Replica, Ticket, Unclean, Write},
     tally::Tally,
 };

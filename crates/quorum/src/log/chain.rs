@@ -1,14 +1,18 @@
 //! The log of one copy: records that follow one another.
 
+use std::{collections::VecDeque, sync::Arc};
+
 use shardwright_topology::Lsn;
 
 use super::{EpochTable, Point, Record};
 
 /// Records without a gap, after a base that a snapshot stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
     base: Point,
-    records: Vec<Record>,
+    records: VecDeque<Arc<Record>>,
+    /// Where each epoch ends, the base included.
+    ends: EpochTable,
 }
 
 /// Records that do not follow the log. Nothing was appended.
@@ -22,12 +26,24 @@ pub enum NotAppended {
     Detached(Lsn),
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self::from_base(Point::default())
+    }
+}
+
 impl Log {
     /// Returns the log that begins after a snapshot at `base`.
     #[must_use]
     pub fn from_base(base: Point) -> Self {
-        let records = Vec::new();
-        Self { base, records }
+        let mut ends = EpochTable::default();
+        ends.reach(base);
+        let records = VecDeque::new();
+        Self {
+            base,
+            records,
+            ends,
+        }
     }
 
     /// Returns the place in front of the first record held.
@@ -39,7 +55,7 @@ impl Log {
     /// Returns the place of the last record.
     #[must_use]
     pub fn last(&self) -> Point {
-        self.records.last().map_or(self.base, Record::point)
+        self.records.back().map_or(self.base, |last| last.point())
     }
 
     /// Returns the place of the record with a number, or the base; none if it is not held.
@@ -48,31 +64,31 @@ impl Log {
         if lsn == self.base.lsn {
             return Some(self.base);
         }
-        self.get(lsn).map(Record::point)
+        self.get(lsn).map(|record| record.point())
     }
 
     /// Returns the record with a number.
     #[must_use]
-    pub fn get(&self, lsn: Lsn) -> Option<&Record> {
+    pub fn get(&self, lsn: Lsn) -> Option<&Arc<Record>> {
         let index = lsn.0.checked_sub(self.base.lsn.0)?.checked_sub(1)?;
         self.records.get(usize::try_from(index).ok()?)
     }
 
     /// Returns the records after `lsn`; none at all if that place is not held.
     #[must_use]
-    pub fn after(&self, lsn: Lsn) -> Option<&[Record]> {
+    pub fn after(&self, lsn: Lsn) -> Option<impl Iterator<Item = &Arc<Record>>> {
         let index = lsn.0.checked_sub(self.base.lsn.0)?;
-        self.records.get(usize::try_from(index).ok()?..)
+        let index = usize::try_from(index).ok()?;
+        (index <= self.records.len()).then(|| self.records.range(index..))
     }
 
-    /// Appends records, all or none.
+    /// Checks that records are intact and follow one another after `prev`, and returns where they end.
     ///
     /// # Errors
     /// [`NotAppended`] with the first record that is damaged or does not follow.
-    pub fn extend(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), NotAppended> {
-        let records: Vec<_> = records.into_iter().collect();
-        let mut last = self.last();
-        for record in &records {
+    pub fn verify(prev: Point, records: &[Arc<Record>]) -> Result<Point, NotAppended> {
+        let mut last = prev;
+        for record in records {
             if !record.is_intact() {
                 return Err(NotAppended::Damaged(record.lsn));
             }
@@ -82,29 +98,56 @@ impl Log {
             }
             last = record.point();
         }
-        self.records.extend(records);
+        Ok(last)
+    }
+
+    /// Appends records, all or none.
+    ///
+    /// # Errors
+    /// [`NotAppended`] with the first record that is damaged or does not follow.
+    pub fn extend(&mut self, records: &[Arc<Record>]) -> Result<(), NotAppended> {
+        Self::verify(self.last(), records)?;
+        self.extend_verified(records);
         Ok(())
+    }
+
+    /// Appends records of which it is known that they are intact and follow.
+    pub(super) fn extend_verified(&mut self, records: &[Arc<Record>]) {
+        for record in records {
+            debug_assert_eq!(record.prev_hash, self.last().hash, "records follow");
+            self.records.push_back(Arc::clone(record));
+            self.ends.reach(record.point());
+        }
     }
 
     /// Drops the records after `lsn`.
     pub fn truncate_after(&mut self, lsn: Lsn) {
-        self.records.retain(|record| record.lsn <= lsn);
+        let kept = lsn.0.saturating_sub(self.base.lsn.0);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        if kept < self.records.len() {
+            self.records.truncate(kept);
+            let last = self.last();
+            self.ends.cut_after(last);
+        }
     }
 
     /// Drops the records up to and with `lsn`, which a snapshot holds. Does nothing if that record is not held.
     pub fn trim(&mut self, lsn: Lsn) {
         if let Some(base) = self.point(lsn) {
-            self.records.retain(|record| record.lsn > lsn);
+            let dropped = lsn.0 - self.base.lsn.0;
+            self.records.drain(..usize::try_from(dropped).unwrap_or(0));
             self.base = base;
+            self.ends.cut_before(base.lsn);
+            if self.records.is_empty() {
+                self.ends.reach(base);
+            }
         }
     }
 
     /// Returns where each epoch ends.
     #[must_use]
-    pub fn epoch_table(&self) -> EpochTable {
-        let points = self.records.iter().map(Record::point);
-        let held = std::iter::once(self.base).chain(points);
-        EpochTable(held.map(|point| (point.epoch, point)).collect())
+    pub fn epoch_table(&self) -> &EpochTable {
+        &self.ends
     }
 }
 
@@ -120,7 +163,7 @@ mod tests {
         let mut log = Log::default();
         for epoch in epochs {
             let next = Record::after(log.last(), Epoch(*epoch), Kind::Batch, vec![], vec![mark]);
-            log.extend([next]).expect("it follows");
+            log.extend(&[Arc::new(next)]).expect("it follows");
         }
         log
     }
@@ -140,7 +183,7 @@ mod tests {
         );
         for refused in [gap.clone(), older, other] {
             let mut log = held.clone();
-            let error = log.extend([refused.clone()]);
+            let error = log.extend(&[Arc::new(refused.clone())]);
             assert_eq!(error, Err(NotAppended::Detached(refused.lsn)));
             assert_eq!(log, held, "a refused record changes nothing");
         }
@@ -150,7 +193,7 @@ mod tests {
         };
         let mut log = held.clone();
         assert_eq!(
-            log.extend([next, damaged]),
+            log.extend(&[Arc::new(next), Arc::new(damaged)]),
             Err(NotAppended::Damaged(Lsn(4)))
         );
         assert_eq!(log, held, "all or none");
@@ -174,7 +217,10 @@ mod tests {
         let last = held.last();
         held.trim(Lsn(2));
         assert_eq!((held.base().lsn, held.last()), (Lsn(2), last));
-        assert_eq!((held.get(Lsn(2)), held.after(Lsn(1))), (None, None));
+        assert_eq!(
+            (held.get(Lsn(2)), held.after(Lsn(1)).is_none()),
+            (None, true)
+        );
         assert_eq!(
             EpochTable::default().last_common(&held),
             None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shardwright_topology::Epoch;
+use shardwright_topology::{Epoch, Lsn};
 
 use super::{Log, Point};
 
@@ -22,5 +22,21 @@ impl EpochTable {
         let mut common = ends.filter(|end| log.point(end.lsn) == Some(**end));
         let start = log.point(Point::default().lsn);
         common.next().copied().or(start)
+    }
+
+    /// Notes that a log ends with `point` now.
+    pub(super) fn reach(&mut self, point: Point) {
+        self.0.insert(point.epoch, point);
+    }
+
+    /// Notes that a log was cut off after `last`.
+    pub(super) fn cut_after(&mut self, last: Point) {
+        self.0.retain(|_, end| end.lsn < last.lsn);
+        self.reach(last);
+    }
+
+    /// Notes that a log begins after `base` now.
+    pub(super) fn cut_before(&mut self, base: Lsn) {
+        self.0.retain(|_, end| end.lsn >= base);
     }
 }

@@ -1,5 +1,7 @@
 //! What a primary asks of a member, and what it is answered.
 
+use std::{sync::Arc, time::Duration};
+
 use serde::{Deserialize, Serialize};
 use shardwright_topology::{ConfigId, Epoch, Lsn, ReplicaId};
 
@@ -14,11 +16,24 @@ pub struct Ballot {
     pub config_id: ConfigId,
 }
 
+/// When something was asked, which comes back with the answer: what an answer promises counts from then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Numbers what the primary asks.
+    pub number: u64,
+    /// The moment on the primary's clock.
+    pub at: Duration,
+}
+
 /// Something asked of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Who asks.
+    /// In whose name.
     pub ballot: Ballot,
+    /// When.
+    pub stamp: Stamp,
+    /// For how long the member is asked to refuse higher fences, from when it gets this.
+    pub lease: Duration,
     /// What.
     pub ask: Ask,
 }
@@ -28,10 +43,14 @@ pub struct Request {
 pub enum Ask {
     /// Take nothing of a lower epoch any more, and show the log.
     Fence,
+    /// Hand over records after this place, to whoever fenced the log.
+    Fetch(Point),
     /// Take these records.
     Append(Append),
+    /// Get a snapshot that reaches this place or a later one: the records up to it are gone.
+    Snapshot(Point),
     /// Say that no higher epoch has been promised.
-    Ping(u64),
+    Ping,
 }
 
 /// Records for a member.
@@ -40,9 +59,11 @@ pub struct Append {
     /// The place that the records follow.
     pub prev: Point,
     /// The records.
-    pub records: Vec<Record>,
+    pub records: Vec<Arc<Record>>,
     /// The highest committed record.
     pub commit: Lsn,
+    /// All members hold the records up to this one: nobody will ask for them.
+    pub trim: Lsn,
 }
 
 /// What a member answers a fence.
@@ -56,13 +77,19 @@ pub struct FenceAck {
     pub known_commit: Lsn,
     /// The highest epoch that is known to have been active: that of the highest committed record.
     pub highest_active_epoch_seen: Epoch,
+    /// Whether the copy is whole. What is left of a damaged one counts for no quorum.
+    pub clean: bool,
 }
 
 /// What a member answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
-    /// The epoch of the request.
-    pub epoch: Epoch,
+    /// In whose name it was asked.
+    pub ballot: Ballot,
+    /// When it was asked.
+    pub stamp: Stamp,
+    /// For how long the member refuses higher fences, from when it was asked at the earliest.
+    pub lease: Duration,
     /// The copy that answers: what it said does not hold for another copy on the node.
     pub replica_id: ReplicaId,
     /// The answer.
@@ -74,10 +101,17 @@ pub struct Reply {
 pub enum Answer {
     /// Lower epochs are fenced off, durably.
     Fenced(FenceAck),
+    /// Records after a place; none if the log ends there.
+    Fetched {
+        /// The place.
+        prev: Point,
+        /// The records.
+        records: Vec<Arc<Record>>,
+    },
     /// The log agrees with the sender's up to here, durably.
     Appended(Lsn),
     /// No higher epoch was promised when the ping came.
-    Pong(u64),
+    Pong,
     /// The records do not follow this log. Nothing was appended.
     Diverged {
         /// Where each epoch ends.
@@ -85,10 +119,33 @@ pub enum Answer {
         /// The last record held.
         last: Point,
     },
+    /// The records asked for are gone: a snapshot is needed.
+    NeedSnapshot,
+    /// The snapshot is being fetched.
+    Installing,
+    /// A higher fence is refused for so long yet, as was promised. Nothing changed; ask again then.
+    Held(Duration),
     /// A higher epoch was promised. Nothing changed.
     StaleEpoch(Epoch),
     /// Another configuration claims the epoch. Nothing changed; an operator has to look.
     OtherConfig(ConfigId),
     /// The copy is set aside: it needs a new id and a new start as a learner.
     Faulty,
+}
+
+impl Answer {
+    /// Returns whether the answer shows that no higher epoch was promised when the request came.
+    #[must_use]
+    pub fn is_obedient(&self) -> bool {
+        match self {
+            Self::Fenced(_)
+            | Self::Fetched { .. }
+            | Self::Appended(_)
+            | Self::Pong
+            | Self::Diverged { .. }
+            | Self::NeedSnapshot
+            | Self::Installing => true,
+            Self::Held(_) | Self::StaleEpoch(_) | Self::OtherConfig(_) | Self::Faulty => false,
+        }
+    }
 }

@@ -120,6 +120,13 @@ impl Record {
         }
     }
 
+    /// Returns about how many bytes it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let member = |member: &BatchMember| 64 + member.positions.len() * 8 + member.outcome.len();
+        128 + self.payload.len() + self.members.iter().map(member).sum::<usize>()
+    }
+
     /// Returns whether the record is what its hash says.
     #[must_use]
     pub fn is_intact(&self) -> bool {

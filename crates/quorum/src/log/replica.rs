@@ -1,122 +1,316 @@
-//! The member of a shard's log, as a pure machine: it promises, takes records, and answers once that is durable.
+//! The member of a shard's log: it promises, takes records, and answers once that is durable.
 
-use std::collections::VecDeque;
+mod durable;
 
-use shardwright_topology::{Epoch, Lsn, ReplicaId, Timestamp};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{Answer, Append, Ask, Ballot, FenceAck, Log, Record, Reply, Request};
+use shardwright_topology::{Epoch, Lsn, NodeId, ReplicaId, Timestamp};
 
-/// Numbers the writes of a member; they become durable in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Ticket(pub u64);
+pub use self::durable::{Durable, Ticket, Unclean, Write};
+use super::{Action, Answer, Append, Ask, Ballot, FenceAck, Log, Point, Record, Reply, Request};
 
-/// What a copy keeps across restarts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Durable {
-    /// The copy. A copy that may have lost something has a new id.
-    pub replica_id: ReplicaId,
-    /// The highest ballot promised.
-    pub promised: Option<Ballot>,
-    /// The records.
-    pub log: Log,
-    /// The highest record known to be committed.
-    pub known_commit: Lsn,
+/// Why a copy is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A write failed: what is durable is unknown.
+    Storage,
+    /// A primary takes back what is committed, or what it wrote itself: a bug, or a damaged registry.
+    Diverged(Lsn),
 }
 
-/// A change to what is kept: atomic in effect, the fields in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The promise to keep.
-    pub promised: Option<Ballot>,
-    /// Drop the records after this one first.
-    pub truncate_after: Option<Lsn>,
-    /// Append these.
-    pub records: Vec<Record>,
-    /// The highest record known to be committed before this write: a hint, which may lag.
-    pub known_commit: Lsn,
-}
+/// How many bytes of payload one message carries, unless a single record has more.
+pub(super) const BYTES_MAX: usize = 1 << 20;
 
-/// What happens to a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Something is asked; `call` comes back with the answer.
-    Request {
-        /// Names the request to the driver.
-        call: u64,
-        /// What is asked.
-        request: Request,
-    },
-    /// All writes up to this one are durable.
-    Persisted(Ticket),
-    /// A write failed: what is durable is unknown. It is never retried.
-    PersistFailed,
-}
-
-/// What the driver has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Make this durable, in the order of the tickets, and report it.
-    Persist(Ticket, Write),
-    /// Answer a request.
-    Reply(u64, Reply),
-    /// Apply the records up to and with this one.
-    Apply(Lsn),
-}
-
-/// The machine of a member.
+/// One copy.
 #[derive(Debug, Clone)]
 pub struct Replica {
     durable: Durable,
+    lease_max: Duration,
+    /// Until when higher fences are refused.
+    held_until: Timestamp,
+    /// What has been applied, durably: nobody needs it from the log after a restart.
+    applied: Lsn,
+    /// Up to where the driver was told to apply.
+    told: Lsn,
     issued: Ticket,
     persisted: Ticket,
+    /// Up to where the log goes once a write is durable.
+    appends: VecDeque<(Ticket, Lsn)>,
+    durable_lsn: Lsn,
     /// What may be done once a write is durable.
     waiting: VecDeque<(Ticket, Action)>,
-    is_faulty: bool,
+    fault: Option<Fault>,
 }
 
 impl Replica {
-    /// Returns the member that has read back what it kept.
-    #[must_use]
-    pub fn new(durable: Durable) -> Self {
-        Self {
-            durable,
+    /// Returns the member that has read back what it kept; `applied` is what its data has applied, durably.
+    ///
+    /// # Errors
+    /// [`Unclean`] if something is missing.
+    pub(super) fn open(
+        now: Timestamp,
+        mut durable: Durable,
+        applied: Point,
+        lease_max: Duration,
+    ) -> Result<Self, Unclean> {
+        durable.reconcile(applied)?;
+        // Without a promise it has answered nobody yet. Else it may have promised something as long as promises ever are.
+        let is_new = durable.promised.is_none();
+        let held_until = if is_new { now } else { now + lease_max };
+        Ok(Self {
+            lease_max,
+            held_until,
+            applied: applied.lsn,
+            told: applied.lsn,
             issued: Ticket::default(),
             persisted: Ticket::default(),
+            appends: VecDeque::new(),
+            durable_lsn: durable.log.last().lsn,
             waiting: VecDeque::new(),
-            is_faulty: false,
-        }
+            fault: None,
+            durable,
+        })
     }
 
-    /// Takes in an event.
-    pub fn handle(&mut self, _now: Timestamp, event: Event, actions: &mut Vec<Action>) {
-        match event {
-            Event::Request { call, request } => {
-                let epoch = request.ballot.epoch;
-                let before = self.durable.known_commit;
-                let answer = self.answer(request, actions);
-                let replica_id = self.durable.replica_id;
-                let reply = Reply {
-                    epoch,
-                    replica_id,
-                    answer,
-                };
-                self.later(Action::Reply(call, reply));
-                if self.durable.known_commit > before {
-                    self.later(Action::Apply(self.durable.known_commit));
-                }
-            }
-            Event::Persisted(ticket) => self.persisted = self.persisted.max(ticket),
-            Event::PersistFailed => self.fail(),
+    /// Returns which copy it is.
+    #[must_use]
+    pub fn replica_id(&self) -> ReplicaId {
+        self.durable.replica_id
+    }
+
+    /// Returns whether all that was ever made durable is here.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.durable.clean
+    }
+
+    /// Returns the log, as it will be once all writes are durable.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.durable.log
+    }
+
+    /// Returns the highest ballot promised, as it will be once all writes are durable.
+    #[must_use]
+    pub fn promised(&self) -> Option<Ballot> {
+        self.durable.promised
+    }
+
+    /// Returns the highest record known to be committed.
+    #[must_use]
+    pub fn known_commit(&self) -> Lsn {
+        self.durable.known_commit
+    }
+
+    /// Returns the last record that is durable here.
+    #[must_use]
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// Returns why the copy is set aside, if it is.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    pub(super) fn applied(&self) -> Lsn {
+        self.applied
+    }
+
+    pub(super) fn issued(&self) -> Ticket {
+        self.issued
+    }
+
+    pub(super) fn has_persisted(&self, ticket: Ticket) -> bool {
+        self.fault.is_none() && self.persisted >= ticket
+    }
+
+    /// Returns how long higher fences are refused yet.
+    pub(super) fn held_for(&self, now: Timestamp) -> Option<Duration> {
+        let left = self.held_until.since(now);
+        (left > Duration::ZERO).then_some(left)
+    }
+
+    /// Takes in a request, which is answered once all that the answer shows is durable.
+    pub(super) fn request(
+        &mut self,
+        now: Timestamp,
+        from: &NodeId,
+        call: u64,
+        request: Request,
+        actions: &mut Vec<Action>,
+    ) {
+        let (ballot, stamp) = (request.ballot, request.stamp);
+        let (asked, is_lease) = (
+            request.lease.min(self.lease_max),
+            !matches!(request.ask, Ask::Fence | Ask::Fetch(_)),
+        );
+        let answer = self.answer(now, from, request, actions);
+        let mut lease = Duration::ZERO;
+        if is_lease && answer.is_obedient() {
+            lease = asked;
+            self.held_until = self.held_until.max(now + lease);
         }
+        let reply = Reply {
+            ballot,
+            stamp,
+            lease,
+            replica_id: self.durable.replica_id,
+            answer,
+        };
+        self.later(Action::Reply(call, reply));
+    }
+
+    /// Emits what has become due.
+    pub(super) fn flush(&mut self, actions: &mut Vec<Action>) {
         let is_due = |(at, _): &&(Ticket, Action)| *at <= self.persisted;
         let due = self.waiting.iter().take_while(is_due).count();
         actions.extend(self.waiting.drain(..due).map(|(_, action)| action));
+        let due = self.durable.known_commit.min(self.durable_lsn);
+        if due > self.told && self.fault.is_none() {
+            self.told = due;
+            actions.push(Action::Apply(due));
+        }
     }
 
-    /// Returns whether the copy is set aside.
-    #[must_use]
-    pub fn is_faulty(&self) -> bool {
-        self.is_faulty
+    pub(super) fn persisted(&mut self, ticket: Ticket) {
+        if self.fault.is_some() {
+            return;
+        }
+        self.persisted = self.persisted.max(ticket);
+        while let Some((at, lsn)) = self.appends.front().copied() {
+            if at > self.persisted {
+                break;
+            }
+            self.durable_lsn = lsn;
+            self.appends.pop_front();
+        }
+    }
+
+    /// Sets the copy aside: from now on it says no more than that.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        self.fault = self.fault.or(Some(fault));
+        self.persisted = self.issued;
+        self.waiting
+            .retain(|(_, action)| matches!(action, Action::Reply(..)));
+        for (_, action) in &mut self.waiting {
+            if let Action::Reply(_, reply) = action {
+                reply.answer = Answer::Faulty;
+                reply.lease = Duration::ZERO;
+            }
+        }
+    }
+
+    /// Promises a ballot to itself, as a primary to be. It must be higher than any other.
+    pub(super) fn promise(&mut self, ballot: Ballot, actions: &mut Vec<Action>) {
+        self.durable.promised = Some(ballot);
+        let promised = Some(ballot);
+        let write = Write {
+            promised,
+            ..Write::default()
+        };
+        self.persist(write, actions);
+    }
+
+    /// Appends what this process created as a primary.
+    pub(super) fn append_own(&mut self, records: Vec<Arc<Record>>, actions: &mut Vec<Action>) {
+        self.durable.log.extend_verified(&records);
+        let write = Write {
+            records,
+            ..Write::default()
+        };
+        self.persist(write, actions);
+    }
+
+    /// Takes in records that follow a place that is held, truncating what differs (R2). `false` if the copy had to be set aside.
+    pub(super) fn take(
+        &mut self,
+        epoch: Epoch,
+        mut records: Vec<Arc<Record>>,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let log = &self.durable.log;
+        let held = |record: &&Arc<Record>| log.point(record.lsn) == Some(record.point());
+        let known = records.iter().take_while(held).count();
+        let fresh = records.split_off(known);
+        let Some(first) = fresh.first() else {
+            return true;
+        };
+        let agreed = Lsn(first.lsn.0 - 1);
+        let truncates = log.last().lsn > agreed;
+        if truncates && !self.truncate(epoch, agreed) {
+            return false;
+        }
+        self.durable.log.extend_verified(&fresh);
+        let write = Write {
+            truncate_after: truncates.then_some(agreed),
+            records: fresh,
+            ..Write::default()
+        };
+        self.persist(write, actions);
+        true
+    }
+
+    /// Drops what follows a place that is held: a new primary adopts a log whole. `false` if the copy had to be set aside.
+    pub(super) fn cut(&mut self, epoch: Epoch, agreed: Lsn, actions: &mut Vec<Action>) -> bool {
+        if self.durable.log.last().lsn <= agreed {
+            return true;
+        }
+        if !self.truncate(epoch, agreed) {
+            return false;
+        }
+        let truncate_after = Some(agreed);
+        let write = Write {
+            truncate_after,
+            ..Write::default()
+        };
+        self.persist(write, actions);
+        true
+    }
+
+    /// Learns that records are committed, which this copy holds.
+    pub(super) fn commit(&mut self, lsn: Lsn) {
+        self.durable.known_commit = self.durable.known_commit.max(lsn);
+    }
+
+    /// Learns that records have been applied, durably, and drops those that nobody needs.
+    pub(super) fn applied_up_to(&mut self, lsn: Lsn) {
+        self.applied = self.applied.max(lsn.min(self.told));
+    }
+
+    /// Drops the records up to `lsn` for their room, as far as they are applied.
+    pub(super) fn trim(&mut self, lsn: Lsn, actions: &mut Vec<Action>) {
+        let lsn = lsn.min(self.applied).min(self.durable_lsn);
+        if lsn > self.durable.log.base().lsn && self.fault.is_none() {
+            self.durable.log.trim(lsn);
+            let trim = Some(lsn);
+            let write = Write {
+                trim,
+                ..Write::default()
+            };
+            self.persist(write, actions);
+        }
+    }
+
+    /// Begins the log anew after a snapshot that is stored aside, unless the log reaches it.
+    pub(super) fn install(&mut self, base: Point, actions: &mut Vec<Action>) {
+        let log = &self.durable.log;
+        let is_older = base.lsn <= self.durable.known_commit;
+        if self.fault.is_some() || is_older || log.point(base.lsn) == Some(base) {
+            return;
+        }
+        self.durable.log = Log::from_base(base);
+        self.durable.known_commit = base.lsn;
+        self.durable_lsn = Lsn(0);
+        self.appends.clear();
+        let write = Write {
+            base: Some(base),
+            ..Write::default()
+        };
+        self.persist(write, actions);
+        (self.told, self.applied) = (base.lsn, base.lsn);
+        self.later(Action::Install(base));
     }
 
     /// Nothing is done before all that came earlier is durable: an answer may show it.
@@ -124,21 +318,24 @@ impl Replica {
         self.waiting.push_back((self.issued, action));
     }
 
-    fn fail(&mut self) {
-        self.is_faulty = true;
-        self.persisted = self.issued;
-        self.waiting
-            .retain(|(_, action)| matches!(action, Action::Reply(..)));
-        for (_, action) in &mut self.waiting {
-            if let Action::Reply(_, reply) = action {
-                reply.answer = Answer::Faulty;
-            }
-        }
+    fn persist(&mut self, mut write: Write, actions: &mut Vec<Action>) {
+        self.issued.0 += 1;
+        write.known_commit = self.durable.known_commit;
+        self.appends
+            .push_back((self.issued, self.durable.log.last().lsn));
+        actions.push(Action::Persist(self.issued, write));
     }
 
-    fn answer(&mut self, request: Request, actions: &mut Vec<Action>) -> Answer {
+    fn answer(
+        &mut self,
+        now: Timestamp,
+        from: &NodeId,
+        request: Request,
+        actions: &mut Vec<Action>,
+    ) -> Answer {
         let ballot = request.ballot;
-        if self.is_faulty {
+        let is_fence = matches!(request.ask, Ask::Fence | Ask::Fetch(_));
+        if self.fault.is_some() || (!self.durable.clean && !is_fence) {
             return Answer::Faulty;
         }
         match self.durable.promised {
@@ -151,84 +348,110 @@ impl Replica {
                 }
             }
             _ => {
-                self.durable.promised = Some(ballot);
-                self.persist(Some(ballot), None, Vec::new(), actions);
+                // A lease holds against fences alone: whoever sends anything else has fenced enough others, or is the holder.
+                if let Some(left) = self.held_for(now).filter(|_| is_fence) {
+                    return Answer::Held(left);
+                }
+                self.promise(ballot, actions);
             }
         }
         match request.ask {
             Ask::Fence => Answer::Fenced(self.fence_ack()),
+            Ask::Fetch(after) => self.fetch(after),
             Ask::Append(append) => self.append(ballot.epoch, append, actions),
-            Ask::Ping(number) => Answer::Pong(number),
+            Ask::Snapshot(base) => self.offered(from, base, actions),
+            Ask::Ping => Answer::Pong,
         }
     }
 
-    fn persist(
-        &mut self,
-        promised: Option<Ballot>,
-        truncate_after: Option<Lsn>,
-        records: Vec<Record>,
-        actions: &mut Vec<Action>,
-    ) {
-        self.issued.0 += 1;
-        let write = Write {
-            promised,
-            truncate_after,
-            records,
-            known_commit: self.durable.known_commit,
-        };
-        actions.push(Action::Persist(self.issued, write));
-    }
-
-    fn fence_ack(&self) -> FenceAck {
+    pub(super) fn fence_ack(&self) -> FenceAck {
         let Durable {
             log, known_commit, ..
         } = &self.durable;
         let committed = log.point(*known_commit).unwrap_or(log.base());
         FenceAck {
             last: log.last(),
-            epoch_table: log.epoch_table(),
+            epoch_table: log.epoch_table().clone(),
             known_commit: *known_commit,
             highest_active_epoch_seen: committed.epoch,
+            clean: self.durable.clean,
+        }
+    }
+
+    fn fetch(&self, after: Point) -> Answer {
+        let log = &self.durable.log;
+        if log.point(after.lsn) != Some(after) {
+            return Answer::NeedSnapshot;
+        }
+        Answer::Fetched {
+            prev: after,
+            records: some_after(log, after.lsn),
+        }
+    }
+
+    fn offered(&self, from: &NodeId, base: Point, actions: &mut Vec<Action>) -> Answer {
+        let log = &self.durable.log;
+        if log.point(base.lsn) == Some(base) {
+            return Answer::Appended(base.lsn);
+        }
+        if base.lsn <= self.durable.known_commit {
+            return self.diverged();
+        }
+        let from = from.clone();
+        actions.push(Action::FetchSnapshot { from });
+        Answer::Installing
+    }
+
+    fn diverged(&self) -> Answer {
+        let log = &self.durable.log;
+        Answer::Diverged {
+            epoch_table: log.epoch_table().clone(),
+            last: log.last(),
         }
     }
 
     fn append(&mut self, epoch: Epoch, append: Append, actions: &mut Vec<Action>) -> Answer {
-        let log = &self.durable.log;
-        let diverged = Answer::Diverged {
-            epoch_table: log.epoch_table(),
-            last: log.last(),
+        let holds_prev = self.durable.log.point(append.prev.lsn) == Some(append.prev);
+        let verified = match Log::verify(append.prev, &append.records) {
+            Ok(end) if holds_prev && end.epoch <= epoch => end.lsn,
+            _ => return self.diverged(),
         };
-        let mut sent = Log::from_base(append.prev);
-        let whole = sent.extend(append.records.iter().cloned()).is_ok();
-        if log.point(append.prev.lsn) != Some(append.prev) || !whole || sent.last().epoch > epoch {
-            return diverged;
-        }
-        let held = |record: &&Record| log.point(record.lsn) == Some(record.point());
-        let known = append.records.iter().take_while(held).count();
-        let mut records = append.records;
-        let fresh = records.split_off(known);
-        if let Some(first) = fresh.first() {
-            let agreed = Lsn(first.lsn.0 - 1);
-            let truncates = log.last().lsn > agreed;
-            // One primary writes an epoch: it never takes back what it sent, and nobody takes back what is committed.
-            let taken_back = log.last().epoch == epoch || agreed < self.durable.known_commit;
-            if truncates && taken_back {
-                self.fail();
-                return Answer::Faulty;
-            }
-            self.durable.log.truncate_after(agreed);
-            if self.durable.log.extend(fresh.iter().cloned()).is_err() {
-                self.fail();
-                return Answer::Faulty;
-            }
-            self.persist(None, truncates.then_some(agreed), fresh, actions);
+        if !self.take(epoch, append.records, actions) {
+            return Answer::Faulty;
         }
         // Only what was verified counts: more may be held here that the primary does not have.
-        let verified = sent.last().lsn;
-        let commit = append.commit.min(verified);
-        self.durable.known_commit = self.durable.known_commit.max(commit);
+        self.commit(append.commit.min(verified));
+        self.trim(append.trim, actions);
         Answer::Appended(verified)
     }
+
+    /// Truncates, unless that takes back what must stay.
+    fn truncate(&mut self, epoch: Epoch, agreed: Lsn) -> bool {
+        let log = &self.durable.log;
+        // One primary writes an epoch: it never takes back what it sent, and nobody takes back what is committed.
+        if log.last().epoch == epoch || agreed < self.durable.known_commit {
+            self.fail(Fault::Diverged(agreed));
+            return false;
+        }
+        self.durable.log.truncate_after(agreed);
+        self.durable_lsn = self.durable_lsn.min(agreed);
+        for (_, lsn) in &mut self.appends {
+            *lsn = agreed.min(*lsn);
+        }
+        true
+    }
+}
+
+/// Returns records of a log after a place, so many as one message carries.
+pub(super) fn some_after(log: &Log, lsn: Lsn) -> Vec<Arc<Record>> {
+    let mut bytes = 0;
+    let fits = |record: &&Arc<Record>| {
+        let before = bytes;
+        bytes += record.size();
+        before == 0 || bytes <= BYTES_MAX
+    };
+    let records = log.after(lsn).into_iter().flatten();
+    records.take_while(fits).cloned().collect()
 }
 
 #[cfg(test)]

@@ -2,40 +2,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shardwright_topology::{Config, Epoch, Lsn, ReplicaId};
+use shardwright_topology::{Config, Epoch, Lsn, NodeId, ReplicaId};
 
 /// What the members of one configuration have acknowledged to its primary.
 #[derive(Debug, Clone)]
 pub struct Tally {
-    config: Config,
-    zones: BTreeMap<ReplicaId, String>,
+    epoch: Epoch,
+    w: usize,
+    zones: usize,
     start: Lsn,
     is_active: bool,
-    acked: BTreeMap<ReplicaId, Lsn>,
+    acked: Vec<Acked>,
+}
+
+/// What one member has acknowledged.
+#[derive(Debug, Clone)]
+struct Acked {
+    replica_id: ReplicaId,
+    zone: Option<String>,
+    lsn: Lsn,
 }
 
 impl Tally {
     /// Returns the tally of a configuration whose epoch begins with the record `start`.
     ///
-    /// A member of which `zones` says nothing counts for no zone.
+    /// A member of whose node `zones` says nothing counts for no zone.
     #[must_use]
-    pub fn new(config: Config, zones: BTreeMap<ReplicaId, String>, start: Lsn) -> Self {
+    pub fn new(config: &Config, zones: &BTreeMap<NodeId, String>, start: Lsn) -> Self {
+        let members = config.members.iter().map(|member| Acked {
+            replica_id: member.replica_id,
+            zone: zones.get(&member.node).cloned(),
+            lsn: Lsn(0),
+        });
         Self {
-            config,
-            zones,
+            epoch: config.epoch,
+            w: config.w as usize,
+            zones: config.zones as usize,
             start,
             is_active: false,
-            acked: BTreeMap::new(),
+            acked: members.collect(),
         }
     }
 
     /// Counts an acknowledgement, unless it is of another epoch or of a copy that is no member.
     pub fn acknowledge(&mut self, epoch: Epoch, replica_id: ReplicaId, durable: Lsn) {
-        let mut members = self.config.members.iter();
-        let is_member = members.any(|member| member.replica_id == replica_id);
-        if epoch == self.config.epoch && is_member {
-            let acked = self.acked.entry(replica_id).or_default();
-            *acked = durable.max(*acked);
+        let mut acked = self.acked.iter_mut();
+        let member = acked.find(|acked| acked.replica_id == replica_id);
+        if let Some(member) = member.filter(|_| epoch == self.epoch) {
+            member.lsn = member.lsn.max(durable);
         }
     }
 
@@ -50,27 +64,41 @@ impl Tally {
         self.is_active = true;
     }
 
+    /// Returns whether the registry has confirmed the activation.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.is_active
+    }
+
     /// Returns the highest committed record; none before the activation, or before the epoch's own first record is.
     #[must_use]
     pub fn commit(&self) -> Option<Lsn> {
-        let acked = self.acked.values().copied();
+        let acked = self.acked.iter().map(|acked| acked.lsn);
         let reached = acked.filter(|lsn| *lsn >= self.start && self.suffices(*lsn));
         reached.max().filter(|_| self.is_active)
     }
 
+    /// Returns up to where every member holds all records.
+    #[must_use]
+    pub fn all(&self) -> Lsn {
+        let acked = self.acked.iter().map(|acked| acked.lsn);
+        acked.min().unwrap_or_default()
+    }
+
     fn suffices(&self, lsn: Lsn) -> bool {
-        let holders = self.acked.iter().filter(|(_, acked)| **acked >= lsn);
-        let holders: BTreeSet<_> = holders.map(|(replica_id, _)| *replica_id).collect();
-        let zones: BTreeSet<_> = holders.iter().filter_map(|id| self.zones.get(id)).collect();
+        let holders = || self.acked.iter().filter(|acked| acked.lsn >= lsn);
+        if holders().count() < self.w {
+            return false;
+        }
         // One zone is no demand: then the members' zones need not be known.
-        let spread = self.config.zones <= 1 || zones.len() >= self.config.zones as usize;
-        holders.len() >= self.config.w as usize && spread
+        let zones = || holders().filter_map(|acked| acked.zone.as_ref());
+        self.zones <= 1 || zones().collect::<BTreeSet<_>>().len() >= self.zones
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shardwright_topology::{ConfigId, Incarnation, Member, NodeId, Primary, Proposal};
+    use shardwright_topology::{ConfigId, Incarnation, Member, Primary, Proposal};
 
     use super::*;
 
@@ -91,9 +119,9 @@ mod tests {
             w: 2,
             zones,
         };
-        let zone = |(bits, zone): (u128, &str)| (ReplicaId::from_bits(bits), zone.to_owned());
+        let zone = |(bits, zone): (u128, &str)| (node(bits), zone.to_owned());
         let zones = [(1, "a"), (2, "a"), (3, "b")].map(zone).into();
-        Tally::new(config.at(Epoch(2)), zones, Lsn(5))
+        Tally::new(&config.at(Epoch(2)), &zones, Lsn(5))
     }
 
     #[test]

@@ -3,15 +3,14 @@
 use shardwright_topology::ConfigId;
 
 use super::*;
-use crate::log::{Kind, Point};
+use crate::log::{Kind, Stamp};
+
+const LEASE: Duration = Duration::from_secs(1);
 
 fn replica() -> Replica {
-    Replica::new(Durable {
-        replica_id: ReplicaId::from_bits(1),
-        promised: None,
-        log: Log::default(),
-        known_commit: Lsn(0),
-    })
+    let durable = Durable::new(ReplicaId::from_bits(1));
+    let applied = Point::default();
+    Replica::open(Timestamp::default(), durable, applied, LEASE).expect("it lacks nothing")
 }
 
 fn ballot(epoch: u64) -> Ballot {
@@ -20,33 +19,55 @@ fn ballot(epoch: u64) -> Ballot {
     Ballot { epoch, config_id }
 }
 
+fn request(ballot: Ballot, ask: Ask) -> Request {
+    Request {
+        ballot,
+        stamp: Stamp::default(),
+        lease: Duration::ZERO,
+        ask,
+    }
+}
+
 fn send(replica: &mut Replica, ballot: Ballot, ask: Ask) -> Vec<Action> {
-    let request = Request { ballot, ask };
+    send_at(replica, Timestamp::default(), request(ballot, ask))
+}
+
+fn send_at(replica: &mut Replica, now: Timestamp, request: Request) -> Vec<Action> {
+    let from = NodeId::new("n9").expect("a name");
     let mut actions = Vec::new();
-    let event = Event::Request { call: 7, request };
-    replica.handle(Timestamp::default(), event, &mut actions);
+    replica.request(now, &from, 7, request, &mut actions);
+    replica.flush(&mut actions);
     actions
 }
 
-/// What is answered once everything is durable.
-fn ask(replica: &mut Replica, ballot: Ballot, ask: Ask) -> Answer {
-    let mut actions = send(replica, ballot, ask);
-    let all = Event::Persisted(replica.issued);
-    replica.handle(Timestamp::default(), all, &mut actions);
-    let answer = actions.into_iter().find_map(|action| match action {
-        Action::Reply(_, reply) => Some(reply.answer),
-        Action::Persist(..) | Action::Apply(_) => None,
+fn reply(actions: impl IntoIterator<Item = Action>) -> Reply {
+    let answers = actions.into_iter().find_map(|action| match action {
+        Action::Reply(_, reply) => Some(reply),
+        _ => None,
     });
-    answer.expect("every request is answered")
+    answers.expect("every request is answered")
+}
+
+/// What is answered once everything is durable.
+fn ask_at(replica: &mut Replica, now: Timestamp, request: Request) -> Reply {
+    let mut actions = send_at(replica, now, request);
+    replica.persisted(replica.issued);
+    replica.flush(&mut actions);
+    reply(actions)
+}
+
+fn ask(replica: &mut Replica, ballot: Ballot, ask: Ask) -> Answer {
+    ask_at(replica, Timestamp::default(), request(ballot, ask)).answer
 }
 
 fn append(prev: Point, epoch: u64, mark: u8, commit: u64) -> (Ask, Point) {
     let record = Record::after(prev, Epoch(epoch), Kind::Batch, vec![], vec![mark]);
-    let (last, records, commit) = (record.point(), vec![record], Lsn(commit));
+    let (last, records, commit) = (record.point(), vec![Arc::new(record)], Lsn(commit));
     let append = Append {
         prev,
         records,
         commit,
+        trim: Lsn(0),
     };
     (Ask::Append(append), last)
 }
@@ -70,7 +91,7 @@ fn a_lower_epoch_is_refused_after_a_fence() {
         ..ballot(2)
     };
     let refused = Answer::OtherConfig(ConfigId::from_bits(2));
-    assert_eq!(ask(&mut replica, twin, Ask::Ping(1)), refused);
+    assert_eq!(ask(&mut replica, twin, Ask::Ping), refused);
 }
 
 #[test]
@@ -84,22 +105,13 @@ fn nothing_is_answered_before_it_is_durable() {
         "{actions:?}"
     );
     let mut actions = Vec::new();
-    let first = Event::Persisted(Ticket(1));
-    replica.handle(Timestamp::default(), first, &mut actions);
+    replica.persisted(Ticket(1));
+    replica.flush(&mut actions);
     assert_eq!(actions, []);
-    replica.handle(Timestamp::default(), Event::PersistFailed, &mut actions);
-    let answers: Vec<_> = actions.iter().collect();
-    assert!(matches!(
-        answers[..],
-        [Action::Reply(
-            7,
-            Reply {
-                answer: Answer::Faulty,
-                ..
-            }
-        )]
-    ));
-    assert_eq!(ask(&mut replica, ballot(1), Ask::Ping(1)), Answer::Faulty);
+    replica.fail(Fault::Storage);
+    replica.flush(&mut actions);
+    assert_eq!(reply(actions).answer, Answer::Faulty);
+    assert_eq!(ask(&mut replica, ballot(1), Ask::Ping), Answer::Faulty);
 }
 
 #[test]
@@ -135,5 +147,81 @@ fn another_suffix_is_dropped_unless_it_is_committed() {
     ));
     let (committed, _) = append(Point::default(), 3, 9, 0);
     assert_eq!(ask(&mut replica, ballot(3), committed), Answer::Faulty);
-    assert!(replica.is_faulty());
+    assert_eq!(replica.fault(), Some(Fault::Diverged(Lsn(0))));
+}
+
+#[test]
+fn a_higher_fence_waits_for_the_lease() {
+    let mut replica = replica();
+    let at = |millis| Timestamp(Duration::from_millis(millis));
+    let ping = Request {
+        lease: LEASE * 2,
+        ..request(ballot(1), Ask::Ping)
+    };
+    assert_eq!(ask_at(&mut replica, at(100), ping).lease, LEASE, "at most");
+    let fence = || request(ballot(2), Ask::Fence);
+    let held = ask_at(&mut replica, at(600), fence()).answer;
+    assert_eq!(held, Answer::Held(Duration::from_millis(500)));
+    assert_eq!(replica.promised(), Some(ballot(1)));
+    let fenced = ask_at(&mut replica, at(1100), fence()).answer;
+    assert!(matches!(fenced, Answer::Fenced(_)), "{fenced:?}");
+    let again = Replica::open(at(1200), replica.durable, Point::default(), LEASE);
+    let fence = request(ballot(3), Ask::Fence);
+    let held = ask_at(&mut again.expect("it lacks nothing"), at(1300), fence).answer;
+    assert_eq!(
+        held,
+        Answer::Held(Duration::from_millis(900)),
+        "it may have promised"
+    );
+}
+
+#[test]
+fn a_copy_that_lacks_what_is_committed_is_not_opened() {
+    let mut replica = replica();
+    let (first, one) = append(Point::default(), 1, 0, 1);
+    ask(&mut replica, ballot(1), first);
+    let open = |durable: Durable, applied| {
+        let opened = Replica::open(Timestamp::default(), durable, applied, LEASE);
+        opened.map(|replica| replica.known_commit())
+    };
+    let held = replica.durable.clone();
+    let forgot = Durable {
+        known_commit: Lsn(0),
+        ..held.clone()
+    };
+    assert_eq!(
+        open(forgot, one),
+        Ok(Lsn(1)),
+        "what was applied is committed"
+    );
+    let mut lost = held.clone();
+    lost.log.truncate_after(Lsn(0));
+    let too_short = Unclean::LogTooShort {
+        last: Lsn(0),
+        known_commit: Lsn(1),
+    };
+    assert_eq!(open(lost.clone(), Point::default()), Err(too_short));
+    let applied = Unclean::AppliedNotHeld { applied: Lsn(1) };
+    assert_eq!(open(lost, one), Err(applied));
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_the_log_unless_it_is_older() {
+    let mut replica = replica();
+    let (first, one) = append(Point::default(), 1, 0, 1);
+    ask(&mut replica, ballot(1), first);
+    let (_, two) = append(one, 1, 0, 0);
+    let (_, three) = append(two, 1, 0, 0);
+    let offer = ask(&mut replica, ballot(1), Ask::Snapshot(two));
+    assert_eq!(offer, Answer::Installing);
+    let mut actions = Vec::new();
+    replica.install(one, &mut actions);
+    assert_eq!(actions, []);
+    replica.install(three, &mut actions);
+    replica.persisted(replica.issued);
+    replica.flush(&mut actions);
+    assert!(matches!(actions[..], [Action::Persist(..), Action::Install(base)] if base == three));
+    assert_eq!(replica.log().last(), three);
+    let offer = ask(&mut replica, ballot(1), Ask::Snapshot(three));
+    assert_eq!(offer, Answer::Appended(Lsn(3)));
 }

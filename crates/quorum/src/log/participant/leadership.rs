@@ -1,0 +1,336 @@
+//! A primary: it begins an epoch, appends, and finds out what is committed.
+
+mod waiting;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use shardwright_topology::{Config, ConfigId, Lsn, Member, NodeId, ReplicaId, Timestamp};
+
+use self::waiting::Waiting;
+use super::{
+    Action, Outcome, ReadLevel, Report, Submission, context::Context, progress::Progress,
+    reads::Reads,
+};
+use crate::log::{Answer, Ask, Ballot, Kind, Record, Reply, Tally};
+
+/// The primary of one epoch.
+#[derive(Debug, Clone)]
+pub(super) struct Leadership {
+    config: Config,
+    ballot: Ballot,
+    /// The record that the epoch begins with.
+    start: Lsn,
+    tally: Tally,
+    commit: Lsn,
+    peers: BTreeMap<ReplicaId, Progress>,
+    waiting: Waiting,
+    reads: Reads,
+    /// The configuration in which this process was active last, without a break since.
+    active_as: Option<ConfigId>,
+    activation_asked: Option<Timestamp>,
+    reported: bool,
+}
+
+impl Leadership {
+    /// Begins an epoch after the log of this copy, which holds all that was ever committed.
+    pub(super) fn begin(
+        context: &mut Context<'_>,
+        config: Config,
+        zones: &BTreeMap<NodeId, String>,
+        learners: &BTreeSet<Member>,
+    ) -> Self {
+        let ballot = Ballot {
+            epoch: config.epoch,
+            config_id: config.config_id,
+        };
+        let last = context.replica.log().last();
+        let first = Record::after(last, ballot.epoch, Kind::Epoch, Vec::new(), Vec::new());
+        let start = first.lsn;
+        context
+            .replica
+            .append_own(vec![Arc::new(first)], context.actions);
+        let mut leadership = Self {
+            tally: Tally::new(&config, zones, start),
+            commit: Lsn(0),
+            peers: BTreeMap::new(),
+            waiting: Waiting::default(),
+            reads: Reads::default(),
+            active_as: None,
+            activation_asked: None,
+            reported: false,
+            config,
+            ballot,
+            start,
+        };
+        leadership.follow(context, learners);
+        leadership
+    }
+
+    /// Goes on in another configuration, of which this process was the active primary just before. What waits goes on waiting; what was
+    /// acknowledged and promised under the earlier epoch does not count.
+    pub(super) fn succeed(
+        mut self,
+        context: &mut Context<'_>,
+        config: Config,
+        zones: &BTreeMap<NodeId, String>,
+        learners: &BTreeSet<Member>,
+    ) -> Self {
+        let mut next = Self::begin(context, config, zones, learners);
+        for (replica_id, progress) in &mut next.peers {
+            if let Some(before) = self.peers.get(replica_id) {
+                progress.sent = before.matched.min(progress.sent);
+            }
+        }
+        next.waiting = std::mem::take(&mut self.waiting);
+        self.reads
+            .drain()
+            .into_iter()
+            .for_each(|read| next.reads.wait(read));
+        next.active_as = self.active_as;
+        next
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.tally.is_active()
+    }
+
+    /// Returns in which configuration this process was active last.
+    pub(super) fn active_as(&self) -> Option<ConfigId> {
+        self.active_as
+    }
+
+    /// Returns how far each other copy is known to agree.
+    pub(super) fn progress(&self) -> impl Iterator<Item = (ReplicaId, &Progress)> {
+        self.peers.iter().map(|(id, progress)| (*id, progress))
+    }
+
+    /// Keeps the other members and these learners up to date, and nobody else.
+    pub(super) fn follow(&mut self, context: &Context<'_>, learners: &BTreeSet<Member>) {
+        let guess = Lsn(self.start.0 - 1);
+        let members = &self.config.members;
+        let wanted = members.iter().map(|member| (member, false));
+        let learners = learners.difference(members).map(|member| (member, true));
+        let wanted: Vec<_> = wanted.chain(learners).collect();
+        self.peers
+            .retain(|id, _| wanted.iter().any(|(member, _)| member.replica_id == *id));
+        for (member, is_learner) in wanted {
+            if member.replica_id != context.replica.replica_id() {
+                let node = member.node.clone();
+                let new = || Progress::new(context.now, node, is_learner, guess);
+                self.peers.entry(member.replica_id).or_insert_with(new);
+            }
+        }
+    }
+
+    /// Appends a record, and lets its author wait.
+    pub(super) fn submit(&mut self, context: &mut Context<'_>, submission: Submission) {
+        let id = submission.id;
+        if self.waiting.len() >= context.settings.waiting_max {
+            let outcome = Outcome::Overloaded;
+            context.actions.push(Action::Answer { id, outcome });
+            return;
+        }
+        let record = Record::after(
+            context.replica.log().last(),
+            self.ballot.epoch,
+            submission.kind,
+            submission.members,
+            submission.payload,
+        );
+        self.waiting
+            .push(id, record.point(), submission.level, submission.deadline);
+        context
+            .replica
+            .append_own(vec![Arc::new(record)], context.actions);
+    }
+
+    pub(super) fn read(&mut self, context: &mut Context<'_>, read: u64, level: ReadLevel) {
+        let me = context.replica.replica_id();
+        let has_started = self.is_active() && self.commit >= self.start;
+        if level == ReadLevel::Leased
+            && has_started
+            && self.reads.has_lease(context.now, &self.config, me)
+        {
+            let applied = Some(self.commit);
+            context.actions.push(Action::ReadAt { read, applied });
+        } else if self.reads.waiting() >= context.settings.waiting_max {
+            let applied = None;
+            context.actions.push(Action::ReadAt { read, applied });
+        } else {
+            self.reads.wait(read);
+        }
+    }
+
+    /// Takes in what another copy answered in this epoch.
+    pub(super) fn answered(&mut self, context: &mut Context<'_>, reply: Reply) {
+        let Reply {
+            ballot,
+            stamp,
+            lease,
+            replica_id,
+            answer,
+        } = reply;
+        if ballot != self.ballot {
+            return;
+        }
+        let Some(progress) = self.peers.get_mut(&replica_id) else {
+            return;
+        };
+        if answer.is_obedient() {
+            progress.heard(context.now);
+            self.reads.heard(replica_id, stamp.number);
+            let until = Timestamp(stamp.at) + context.settings.usable(lease);
+            self.reads.promised(replica_id, until);
+        }
+        match answer {
+            Answer::Appended(lsn) => {
+                progress.matches(lsn);
+                self.tally.acknowledge(ballot.epoch, replica_id, lsn);
+            }
+            Answer::Diverged { epoch_table, .. } => {
+                progress.diverges(context.replica.log(), &epoch_table);
+            }
+            Answer::Installing => progress.installs(),
+            Answer::OtherConfig(_) => {
+                let report = Report::TwoConfigs(ballot.epoch);
+                context.actions.push(Action::Report(report));
+            }
+            // A fence of a higher epoch may fail, and then this one goes on: the registry decides who is primary.
+            Answer::StaleEpoch(_) | Answer::Faulty => {}
+            Answer::Fenced(_)
+            | Answer::Fetched { .. }
+            | Answer::Pong
+            | Answer::NeedSnapshot
+            | Answer::Held(_) => {}
+        }
+    }
+
+    /// Learns that the registry has this configuration active.
+    pub(super) fn activated(&mut self) {
+        self.tally.activated();
+        self.active_as = Some(self.config.config_id);
+    }
+
+    /// Does what has become possible: activates, commits, answers, asks and sends. `ticked` after some time.
+    pub(super) fn advance(&mut self, context: &mut Context<'_>, ticked: bool) {
+        let (me, durable) = (context.replica.replica_id(), context.replica.durable_lsn());
+        self.tally.acknowledge(self.ballot.epoch, me, durable);
+        self.activate(context);
+        if let Some(commit) = self.tally.commit().filter(|commit| *commit > self.commit) {
+            self.commit = commit;
+            context.replica.commit(commit);
+        }
+        if self.is_active() {
+            if !self.reported {
+                self.reported = true;
+                let report = Report::Leading(self.ballot.epoch);
+                context.actions.push(Action::Report(report));
+            }
+            let reached = [durable, self.commit, self.commit.min(self.tally.all())];
+            self.waiting.settle(reached, context.actions);
+        }
+        if ticked {
+            self.waiting.expire(context.now, context.actions);
+            self.trim(context);
+        }
+        self.serve_reads(context);
+        self.replicate(context, ticked);
+    }
+
+    fn activate(&mut self, context: &mut Context<'_>) {
+        let patience = context.settings.resend;
+        let asked = self.activation_asked;
+        let is_due = asked.is_none_or(|asked| context.now.since(asked) >= patience);
+        if !self.is_active() && is_due && self.tally.may_activate() {
+            self.activation_asked = Some(context.now);
+            let activate = Action::Activate(self.config.config_id);
+            context.actions.push(activate);
+        }
+    }
+
+    fn serve_reads(&mut self, context: &mut Context<'_>) {
+        let me = context.replica.replica_id();
+        if self.is_active() && self.commit >= self.start {
+            while let Some(reads) = self.reads.take_round(&self.config, me) {
+                // What is committed now is no less than what was when they came.
+                let applied = Some(self.commit);
+                let answers = reads
+                    .into_iter()
+                    .map(|read| Action::ReadAt { read, applied });
+                context.actions.extend(answers);
+            }
+        }
+        let patience = context.settings.resend;
+        while self.reads.asks(context.now, *context.stamps, patience) {
+            let members = self.peers.values().filter(|progress| !progress.is_learner);
+            let members: Vec<_> = members.map(|progress| progress.node.clone()).collect();
+            for node in members {
+                context.ask(node, self.ballot, context.settings.lease, Ask::Ping);
+            }
+        }
+    }
+
+    fn replicate(&mut self, context: &mut Context<'_>, ticked: bool) {
+        let trim = self.trimmable(context);
+        let (settings, now) = (context.settings, context.now);
+        for progress in self.peers.values_mut() {
+            if ticked {
+                progress.give_up(now, settings.resend);
+            }
+            let mut is_due = ticked && progress.is_quiet(now, settings.heartbeat);
+            while let Some(ask) = progress.next(
+                now,
+                context.replica.log(),
+                self.commit,
+                trim,
+                settings.window,
+                is_due,
+            ) {
+                is_due = false;
+                context.ask(progress.node.clone(), self.ballot, settings.lease, ask);
+            }
+        }
+    }
+
+    /// Up to where nobody needs the records.
+    fn trimmable(&self, context: &Context<'_>) -> Lsn {
+        let settings = context.settings;
+        let last = context.replica.log().last().lsn.0;
+        let mut held = self.commit.0.saturating_sub(settings.retain);
+        for progress in self.peers.values() {
+            let patience = if progress.is_learner {
+                settings.retain
+            } else {
+                settings.retain_max
+            };
+            if last.saturating_sub(progress.matched.0) <= patience {
+                held = held.min(progress.matched.0);
+            }
+        }
+        Lsn(held - held % settings.trim_step.max(1))
+    }
+
+    fn trim(&self, context: &mut Context<'_>) {
+        let trim = self.trimmable(context);
+        context.replica.trim(trim, context.actions);
+    }
+
+    /// Refuses all that waits.
+    pub(super) fn end(mut self, actions: &mut Vec<Action>) {
+        self.waiting.give_up(actions);
+        let applied = None;
+        let reads = self.reads.drain().into_iter();
+        actions.extend(reads.map(|read| Action::ReadAt { read, applied }));
+        if self.reported {
+            let report = Report::SteppedDown(self.ballot.epoch);
+            actions.push(Action::Report(report));
+        }
+    }
+}

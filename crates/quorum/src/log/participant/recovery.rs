@@ -1,0 +1,310 @@
+//! A primary to be: it fences the members of the last active configuration, and adopts the newest of their logs.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use shardwright_topology::{Config, NodeId, ReplicaId, Timestamp};
+
+use super::{Action, Report, context::Context};
+use crate::log::{Answer, Ask, Ballot, FenceAck, Log, Point, Record, Reply, Ticket};
+
+/// The attempt to become the primary of one epoch.
+#[derive(Debug, Clone)]
+pub(super) struct Recovery {
+    config: Config,
+    ballot: Ballot,
+    /// The last configuration that counted. None before the first: then nothing was ever committed.
+    recover_from: Option<Config>,
+    zones: BTreeMap<NodeId, String>,
+    /// The write of the own promise; none before it may be given.
+    promise: Option<Ticket>,
+    acks: BTreeMap<ReplicaId, FenceAck>,
+    fetching: Option<Fetching>,
+    asked_at: Timestamp,
+}
+
+/// The newest log, while its records are fetched.
+#[derive(Debug, Clone)]
+struct Fetching {
+    from: NodeId,
+    replica_id: ReplicaId,
+    ack: FenceAck,
+    /// Up to where this copy is known to hold the same; none if that is not known yet.
+    agreed: Option<Point>,
+    asked_at: Timestamp,
+    heard_at: Timestamp,
+}
+
+/// How it stands with an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Something is waited for.
+    Waiting,
+    /// The log of this copy is the one to go on from.
+    Ready,
+    /// The attempt is given up.
+    Over,
+}
+
+/// After how many times of patience a log that is being fetched is given up, and another one looked for.
+const PATIENCE_TO_FETCH: u32 = 8;
+
+impl Recovery {
+    pub(super) fn new(
+        now: Timestamp,
+        config: Config,
+        recover_from: Option<Config>,
+        zones: BTreeMap<NodeId, String>,
+    ) -> Self {
+        let ballot = Ballot {
+            epoch: config.epoch,
+            config_id: config.config_id,
+        };
+        Self {
+            config,
+            ballot,
+            recover_from,
+            zones,
+            promise: None,
+            acks: BTreeMap::new(),
+            fetching: None,
+            asked_at: now,
+        }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn zones(&self) -> &BTreeMap<NodeId, String> {
+        &self.zones
+    }
+
+    /// Takes in what a member answered.
+    pub(super) fn answered(&mut self, context: &mut Context<'_>, reply: Reply) -> Standing {
+        if reply.ballot != self.ballot {
+            return Standing::Waiting;
+        }
+        match reply.answer {
+            Answer::Fenced(ack) => return self.fenced(context, reply.replica_id, ack),
+            Answer::Fetched { prev, records } => {
+                self.took(context, reply.replica_id, prev, records);
+            }
+            Answer::NeedSnapshot => self.fetch_snapshot(context, reply.replica_id),
+            Answer::StaleEpoch(_) => {}
+            Answer::OtherConfig(_) => {
+                let report = Report::TwoConfigs(self.ballot.epoch);
+                context.actions.push(Action::Report(report));
+            }
+            Answer::Appended(_)
+            | Answer::Pong
+            | Answer::Diverged { .. }
+            | Answer::Installing
+            | Answer::Held(_)
+            | Answer::Faulty => {}
+        }
+        Standing::Waiting
+    }
+
+    fn fenced(
+        &mut self,
+        context: &mut Context<'_>,
+        replica_id: ReplicaId,
+        ack: FenceAck,
+    ) -> Standing {
+        let Some(recover_from) = &self.recover_from else {
+            return Standing::Waiting;
+        };
+        let members = &recover_from.members;
+        let is_member = members.iter().any(|each| each.replica_id == replica_id);
+        if !is_member || !ack.clean {
+            return Standing::Waiting;
+        }
+        let (registry, seen) = (recover_from.epoch, ack.highest_active_epoch_seen);
+        if seen > registry {
+            let report = Report::RegistryWentBack { registry, seen };
+            context.actions.push(Action::Report(report));
+            return Standing::Over;
+        }
+        self.acks.entry(replica_id).or_insert(ack);
+        Standing::Waiting
+    }
+
+    /// Does what has become possible: promises, fences, fetches. `ticked` after some time.
+    pub(super) fn advance(&mut self, context: &mut Context<'_>, ticked: bool) -> Standing {
+        if context.replica.fault().is_some() {
+            return Standing::Over;
+        }
+        let Some(promise) = self.promise else {
+            return self.promise(context);
+        };
+        if context.replica.promised() != Some(self.ballot) {
+            return Standing::Over;
+        }
+        if !context.replica.has_persisted(promise) {
+            return Standing::Waiting;
+        }
+        let patience = context.settings.resend;
+        if ticked && context.now.since(self.asked_at) >= patience {
+            self.fence(context);
+        }
+        let Some(needed) = self.recover_from.as_ref().map(Config::recovery_quorum) else {
+            return Standing::Ready;
+        };
+        let (own_id, own) = (context.replica.replica_id(), context.replica.fence_ack());
+        if self.fetching.is_none() && self.fenced(context, own_id, own) == Standing::Over {
+            return Standing::Over;
+        }
+        if self.fetching.is_none() && self.acks.len() >= needed {
+            self.choose(context);
+        }
+        self.fetched(context, ticked)
+    }
+
+    /// Promises itself, as soon as no promise to somebody else stands against it.
+    fn promise(&mut self, context: &mut Context<'_>) -> Standing {
+        let promised = context.replica.promised();
+        let is_stale = |promised: Ballot| promised.epoch >= self.ballot.epoch;
+        if promised.is_some_and(is_stale) {
+            return Standing::Over;
+        }
+        if context.replica.held_for(context.now).is_some() {
+            return Standing::Waiting;
+        }
+        context.replica.promise(self.ballot, context.actions);
+        self.promise = Some(context.replica.issued());
+        self.fence(context);
+        Standing::Waiting
+    }
+
+    /// Asks all who have not answered.
+    fn fence(&mut self, context: &mut Context<'_>) {
+        self.asked_at = context.now;
+        let members = self.recover_from.iter().flat_map(|each| &each.members);
+        let others = members.filter(|member| {
+            let answered = self.acks.contains_key(&member.replica_id);
+            member.node != *context.me && !answered
+        });
+        let others: Vec<_> = others.map(|member| member.node.clone()).collect();
+        for node in others {
+            context.ask(node, self.ballot, Duration::ZERO, Ask::Fence);
+        }
+    }
+
+    /// Chooses the newest log (P2).
+    fn choose(&mut self, context: &mut Context<'_>) {
+        let own_id = context.replica.replica_id();
+        // Of equal logs the own one, which needs no fetching.
+        let rank = |(id, ack): &(&ReplicaId, &FenceAck)| (ack.last.rank(), **id == own_id);
+        let Some((replica_id, ack)) = self.acks.iter().max_by_key(rank) else {
+            return;
+        };
+        let members = self.recover_from.iter().flat_map(|each| &each.members);
+        let mut nodes = members.filter(|member| member.replica_id == *replica_id);
+        let Some(from) = nodes.next().map(|member| member.node.clone()) else {
+            return;
+        };
+        self.fetching = Some(Fetching {
+            from,
+            replica_id: *replica_id,
+            ack: ack.clone(),
+            agreed: None,
+            asked_at: context.now,
+            heard_at: context.now,
+        });
+        self.fetch_more(context);
+    }
+
+    /// Takes in records of the log chosen.
+    fn took(
+        &mut self,
+        context: &mut Context<'_>,
+        replica_id: ReplicaId,
+        prev: Point,
+        records: Vec<Arc<Record>>,
+    ) {
+        let Some(fetching) = &mut self.fetching else {
+            return;
+        };
+        let holds_prev = context.replica.log().point(prev.lsn) == Some(prev);
+        let Ok(end) = Log::verify(prev, &records) else {
+            return;
+        };
+        let fits = holds_prev && end.lsn <= fetching.ack.last.lsn;
+        if fetching.replica_id == replica_id && fits {
+            fetching.heard_at = context.now;
+            let epoch = self.ballot.epoch;
+            if context.replica.take(epoch, records, context.actions) {
+                fetching.agreed = Some(end);
+                self.fetch_more(context);
+            }
+        }
+    }
+
+    /// Asks for what is missing, or drops what is not in the log chosen.
+    fn fetch_more(&mut self, context: &mut Context<'_>) {
+        let Some(fetching) = &mut self.fetching else {
+            return;
+        };
+        let log = context.replica.log();
+        fetching.asked_at = context.now;
+        if fetching.agreed.is_none() {
+            let common = fetching.ack.epoch_table.last_common(log);
+            // The newest log has all that is committed.
+            let committed = log.point(context.replica.known_commit());
+            let places = common.into_iter().chain(committed);
+            fetching.agreed = places.max_by_key(|place| place.lsn);
+        }
+        let from = fetching.from.clone();
+        match fetching.agreed {
+            Some(agreed) if agreed == fetching.ack.last => {
+                let epoch = self.ballot.epoch;
+                context.replica.cut(epoch, agreed.lsn, context.actions);
+            }
+            Some(agreed) => {
+                let ask = Ask::Fetch(agreed);
+                context.ask(from, self.ballot, Duration::ZERO, ask);
+            }
+            None => context.actions.push(Action::FetchSnapshot { from }),
+        }
+    }
+
+    fn fetch_snapshot(&mut self, context: &mut Context<'_>, replica_id: ReplicaId) {
+        if let Some(fetching) = &mut self.fetching
+            && fetching.replica_id == replica_id
+        {
+            // What is agreed upon is known anew once the snapshot is here.
+            fetching.agreed = None;
+            fetching.heard_at = context.now;
+            let from = fetching.from.clone();
+            context.actions.push(Action::FetchSnapshot { from });
+        }
+    }
+
+    /// Whether all is here, and durable.
+    fn fetched(&mut self, context: &mut Context<'_>, ticked: bool) -> Standing {
+        let Some(fetching) = &mut self.fetching else {
+            return Standing::Waiting;
+        };
+        let last = fetching.ack.last;
+        if context.replica.log().last() == last {
+            let is_durable = context.replica.durable_lsn() >= last.lsn;
+            return if is_durable {
+                Standing::Ready
+            } else {
+                Standing::Waiting
+            };
+        }
+        let (now, patience) = (context.now, context.settings.resend);
+        if now.since(fetching.heard_at) >= patience * PATIENCE_TO_FETCH {
+            let lost = fetching.replica_id;
+            self.acks.remove(&lost);
+            // The own log has become part of the lost one: that is what it answers from now on.
+            self.acks.remove(&context.replica.replica_id());
+            self.fetching = None;
+            self.fence(context);
+        } else if ticked && now.since(fetching.asked_at) >= patience {
+            self.fetch_more(context);
+        }
+        Standing::Waiting
+    }
+}

@@ -1,0 +1,1 @@
+//! The machine of a copy, by itself and with others.

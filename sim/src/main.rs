@@ -13,6 +13,7 @@ mod control;
 mod counter;
 mod election;
 mod failover;
+mod log;
 
 use std::{
     num::NonZeroUsize,
@@ -54,6 +55,7 @@ fn cases() -> Vec<Case> {
         Case::of::<election::Leaders>(),
         Case::of::<failover::Library>(),
         Case::of::<control::Control>(),
+        Case::of::<log::Logs>(),
     ]
 }
 
@@ -64,6 +66,7 @@ fn mutants() -> Vec<Case> {
         Case::mutants::<election::Leaders>(),
         Case::mutants::<failover::Library>(),
         Case::mutants::<control::Control>(),
+        Case::mutants::<log::Logs>(),
     ]
     .into_iter()
     .flatten()

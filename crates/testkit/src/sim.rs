@@ -74,10 +74,14 @@
 //! assert!(report.passed(), "{report:?}");
 //! ```
 //!
+//! What a process keeps across its crashes it keeps on a [`Disk`], which loses what was not synced, tears what was being written, and damages
+//! what it holds.
+//!
 //! A missing rule must be noticed: a scenario takes a [`Scenario::Mutation`], with which it leaves out one of its rules, and a test asks for
 //! [`Case::first_failure`] of each of [`Case::mutants`].
 
 mod coverage;
+mod disk;
 mod explore;
 mod faults;
 mod process;
@@ -87,6 +91,7 @@ mod simulation;
 mod store;
 
 pub use self::{
+    disk::{Disk, Slot, Wreck},
     explore::{Case, Report},
     faults::{FaultKind, Faults, StoreFaults},
     process::Pid,

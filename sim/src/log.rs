@@ -1,0 +1,325 @@
+//! The replicated log of one shard: copies on five nodes, whose configurations are changed by anybody at any time.
+//!
+//! The machines are those of production. What their drivers do is done here: carrying requests and answers, keeping writes on a disk that
+//! loses and damages them, applying what is committed, and asking the registry for an activation.
+
+mod carry;
+mod clients;
+mod coordinator;
+mod missing;
+mod node;
+mod rules;
+mod situations;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use shardwright_quorum::log::{Event, Point, Reply, Request, Settings, Ticket};
+use shardwright_registry::{Key, Prefix};
+use shardwright_testkit::sim::{
+    Change, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
+};
+use shardwright_topology::{
+    ConfigId, Epoch, Incarnation, Member, NodeId, Primary, Proposal, ReplicaId, ShardRecord,
+};
+
+pub(crate) use self::missing::Missing;
+use self::{node::Node, rules::Rules};
+
+/// What nodes say to each other.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    Request {
+        call: u64,
+        request: Request,
+    },
+    Reply(Reply),
+    AskSnapshot,
+    /// The data with all records up to there.
+    Snapshot(Point),
+}
+
+/// What comes back to a node, or is planned.
+#[derive(Debug, Clone)]
+pub(crate) enum Token {
+    Tick,
+    Follow,
+    /// A sync of so many entries ends.
+    Synced(usize, Ticket),
+    /// A snapshot is stored aside.
+    Stored(Point),
+    /// A copy that was set aside begins anew.
+    Recreate,
+    /// The record is read, or written, to activate a configuration.
+    Activate(ConfigId),
+    Activating(ConfigId),
+    /// Somebody writes or reads.
+    Client,
+    /// A coordinator looks at the shard.
+    Coordinate,
+    /// A medium damages something.
+    Damage,
+    Restart(Pid),
+}
+
+pub(crate) struct Logs {
+    nodes: BTreeMap<Pid, Node>,
+    rules: Rules,
+    missing: Option<Missing>,
+    key: Key,
+    /// Counts whatever needs a name of its own.
+    names: u64,
+    /// Which copies may become members.
+    registered: BTreeMap<Pid, Member>,
+    /// When the pending configuration was first seen, and which it was.
+    pending_since: Option<(Epoch, Duration)>,
+    /// Whether disks damage what they hold in this run.
+    has_damage: bool,
+    /// Counts the changes of `registered`.
+    registrations: u64,
+    /// The read that asks for a lease just now.
+    leased_reads: BTreeSet<u64>,
+}
+
+const NODES: usize = 5;
+const TIMEOUT: Duration = Duration::from_millis(600);
+const TICK: Duration = Duration::from_millis(50);
+const LEASE: Duration = Duration::from_millis(400);
+/// How long after the faults clients go on.
+const CLIENTS_STOP: Duration = Duration::from_secs(12);
+
+/// The time that a sync takes.
+const SYNC_MS: std::ops::RangeInclusive<Duration> =
+    Duration::from_micros(200)..=Duration::from_millis(8);
+
+fn node_id(at: Pid) -> NodeId {
+    NodeId::new(at.to_string()).expect("a process has a name like p3")
+}
+
+fn pid(node: &NodeId) -> Pid {
+    let number = node.as_str().strip_prefix('p');
+    let number = number.and_then(|number| number.parse().ok());
+    Pid(number.expect("a node of this scenario"))
+}
+
+fn zones() -> BTreeMap<NodeId, String> {
+    let zone = |at: usize| (node_id(Pid(at)), format!("z{}", at % 3));
+    (0..NODES).map(zone).collect()
+}
+
+fn settings(missing: Option<Missing>) -> Settings {
+    Settings {
+        heartbeat: Duration::from_millis(100),
+        resend: Duration::from_millis(150),
+        lease: LEASE,
+        drift_ppm: if missing == Some(Missing::LeaseMargin) {
+            0
+        } else {
+            50_000
+        },
+        window: 3,
+        waiting_max: 20,
+        retain: 6,
+        retain_max: 40,
+        trim_step: 4,
+    }
+}
+
+impl Logs {
+    fn name(&mut self) -> u64 {
+        self.names += 1;
+        self.names
+    }
+
+    fn node(&mut self, at: Pid) -> &mut Node {
+        self.nodes.get_mut(&at).expect("a node of this scenario")
+    }
+
+    /// The record of the shard, as it truly is.
+    fn record<'a>(&self, sim: &'a Sim<Self>) -> Option<&'a ShardRecord> {
+        sim.store().get(&self.key).map(|stored| &stored.value)
+    }
+
+    /// The shard's first configuration, which is still to be activated.
+    fn bootstrap(&mut self, sim: &mut Sim<Self>) {
+        let members = (0..3).map(|at| self.registered[&Pid(at)].clone()).collect();
+        let config_id = ConfigId::from_bits(self.name().into());
+        let primary = Primary {
+            node: node_id(Pid(0)),
+            incarnation: Incarnation(1),
+        };
+        let proposal = Proposal {
+            config_id,
+            primary,
+            members,
+            w: 2,
+            zones: 1,
+        };
+        let shard = "shard-0".parse().expect("a name");
+        let mut record = ShardRecord::new("main".parse().expect("a name"), shard, None);
+        let first = proposal.at(Epoch::INITIAL);
+        (record.epoch, record.pending) = (first.epoch, Some(first));
+        let key = self.key.clone();
+        let value = Some(record);
+        sim.put(Write {
+            key,
+            expected: None,
+            value,
+        });
+    }
+}
+
+impl Scenario for Logs {
+    type Message = Message;
+    type Token = Token;
+    type Value = ShardRecord;
+    type Mutation = Missing;
+
+    const NAME: &'static str = "log";
+    const MARKS: &'static [&'static str] = situations::ALL;
+    const MUTATIONS: &'static [Missing] = Missing::ALL;
+
+    fn faults(missing: Option<Missing>) -> Faults {
+        let mut faults = Faults::around(TIMEOUT);
+        faults.events = 4_000;
+        if missing == Some(Missing::LeaseMargin) {
+            // Without the margin only clocks that differ a lot are noticed soon.
+            faults.drift_ppm = 200_000;
+        }
+        faults
+    }
+
+    fn new(sim: &mut Sim<Self>, missing: Option<Missing>) -> Self {
+        let mut scenario = Self {
+            nodes: BTreeMap::new(),
+            rules: Rules::default(),
+            missing,
+            key: Key::new("shard/main/shard-0").expect("a key"),
+            names: 0,
+            registered: BTreeMap::new(),
+            pending_since: None,
+            has_damage: sim.dice().chance(60),
+            registrations: 1,
+            leased_reads: BTreeSet::new(),
+        };
+        for _ in 0..NODES {
+            let at = sim.spawn();
+            let replica_id = ReplicaId::from_bits(scenario.name().into());
+            let node = node_id(at);
+            let member = Member { node, replica_id };
+            scenario.registered.insert(at, member);
+            scenario.nodes.insert(at, Node::new(replica_id));
+        }
+        scenario.bootstrap(sim);
+        sim.plan(TIMEOUT / 4, Token::Client);
+        sim.plan(TIMEOUT, Token::Coordinate);
+        if scenario.has_damage {
+            sim.plan(TIMEOUT * 2, Token::Damage);
+        }
+        scenario
+    }
+
+    fn handle(&mut self, sim: &mut Sim<Self>, at: Pid, input: InputOf<Self>) {
+        match input {
+            Input::Start => self.start(sim, at),
+            Input::Message { from, message } => self.message(sim, at, from, message),
+            Input::Timer(token) => self.timer(sim, at, token),
+            Input::Listed { found, .. } => match found {
+                Ok((records, revision)) => {
+                    for record in records {
+                        self.show(sim, at, record.value);
+                    }
+                    sim.watch(at, Token::Follow, Prefix::all(), revision);
+                }
+                Err(_) => sim.list(at, Token::Follow, Prefix::all()),
+            },
+            Input::Changed { change, .. } => {
+                if let Some(record) = change.value {
+                    self.show(sim, at, record);
+                }
+            }
+            Input::Ended { .. } => sim.list(at, Token::Follow, Prefix::all()),
+            Input::Got { token, found } => {
+                if let (Token::Activate(config_id), Ok(Some(found))) = (token, found) {
+                    self.activate(sim, at, config_id, found);
+                }
+            }
+            Input::Written { token, outcome } => {
+                let Token::Activating(config_id) = token else {
+                    return;
+                };
+                match outcome {
+                    Outcome::Done(_) => self.feed(sim, at, Event::Activated(config_id)),
+                    Outcome::Conflict(Some(found)) => self.activate(sim, at, config_id, found),
+                    Outcome::Unknown => sim.mark(situations::ACTIVATION_UNKNOWN),
+                    Outcome::Conflict(None) | Outcome::Unavailable => {}
+                }
+            }
+        }
+    }
+
+    fn planned(&mut self, sim: &mut Sim<Self>, token: Token) {
+        match token {
+            Token::Client => self.client(sim),
+            Token::Coordinate => self.coordinate(sim),
+            Token::Damage => self.damage(sim),
+            Token::Restart(at) => sim.restart(at),
+            Token::Tick
+            | Token::Follow
+            | Token::Synced(..)
+            | Token::Stored(_)
+            | Token::Recreate
+            | Token::Activate(_)
+            | Token::Activating(_) => {}
+        }
+    }
+
+    fn committed(&mut self, _: &Sim<Self>, change: &Change<ShardRecord>) -> Result<(), String> {
+        let Some(record) = &change.value else {
+            return Err("nobody removes the record".to_owned());
+        };
+        self.rules.recorded(&self.nodes, record)
+    }
+
+    fn check(&mut self, _: &Sim<Self>) -> Result<(), String> {
+        self.rules.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn recovered(&mut self, sim: &Sim<Self>) -> Result<(), String> {
+        let record = self.record(sim).cloned().ok_or("no record")?;
+        self.has_recovered(&record)
+    }
+
+    fn recovery_time(&self) -> Duration {
+        CLIENTS_STOP + TIMEOUT * 5
+    }
+}
+
+impl Logs {
+    /// What the end must look like: one primary, whose members hold and have applied the same.
+    fn has_recovered(&self, record: &ShardRecord) -> Result<(), String> {
+        let active = record.active.as_ref().ok_or("nothing was ever active")?;
+        let primary = &self.nodes[&pid(&active.primary.node)];
+        let leads = primary.machine.as_ref().and_then(|machine| machine.leads());
+        if leads != Some(active) {
+            return Err(format!("{} does not lead {active:?}", active.primary.node));
+        }
+        let last = primary.last();
+        let mut held = BTreeSet::new();
+        for member in &active.members {
+            let node = &self.nodes[&pid(&member.node)];
+            if node.replica_id == member.replica_id && node.synced.log.last() == last {
+                held.insert(member.replica_id);
+                if node.data.applied != last {
+                    return Err(format!("{} has not applied all", member.node));
+                }
+            }
+        }
+        if held.len() < active.members.len() {
+            return Err(format!("only {held:?} of {active:?} hold the log"));
+        }
+        self.rules.ended(last)
+    }
+}

@@ -1,0 +1,350 @@
+//! What the driver of a copy does: it feeds the machine, and carries out its actions.
+
+use std::collections::BTreeSet;
+
+use shardwright_quorum::log::{Action, Answer, Event, Fault, Point, Report, Request, Write};
+use shardwright_registry::Stored;
+use shardwright_testkit::sim::{Pid, Sim, Slot, Write as Change};
+use shardwright_topology::{ConfigId, Lsn, Member, ShardRecord};
+
+use super::{Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones};
+
+/// How often a sync fails, out of 10,000.
+const SYNC_FAILS: u32 = 15;
+
+impl Logs {
+    /// Feeds an event to a machine, looks at what it takes for committed, and does what it asks for.
+    pub(super) fn feed(&mut self, sim: &mut Sim<Self>, at: Pid, event: Event) {
+        let now = sim.now(at);
+        let Some(machine) = &mut self.node(at).machine else {
+            return;
+        };
+        let mut actions = Vec::new();
+        machine.handle(now, event, &mut actions);
+        if let Err(rule) = machine.check_invariants() {
+            self.rules.breaks(|| format!("{at}: {rule}"));
+        }
+        if self.rules.judge(&mut self.nodes, at) {
+            sim.mark(situations::WITHOUT_OWN);
+        }
+        for action in actions {
+            self.carry_out(sim, at, action);
+        }
+    }
+
+    fn carry_out(&mut self, sim: &mut Sim<Self>, at: Pid, action: Action) {
+        sim.trace(|| format!("{at} -> {action:?}"));
+        match action {
+            Action::Persist(ticket, write) => {
+                self.rules.creates(&self.nodes[&at], at, &write);
+                self.note_write(sim, at, &write);
+                let node = self.node(at);
+                node.disk.write(write);
+                node.written = ticket;
+                if self.missing == Some(Missing::SyncFirst) {
+                    self.feed(sim, at, Event::Persisted(ticket));
+                }
+                self.sync(sim, at);
+            }
+            Action::Reply(call, mut reply) => {
+                let Some(to) = self.node(at).calls.remove(&call) else {
+                    return;
+                };
+                match reply.answer {
+                    Answer::Held(_) => sim.mark(situations::HELD),
+                    Answer::StaleEpoch(_) => sim.mark(situations::STALE_EPOCH),
+                    _ => {}
+                }
+                if let Some(missing) = self.missing {
+                    missing.reply(&mut reply);
+                }
+                sim.send(at, to, Message::Reply(reply));
+            }
+            Action::Send { to, request } => {
+                let call = self.name();
+                sim.send(at, pid(&to), Message::Request { call, request });
+            }
+            Action::Apply(lsn) => self.apply(sim, at, lsn),
+            Action::FetchSnapshot { from } => self.fetch_snapshot(sim, at, pid(&from)),
+            Action::Install(base) => {
+                sim.mark(situations::INSTALLED);
+                let node = self.node(at);
+                (node.data.applied, node.data.saved) = (base, base);
+                self.rules.applied(base);
+            }
+            Action::Activate(config_id) => {
+                if self.missing == Some(Missing::ActivateBeforeCommit) {
+                    self.feed(sim, at, Event::Activated(config_id));
+                }
+                sim.get(at, Token::Activate(config_id), self.key.clone());
+            }
+            Action::Answer { id, outcome } => self.answered(sim, at, id, outcome),
+            Action::ReadAt { read, applied } => self.read_at(sim, at, read, applied),
+            Action::Report(report) => self.reported(sim, at, report),
+        }
+    }
+
+    fn note_write(&mut self, sim: &mut Sim<Self>, at: Pid, write: &Write) {
+        if write.truncate_after.is_some() {
+            sim.mark(situations::TRUNCATED);
+        }
+        if write.trim.is_some() {
+            sim.mark(situations::TRIMMED);
+        }
+        let me = &self.nodes[&at];
+        let creates = |epoch| self.rules.is_primary(at, me.life, epoch);
+        let mut epochs = write.records.iter().map(|record| record.epoch);
+        if write.promised.is_none()
+            && epochs.any(|epoch| !creates(epoch))
+            && me
+                .synced
+                .promised
+                .is_some_and(|promised| creates(promised.epoch))
+        {
+            sim.mark(situations::ADOPTED);
+        }
+    }
+
+    /// Begins to make durable what has been written, unless that goes on already.
+    fn sync(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let node = self.node(at);
+        if node.is_syncing {
+            return;
+        }
+        node.is_syncing = true;
+        let token = Token::Synced(node.disk.len(), node.written);
+        let next = sim.now(at) + sim.dice().time(&SYNC_MS);
+        sim.wake(at, next, token);
+    }
+
+    pub(super) fn timer(&mut self, sim: &mut Sim<Self>, at: Pid, token: Token) {
+        match token {
+            Token::Tick => {
+                self.save_data(sim, at);
+                if self.nodes[&at].learners < self.registrations {
+                    self.node(at).learners = self.registrations;
+                    let learners: BTreeSet<Member> = self.registered.values().cloned().collect();
+                    self.feed(sim, at, Event::Learners(learners));
+                }
+                self.feed(sim, at, Event::Tick);
+                self.tick_later(sim, at);
+            }
+            Token::Synced(len, ticket) => {
+                if self.has_damage && sim.dice().rarely(SYNC_FAILS) && self.may_damage(sim, at) {
+                    sim.mark(situations::SYNC_FAILED);
+                    let node = self.node(at);
+                    node.disk.fail_sync();
+                    if self.missing != Some(Missing::FailedSync) {
+                        self.feed(sim, at, Event::PersistFailed);
+                        return;
+                    }
+                }
+                self.synced(sim, at, len);
+                self.feed(sim, at, Event::Persisted(ticket));
+                if self.nodes[&at].written > ticket {
+                    self.sync(sim, at);
+                }
+            }
+            Token::Stored(point) => {
+                let node = self.node(at);
+                node.fetching = None;
+                node.data.aside = Some(point);
+                self.feed(sim, at, Event::SnapshotStored(point));
+            }
+            Token::Recreate => {
+                self.recreate(at);
+                let durable = self.nodes[&at].synced.clone();
+                self.open(sim, at, durable);
+            }
+            Token::Follow
+            | Token::Activate(_)
+            | Token::Activating(_)
+            | Token::Client
+            | Token::Coordinate
+            | Token::Damage
+            | Token::Restart(_) => {}
+        }
+    }
+
+    /// Notes what has become durable.
+    fn synced(&mut self, sim: &mut Sim<Self>, at: Pid, len: usize) {
+        let node = self.node(at);
+        node.is_syncing = false;
+        let fresh = node.disk.sync(len);
+        if fresh.len() > 1 {
+            sim.mark(situations::SEVERAL_AT_ONCE);
+        }
+        for place in fresh {
+            let Some(Slot::Whole(write)) = node.disk.get(place) else {
+                continue;
+            };
+            let before = node.synced.promised.map(|promised| promised.epoch);
+            let after = write.promised.map(|promised| promised.epoch);
+            let falls = after.is_some_and(|after| before > Some(after));
+            if node.synced.take_in(write).is_err() || falls {
+                self.rules
+                    .breaks(|| format!("{at} writes what does not follow (I2, I8)"));
+                return;
+            }
+        }
+    }
+
+    /// Makes the data durable now and then, as a database writes its pages.
+    fn save_data(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let node = self.node(at);
+        if node.data.saved != node.data.applied && sim.dice().chance(30) {
+            node.data.saved = node.data.applied;
+            let saved = node.data.saved.lsn;
+            self.feed(sim, at, Event::Applied(saved));
+        }
+    }
+
+    fn apply(&mut self, sim: &mut Sim<Self>, at: Pid, lsn: Lsn) {
+        let node = self.node(at);
+        let machine = node.machine.as_ref();
+        let Some(point) = machine.and_then(|machine| machine.replica().log().point(lsn)) else {
+            self.rules
+                .breaks(|| format!("{at} is to apply {lsn}, which it does not hold"));
+            return;
+        };
+        let holds = node.holds(point);
+        node.data.applied = point;
+        if !holds && self.missing != Some(Missing::SyncFirst) {
+            self.rules
+                .breaks(|| format!("{at} applies {lsn} before it is durable here"));
+        }
+        self.rules.applied(point);
+        self.serve_reads(sim, at);
+    }
+
+    fn fetch_snapshot(&mut self, sim: &mut Sim<Self>, at: Pid, from: Pid) {
+        let now = sim.now(at);
+        let node = self.node(at);
+        if node.fetching.is_none_or(|since| now.since(since) > TIMEOUT) {
+            node.fetching = Some(now);
+            sim.send(at, from, Message::AskSnapshot);
+        }
+    }
+
+    pub(super) fn message(&mut self, sim: &mut Sim<Self>, at: Pid, from: Pid, message: Message) {
+        match message {
+            Message::Request { call, request } => self.request(sim, at, from, call, request),
+            Message::Reply(mut reply) => {
+                if let (Some(missing), Some(machine)) = (self.missing, &self.nodes[&at].machine) {
+                    let now = sim.now(at);
+                    missing.answer(now, machine, &self.rules, &node_id(from), &mut reply);
+                }
+                let from = node_id(from);
+                self.feed(sim, at, Event::Reply { from, reply });
+            }
+            Message::AskSnapshot => {
+                let applied: Point = self.nodes[&at].data.applied;
+                sim.send(at, from, Message::Snapshot(applied));
+            }
+            Message::Snapshot(point) => {
+                if self.nodes[&at].fetching.is_some() {
+                    let next = sim.now(at) + sim.dice().time(&SYNC_MS);
+                    sim.wake(at, next, Token::Stored(point));
+                }
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        from: Pid,
+        call: u64,
+        mut request: Request,
+    ) {
+        if let (Some(missing), Some(machine)) = (self.missing, &self.nodes[&at].machine)
+            && let Some(reply) = missing.request(machine, &mut request)
+        {
+            sim.send(at, from, Message::Reply(reply));
+            return;
+        }
+        self.node(at).calls.insert(call, from);
+        let from = node_id(from);
+        self.feed(
+            sim,
+            at,
+            Event::Request {
+                from,
+                call,
+                request,
+            },
+        );
+    }
+
+    /// Shows a machine the shard's record.
+    pub(super) fn show(&mut self, sim: &mut Sim<Self>, at: Pid, mut record: ShardRecord) {
+        if let Some(missing) = self.missing {
+            missing.record(&mut record, self.rules.replaced());
+        }
+        if self.missing == Some(Missing::ActivateAtQuorum)
+            && let Some(pending) = &record.pending
+            && pending.primary.node == node_id(at)
+        {
+            sim.get(at, Token::Activate(pending.config_id), self.key.clone());
+        }
+        let record = Box::new(record);
+        let zones = zones();
+        self.feed(sim, at, Event::Shard { record, zones });
+    }
+
+    /// Makes a configuration the active one, given a record of the shard that may be an old one.
+    pub(super) fn activate(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        config_id: ConfigId,
+        found: Stored<ShardRecord>,
+    ) {
+        let record = found.value;
+        match record.activate(config_id) {
+            Ok(next) if next == record => self.feed(sim, at, Event::Activated(config_id)),
+            Ok(next) => {
+                let revision = match self.missing {
+                    Some(Missing::CompareAndSet) => {
+                        sim.store().get(&self.key).map(|stored| stored.revision)
+                    }
+                    _ => Some(found.revision),
+                };
+                let write = Change {
+                    key: self.key.clone(),
+                    expected: revision,
+                    value: Some(next),
+                };
+                sim.write(at, Token::Activating(config_id), write);
+            }
+            Err(_) if self.rules.is_past(config_id, record.epoch) => {
+                sim.mark(situations::SUPERSEDED);
+                self.feed(sim, at, Event::Superseded(config_id));
+            }
+            // The record is older than the attempt: it is asked for again.
+            Err(_) => {}
+        }
+    }
+
+    fn reported(&mut self, sim: &mut Sim<Self>, at: Pid, report: Report) {
+        match report {
+            Report::Leading(epoch) => {
+                let marks = self.rules.leads(&self.nodes[&at], at, epoch);
+                marks.into_iter().for_each(|mark| sim.mark(mark));
+            }
+            Report::SteppedDown(_) => {}
+            Report::Faulty(Fault::Storage) => {
+                // Somebody looks at it, and lets it begin anew.
+                let next = sim.now(at) + TIMEOUT;
+                sim.wake(at, next, Token::Recreate);
+            }
+            Report::Faulty(Fault::Diverged(lsn)) => self
+                .rules
+                .breaks(|| format!("{at} is to truncate after {lsn} what must stay (I9, I3)")),
+            Report::RegistryWentBack { .. } | Report::TwoConfigs(_) => self
+                .rules
+                .breaks(|| format!("{at} finds that the registry went back: {report:?}")),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Clients: they write and read, mostly where the primary is.
+
+use std::time::Duration;
+
+use shardwright_quorum::log::{Event, Kind, Level, Outcome, ReadLevel, Submission};
+use shardwright_testkit::sim::{Pid, Sim};
+use shardwright_topology::Lsn;
+
+use super::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token, situations};
+
+impl Logs {
+    pub(super) fn client(&mut self, sim: &mut Sim<Self>) {
+        if sim.quiet_for().is_some_and(|quiet| quiet > CLIENTS_STOP) {
+            return;
+        }
+        let pause = sim.dice().time(&(Duration::ZERO..=TIMEOUT / 5));
+        sim.plan(pause, Token::Client);
+        let leading = self.nodes.iter().filter(|(_, node)| {
+            let machine = node.machine.as_ref();
+            machine.is_some_and(|machine| machine.leads().is_some())
+        });
+        let mut leading: Vec<Pid> = leading.map(|(at, _)| *at).collect();
+        if leading.is_empty() || sim.dice().chance(5) {
+            leading = self.nodes.keys().copied().collect();
+        }
+        let at = *sim.dice().pick(&leading);
+        // Nobody hears a process that stands still.
+        if !sim.is_up(at) || sim.is_paused(at) || self.nodes[&at].machine.is_none() {
+            return;
+        }
+        let choice = sim.dice().index(100);
+        if choice < 40 {
+            self.begin_read(sim, at);
+        } else {
+            let count = if choice < 98 {
+                sim.dice().count(1..=3)
+            } else {
+                25
+            };
+            (0..count).for_each(|_| self.submit(sim, at));
+        }
+    }
+
+    fn submit(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let id = self.name();
+        self.rules.begins(id);
+        let level = *sim
+            .dice()
+            .pick(&[Level::One, Level::Quorum, Level::Quorum, Level::All]);
+        let deadline = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
+        let submission = Submission {
+            id,
+            kind: Kind::Batch,
+            members: Vec::new(),
+            payload: id.to_be_bytes().to_vec(),
+            level,
+            deadline,
+        };
+        self.feed(sim, at, Event::Submit(submission));
+    }
+
+    fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let read = self.name();
+        self.rules.begins(read);
+        let leased = sim.dice().chance(60);
+        let machine = self.nodes[&at].machine.as_ref();
+        if self.missing == Some(Missing::ReadBarrier)
+            && let Some(machine) = machine.filter(|machine| machine.leads().is_some())
+        {
+            let applied = Some(machine.replica().known_commit());
+            return self.read_at(sim, at, read, applied);
+        }
+        let level = if leased {
+            ReadLevel::Leased
+        } else {
+            ReadLevel::Consistent
+        };
+        self.leased_reads.clear();
+        if leased {
+            self.leased_reads.insert(read);
+        }
+        self.feed(sim, at, Event::Read { read, level });
+        // What was not answered at once had no lease.
+        self.leased_reads.clear();
+    }
+
+    pub(super) fn answered(&mut self, sim: &mut Sim<Self>, at: Pid, id: u64, outcome: Outcome) {
+        match outcome {
+            Outcome::Reached { lsn, level, .. } => {
+                if level == Level::All {
+                    sim.mark(situations::ALL_HOLD);
+                }
+                self.rules.acknowledged(&self.nodes, at, id, lsn, level);
+                return;
+            }
+            Outcome::NotPrimary => {}
+            Outcome::Overloaded => sim.mark(situations::OVERLOADED),
+            Outcome::Indeterminate => sim.mark(situations::INDETERMINATE),
+        }
+        self.rules.forgets(id);
+    }
+
+    pub(super) fn read_at(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        read: u64,
+        applied: Option<Lsn>,
+    ) {
+        let Some(applied) = applied else {
+            sim.mark(situations::READ_REFUSED);
+            return self.rules.forgets(read);
+        };
+        sim.mark(if self.leased_reads.contains(&read) {
+            situations::LEASED
+        } else {
+            situations::ROUND
+        });
+        self.node(at).reads.push((read, applied));
+        self.serve_reads(sim, at);
+    }
+
+    /// Answers the reads whose record has been applied.
+    pub(super) fn serve_reads(&mut self, sim: &mut Sim<Self>, at: Pid) {
+        let node = self.node(at);
+        let applied = node.data.applied.lsn;
+        let reads = std::mem::take(&mut node.reads);
+        let (due, waiting) = reads.into_iter().partition(|(_, lsn)| *lsn <= applied);
+        node.reads = waiting;
+        let due: Vec<(u64, Lsn)> = due;
+        for (read, _) in due {
+            sim.trace(|| format!("{at} shows {applied} to read {read}"));
+            self.rules.read(at, read, applied);
+        }
+    }
+}

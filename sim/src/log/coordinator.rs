@@ -1,0 +1,198 @@
+//! Coordinators, whom nobody has to trust: any of them may try any configuration at any time. Some are sensible.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use shardwright_testkit::sim::{Pid, Sim, Write};
+use shardwright_topology::{
+    Conditions, Config, ConfigId, Incarnation, Member, Primary, Proposal, ReplicaId, ShardRecord,
+};
+
+use super::{Logs, NODES, TIMEOUT, Token, node_id, pid};
+
+/// For how long an attempt may go on before it is replaced.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+impl Logs {
+    pub(super) fn coordinate(&mut self, sim: &mut Sim<Self>) {
+        let pause = sim.dice().time(&(TIMEOUT / 8..=TIMEOUT / 2));
+        sim.plan(pause, Token::Coordinate);
+        let Some(stored) = sim.store().get(&self.key).cloned() else {
+            return;
+        };
+        let record = stored.value;
+        let now = sim.true_time();
+        let pending = record.pending.as_ref().map(|pending| pending.epoch);
+        if self.pending_since.map(|(epoch, _)| epoch) != pending {
+            self.pending_since = pending.map(|epoch| (epoch, now));
+        }
+        let is_patient = self
+            .pending_since
+            .is_some_and(|(_, since)| now.saturating_sub(since) < PATIENCE);
+        let is_served = record.active.as_ref().is_some_and(|active| {
+            let at = pid(&active.primary.node);
+            let machine = self.nodes[&at].machine.as_ref();
+            let leads = machine.is_some_and(|machine| machine.leads() == Some(active));
+            leads && sim.is_up(at) && !sim.is_paused(at)
+        });
+        let next = if !sim.is_faulty() {
+            self.sensible(sim, &record, is_served, is_patient)
+        } else if sim
+            .dice()
+            .chance(if is_served || is_patient { 8 } else { 40 })
+        {
+            self.anything(sim, &record)
+        } else {
+            None
+        };
+        if let Some(next) = next {
+            sim.put(Write {
+                key: self.key.clone(),
+                expected: Some(stored.revision),
+                value: Some(next),
+            });
+        }
+    }
+
+    fn conditions(&self) -> Conditions {
+        let clean: BTreeSet<ReplicaId> = self
+            .registered
+            .values()
+            .map(|member| member.replica_id)
+            .collect();
+        Conditions { clean, w_min: 1 }
+    }
+
+    fn proposal(&mut self, at: Pid, members: BTreeSet<Member>, w: u32, zones: u32) -> Proposal {
+        let config_id = ConfigId::from_bits(self.name().into());
+        let incarnation = Incarnation(self.nodes[&at].life.max(1).into());
+        let primary = Primary {
+            node: node_id(at),
+            incarnation,
+        };
+        Proposal {
+            config_id,
+            primary,
+            members,
+            w,
+            zones,
+        }
+    }
+
+    /// A configuration drawn at random, often close to the active one.
+    fn anything(&mut self, sim: &mut Sim<Self>, record: &ShardRecord) -> Option<ShardRecord> {
+        let active = record.active.as_ref();
+        let mut nodes: BTreeSet<Pid> = match active {
+            Some(active) => active.members.iter().map(|each| pid(&each.node)).collect(),
+            None => (0..3).map(Pid).collect(),
+        };
+        match sim.dice().index(10) {
+            0 | 1 => {
+                nodes.insert(Pid(sim.dice().index(NODES)));
+            }
+            2 => {
+                let all: Vec<Pid> = nodes.iter().copied().collect();
+                nodes.remove(sim.dice().pick(&all));
+                nodes.insert(Pid(sim.dice().index(NODES)));
+            }
+            3 => {
+                let all: Vec<Pid> = nodes.iter().copied().collect();
+                if all.len() > 1 {
+                    nodes.remove(sim.dice().pick(&all));
+                }
+            }
+            4 => {
+                let few = sim.dice().subset(NODES, 2..=4);
+                nodes = few.into_iter().map(Pid).collect();
+            }
+            _ => {}
+        }
+        let up = |sim: &Sim<Self>, at: &Pid| sim.is_up(*at) && !sim.is_paused(*at);
+        let mut candidates: Vec<Pid> = nodes.iter().copied().filter(|at| up(sim, at)).collect();
+        if candidates.is_empty() || sim.dice().chance(5) {
+            candidates = nodes.iter().copied().collect();
+        }
+        let mut at = *sim.dice().pick(&candidates);
+        if let Some(active) = active.filter(|_| sim.dice().chance(40)) {
+            let before = pid(&active.primary.node);
+            if nodes.contains(&before) && up(sim, &before) {
+                at = before;
+            }
+        }
+        let members: BTreeSet<_> = nodes.iter().map(|at| self.registered[at].clone()).collect();
+        let count = members.len();
+        let mut w = Config::majority(count);
+        if sim.dice().chance(25) {
+            w = u32::try_from(count).unwrap_or(w);
+        }
+        let zones = if w > 1 && sim.dice().chance(20) { 2 } else { 1 };
+        let proposal = self.proposal(at, members, w, zones);
+        record.begin_attempt(proposal, &self.conditions()).ok()
+    }
+
+    /// Three whole copies, with a primary that lives.
+    fn sensible(
+        &mut self,
+        sim: &mut Sim<Self>,
+        record: &ShardRecord,
+        is_served: bool,
+        is_patient: bool,
+    ) -> Option<ShardRecord> {
+        if is_patient {
+            return None;
+        }
+        let active = record.active.as_ref();
+        let listed = active.map(|active| active.members.clone());
+        let mut members: BTreeSet<Member> = listed.unwrap_or_default();
+        members.retain(|member| self.registered[&pid(&member.node)] == *member);
+        if is_served {
+            let is_whole = active.is_some_and(|active| active.members == members);
+            if is_whole && members.len() >= 3 && record.pending.is_none() {
+                return None;
+            }
+            for at in (0..NODES).map(Pid) {
+                if members.len() < 3 {
+                    members.insert(self.registered[&at].clone());
+                }
+            }
+        } else if active.is_none() {
+            members = (0..3).map(|at| self.registered[&Pid(at)].clone()).collect();
+        }
+        let before = active.map(|active| pid(&active.primary.node));
+        let candidates: Vec<Pid> = members.iter().map(|each| pid(&each.node)).collect();
+        let at = match before {
+            Some(before) if is_served && candidates.contains(&before) => before,
+            _ => *candidates.get(sim.dice().index(candidates.len().max(1)))?,
+        };
+        let w = Config::majority(members.len());
+        let proposal = self.proposal(at, members, w, 1);
+        record.begin_attempt(proposal, &self.conditions()).ok()
+    }
+
+    /// Whether a copy may lose what it holds: no more than the width of a commit is made for.
+    pub(super) fn may_damage(&self, sim: &Sim<Self>, at: Pid) -> bool {
+        let Some(record) = self.record(sim).filter(|_| sim.is_faulty()) else {
+            return false;
+        };
+        let configs = || record.active.iter().chain(&record.pending);
+        let mut members = configs().flat_map(|config| &config.members);
+        let is_first = record.active.is_none();
+        let others_are_whole = members.all(|member| self.registered[&pid(&member.node)] == *member);
+        let node = node_id(at);
+        let survives = configs().all(|config| config.w >= 2 || config.member(&node).is_none());
+        !is_first && others_are_whole && survives
+    }
+
+    /// A medium damages what a node holds, which then starts again and finds out.
+    pub(super) fn damage(&mut self, sim: &mut Sim<Self>) {
+        let pause = sim.dice().time(&(TIMEOUT..=TIMEOUT * 10));
+        sim.plan(pause, Token::Damage);
+        let at = Pid(sim.dice().index(NODES));
+        if sim.is_up(at) && self.may_damage(sim, at) {
+            let node = self.node(at);
+            if node.disk.damage(sim.dice()) {
+                sim.crash(at);
+                sim.plan(TIMEOUT / 4, Token::Restart(at));
+            }
+        }
+    }
+}

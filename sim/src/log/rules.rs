@@ -1,0 +1,314 @@
+//! What must hold, and what is noted to check it. The numbers are those of the protocol's invariants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use shardwright_quorum::log::{Hash, Level, Point, Write};
+use shardwright_testkit::sim::Pid;
+use shardwright_topology::{Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord};
+
+use super::{Node, node_id, pid, situations, zones};
+
+/// What is known of the whole run, by nobody in it.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// The first rule that was broken.
+    pub(super) broken: Option<String>,
+    /// The copies that lost what they held.
+    pub(super) lost: BTreeSet<ReplicaId>,
+    configs: BTreeMap<Epoch, Config>,
+    activated: BTreeSet<ConfigId>,
+    /// The configuration that was pending before the one that is, and never active.
+    replaced: Option<Config>,
+    pending: Option<Config>,
+    /// Each record that was ever written, by its epoch and number.
+    created: HashMap<(Epoch, Lsn), Hash>,
+    contents: HashMap<Hash, u64>,
+    /// What was ever committed, in the order of the log.
+    committed: Vec<Point>,
+    /// The last record of which anybody was told, by an acknowledgement or a read.
+    floor: Lsn,
+    /// What was the floor when a write or a read began.
+    begun: BTreeMap<u64, Lsn>,
+    led: BTreeSet<Epoch>,
+    acked_last: Option<u64>,
+}
+
+impl Rules {
+    pub(super) fn breaks(&mut self, rule: impl FnOnce() -> String) {
+        self.broken.get_or_insert_with(rule);
+    }
+
+    /// The last pending configuration that another one replaced.
+    pub(super) fn replaced(&self) -> Option<&Config> {
+        self.replaced.as_ref()
+    }
+
+    /// The configuration of an epoch.
+    pub(super) fn config(&self, epoch: Epoch) -> Option<&Config> {
+        self.configs.get(&epoch)
+    }
+
+    /// Whether the registry has moved on from a configuration.
+    pub(super) fn is_past(&self, config_id: ConfigId, epoch: Epoch) -> bool {
+        let mut configs = self.configs.values();
+        configs.any(|config| config.config_id == config_id && config.epoch < epoch)
+    }
+
+    pub(super) fn is_primary(&self, at: Pid, life: u32, epoch: Epoch) -> bool {
+        self.configs.get(&epoch).is_some_and(|config| {
+            config.primary.node == node_id(at)
+                && config.primary.incarnation == Incarnation(life.into())
+        })
+    }
+
+    /// Looks at a change of the shard's record.
+    pub(super) fn recorded(
+        &mut self,
+        nodes: &BTreeMap<Pid, Node>,
+        record: &ShardRecord,
+    ) -> Result<(), String> {
+        if let Some(pending) = &record.pending {
+            let known = self.configs.last_key_value().map(|(epoch, _)| *epoch);
+            if self.configs.get(&pending.epoch) != Some(pending) {
+                if known >= Some(pending.epoch) {
+                    return Err(format!("{} is handed out twice (I1)", pending.epoch));
+                }
+                self.replaced = self.pending.take();
+                self.configs.insert(pending.epoch, pending.clone());
+            }
+        }
+        self.pending = record.pending.clone();
+        let Some(active) = &record.active else {
+            return Ok(());
+        };
+        if self.activated.insert(active.config_id) {
+            let begun = |node: &Node| node.synced.log.last().epoch == active.epoch;
+            let count = self.holders(nodes, active, begun);
+            if count < active.w as usize {
+                return Err(format!(
+                    "{} is active, and {count} copies hold its begin (I12)",
+                    active.epoch
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many members hold something, or held it before they lost all.
+    fn holders(
+        &self,
+        nodes: &BTreeMap<Pid, Node>,
+        config: &Config,
+        holds: impl Fn(&Node) -> bool,
+    ) -> usize {
+        let members = config.members.iter().filter(|member| {
+            let node = &nodes[&pid(&member.node)];
+            let is_lost = self.lost.contains(&member.replica_id);
+            is_lost || node.replica_id == member.replica_id && holds(node)
+        });
+        members.count()
+    }
+
+    /// Looks at records before they are written: who creates one is the primary of its epoch, and there is one record for each
+    /// number of an epoch.
+    pub(super) fn creates(&mut self, node: &Node, at: Pid, write: &Write) {
+        for record in &write.records {
+            let place = (record.epoch, record.lsn);
+            match self.created.get(&place) {
+                Some(hash) if *hash == record.hash => {}
+                Some(_) => self.breaks(|| format!("{at} has another record at {place:?} (I8)")),
+                None => {
+                    if !self.is_primary(at, node.life, record.epoch) {
+                        self.breaks(|| format!("{at} creates a record at {place:?} (I3)"));
+                    }
+                    self.created.insert(place, record.hash);
+                    if let Ok(id) = record.payload.as_slice().try_into() {
+                        self.contents.insert(record.hash, u64::from_be_bytes(id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at what a machine newly takes for committed. Returns whether that includes a record that is not durable on its own node.
+    pub(super) fn judge(&mut self, nodes: &mut BTreeMap<Pid, Node>, at: Pid) -> bool {
+        let Some((machine, judged)) = nodes
+            .get(&at)
+            .and_then(|node| node.machine.as_ref().map(|machine| (machine, node.judged)))
+        else {
+            return false;
+        };
+        let (known, log) = (machine.replica().known_commit(), machine.replica().log());
+        if known <= judged {
+            return false;
+        }
+        let mut fresh = Vec::new();
+        for lsn in judged.0.max(log.base().lsn.0.saturating_sub(1)) + 1..=known.0 {
+            let Some(point) = log.point(Lsn(lsn)) else {
+                return self.fails(|| format!("{at} does not hold {lsn}, which is committed"));
+            };
+            let place = usize::try_from(lsn - 1).unwrap_or(usize::MAX);
+            match self.committed.get(place) {
+                Some(committed) if *committed == point => {}
+                Some(_) => return self.fails(|| format!("{at} commits another {lsn} (I7)")),
+                None => fresh.push(point),
+            }
+        }
+        let mut without_own = false;
+        if let Some(last) = fresh.last() {
+            let Some(config) = machine.leads().cloned() else {
+                return self.fails(|| format!("{at} commits {} as a member (I4)", last.lsn));
+            };
+            without_own = !nodes[&at].holds(*last);
+            if let Err(rule) = self.is_committed(nodes, &config, *last) {
+                return self.fails(|| format!("{at} commits {}: {rule}", last.lsn));
+            }
+        }
+        self.committed.extend(fresh);
+        if let Some(node) = nodes.get_mut(&at) {
+            node.judged = known;
+        }
+        without_own
+    }
+
+    fn fails(&mut self, rule: impl FnOnce() -> String) -> bool {
+        self.breaks(rule);
+        false
+    }
+
+    fn is_committed(
+        &self,
+        nodes: &BTreeMap<Pid, Node>,
+        config: &Config,
+        last: Point,
+    ) -> Result<(), String> {
+        if !self.activated.contains(&config.config_id) {
+            return Err(format!("{} is not active (I6)", config.epoch));
+        }
+        let count = self.holders(nodes, config, |node| node.holds(last));
+        if count < config.w as usize {
+            return Err(format!("{count} members of {} hold it (I4)", config.epoch));
+        }
+        let zones = zones();
+        let holders = config.members.iter().filter(|member| {
+            let node = &nodes[&pid(&member.node)];
+            self.lost.contains(&member.replica_id) || node.holds(last)
+        });
+        let spread: BTreeSet<_> = holders.map(|member| &zones[&member.node]).collect();
+        if spread.len() < config.zones as usize {
+            return Err(format!("it is in {} zones (I20)", spread.len()));
+        }
+        Ok(())
+    }
+
+    /// Looks at a copy that is the primary from now on: it has all that was ever committed.
+    pub(super) fn leads(&mut self, node: &Node, at: Pid, epoch: Epoch) -> Vec<&'static str> {
+        let log = node.machine.as_ref().map(|machine| machine.replica().log());
+        let last = self.committed.last().copied().unwrap_or_default();
+        let holds =
+            log.is_some_and(|log| log.base().lsn > last.lsn || log.point(last.lsn) == Some(last));
+        if !holds {
+            self.breaks(|| format!("{at} leads {epoch} without {last:?} (I7)"));
+        }
+        let mut marks = Vec::new();
+        let before = self.led.last().and_then(|epoch| self.configs.get(epoch));
+        let config = &self.configs[&epoch];
+        if let Some(before) = before {
+            let is_same = before.primary == config.primary;
+            marks.push(if is_same {
+                situations::SAME_PRIMARY
+            } else {
+                situations::FAILOVER
+            });
+            let joined = config.members.difference(&before.members);
+            for member in joined {
+                marks.push(situations::JOINED);
+                if before.member(&member.node).is_some() {
+                    marks.push(situations::REPLACED);
+                }
+            }
+        }
+        if config.members.len() == 1 {
+            marks.push(situations::ALONE);
+        }
+        self.led.insert(epoch);
+        marks
+    }
+
+    /// Looks at what a copy has applied.
+    pub(super) fn applied(&mut self, point: Point) {
+        let place = usize::try_from(point.lsn.0).unwrap_or(usize::MAX);
+        if point.lsn > Lsn(0) && self.committed.get(place - 1) != Some(&point) {
+            self.breaks(|| format!("{point:?} is applied and not committed (I10)"));
+        }
+    }
+
+    pub(super) fn begins(&mut self, name: u64) {
+        self.begun.insert(name, self.floor);
+    }
+
+    pub(super) fn forgets(&mut self, name: u64) {
+        self.begun.remove(&name);
+    }
+
+    /// Looks at an acknowledgement.
+    pub(super) fn acknowledged(
+        &mut self,
+        nodes: &BTreeMap<Pid, Node>,
+        at: Pid,
+        id: u64,
+        lsn: Lsn,
+        level: Level,
+    ) {
+        let begun = self.begun.remove(&id);
+        let place = usize::try_from(lsn.0 - 1).unwrap_or(usize::MAX);
+        if level == Level::One {
+            let log = &nodes[&at].synced.log;
+            let record = log.get(lsn).map(|record| record.hash);
+            let is_here = record.and_then(|hash| self.contents.get(&hash)) == Some(&id);
+            if !is_here && log.base().lsn < lsn {
+                self.breaks(|| format!("{id} is acknowledged and not durable here"));
+            }
+            return;
+        }
+        let point = self.committed.get(place).copied();
+        let content = point.and_then(|point| self.contents.get(&point.hash));
+        if content != Some(&id) {
+            self.breaks(|| format!("{id} is acknowledged and not committed (I16)"));
+        }
+        if begun.is_none_or(|begun| lsn <= begun) {
+            self.breaks(|| format!("{id} is committed before what was acknowledged earlier"));
+        }
+        if level == Level::All
+            && let (Some(machine), Some(point)) = (&nodes[&at].machine, point)
+            && let Some(config) = machine.leads()
+            && self.holders(nodes, config, |node| node.holds(point)) < config.members.len()
+        {
+            self.breaks(|| format!("{id} is not on every member (I16)"));
+        }
+        self.floor = self.floor.max(lsn);
+        self.acked_last = Some(id);
+    }
+
+    /// Looks at what a read shows: all that anybody had been told of when it began, and nothing that is not committed.
+    pub(super) fn read(&mut self, at: Pid, read: u64, applied: Lsn) {
+        let begun = self.begun.remove(&read).unwrap_or_default();
+        if applied < begun {
+            self.breaks(|| format!("a read at {at} shows {applied}, and {begun} was known"));
+        }
+        self.floor = self.floor.max(applied);
+    }
+
+    /// Looks at the end of the primary's log.
+    pub(super) fn ended(&self, last: Point) -> Result<(), String> {
+        if self.committed.last() != Some(&last) {
+            return Err(format!(
+                "the log ends with {last:?}, which is not committed"
+            ));
+        }
+        if self.floor == Lsn(0) {
+            return Err("nothing was ever acknowledged".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The rare situations that many seeds must reach.
+
+use super::marks;
+
+pub(super) const ACTIVATION_UNKNOWN: &str = "an activation whose outcome was unknown";
+pub(super) const FAILOVER: &str = "another primary goes on";
+pub(super) const SAME_PRIMARY: &str = "a primary goes on in another configuration";
+pub(super) const ADOPTED: &str = "a primary adopts the log of another copy";
+pub(super) const TRUNCATED: &str = "a copy drops records that differ";
+pub(super) const INSTALLED: &str = "a snapshot takes the place of a log";
+pub(super) const TRIMMED: &str = "records are dropped for their room";
+pub(super) const JOINED: &str = "a copy becomes a member";
+pub(super) const REPLACED: &str = "a damaged copy's successor becomes a member";
+pub(super) const TORN: &str = "a torn record is dropped";
+pub(super) const LOST_UNSYNCED: &str = "a crash loses what was not synced";
+pub(super) const DAMAGED: &str = "a damaged record is found";
+pub(super) const SYNC_FAILED: &str = "a sync fails";
+pub(super) const HELD: &str = "a lease delays a fence";
+pub(super) const LEASED: &str = "a read under a lease";
+pub(super) const ROUND: &str = "a read after a round of questions";
+pub(super) const READ_REFUSED: &str = "a read that is refused";
+pub(super) const INDETERMINATE: &str = "a write of which nobody knows";
+pub(super) const OVERLOADED: &str = "a write is refused because too many wait";
+pub(super) const WITHOUT_OWN: &str = "a record is committed before its primary has it on disk";
+pub(super) const SEVERAL_AT_ONCE: &str = "several records become durable at once";
+pub(super) const SUPERSEDED: &str = "an attempt is replaced before it is active";
+pub(super) const ALL_HOLD: &str = "a write that every member holds";
+pub(super) const ALONE: &str = "a configuration of one member";
+pub(super) const STALE_EPOCH: &str = "a primary of the past is refused";
+
+pub(super) const ALL: &[&str] = &[
+    marks::PAUSE,
+    marks::CRASH,
+    marks::PARTITION,
+    marks::ONE_WAY,
+    marks::OUTAGE,
+    marks::UNKNOWN_APPLIED,
+    marks::UNKNOWN_LOST,
+    marks::UNKNOWN_LATE,
+    marks::SPURIOUS,
+    marks::STALE,
+    marks::WATCH_ENDED,
+    marks::DUPLICATE,
+    marks::LOSS,
+    ACTIVATION_UNKNOWN,
+    FAILOVER,
+    SAME_PRIMARY,
+    ADOPTED,
+    TRUNCATED,
+    INSTALLED,
+    TRIMMED,
+    JOINED,
+    REPLACED,
+    TORN,
+    LOST_UNSYNCED,
+    DAMAGED,
+    SYNC_FAILED,
+    HELD,
+    LEASED,
+    ROUND,
+    READ_REFUSED,
+    INDETERMINATE,
+    OVERLOADED,
+    WITHOUT_OWN,
+    SEVERAL_AT_ONCE,
+    SUPERSEDED,
+    ALL_HOLD,
+    ALONE,
+    STALE_EPOCH,
+];

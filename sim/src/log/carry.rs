@@ -134,7 +134,9 @@ impl Logs {
                     sim.mark(situations::SYNC_FAILED);
                     let node = self.node(at);
                     node.disk.fail_sync();
+                    let lost = node.replica_id;
                     if self.missing != Some(Missing::FailedSync) {
+                        self.rules.lost.insert(lost);
                         self.feed(sim, at, Event::PersistFailed);
                         return;
                     }

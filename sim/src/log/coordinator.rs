@@ -190,6 +190,8 @@ impl Logs {
         if sim.is_up(at) && self.may_damage(sim, at) {
             let node = self.node(at);
             if node.disk.damage(sim.dice()) {
+                let lost = node.replica_id;
+                self.rules.lost.insert(lost);
                 sim.crash(at);
                 sim.plan(TIMEOUT / 4, Token::Restart(at));
             }

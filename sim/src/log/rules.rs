@@ -30,7 +30,6 @@ pub(super) struct Rules {
     /// What was the floor when a write or a read began.
     begun: BTreeMap<u64, Lsn>,
     led: BTreeSet<Epoch>,
-    acked_last: Option<u64>,
 }
 
 impl Rules {
@@ -287,7 +286,6 @@ impl Rules {
             self.breaks(|| format!("{id} is not on every member (I16)"));
         }
         self.floor = self.floor.max(lsn);
-        self.acked_last = Some(id);
     }
 
     /// Looks at what a read shows: all that anybody had been told of when it began, and nothing that is not committed.

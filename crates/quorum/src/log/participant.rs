@@ -174,7 +174,7 @@ impl Participant {
             Event::Submit(submission) => self.submit(now, submission, actions),
             Event::Read { read, level } => self.read(now, read, level, actions),
             Event::Applied(lsn) => self.core.replica.applied_up_to(lsn),
-            Event::SnapshotStored(base) => self.core.replica.install(base, actions),
+            Event::SnapshotStored(base) => self.install(base, actions),
             Event::Tick => ticked = true,
         }
         self.obey(actions);
@@ -311,6 +311,14 @@ impl Participant {
         if let Role::Primary(primary) = &mut self.role {
             primary.follow(&context, &self.learners);
         }
+    }
+
+    fn install(&mut self, base: Point, actions: &mut Vec<Action>) {
+        // It shows that a later epoch was active.
+        if self.epoch().is_some_and(|epoch| epoch < base.epoch) {
+            self.step_down(actions);
+        }
+        self.core.replica.install(base, actions);
     }
 
     fn submit(&mut self, now: Timestamp, submission: Submission, actions: &mut Vec<Action>) {

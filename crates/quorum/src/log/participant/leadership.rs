@@ -80,8 +80,9 @@ impl Leadership {
     ) -> Self {
         let mut next = Self::begin(context, config, zones, learners);
         for (replica_id, progress) in &mut next.peers {
-            if let Some(before) = self.peers.get(replica_id) {
-                progress.sent = before.matched.min(progress.sent);
+            let before = self.peers.get(replica_id).map(|before| before.matched);
+            if let Some(matched) = before.filter(|matched| *matched > Lsn(0)) {
+                progress.sent = matched.min(progress.sent);
             }
         }
         next.waiting = std::mem::take(&mut self.waiting);
@@ -257,23 +258,25 @@ impl Leadership {
 
     fn serve_reads(&mut self, context: &mut Context<'_>) {
         let me = context.replica.replica_id();
-        if self.is_active() && self.commit >= self.start {
-            while let Some(reads) = self.reads.take_round(&self.config, me) {
-                // What is committed now is no less than what was when they came.
-                let applied = Some(self.commit);
-                let answers = reads
-                    .into_iter()
-                    .map(|read| Action::ReadAt { read, applied });
-                context.actions.extend(answers);
-            }
-        }
+        let has_started = self.is_active() && self.commit >= self.start;
         let patience = context.settings.resend;
-        while self.reads.asks(context.now, *context.stamps, patience) {
-            let members = self.peers.values().filter(|progress| !progress.is_learner);
-            let members: Vec<_> = members.map(|progress| progress.node.clone()).collect();
-            for node in members {
-                context.ask(node, self.ballot, context.settings.lease, Ask::Ping);
+        loop {
+            if self.reads.asks(context.now, *context.stamps, patience) {
+                let members = self.peers.values().filter(|progress| !progress.is_learner);
+                let members: Vec<_> = members.map(|progress| progress.node.clone()).collect();
+                for node in members {
+                    context.ask(node, self.ballot, context.settings.lease, Ask::Ping);
+                }
             }
+            let answered = self.reads.take_round(&self.config, me, has_started);
+            let Some(reads) = answered else {
+                return;
+            };
+            // What is committed now is no less than what was when they came.
+            let applied = Some(self.commit);
+            let answers = reads.into_iter();
+            let answers = answers.map(|read| Action::ReadAt { read, applied });
+            context.actions.extend(answers);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Linearizable reads of a primary: by rounds of questions to its members, or by their promises.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shardwright_topology::{Config, ReplicaId, Timestamp};
 
@@ -36,12 +39,7 @@ impl Reads {
 
     /// Begins a round for those that wait for one, or asks again after a while: whether the members are to be asked now. What has been
     /// asked so far is numbered up to `stamps`.
-    pub(super) fn asks(
-        &mut self,
-        now: Timestamp,
-        stamps: u64,
-        patience: std::time::Duration,
-    ) -> bool {
+    pub(super) fn asks(&mut self, now: Timestamp, stamps: u64, patience: Duration) -> bool {
         if let Some(round) = &mut self.round {
             let again = now.since(round.asked_at) >= patience;
             if again {
@@ -76,9 +74,14 @@ impl Reads {
         *lease = until.max(*lease);
     }
 
-    /// Returns the reads of the round if enough members answered, `me` without being asked.
-    pub(super) fn take_round(&mut self, config: &Config, me: ReplicaId) -> Option<Vec<u64>> {
-        let round = self.round.as_mut()?;
+    /// Returns the reads of the round if enough members answered, `me` without being asked, and the epoch has begun.
+    pub(super) fn take_round(
+        &mut self,
+        config: &Config,
+        me: ReplicaId,
+        has_started: bool,
+    ) -> Option<Vec<u64>> {
+        let round = self.round.as_mut().filter(|_| has_started)?;
         round.heard.insert(me);
         if config.count_members(&round.heard) < config.w as usize {
             return None;

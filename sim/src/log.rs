@@ -86,11 +86,14 @@ pub(crate) struct Logs {
 const NODES: usize = 5;
 const TIMEOUT: Duration = Duration::from_millis(600);
 const TICK: Duration = Duration::from_millis(50);
+/// How long a sync takes that takes long.
+const SLOW_SYNC_MS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=Duration::from_millis(80);
 const LEASE: Duration = Duration::from_millis(400);
 /// How long after the faults clients go on.
 const CLIENTS_STOP: Duration = Duration::from_secs(12);
 
-/// The time that a sync takes.
+/// The time that a sync takes, mostly.
 const SYNC_MS: std::ops::RangeInclusive<Duration> =
     Duration::from_micros(200)..=Duration::from_millis(8);
 

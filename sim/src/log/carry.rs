@@ -7,7 +7,9 @@ use shardwright_registry::Stored;
 use shardwright_testkit::sim::{Pid, Sim, Slot, Write as Change};
 use shardwright_topology::{ConfigId, Lsn, Member, ShardRecord};
 
-use super::{Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones};
+use super::{
+    Logs, Message, Missing, SLOW_SYNC_MS, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones,
+};
 
 /// How often a sync fails, out of 10,000.
 const SYNC_FAILS: u32 = 15;
@@ -113,7 +115,9 @@ impl Logs {
         }
         node.is_syncing = true;
         let token = Token::Synced(node.disk.len(), node.written);
-        let next = sim.now(at) + sim.dice().time(&SYNC_MS);
+        let is_slow = sim.dice().chance(5);
+        let takes = if is_slow { SLOW_SYNC_MS } else { SYNC_MS };
+        let next = sim.now(at) + sim.dice().time(&takes);
         sim.wake(at, next, token);
     }
 

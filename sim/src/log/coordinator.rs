@@ -176,7 +176,10 @@ impl Logs {
         let configs = || record.active.iter().chain(&record.pending);
         let mut members = configs().flat_map(|config| &config.members);
         let is_first = record.active.is_none();
-        let others_are_whole = members.all(|member| self.registered[&pid(&member.node)] == *member);
+        let others_are_whole = members.all(|member| {
+            let is_lost = self.rules.lost.contains(&member.replica_id);
+            !is_lost && self.registered[&pid(&member.node)] == *member
+        });
         let node = node_id(at);
         let survives = configs().all(|config| config.w >= 2 || config.member(&node).is_none());
         !is_first && others_are_whole && survives

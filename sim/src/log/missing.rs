@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_quorum::log::{
     Answer, Ask, EpochTable, FenceAck, Participant, Point, Reply, Request,
 };
-use shardwright_topology::{Config, NodeId, ShardRecord, Timestamp};
+use shardwright_topology::{Config, ConfigId, NodeId, ShardRecord, Timestamp};
 
 use super::{LEASE, rules::Rules};
 
@@ -171,7 +171,11 @@ impl Missing {
                 if let (Some(active), Some(replaced)) = (&mut record.active, replaced)
                     && replaced.epoch > active.epoch
                 {
-                    *active = replaced.clone();
+                    *active = Config {
+                        config_id: ConfigId::from_bits(0),
+                        epoch: active.epoch,
+                        ..replaced.clone()
+                    };
                 }
             }
             Self::RecoveryQuorum => {

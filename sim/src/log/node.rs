@@ -101,11 +101,6 @@ impl Node {
         }
         self.disk.cut(end);
         self.synced = durable.clone();
-        if missing == Some(Missing::DurablePromise)
-            && let Some(promised) = &mut durable.promised
-        {
-            promised.epoch = durable.log.last().epoch;
-        }
         Some(durable)
     }
 }
@@ -130,8 +125,14 @@ impl Logs {
             sim.mark(situations::DAMAGED);
             self.recreate(at);
         }
+        let mut durable = durable.unwrap_or_else(|| self.nodes[&at].synced.clone());
+        let held = self.rules.config(durable.log.last().epoch);
+        if missing == Some(Missing::DurablePromise)
+            && let (Some(promised), Some(held)) = (&mut durable.promised, held)
+        {
+            (promised.epoch, promised.config_id) = (held.epoch, held.config_id);
+        }
         let node = self.node(at);
-        let durable = durable.unwrap_or_else(|| node.synced.clone());
         let base = durable.log.base();
         // The process ended after the log began anew, and before the data did.
         if node.data.aside == Some(base) && node.data.saved.lsn < base.lsn {

@@ -200,10 +200,12 @@ impl Rules {
         Ok(())
     }
 
-    /// Looks at a copy that is the primary from now on: it has all that was ever committed.
+    /// Looks at a copy that is the primary from now on: it has all that was committed in earlier epochs. It may have been told late.
     pub(super) fn leads(&mut self, node: &Node, at: Pid, epoch: Epoch) -> Vec<&'static str> {
         let log = node.machine.as_ref().map(|machine| machine.replica().log());
-        let last = self.committed.last().copied().unwrap_or_default();
+        let earlier = self.committed.partition_point(|point| point.epoch < epoch);
+        let last = self.committed[..earlier].last().copied();
+        let last = last.unwrap_or_default();
         let holds =
             log.is_some_and(|log| log.base().lsn > last.lsn || log.point(last.lsn) == Some(last));
         if !holds {

@@ -28,6 +28,8 @@ pub struct Replica {
     lease_max: Duration,
     /// Until when higher fences are refused.
     held_until: Timestamp,
+    /// The epoch of a fence that was refused, and until when no lower one gets more promises: the refused one is to get through.
+    wanted: (Epoch, Timestamp),
     /// What has been applied, durably: nobody needs it from the log after a restart.
     applied: Lsn,
     /// Up to where the driver was told to apply.
@@ -60,6 +62,7 @@ impl Replica {
         Ok(Self {
             lease_max,
             held_until,
+            wanted: (Epoch::UNASSIGNED, now),
             applied: applied.lsn,
             told: applied.lsn,
             issued: Ticket::default(),
@@ -132,6 +135,12 @@ impl Replica {
         (left > Duration::ZERO).then_some(left)
     }
 
+    /// Notes that a fence had to be refused: no more is promised to lower epochs, so that it gets through soon,
+    /// unless nobody asks for it any more.
+    pub(super) fn want(&mut self, now: Timestamp, epoch: Epoch) {
+        self.wanted = (epoch.max(self.wanted.0), now + self.lease_max * 2);
+    }
+
     /// Takes in a request, which is answered once all that the answer shows is durable.
     pub(super) fn request(
         &mut self,
@@ -148,7 +157,9 @@ impl Replica {
         );
         let answer = self.answer(now, from, request, actions);
         let mut lease = Duration::ZERO;
-        if is_lease && answer.is_obedient() {
+        let (wanted, until) = self.wanted;
+        let is_last = wanted > ballot.epoch && now < until;
+        if is_lease && answer.is_obedient() && !is_last {
             lease = asked;
             self.held_until = self.held_until.max(now + lease);
         }
@@ -350,6 +361,7 @@ impl Replica {
             _ => {
                 // A lease holds against fences alone: whoever sends anything else has fenced enough others, or is the holder.
                 if let Some(left) = self.held_for(now).filter(|_| is_fence) {
+                    self.want(now, ballot.epoch);
                     return Answer::Held(left);
                 }
                 self.promise(ballot, actions);

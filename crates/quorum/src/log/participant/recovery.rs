@@ -168,6 +168,7 @@ impl Recovery {
             return Standing::Over;
         }
         if context.replica.held_for(context.now).is_some() {
+            context.replica.want(context.now, self.ballot.epoch);
             return Standing::Waiting;
         }
         context.replica.promise(self.ballot, context.actions);

@@ -163,6 +163,12 @@ fn a_higher_fence_waits_for_the_lease() {
     let held = ask_at(&mut replica, at(600), fence()).answer;
     assert_eq!(held, Answer::Held(Duration::from_millis(500)));
     assert_eq!(replica.promised(), Some(ballot(1)));
+    let ping = Request {
+        lease: LEASE,
+        ..request(ballot(1), Ask::Ping)
+    };
+    let last = ask_at(&mut replica, at(700), ping);
+    assert_eq!(last.lease, Duration::ZERO, "the fence gets through");
     let fenced = ask_at(&mut replica, at(1100), fence()).answer;
     assert!(matches!(fenced, Answer::Fenced(_)), "{fenced:?}");
     let again = Replica::open(at(1200), replica.durable, Point::default(), LEASE);

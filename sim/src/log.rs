@@ -90,8 +90,10 @@ const TICK: Duration = Duration::from_millis(50);
 const SLOW_SYNC_MS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_millis(80);
 const LEASE: Duration = Duration::from_millis(400);
+/// A lease that lasts as long as most faults, so that it is missed soon.
+const LONG_LEASE: Duration = Duration::from_millis(1200);
 /// How long after the faults clients go on.
-const CLIENTS_STOP: Duration = Duration::from_secs(12);
+const CLIENTS_STOP: Duration = Duration::from_secs(8);
 
 /// The time that a sync takes, mostly.
 const SYNC_MS: std::ops::RangeInclusive<Duration> =
@@ -112,11 +114,20 @@ fn zones() -> BTreeMap<NodeId, String> {
     (0..NODES).map(zone).collect()
 }
 
+fn lease(missing: Option<Missing>) -> Duration {
+    match missing {
+        Some(Missing::LeaseAfterRestart | Missing::LeaseFromSend | Missing::LeaseMargin) => {
+            LONG_LEASE
+        }
+        _ => LEASE,
+    }
+}
+
 fn settings(missing: Option<Missing>) -> Settings {
     Settings {
         heartbeat: Duration::from_millis(100),
         resend: Duration::from_millis(150),
-        lease: LEASE,
+        lease: lease(missing),
         drift_ppm: if missing == Some(Missing::LeaseMargin) {
             0
         } else {

@@ -7,7 +7,7 @@ use shardwright_registry::Prefix;
 use shardwright_testkit::sim::{Disk, Pid, Sim, Slot};
 use shardwright_topology::{Incarnation, Lsn, Member, Primary, ReplicaId, Timestamp};
 
-use super::{LEASE, Logs, Missing, TICK, Token, node_id, settings, situations};
+use super::{Logs, Missing, TICK, Token, lease, node_id, settings, situations};
 
 /// One node.
 pub(super) struct Node {
@@ -164,7 +164,7 @@ impl Logs {
         let node = self.node(at);
         let mut now = sim.now(at);
         if missing == Some(Missing::LeaseAfterRestart) {
-            now = Timestamp(now.0.saturating_sub(LEASE));
+            now = Timestamp(now.0.saturating_sub(lease(missing)));
         }
         let incarnation = match missing {
             Some(Missing::NewIncarnation) => Incarnation(1),

@@ -18,6 +18,8 @@ pub(super) struct Progress {
     /// Whether it may have anything after `matched`: then one message is sent at a time.
     is_probing: bool,
     needs_snapshot: bool,
+    /// Whether nothing was heard for so long that nothing large is sent before something is.
+    is_silent: bool,
     under_way: usize,
     sent_at: Timestamp,
     /// Since when something is under way and nothing was heard.
@@ -34,6 +36,7 @@ impl Progress {
             sent: guess,
             is_probing: true,
             needs_snapshot: false,
+            is_silent: false,
             under_way: 0,
             sent_at: now,
             silent_since: now,
@@ -51,8 +54,9 @@ impl Progress {
         is_due: bool,
     ) -> Option<Ask> {
         let window = if self.is_probing { 1 } else { window };
+        let has_room = self.under_way < window && !self.is_silent;
         let has_more = self.sent < log.last().lsn && !self.needs_snapshot;
-        if !(is_due || has_more && self.under_way < window) {
+        if !(is_due || has_more && has_room) {
             return None;
         }
         self.sent_at = now;
@@ -61,7 +65,7 @@ impl Progress {
             self.needs_snapshot = true;
             return Some(Ask::Snapshot(log.base()));
         };
-        let records = if self.under_way < window {
+        let records = if has_room {
             replica::some_after(log, prev.lsn)
         } else {
             Vec::new()
@@ -69,7 +73,7 @@ impl Progress {
         if self.under_way == 0 {
             self.silent_since = now;
         }
-        if !records.is_empty() || self.is_probing {
+        if !records.is_empty() || self.under_way == 0 && self.is_probing {
             self.under_way += 1;
         }
         if let Some(last) = records.last() {
@@ -92,7 +96,7 @@ impl Progress {
     pub(super) fn give_up(&mut self, now: Timestamp, resend: Duration) {
         if self.under_way > 0 && now.since(self.silent_since) >= resend {
             self.under_way = 0;
-            self.is_probing = true;
+            (self.is_probing, self.is_silent) = (true, true);
             if self.matched > Lsn(0) {
                 self.sent = self.matched;
             }
@@ -101,6 +105,7 @@ impl Progress {
 
     pub(super) fn heard(&mut self, now: Timestamp) {
         self.silent_since = now;
+        self.is_silent = false;
     }
 
     /// Notes that its log agrees up to `lsn`.

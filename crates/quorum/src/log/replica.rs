@@ -63,7 +63,7 @@ impl Replica {
             lease_max,
             held_until,
             wanted: (Epoch::UNASSIGNED, now),
-            applied: applied.lsn,
+            applied: applied.lsn.min(durable.known_commit),
             told: applied.lsn,
             issued: Ticket::default(),
             persisted: Ticket::default(),

@@ -212,6 +212,25 @@ fn a_copy_that_lacks_what_is_committed_is_not_opened() {
 }
 
 #[test]
+fn what_is_left_of_a_copy_is_shown_and_counts_for_nothing() {
+    let mut replica = replica();
+    let (first, one) = append(Point::default(), 1, 0, 1);
+    ask(&mut replica, ballot(1), first.clone());
+    let mut left = Durable {
+        clean: false,
+        ..replica.durable
+    };
+    left.log.truncate_after(Lsn(0));
+    let opened = Replica::open(Timestamp(LEASE), left, one, LEASE);
+    let mut opened = opened.expect("what is left can be opened");
+    let later = Timestamp(LEASE * 3);
+    let refused = ask_at(&mut opened, later, request(ballot(1), first));
+    assert_eq!(refused.answer, Answer::Faulty);
+    let shown = ask_at(&mut opened, later, request(ballot(2), Ask::Fence));
+    assert!(matches!(shown.answer, Answer::Fenced(ack) if !ack.clean));
+}
+
+#[test]
 fn a_snapshot_takes_the_place_of_the_log_unless_it_is_older() {
     let mut replica = replica();
     let (first, one) = append(Point::default(), 1, 0, 1);

@@ -192,7 +192,8 @@ impl Scenario for Logs {
     type Mutation = Missing;
 
     const NAME: &'static str = "log";
-    const MARKS: &'static [&'static str] = situations::ALL;
+    const MARKS: &'static [&'static [&'static str]] =
+        &[marks::STORE, marks::MESSAGES, situations::ALL];
     const MUTATIONS: &'static [Missing] = Missing::ALL;
 
     fn faults(missing: Option<Missing>) -> Faults {

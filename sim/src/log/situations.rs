@@ -1,7 +1,5 @@
 //! The rare situations that many seeds must reach.
 
-use super::marks;
-
 pub(super) const ACTIVATION_UNKNOWN: &str = "an activation whose outcome was unknown";
 pub(super) const FAILOVER: &str = "another primary goes on";
 pub(super) const SAME_PRIMARY: &str = "a primary goes on in another configuration";
@@ -29,19 +27,6 @@ pub(super) const ALONE: &str = "a configuration of one member";
 pub(super) const STALE_EPOCH: &str = "a primary of the past is refused";
 
 pub(super) const ALL: &[&str] = &[
-    marks::PAUSE,
-    marks::CRASH,
-    marks::PARTITION,
-    marks::ONE_WAY,
-    marks::OUTAGE,
-    marks::UNKNOWN_APPLIED,
-    marks::UNKNOWN_LOST,
-    marks::UNKNOWN_LATE,
-    marks::SPURIOUS,
-    marks::STALE,
-    marks::WATCH_ENDED,
-    marks::DUPLICATE,
-    marks::LOSS,
     ACTIVATION_UNKNOWN,
     FAILOVER,
     SAME_PRIMARY,

@@ -84,6 +84,9 @@ pub struct ShardRecord {
     pub hold: Option<Hold>,
     /// How often an operator accepted the possible loss of acknowledged writes.
     pub data_loss_generation: u64,
+    /// The last epoch at which somebody did; `None` if nobody ever has.
+    #[serde(default)]
+    pub loss_accepted_at: Option<Epoch>,
 }
 
 impl ShardRecord {
@@ -100,6 +103,7 @@ impl ShardRecord {
             pending: None,
             hold: None,
             data_loss_generation: 0,
+            loss_accepted_at: None,
         }
     }
 
@@ -143,6 +147,14 @@ impl ShardRecord {
         self.active
             .as_ref()
             .map_or(Epoch::UNASSIGNED, |config| config.epoch)
+    }
+
+    /// Returns whether an operator accepted the possible loss of acknowledged writes for the configuration that is being tried: its
+    /// primary goes on with what is left.
+    #[must_use]
+    pub fn accepts_loss(&self) -> bool {
+        let pending = self.pending.as_ref().map(|config| config.epoch);
+        pending.is_some() && pending == self.loss_accepted_at
     }
 }
 

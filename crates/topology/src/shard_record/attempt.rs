@@ -106,6 +106,9 @@ impl ShardRecord {
 
     /// Does as [`ShardRecord::begin_attempt`] without asking how many copies are left, and counts the possible loss.
     ///
+    /// The loss is accepted for this attempt alone: one that replaces it needs as many copies as any other, unless it is accepted for that
+    /// one as well.
+    ///
     /// # Errors
     /// [`AttemptRefused`], but never [`AttemptRefused::TooFewClean`].
     pub fn begin_attempt_accepting_loss(
@@ -116,6 +119,7 @@ impl ShardRecord {
         let attempt = self.attempt(proposal, conditions)?;
         Ok(Self {
             data_loss_generation: self.data_loss_generation + 1,
+            loss_accepted_at: Some(attempt.epoch),
             ..attempt
         })
     }

@@ -161,6 +161,15 @@ fn without_a_recovery_quorum_only_an_accepted_loss_goes_on() {
         .begin_attempt_accepting_loss(alone, &conditions)
         .expect("accepted");
     assert_eq!(forced.data_loss_generation, 1);
+    assert!(forced.accepts_loss() && !record.accepts_loss());
+    let all = clean(&[1, 2, 3]);
+    let next = forced.begin_attempt(proposal(3, &[1, 3], 2), &all);
+    let next = next.expect("enough are back");
+    assert!(!next.accepts_loss(), "it was accepted for one attempt");
+    assert_eq!(
+        (next.data_loss_generation, next.loss_accepted_at),
+        (1, Some(Epoch(2)))
+    );
 }
 
 #[test]
@@ -258,7 +267,8 @@ fn the_stored_form_of_a_record_is_pinned() {
         r#"{"node":"n1","replica_id":"00000000000000000000000000000001"},"#,
         r#"{"node":"n2","replica_id":"00000000000000000000000000000002"},"#,
         r#"{"node":"n3","replica_id":"00000000000000000000000000000003"}],"w":2,"zones":1},"#,
-        r#""pending":null,"hold":{"operation":"op-1","side":"source"},"data_loss_generation":0}"#,
+        r#""pending":null,"hold":{"operation":"op-1","side":"source"},"data_loss_generation":0,"#,
+        r#""loss_accepted_at":null}"#,
     );
     assert_eq!(stored, expect);
     assert_eq!(

@@ -117,6 +117,8 @@ pub enum Answer {
         /// Where each epoch ends.
         epoch_table: EpochTable,
         /// The last record held.
+        /// The place in front of the first record held: what is before it is committed, and cannot be compared any more.
+        base: Point,
         last: Point,
     },
     /// The records asked for are gone: a snapshot is needed.

@@ -428,6 +428,7 @@ impl Replica {
             Ok(end) if holds_prev && end.epoch <= epoch => end.lsn,
             _ => return self.diverged(),
         };
+            base: log.base(),
         if !self.take(epoch, append.records, actions) {
             return Answer::Faulty;
         }

@@ -195,8 +195,10 @@ impl Leadership {
                 progress.matches(lsn);
                 self.tally.acknowledge(ballot.epoch, replica_id, lsn);
             }
-            Answer::Diverged { epoch_table, .. } => {
-                progress.diverges(context.replica.log(), &epoch_table);
+            Answer::Diverged {
+                epoch_table, base, ..
+            } => {
+                progress.diverges(context.replica.log(), &epoch_table, base);
             }
             Answer::Installing => progress.installs(),
             Answer::OtherConfig(_) => {

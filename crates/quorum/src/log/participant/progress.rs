@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shardwright_topology::{Lsn, NodeId, Timestamp};
 
-use crate::log::{Append, Ask, EpochTable, Log, replica};
+use crate::log::{Append, Ask, EpochTable, Log, Point, replica};
 
 /// What a primary knows of one other copy.
 #[derive(Debug, Clone)]
@@ -120,11 +120,15 @@ impl Progress {
         }
     }
 
-    /// Notes that what was sent does not follow its log, which ends its epochs there.
-    pub(super) fn diverges(&mut self, log: &Log, table: &EpochTable) {
+    /// Notes that what was sent does not follow its log, which ends its epochs there
+    /// and begins after `base`.
+    pub(super) fn diverges(&mut self, log: &Log, table: &EpochTable, base: Point) {
         self.under_way = 0;
         self.is_probing = true;
-        match table.last_common(log) {
+        let base = log.point(base.lsn).filter(|held| *held == base);
+        // A place in front of its base, where it cannot compare, is of no use if both hold the base.
+        let common = table.last_common(log).into_iter().chain(base);
+        match common.max_by_key(|common| common.lsn) {
             Some(common) => {
                 self.needs_snapshot = false;
                 // What it acknowledged stays: this is news from before, or of a message that overtook another one.

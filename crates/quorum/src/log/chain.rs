@@ -7,13 +7,35 @@ use shardwright_topology::Lsn;
 use super::{EpochTable, Point, Record};
 
 /// Records without a gap, after a base that a snapshot stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Log {
     base: Point,
-    records: VecDeque<Arc<Record>>,
+    records: VecDeque<Held>,
+    /// The bytes of all records that were ever dropped at the begin.
+    dropped: u64,
     /// Where each epoch ends, the base included.
     ends: EpochTable,
 }
+
+/// A record that is held.
+#[derive(Debug, Clone)]
+struct Held {
+    record: Arc<Record>,
+    /// The bytes of this record and of all before it, those included that were dropped at the begin.
+    end: u64,
+}
+
+/// Logs are equal that hold the same records after the same base.
+impl PartialEq for Log {
+    fn eq(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.records.iter(), other.records.iter());
+        let theirs = theirs.map(|held| &held.record);
+        let same_records = ours.map(|held| &held.record).eq(theirs);
+        self.base == other.base && self.ends == other.ends && same_records
+    }
+}
+
+impl Eq for Log {}
 
 /// Records that do not follow the log. Nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,10 +60,10 @@ impl Log {
     pub fn from_base(base: Point) -> Self {
         let mut ends = EpochTable::default();
         ends.reach(base);
-        let records = VecDeque::new();
         Self {
             base,
-            records,
+            records: VecDeque::new(),
+            dropped: 0,
             ends,
         }
     }
@@ -55,7 +77,8 @@ impl Log {
     /// Returns the place of the last record.
     #[must_use]
     pub fn last(&self) -> Point {
-        self.records.back().map_or(self.base, |last| last.point())
+        let last = self.records.back();
+        last.map_or(self.base, |held| held.record.point())
     }
 
     /// Returns the place of the record with a number, or the base; none if it is not held.
@@ -71,7 +94,8 @@ impl Log {
     #[must_use]
     pub fn get(&self, lsn: Lsn) -> Option<&Arc<Record>> {
         let index = lsn.0.checked_sub(self.base.lsn.0)?.checked_sub(1)?;
-        self.records.get(usize::try_from(index).ok()?)
+        let held = self.records.get(usize::try_from(index).ok()?)?;
+        Some(&held.record)
     }
 
     /// Returns the records after `lsn`; none at all if that place is not held.
@@ -79,7 +103,38 @@ impl Log {
     pub fn after(&self, lsn: Lsn) -> Option<impl Iterator<Item = &Arc<Record>>> {
         let index = lsn.0.checked_sub(self.base.lsn.0)?;
         let index = usize::try_from(index).ok()?;
-        (index <= self.records.len()).then(|| self.records.range(index..))
+        let held = (index <= self.records.len()).then(|| self.records.range(index..));
+        held.map(|held| held.map(|held| &held.record))
+    }
+
+    /// Returns about how many bytes the records after `lsn` take, of those held.
+    #[must_use]
+    pub fn bytes_after(&self, lsn: Lsn) -> u64 {
+        let index = lsn.0.saturating_sub(self.base.lsn.0);
+        let before = usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1);
+        let before = before.map_or(self.dropped, |last| self.end_of(last));
+        self.end() - before
+    }
+
+    /// Returns the first place after which records of no more than about so many bytes are held.
+    #[must_use]
+    pub fn last_bytes(&self, bytes: u64) -> Lsn {
+        let from = self.end().saturating_sub(bytes);
+        if from <= self.dropped {
+            return self.base.lsn;
+        }
+        let before = self.records.partition_point(|held| held.end < from);
+        Lsn(self.base.lsn.0 + before as u64 + 1)
+    }
+
+    /// Where the bytes end of the record with an index, or of the last one.
+    fn end_of(&self, index: usize) -> u64 {
+        let held = self.records.get(index).or(self.records.back());
+        held.map_or(self.dropped, |held| held.end)
+    }
+
+    fn end(&self) -> u64 {
+        self.end_of(usize::MAX)
     }
 
     /// Checks that records are intact and follow one another after `prev`, and returns where they end.
@@ -115,7 +170,10 @@ impl Log {
     pub(super) fn extend_verified(&mut self, records: &[Arc<Record>]) {
         for record in records {
             debug_assert_eq!(record.prev_hash, self.last().hash, "records follow");
-            self.records.push_back(Arc::clone(record));
+            self.records.push_back(Held {
+                record: Arc::clone(record),
+                end: self.end() + record.size() as u64,
+            });
             self.ends.reach(record.point());
         }
     }
@@ -134,8 +192,11 @@ impl Log {
     /// Drops the records up to and with `lsn`, which a snapshot holds. Does nothing if that record is not held.
     pub fn trim(&mut self, lsn: Lsn) {
         if let Some(base) = self.point(lsn) {
-            let dropped = lsn.0 - self.base.lsn.0;
-            self.records.drain(..usize::try_from(dropped).unwrap_or(0));
+            let dropped = usize::try_from(lsn.0 - self.base.lsn.0).unwrap_or(0);
+            if let Some(last) = dropped.checked_sub(1) {
+                self.dropped = self.end_of(last);
+            }
+            self.records.drain(..dropped);
             self.base = base;
             self.ends.cut_before(base.lsn);
             if self.records.is_empty() {
@@ -209,6 +270,29 @@ mod tests {
         let mut shorter = ours.clone();
         shorter.truncate_after(Lsn(2));
         assert_eq!(shorter.epoch_table().last_common(&ours), ours.point(Lsn(2)));
+    }
+
+    #[test]
+    fn the_bytes_of_the_last_records_are_known() {
+        let mut held = log(&[1, 1, 1, 2, 2], 0);
+        let one = held.bytes_after(Lsn(4));
+        assert_eq!(held.bytes_after(Lsn(0)), 5 * one);
+        for _ in 0..2 {
+            let places = [0, one - 1, one, 2 * one, 2 * one + 1, 9 * one];
+            let places = places.map(|bytes| held.last_bytes(bytes).0);
+            let base = held.base().lsn.0;
+            assert_eq!(places, [5, 5, 4, 3, 3, base]);
+            assert_eq!(
+                (held.bytes_after(Lsn(3)), held.bytes_after(Lsn(9))),
+                (2 * one, 0)
+            );
+            held.trim(Lsn(2));
+            assert_eq!(held.bytes_after(Lsn(0)), 3 * one, "of those held");
+        }
+        held.truncate_after(Lsn(4));
+        assert_eq!(held.bytes_after(Lsn(2)), 2 * one);
+        held.trim(Lsn(4));
+        assert_eq!((held.bytes_after(Lsn(0)), held.last_bytes(0)), (0, Lsn(4)));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Append {
     pub records: Vec<Arc<Record>>,
     /// The highest committed record.
     pub commit: Lsn,
-    /// All members hold the records up to this one: nobody will ask for them.
+    /// The records up to this one may be dropped: all members hold them, or those that lag get a snapshot.
     pub trim: Lsn,
 }
 

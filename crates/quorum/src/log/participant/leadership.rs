@@ -319,7 +319,10 @@ impl Leadership {
                 held = held.min(progress.matched.0);
             }
         }
-        Lsn(held - held % settings.trim_step.max(1))
+        let held = Lsn(held - held % settings.trim_step.max(1));
+        // The room in memory comes before who lags.
+        let full = context.replica.log().last_bytes(settings.retain_bytes);
+        held.max(full.min(self.commit))
     }
 
     fn trim(&self, context: &mut Context<'_>) {

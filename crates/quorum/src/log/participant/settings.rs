@@ -18,11 +18,15 @@ pub struct Settings {
     pub window: usize,
     /// How many records may wait for their level. 4,096.
     pub waiting_max: usize,
+    /// How many bytes of records a primary takes in that are not committed. They are in memory, on every member. 64 MiB.
+    pub waiting_bytes: u64,
     /// How many applied records are kept for members that come back. 10,000.
     pub retain: u64,
     /// How far a member may lag before its records are dropped all the same; it gets a snapshot then. 1,000,000.
     pub retain_max: u64,
-    /// How many records are dropped at once. 1,000.
+    /// How many bytes of applied records are kept at most, in memory, whoever lags. 64 MiB.
+    pub retain_bytes: u64,
+    /// How many records are dropped at once, unless they take too much room. 1,000.
     pub trim_step: u64,
 }
 
@@ -35,8 +39,10 @@ impl Default for Settings {
             drift_ppm: 50_000,
             window: 8,
             waiting_max: 4_096,
+            waiting_bytes: 64 << 20,
             retain: 10_000,
             retain_max: 1_000_000,
+            retain_bytes: 64 << 20,
             trim_step: 1_000,
         }
     }

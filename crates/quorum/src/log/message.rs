@@ -32,7 +32,8 @@ pub struct Request {
     pub ballot: Ballot,
     /// When.
     pub stamp: Stamp,
-    /// For how long the member is asked to refuse higher fences, from when it gets this.
+    /// For how long the member is asked to refuse higher fences, from when it gets this. Whoever asks for zero with anything but a fence
+    /// counts on no earlier promise either: the member need not keep it.
     pub lease: Duration,
     /// What.
     pub ask: Ask,

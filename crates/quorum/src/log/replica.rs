@@ -159,9 +159,14 @@ impl Replica {
         let mut lease = Duration::ZERO;
         let (wanted, until) = self.wanted;
         let is_last = wanted > ballot.epoch && now < until;
-        if is_lease && answer.is_obedient() && !is_last {
-            lease = asked;
-            self.held_until = self.held_until.max(now + lease);
+        if is_lease && answer.is_obedient() {
+            if asked.is_zero() {
+                // The one who is obeyed gives up what was promised. Those before it count on nothing: it has fenced enough others.
+                self.held_until = self.held_until.min(now);
+            } else if !is_last {
+                lease = asked;
+                self.held_until = self.held_until.max(now + lease);
+            }
         }
         let reply = Reply {
             ballot,

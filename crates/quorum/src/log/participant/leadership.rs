@@ -1,15 +1,17 @@
 //! A primary: it begins an epoch, appends, and finds out what is committed.
 
+mod hand_over;
 mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use shardwright_topology::{Config, ConfigId, Lsn, Member, NodeId, ReplicaId, Timestamp};
+use shardwright_topology::{Config, ConfigId, Epoch, Lsn, Member, NodeId, ReplicaId, Timestamp};
 
-use self::waiting::Waiting;
+use self::{hand_over::HandOver, waiting::Waiting};
 use super::{
     Action, Outcome, ReadLevel, Report, Submission, context::Context, progress::Progress,
     reads::Reads,
@@ -31,6 +33,8 @@ pub(super) struct Leadership {
     /// The configuration in which this process was active last, without a break since.
     active_as: Option<ConfigId>,
     activation_asked: Option<Timestamp>,
+    /// For whom it makes way.
+    hand_over: Option<HandOver>,
     reported: bool,
 }
 
@@ -60,6 +64,7 @@ impl Leadership {
             reads: Reads::default(),
             active_as: None,
             activation_asked: None,
+            hand_over: None,
             reported: false,
             config,
             ballot,
@@ -133,8 +138,7 @@ impl Leadership {
     /// Appends a record, and lets its author wait.
     pub(super) fn submit(&mut self, context: &mut Context<'_>, submission: Submission) {
         let id = submission.id;
-        if self.waiting.len() >= context.settings.waiting_max {
-            let outcome = Outcome::Overloaded;
+        if let Some(outcome) = self.refuses(context) {
             context.actions.push(Action::Answer { id, outcome });
             return;
         }
@@ -152,13 +156,28 @@ impl Leadership {
             .append_own(vec![Arc::new(record)], context.actions);
     }
 
+    /// Why no record is taken now.
+    fn refuses(&self, context: &Context<'_>) -> Option<Outcome> {
+        let Context { now, settings, .. } = context;
+        let makes_way = |way: &HandOver| way.refuses_records(*now, settings.resend);
+        if self.hand_over.as_ref().is_some_and(makes_way) {
+            return Some(Outcome::NotPrimary);
+        }
+        let committed = context.replica.known_commit();
+        let bytes = context.replica.log().bytes_after(committed);
+        let is_full = bytes >= settings.waiting_bytes;
+        (is_full || self.waiting.len() >= settings.waiting_max).then_some(Outcome::Overloaded)
+    }
+
+    /// Returns whether no other process can be the primary now, and this one has begun.
+    pub(super) fn has_lease(&self, now: Timestamp, me: ReplicaId) -> bool {
+        let has_started = self.is_active() && self.commit >= self.start;
+        has_started && self.reads.has_lease(now, &self.config, me)
+    }
+
     pub(super) fn read(&mut self, context: &mut Context<'_>, read: u64, level: ReadLevel) {
         let me = context.replica.replica_id();
-        let has_started = self.is_active() && self.commit >= self.start;
-        if level == ReadLevel::Leased
-            && has_started
-            && self.reads.has_lease(context.now, &self.config, me)
-        {
+        if level == ReadLevel::Leased && self.has_lease(context.now, me) {
             let applied = Some(self.commit);
             context.actions.push(Action::ReadAt { read, applied });
         } else if self.reads.waiting() >= context.settings.waiting_max {
@@ -221,6 +240,40 @@ impl Leadership {
         self.active_as = Some(self.config.config_id);
     }
 
+    /// Makes way for the process that is to begin a later epoch: takes no more records for a while, and gives up its leases, which hold that
+    /// process up, once those who wait have been answered.
+    pub(super) fn make_way(&mut self, now: Timestamp, epoch: Epoch) {
+        if self.hand_over.is_none_or(|known| known.epoch < epoch) {
+            self.hand_over = Some(HandOver::new(now, epoch));
+        }
+    }
+
+    fn give_up_leases(&mut self, context: &mut Context<'_>) {
+        let patience = context.settings.resend;
+        let is_due = self.hand_over.is_some_and(|hand_over| {
+            self.waiting.len() == 0 || hand_over.is_impatient(context.now, patience)
+        });
+        if is_due && self.reads.give_up_leases() {
+            self.ping(context);
+        }
+    }
+
+    /// For how long members are asked to refuse higher fences.
+    fn lease(&self, context: &Context<'_>) -> Duration {
+        if self.reads.has_given_up() {
+            Duration::ZERO
+        } else {
+            context.settings.lease
+        }
+    }
+
+    fn ping(&self, context: &mut Context<'_>) {
+        let lease = self.lease(context);
+        for progress in self.peers.values().filter(|peer| !peer.is_learner) {
+            context.ask(progress.node.clone(), self.ballot, lease, Ask::Ping);
+        }
+    }
+
     /// Does what has become possible: activates, commits, answers, asks and sends. `ticked` after some time.
     pub(super) fn advance(&mut self, context: &mut Context<'_>, ticked: bool) {
         let (me, durable) = (context.replica.replica_id(), context.replica.durable_lsn());
@@ -243,6 +296,7 @@ impl Leadership {
             self.waiting.expire(context.now, context.actions);
             self.trim(context);
         }
+        self.give_up_leases(context);
         self.serve_reads(context);
         self.replicate(context, ticked);
     }
@@ -264,11 +318,7 @@ impl Leadership {
         let patience = context.settings.resend;
         loop {
             if self.reads.asks(context.now, *context.stamps, patience) {
-                let members = self.peers.values().filter(|progress| !progress.is_learner);
-                let members: Vec<_> = members.map(|progress| progress.node.clone()).collect();
-                for node in members {
-                    context.ask(node, self.ballot, context.settings.lease, Ask::Ping);
-                }
+                self.ping(context);
             }
             let answered = self.reads.take_round(&self.config, me, has_started);
             let Some(reads) = answered else {
@@ -284,7 +334,7 @@ impl Leadership {
 
     fn replicate(&mut self, context: &mut Context<'_>, ticked: bool) {
         let trim = self.trimmable(context);
-        let (settings, now) = (context.settings, context.now);
+        let (settings, now, lease) = (context.settings, context.now, self.lease(context));
         for progress in self.peers.values_mut() {
             if ticked {
                 progress.give_up(now, settings.resend);
@@ -299,7 +349,7 @@ impl Leadership {
                 is_due,
             ) {
                 is_due = false;
-                context.ask(progress.node.clone(), self.ballot, settings.lease, ask);
+                context.ask(progress.node.clone(), self.ballot, lease, ask);
             }
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct Reads {
     next: Vec<u64>,
     /// Until when, on the own clock, each member refuses higher fences.
     leases: BTreeMap<ReplicaId, Timestamp>,
+    /// Whether the members have been told that no promise of theirs counts any more.
+    has_given_up: bool,
 }
 
 /// Reads that came before a round of questions.
@@ -89,8 +91,20 @@ impl Reads {
         self.round.take().map(|round| round.reads)
     }
 
+    /// Counts on no promise any more, neither of before nor later. `false` if that is so already.
+    pub(super) fn give_up_leases(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_given_up, true)
+    }
+
+    pub(super) fn has_given_up(&self) -> bool {
+        self.has_given_up
+    }
+
     /// Returns whether enough members refuse higher fences yet, `me` among them: it is no primary any more once it is fenced.
     pub(super) fn has_lease(&self, now: Timestamp, config: &Config, me: ReplicaId) -> bool {
+        if self.has_given_up {
+            return false;
+        }
         let holds = |replica_id: &ReplicaId| {
             let until = self.leases.get(replica_id);
             *replica_id == me || until.is_some_and(|until| now < *until)

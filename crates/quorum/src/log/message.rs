@@ -117,9 +117,9 @@ pub enum Answer {
     Diverged {
         /// Where each epoch ends.
         epoch_table: EpochTable,
-        /// The last record held.
         /// The place in front of the first record held: what is before it is committed, and cannot be compared any more.
         base: Point,
+        /// The last record held.
         last: Point,
     },
     /// The records asked for are gone: a snapshot is needed.

@@ -49,6 +49,8 @@ pub struct Participant {
     learners: BTreeSet<Member>,
     /// The last epoch that this process tried to be the primary of.
     attempted: Epoch,
+    /// What the registry said at that epoch of losses that were accepted.
+    data_loss_generation: u64,
     fault_reported: bool,
 }
 
@@ -119,8 +121,30 @@ impl Participant {
             role: Role::Member,
             learners: BTreeSet::new(),
             attempted: Epoch::UNASSIGNED,
+            data_loss_generation: 0,
             fault_reported: false,
         })
+    }
+
+    /// Opens the copy again in the same process, once a fault of its storage is gone: as a member, with what was read back, or under a new id
+    /// with nothing.
+    ///
+    /// An attempt to be the primary that this process began before is over: what it wrote and sent then may not have been kept.
+    ///
+    /// # Errors
+    /// [`Unclean`] if something that was durable is missing. Nothing changed.
+    pub fn reopen(
+        &mut self,
+        now: Timestamp,
+        durable: Durable,
+        applied: Point,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Unclean> {
+        let lease = self.core.settings.lease;
+        self.core.replica = Replica::open(now, durable, applied, lease)?;
+        self.fault_reported = false;
+        self.step_down(actions);
+        Ok(())
     }
 
     /// Returns the copy itself.
@@ -136,6 +160,23 @@ impl Participant {
             Role::Primary(primary) if primary.is_active() => Some(primary.config()),
             Role::Primary(_) | Role::Recovering(_) | Role::Member => None,
         }
+    }
+
+    /// Returns whether a leased read would be answered now without asking anybody: no other process is the primary.
+    #[must_use]
+    pub fn has_lease(&self, now: Timestamp) -> bool {
+        let me = self.core.replica.replica_id();
+        match &self.role {
+            Role::Primary(primary) => primary.has_lease(now, me),
+            Role::Recovering(_) | Role::Member => false,
+        }
+    }
+
+    /// Returns how often acknowledged records may have been lost before what this process leads began, with the acceptance of an operator:
+    /// part of what is acknowledged. None if it leads nothing.
+    #[must_use]
+    pub fn data_loss_generation(&self) -> Option<u64> {
+        self.leads().map(|_| self.data_loss_generation)
     }
 
     /// Returns how far the other copies are, if this process is a primary.
@@ -239,20 +280,48 @@ impl Participant {
                 self.step_down(actions);
             }
         }
-        let Some(pending) = record.pending else {
+        let active_id = record.active.as_ref().map(|active| active.config_id);
+        let Some(pending) = &record.pending else {
             return;
         };
-        let is_named = pending.primary == self.core.me
+        let members = &pending.members;
+        let own_id = self.core.replica.replica_id();
+        if pending.primary != self.core.me {
+            self.make_way(now, active_id, pending.epoch);
+        } else if pending.epoch > self.attempted
             && self.core.replica.is_clean()
-            && pending
-                .members
-                .iter()
-                .any(|member| member.replica_id == self.core.replica.replica_id());
-        if !is_named || pending.epoch <= self.attempted || self.core.replica.fault().is_some() {
-            return;
+            && self.core.replica.fault().is_none()
+            && members.iter().any(|member| member.replica_id == own_id)
+        {
+            self.attempt(now, record, zones, actions);
         }
+    }
+
+    /// Lets the process have its way that the registry names for the next epoch.
+    fn make_way(&mut self, now: Timestamp, active_id: Option<ConfigId>, next: Epoch) {
+        if let Role::Primary(primary) = &mut self.role
+            && active_id == Some(primary.config().config_id)
+            && primary.config().epoch < next
+        {
+            primary.make_way(now, next);
+        }
+    }
+
+    /// Tries to be the primary of the pending configuration.
+    fn attempt(
+        &mut self,
+        now: Timestamp,
+        record: ShardRecord,
+        zones: BTreeMap<NodeId, String>,
+        actions: &mut Vec<Action>,
+    ) {
+        let accepts_loss = record.accepts_loss();
+        let (Some(pending), active) = (record.pending, record.active) else {
+            return;
+        };
         self.attempted = pending.epoch;
-        let active_id = record.active.as_ref().map(|active| active.config_id);
+        self.data_loss_generation = record.data_loss_generation;
+        let active_id = active.as_ref().map(|active| active.config_id);
         match std::mem::replace(&mut self.role, Role::Member) {
             Role::Primary(primary)
                 if active_id.is_some()
@@ -272,7 +341,7 @@ impl Participant {
                 if let Role::Primary(primary) = before {
                     primary.end(actions);
                 }
-                let recovery = Recovery::new(now, pending, record.active, zones);
+                let recovery = Recovery::new(now, pending, active, accepts_loss, zones);
                 self.role = Role::Recovering(Box::new(recovery));
             }
         }

@@ -406,13 +406,18 @@ impl Replica {
         }
     }
 
-    fn offered(&self, from: &NodeId, base: Point, actions: &mut Vec<Action>) -> Answer {
-        let log = &self.durable.log;
-        if log.point(base.lsn) == Some(base) {
+    fn offered(&mut self, from: &NodeId, base: Point, actions: &mut Vec<Action>) -> Answer {
+        let held = self.durable.log.point(base.lsn);
+        if held == Some(base) {
             return Answer::Appended(base.lsn);
         }
         if base.lsn <= self.durable.known_commit {
-            return self.diverged();
+            if held.is_none() {
+                return self.diverged();
+            }
+            // Two different records are committed: one of them was lost.
+            self.fail(Fault::Diverged(base.lsn));
+            return Answer::Faulty;
         }
         let from = from.clone();
         actions.push(Action::FetchSnapshot { from });
@@ -423,6 +428,7 @@ impl Replica {
         let log = &self.durable.log;
         Answer::Diverged {
             epoch_table: log.epoch_table().clone(),
+            base: log.base(),
             last: log.last(),
         }
     }
@@ -433,7 +439,6 @@ impl Replica {
             Ok(end) if holds_prev && end.epoch <= epoch => end.lsn,
             _ => return self.diverged(),
         };
-            base: log.base(),
         if !self.take(epoch, append.records, actions) {
             return Answer::Faulty;
         }

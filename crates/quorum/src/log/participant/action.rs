@@ -85,6 +85,15 @@ pub enum Report {
         /// What the member saw.
         seen: Epoch,
     },
+    /// An operator accepted a loss, and this copy goes on with the newest log that it was shown. All after that may be lost.
+    AcceptsLoss {
+        /// The epoch that begins so.
+        epoch: Epoch,
+        /// How many copies showed their logs.
+        copies: usize,
+        /// Where the newest one ends.
+        last: Lsn,
+    },
     /// Two configurations claim an epoch: the registry went back in time.
     TwoConfigs(Epoch),
 }

@@ -1,8 +1,12 @@
 //! A primary to be: it fences the members of the last active configuration, and adopts the newest of their logs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use shardwright_topology::{Config, NodeId, ReplicaId, Timestamp};
+use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
 
 use super::{Action, Report, context::Context};
 use crate::log::{Answer, Ask, Ballot, FenceAck, Log, Point, Record, Reply, Ticket};
@@ -14,12 +18,16 @@ pub(super) struct Recovery {
     ballot: Ballot,
     /// The last configuration that counted. None before the first: then nothing was ever committed.
     recover_from: Option<Config>,
+    /// Whether an operator accepted that what is left may lack committed records.
+    accepts_loss: bool,
     zones: BTreeMap<NodeId, String>,
     /// The write of the own promise; none before it may be given.
     promise: Option<Ticket>,
     acks: BTreeMap<ReplicaId, FenceAck>,
     fetching: Option<Fetching>,
-    asked_at: Timestamp,
+    began_at: Timestamp,
+    /// When the fences are due that were not answered.
+    again_at: Timestamp,
 }
 
 /// The newest log, while its records are fetched.
@@ -48,11 +56,15 @@ pub(super) enum Standing {
 /// After how many times of patience a log that is being fetched is given up, and another one looked for.
 const PATIENCE_TO_FETCH: u32 = 8;
 
+/// After how many times of patience an attempt that accepts a loss goes on with the copies that answered.
+const PATIENCE_TO_LOSE: u32 = 8;
+
 impl Recovery {
     pub(super) fn new(
         now: Timestamp,
         config: Config,
         recover_from: Option<Config>,
+        accepts_loss: bool,
         zones: BTreeMap<NodeId, String>,
     ) -> Self {
         let ballot = Ballot {
@@ -63,11 +75,13 @@ impl Recovery {
             config,
             ballot,
             recover_from,
+            accepts_loss,
             zones,
             promise: None,
             acks: BTreeMap::new(),
             fetching: None,
-            asked_at: now,
+            began_at: now,
+            again_at: now,
         }
     }
 
@@ -90,6 +104,11 @@ impl Recovery {
                 self.took(context, reply.replica_id, prev, records);
             }
             Answer::NeedSnapshot => self.fetch_snapshot(context, reply.replica_id),
+            // Who waits for it asks often: a primary that makes way may give its lease up at any moment.
+            Answer::Held(left) => {
+                let soon = left.min(context.settings.resend / 4);
+                self.again_at = self.again_at.min(context.now + soon);
+            }
             Answer::StaleEpoch(_) => {}
             Answer::OtherConfig(_) => {
                 let report = Report::TwoConfigs(self.ballot.epoch);
@@ -99,7 +118,6 @@ impl Recovery {
             | Answer::Pong
             | Answer::Diverged { .. }
             | Answer::Installing
-            | Answer::Held(_)
             | Answer::Faulty => {}
         }
         Standing::Waiting
@@ -114,9 +132,8 @@ impl Recovery {
         let Some(recover_from) = &self.recover_from else {
             return Standing::Waiting;
         };
-        let members = &recover_from.members;
-        let is_member = members.iter().any(|each| each.replica_id == replica_id);
-        if !is_member || !ack.clean {
+        let is_asked = self.asks().any(|member| member.replica_id == replica_id);
+        if !is_asked || !(ack.clean || self.accepts_loss) {
             return Standing::Waiting;
         }
         let (registry, seen) = (recover_from.epoch, ack.highest_active_epoch_seen);
@@ -143,21 +160,32 @@ impl Recovery {
         if !context.replica.has_persisted(promise) {
             return Standing::Waiting;
         }
-        let patience = context.settings.resend;
-        if ticked && context.now.since(self.asked_at) >= patience {
+        if ticked && context.now >= self.again_at {
             self.fence(context);
         }
-        let Some(needed) = self.recover_from.as_ref().map(Config::recovery_quorum) else {
+        if self.recover_from.is_none() {
             return Standing::Ready;
-        };
+        }
         let (own_id, own) = (context.replica.replica_id(), context.replica.fence_ack());
         if self.fetching.is_none() && self.fenced(context, own_id, own) == Standing::Over {
             return Standing::Over;
         }
-        if self.fetching.is_none() && self.acks.len() >= needed {
+        if self.fetching.is_none() && self.may_choose(context) {
             self.choose(context);
         }
         self.fetched(context, ticked)
+    }
+
+    /// Whether so many members of the last configuration answered that one of them has every committed record (P1), or nobody waits for that.
+    fn may_choose(&self, context: &Context<'_>) -> bool {
+        let Some(recover_from) = &self.recover_from else {
+            return false;
+        };
+        let clean = self.acks.iter().filter(|(_, ack)| ack.clean);
+        let clean = clean.map(|(replica_id, _)| *replica_id).collect();
+        let patience = context.settings.resend * PATIENCE_TO_LOSE;
+        let is_impatient = self.accepts_loss && context.now.since(self.began_at) >= patience;
+        is_impatient || recover_from.count_members(&clean) >= recover_from.recovery_quorum()
     }
 
     /// Promises itself, as soon as no promise to somebody else stands against it.
@@ -179,16 +207,22 @@ impl Recovery {
 
     /// Asks all who have not answered.
     fn fence(&mut self, context: &mut Context<'_>) {
-        self.asked_at = context.now;
-        let members = self.recover_from.iter().flat_map(|each| &each.members);
-        let others = members.filter(|member| {
+        self.again_at = context.now + context.settings.resend;
+        let unanswered = self.asks().filter(|member| {
             let answered = self.acks.contains_key(&member.replica_id);
             member.node != *context.me && !answered
         });
-        let others: Vec<_> = others.map(|member| member.node.clone()).collect();
-        for node in others {
+        let nodes: BTreeSet<_> = unanswered.map(|member| member.node.clone()).collect();
+        for node in nodes {
             context.ask(node, self.ballot, Duration::ZERO, Ask::Fence);
         }
+    }
+
+    /// Whose logs come into question: those of the last configuration, and if a loss is accepted, those of the next one.
+    fn asks(&self) -> impl Iterator<Item = &Member> {
+        let next = self.accepts_loss.then_some(&self.config);
+        let configs = self.recover_from.iter().chain(next);
+        configs.flat_map(|config| &config.members)
     }
 
     /// Chooses the newest log (P2).
@@ -199,11 +233,19 @@ impl Recovery {
         let Some((replica_id, ack)) = self.acks.iter().max_by_key(rank) else {
             return;
         };
-        let members = self.recover_from.iter().flat_map(|each| &each.members);
-        let mut nodes = members.filter(|member| member.replica_id == *replica_id);
-        let Some(from) = nodes.next().map(|member| member.node.clone()) else {
+        let is_chosen = |member: &&Member| member.replica_id == *replica_id;
+        let Some(from) = self.asks().find(is_chosen) else {
             return;
         };
+        let from = from.node.clone();
+        if self.accepts_loss {
+            let report = Report::AcceptsLoss {
+                epoch: self.ballot.epoch,
+                copies: self.acks.len(),
+                last: ack.last.lsn,
+            };
+            context.actions.push(Action::Report(report));
+        }
         self.fetching = Some(Fetching {
             from,
             replica_id: *replica_id,

@@ -1,5 +1,8 @@
 //! Copies with one another, on a network and disks that do as they are told.
 
+mod hand_over;
+mod loss;
+
 use std::time::Duration;
 
 use shardwright_topology::{Incarnation, Proposal, ReplicaId};
@@ -386,4 +389,45 @@ fn a_failed_write_ends_the_copy_and_its_epoch() {
         matches!(&actions[..], [Action::Reply(7, reply)] if reply.answer == Answer::Faulty),
         "{actions:?}"
     );
+}
+
+#[test]
+fn records_take_no_more_memory_than_allowed() {
+    let mut cluster = Cluster::new(3);
+    cluster.name(1, &[1, 2, 3]);
+    cluster.submit(1, 1, Level::Quorum);
+    let one = cluster.copies[&1].replica().log().bytes_after(Lsn(1));
+    for copy in cluster.copies.values_mut() {
+        copy.core.settings.retain = 1_000;
+        copy.core.settings.retain_bytes = 4 * one;
+        copy.core.settings.waiting_bytes = 2 * one;
+    }
+    // One member that lags holds back no more than that.
+    cluster.away = [3].into();
+    for id in 2..10 {
+        cluster.submit(1, id, Level::Quorum);
+    }
+    cluster.pass(Duration::from_secs(1));
+    cluster.pass(Duration::from_secs(1));
+    for copy in [1, 2] {
+        let log = cluster.copies[&copy].replica().log();
+        assert_eq!((log.last().lsn, log.base().lsn), (Lsn(10), Lsn(6)));
+    }
+    // It goes on with a snapshot.
+    cluster.away.clear();
+    for _ in 0..3 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    assert_eq!(cluster.last(3), cluster.last(1));
+    // What is not committed cannot be dropped.
+    cluster.away = [2, 3].into();
+    cluster.outcomes();
+    for id in 20..24 {
+        cluster.submit(1, id, Level::One);
+    }
+    let full = cluster.outcomes().into_iter().map(|action| match action {
+        Action::Answer { outcome, .. } => outcome == Outcome::Overloaded,
+        _ => panic!("{action:?}"),
+    });
+    assert_eq!(full.collect::<Vec<_>>(), [false, false, true, true]);
 }

@@ -7,6 +7,7 @@ mod message;
 mod participant;
 mod record;
 mod replica;
+mod storage;
 mod tally;
 
 pub use self::{
@@ -20,5 +21,6 @@ pub use self::{
     },
     record::{BatchMember, ClientId, Kind, Point, Record},
     replica::{Durable, Fault, Replica, Ticket, Unclean, Write},
+    storage::{Storage, StorageError},
     tally::Tally,
 };

@@ -24,3 +24,5 @@ pub use self::{
     storage::{Storage, StorageError},
     tally::Tally,
 };
+#[cfg(feature = "segments")]
+pub use self::storage::segments;

@@ -79,6 +79,27 @@ impl Durable {
     /// # Errors
     /// [`NotAppended`] if its records do not follow: what was read is damaged.
     pub fn take_in(&mut self, write: &Write) -> Result<(), NotAppended> {
+        self.take_in_by(write, Log::extend)
+    }
+
+    /// Takes in a write of which it is known that its records are intact and follow.
+    #[cfg(feature = "segments")]
+    pub(in crate::log) fn take_in_verified(&mut self, write: &Write) {
+        let extend = |log: &mut Log, records: &[Arc<Record>]| {
+            log.extend_verified(records);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        match self.take_in_by(write, extend) {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    fn take_in_by<E>(
+        &mut self,
+        write: &Write,
+        extend: impl FnOnce(&mut Log, &[Arc<Record>]) -> Result<(), E>,
+    ) -> Result<(), E> {
         if write.promised.is_some() {
             self.promised = write.promised;
         }
@@ -88,7 +109,7 @@ impl Durable {
         if let Some(lsn) = write.truncate_after {
             self.log.truncate_after(lsn);
         }
-        self.log.extend(&write.records)?;
+        extend(&mut self.log, &write.records)?;
         if let Some(lsn) = write.trim {
             self.log.trim(lsn);
         }

@@ -10,6 +10,8 @@ mod replica;
 mod storage;
 mod tally;
 
+#[cfg(feature = "segments")]
+pub use self::storage::segments;
 pub use self::{
     chain::{Log, NotAppended},
     epoch_table::EpochTable,
@@ -24,5 +26,3 @@ pub use self::{
     storage::{Storage, StorageError},
     tally::Tally,
 };
-#[cfg(feature = "segments")]
-pub use self::storage::segments;

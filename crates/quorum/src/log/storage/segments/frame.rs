@@ -139,7 +139,11 @@ pub(super) fn find(rest: &[u8], key: &Key, at: Place) -> Found {
     if empty == 0 {
         return whole(&rest[..sectors * SECTOR], at);
     }
-    match rest.chunks(SECTOR).skip(sectors).position(|sector| sector.iter().any(|byte| *byte != 0)) {
+    match rest
+        .chunks(SECTOR)
+        .skip(sectors)
+        .position(|sector| sector.iter().any(|byte| *byte != 0))
+    {
         Some(index) => damaged((sectors + index) * SECTOR, Why::Content),
         None => Found::Torn((last + 1) * SECTOR),
     }
@@ -162,7 +166,9 @@ fn head(first: &[u8], at: Place) -> Option<u64> {
 
 /// Returns how many sectors a frame takes, if there are as many.
 fn sectors(length: u64, available: usize) -> Option<usize> {
-    let length = usize::try_from(length).ok().filter(|length| *length <= available)?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= available)?;
     let size = size(length);
     (size <= available).then_some(size / SECTOR)
 }
@@ -186,5 +192,9 @@ fn whole(frame: &[u8], at: Place) -> Found {
         digest: digest.finalize(),
     };
     let size = frame.len();
-    Found::Frame(Frame { payload, size, next })
+    Found::Frame(Frame {
+        payload,
+        size,
+        next,
+    })
 }

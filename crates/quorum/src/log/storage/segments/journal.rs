@@ -63,9 +63,14 @@ impl<D: Disk> Journal<D> {
             series,
             tail,
             mut content,
+            obsolete,
             ..
         } = replay::read(&disk)?;
         remove_unfinished(&disk)?;
+        for number in obsolete.into_iter().rev() {
+            disk.remove(&replay::name(number))?;
+            disk.sync_names()?;
+        }
         let newest = series.0.last().map_or(0, |segment| segment.first);
         let mut file = disk.open(&replay::name(newest))?;
         // What was read may be in the memory of the system alone, even if an earlier sync failed: only what is written again is
@@ -193,16 +198,18 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Removes the segments that nobody needs, the oldest one first: what is left is whole at any moment.
+    /// Removes the segments that nobody needs, the newest one first: after a crash the older ones are seen to lead nowhere.
+    ///
+    /// Not the oldest one first: the one after it may build on it.
     fn drop_unneeded(&mut self) -> Result<(), StorageError> {
         let unneeded = self.series.unneeded(self.kept.log.base().lsn);
-        for _ in 0..unneeded {
-            let name = replay::name(self.series.0[0].first);
+        for index in (0..unneeded).rev() {
+            let name = replay::name(self.series.0[index].first);
             // A file that stays is in nobody's way: the next trim tries again.
             if self.disk.remove(&name).is_err() {
                 break;
             }
-            self.series.0.remove(0);
+            self.series.0.remove(index);
             self.disk.sync_names().map_err(StorageError::Medium)?;
         }
         Ok(())

@@ -67,7 +67,8 @@ pub(super) fn unfinished_name(first: u64) -> String {
 
 /// Returns whether a file is a segment that was never completed.
 pub(super) fn is_unfinished(name: &str) -> bool {
-    name.strip_suffix(UNFINISHED).is_some_and(|name| number_in(name).is_some())
+    name.strip_suffix(UNFINISHED)
+        .is_some_and(|name| number_in(name).is_some())
 }
 
 const SUFFIX: &str = ".log";
@@ -80,7 +81,11 @@ fn number_in(name: &str) -> Option<u64> {
 
 /// Returns the numbers of the segments there are, in order.
 pub(super) fn list(disk: &impl Disk) -> io::Result<Vec<u64>> {
-    let mut numbers: Vec<u64> = disk.names()?.iter().filter_map(|name| number_in(name)).collect();
+    let mut numbers: Vec<u64> = disk
+        .names()?
+        .iter()
+        .filter_map(|name| number_in(name))
+        .collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -115,8 +120,27 @@ pub(super) struct Replay {
     pub(super) tail: Tail,
     /// The content of the last segment.
     pub(super) content: Vec<u8>,
-    /// Where the log began before the first segment, if that was trimmed: a later write has to say that nothing before is needed.
-    unproved: Option<Lsn>,
+    /// The segments before those, which nobody needs: a crash came before they were removed.
+    pub(super) obsolete: Vec<u64>,
+    /// What is missing, as long as no write was read that says that nobody needs it.
+    missing: Option<Missing>,
+}
+
+/// Segments that are not there.
+#[derive(Debug)]
+struct Missing {
+    /// The segment after them.
+    before: u64,
+    /// Where the log ended before that.
+    start: Lsn,
+    /// What is left without all that follows.
+    left: Box<Durable>,
+}
+
+impl Missing {
+    fn to_damage(&self) -> NotRead {
+        NotRead::Damaged(self.before, 0, Why::Missing, Some(self.left.clone()))
+    }
 }
 
 impl Tail {
@@ -184,6 +208,15 @@ impl NoHeader {
     }
 }
 
+/// Returns what is missing before a segment, unless the log began where it begins.
+fn missing_before(header: &Header, kept: &Durable) -> Option<Missing> {
+    (header.base != header.start).then(|| Missing {
+        before: header.first,
+        start: header.start.lsn,
+        left: left(kept),
+    })
+}
+
 /// Returns what is left of a copy that is damaged.
 fn left(kept: &Durable) -> Box<Durable> {
     Box::new(Durable {
@@ -198,18 +231,16 @@ type Flaw = (usize, Why);
 impl Replay {
     fn begin(number: u64, content: Vec<u8>) -> Result<Self, NotRead> {
         let header = header(number, &content).map_err(|no| no.at(number, None))?;
-        let mut series = Series::default();
-        series.push(&header);
-        let unproved = (header.base != header.start).then_some(header.start.lsn);
         let mut replay = Self {
             kept: header.kept(),
-            series,
+            series: Series::default(),
             sizes: Vec::new(),
             tail: Tail::of(&header),
-            content,
-            unproved,
+            content: Vec::new(),
+            obsolete: Vec::new(),
+            missing: missing_before(&header, &header.kept()),
         };
-        replay.frames()?;
+        replay.segment(&header, content)?;
         Ok(replay)
     }
 
@@ -226,7 +257,8 @@ impl Replay {
         let why = if header.replica_id != self.kept.replica_id {
             Some(Why::OtherCopy)
         } else if header.first > self.tail.next.number {
-            Some(Why::Missing)
+            self.skip_to(&header);
+            None
         } else if header.place() != self.tail.next || !header.follows(&self.kept) {
             Some(Why::Order)
         } else {
@@ -235,8 +267,24 @@ impl Replay {
         if let Some(why) = why {
             return Err(self.damaged(number, (0, why)));
         }
-        self.series.push(&header);
-        self.tail = Tail::of(&header);
+        self.segment(&header, content)
+    }
+
+    /// Begins anew with a segment before which others are missing.
+    fn skip_to(&mut self, header: &Header) {
+        if self.missing.is_none() {
+            self.missing = missing_before(header, &self.kept);
+        }
+        let obsolete = std::mem::take(&mut self.series).0;
+        self.obsolete
+            .extend(obsolete.iter().map(|segment| segment.first));
+        self.sizes.clear();
+        self.kept = header.kept();
+    }
+
+    fn segment(&mut self, header: &Header, content: Vec<u8>) -> Result<(), NotRead> {
+        self.series.push(header);
+        self.tail = Tail::of(header);
         self.content = content;
         self.frames()
     }
@@ -246,7 +294,8 @@ impl Replay {
         let content = std::mem::take(&mut self.content);
         let before = self.tail.next.number;
         let read = self.take_in(&content);
-        self.sizes.push((self.tail.next.number - before, content.len() as u64));
+        self.sizes
+            .push((self.tail.next.number - before, content.len() as u64));
         self.content = content;
         read.map_err(|flaw| self.damaged(self.newest(), flaw))
     }
@@ -256,7 +305,8 @@ impl Replay {
             let at = self.tail.end;
             match frame::find(&content[at..], &self.tail.key, self.tail.next) {
                 Found::Frame(frame) => {
-                    let writes = encoding::decode(&frame.payload).map_err(|_| (at, Why::Encoding))?;
+                    let writes =
+                        encoding::decode(&frame.payload).map_err(|_| (at, Why::Encoding))?;
                     for write in &writes {
                         self.write(write).map_err(|why| (at, why))?;
                     }
@@ -282,20 +332,20 @@ impl Replay {
         self.kept.take_in(write)?;
         self.series.note(write);
         let base = self.kept.log.base().lsn;
-        let proves = |start: &Lsn| {
-            write.base.is_some() || write.trim.is_some_and(|trim| *start <= trim && trim <= base)
+        let needs = |missing: &Missing| {
+            let is_trimmed = |trim| missing.start <= trim && trim <= base;
+            write.base.is_none() && !write.trim.is_some_and(is_trimmed)
         };
-        self.unproved = self.unproved.filter(|start| !proves(start));
+        self.missing = self.missing.take().filter(needs);
         Ok(())
     }
 
     fn conclude(self) -> Result<Self, NotRead> {
+        if let Some(missing) = &self.missing {
+            return Err(missing.to_damage());
+        }
         if self.tail.is_closed {
             return Err(self.damaged(self.newest(), (self.tail.end, Why::Missing)));
-        }
-        if self.unproved.is_some() {
-            let oldest = self.series.0.first().map_or(0, |segment| segment.first);
-            return Err(self.damaged(oldest, (0, Why::Missing)));
         }
         Ok(self)
     }
@@ -305,6 +355,13 @@ impl Replay {
     }
 
     fn damaged(&self, segment: u64, (offset, why): Flaw) -> NotRead {
-        NotRead::Damaged(segment, offset, why, Some(left(&self.kept)))
+        match (&self.missing, why) {
+            // They build on what is missing.
+            (Some(missing), Why::Records(_)) => missing.to_damage(),
+            (Some(Missing { left, .. }), _) => {
+                NotRead::Damaged(segment, offset, why, Some(left.clone()))
+            }
+            (None, _) => NotRead::Damaged(segment, offset, why, Some(left(&self.kept))),
+        }
     }
 }

@@ -41,7 +41,8 @@ impl Mark {
     /// Returns the mark of a sector.
     pub(super) fn of(sector: &[u8]) -> Option<Self> {
         let all = [Self::Segment, Self::Frame, Self::More, Self::End];
-        all.into_iter().find(|mark| sector.starts_with(mark.bytes()))
+        all.into_iter()
+            .find(|mark| sector.starts_with(mark.bytes()))
     }
 }
 

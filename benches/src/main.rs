@@ -40,6 +40,9 @@ enum Group {
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(directory) = quorum::follower_directory() {
+        return quorum::follow(&directory);
+    }
     let arguments = Arguments::parse();
     let mut suite = Suite::new(arguments.rounds);
     match arguments.group {

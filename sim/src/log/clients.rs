@@ -37,26 +37,26 @@ impl Logs {
             } else {
                 25
             };
-            (0..count).for_each(|_| self.submit(sim, at));
+            let submissions = (0..count).map(|_| self.submission(sim, at)).collect();
+            self.feed(sim, at, Event::Submit(submissions));
         }
     }
 
-    fn submit(&mut self, sim: &mut Sim<Self>, at: Pid) {
+    fn submission(&mut self, sim: &mut Sim<Self>, at: Pid) -> Submission {
         let id = self.name();
         self.rules.begins(id);
         let level = *sim
             .dice()
             .pick(&[Level::One, Level::Quorum, Level::Quorum, Level::All]);
         let deadline = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
-        let submission = Submission {
+        Submission {
             id,
             kind: Kind::Batch,
             members: Vec::new(),
             payload: id.to_be_bytes().to_vec(),
             level,
             deadline,
-        };
-        self.feed(sim, at, Event::Submit(submission));
+        }
     }
 
     fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid) {

@@ -212,7 +212,7 @@ impl Participant {
             Event::Activated(config_id) => self.activated(config_id),
             Event::Superseded(config_id) => self.superseded(config_id, actions),
             Event::Learners(learners) => self.follow(now, learners, actions),
-            Event::Submit(submission) => self.submit(now, submission, actions),
+            Event::Submit(submissions) => self.submit(now, submissions, actions),
             Event::Read { read, level } => self.read(now, read, level, actions),
             Event::Applied(lsn) => self.core.replica.applied_up_to(lsn),
             Event::SnapshotStored(base) => self.install(base, actions),
@@ -390,16 +390,17 @@ impl Participant {
         self.core.replica.install(base, actions);
     }
 
-    fn submit(&mut self, now: Timestamp, submission: Submission, actions: &mut Vec<Action>) {
+    fn submit(&mut self, now: Timestamp, submissions: Vec<Submission>, actions: &mut Vec<Action>) {
         let mut context = self.core.context(now, actions);
         if let Role::Primary(primary) = &mut self.role {
-            primary.submit(&mut context, submission);
-        } else {
-            actions.push(Action::Answer {
-                id: submission.id,
-                outcome: Outcome::NotPrimary,
-            });
+            primary.submit(&mut context, submissions);
+            return;
         }
+        let refused = submissions.into_iter().map(|submission| Action::Answer {
+            id: submission.id,
+            outcome: Outcome::NotPrimary,
+        });
+        actions.extend(refused);
     }
 
     fn read(&mut self, now: Timestamp, read: u64, level: ReadLevel, actions: &mut Vec<Action>) {

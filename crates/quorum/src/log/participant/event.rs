@@ -42,8 +42,8 @@ pub enum Event {
     Superseded(ConfigId),
     /// These copies are to be kept up to date although they do not count.
     Learners(BTreeSet<Member>),
-    /// Somebody wants a record to be appended.
-    Submit(Submission),
+    /// Some want records to be appended, in this order. They become durable in one write.
+    Submit(Vec<Submission>),
     /// Somebody wants to read what is committed.
     Read {
         /// Names the read to the driver.

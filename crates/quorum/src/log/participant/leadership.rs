@@ -135,36 +135,42 @@ impl Leadership {
         }
     }
 
-    /// Appends a record, and lets its author wait.
-    pub(super) fn submit(&mut self, context: &mut Context<'_>, submission: Submission) {
-        let id = submission.id;
-        if let Some(outcome) = self.refuses(context) {
-            context.actions.push(Action::Answer { id, outcome });
-            return;
+    /// Appends records, and lets their authors wait.
+    pub(super) fn submit(&mut self, context: &mut Context<'_>, submissions: Vec<Submission>) {
+        let (log, committed) = (context.replica.log(), context.replica.known_commit());
+        let (mut last, mut bytes) = (log.last(), log.bytes_after(committed));
+        let mut records = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let id = submission.id;
+            if let Some(outcome) = self.refuses(context, bytes) {
+                context.actions.push(Action::Answer { id, outcome });
+                continue;
+            }
+            let record = Record::after(
+                last,
+                self.ballot.epoch,
+                submission.kind,
+                submission.members,
+                submission.payload,
+            );
+            last = record.point();
+            bytes += record.size();
+            self.waiting
+                .push(id, last, submission.level, submission.deadline);
+            records.push(Arc::new(record));
         }
-        let record = Record::after(
-            context.replica.log().last(),
-            self.ballot.epoch,
-            submission.kind,
-            submission.members,
-            submission.payload,
-        );
-        self.waiting
-            .push(id, record.point(), submission.level, submission.deadline);
-        context
-            .replica
-            .append_own(vec![Arc::new(record)], context.actions);
+        if !records.is_empty() {
+            context.replica.append_own(records, context.actions);
+        }
     }
 
-    /// Why no record is taken now.
-    fn refuses(&self, context: &Context<'_>) -> Option<Outcome> {
+    /// Why no record is taken now, if those that are not committed have so many bytes.
+    fn refuses(&self, context: &Context<'_>, bytes: usize) -> Option<Outcome> {
         let Context { now, settings, .. } = context;
         let makes_way = |way: &HandOver| way.refuses_records(*now, settings.resend);
         if self.hand_over.as_ref().is_some_and(makes_way) {
             return Some(Outcome::NotPrimary);
         }
-        let committed = context.replica.known_commit();
-        let bytes = context.replica.log().bytes_after(committed);
         let is_full = bytes >= settings.waiting_bytes;
         (is_full || self.waiting.len() >= settings.waiting_max).then_some(Outcome::Overloaded)
     }

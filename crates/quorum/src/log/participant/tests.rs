@@ -150,14 +150,14 @@ impl Cluster {
     fn submit(&mut self, to: u128, id: u64, level: Level) {
         self.feed(
             to,
-            Event::Submit(Submission {
+            Event::Submit(vec![Submission {
                 id,
                 kind: Kind::Batch,
                 members: Vec::new(),
                 payload: id.to_be_bytes().to_vec(),
                 level,
                 deadline: self.now + Duration::from_secs(1),
-            }),
+            }]),
         );
     }
 

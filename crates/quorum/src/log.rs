@@ -5,8 +5,16 @@ mod epoch_table;
 mod hash;
 mod message;
 mod participant;
+#[cfg(feature = "tokio")]
+pub mod peer;
 mod record;
 mod replica;
+#[cfg(feature = "tokio")]
+pub mod shard_log;
+#[cfg(feature = "tokio")]
+mod snapshot;
+#[cfg(feature = "tokio")]
+mod state_machine;
 mod storage;
 mod tally;
 
@@ -25,4 +33,10 @@ pub use self::{
     replica::{Durable, Fault, Replica, Ticket, Unclean, Write},
     storage::{Storage, StorageError},
     tally::Tally,
+};
+#[cfg(feature = "tokio")]
+pub use self::{
+    shard_log::ShardLog,
+    snapshot::Snapshot,
+    state_machine::{BoxError, StateError, StateMachine},
 };

@@ -46,6 +46,7 @@ pub struct BatchMember {
     /// Where its keys are, so that a split knows which side it belongs to.
     pub positions: Vec<Position>,
     /// What the client was, or will be, answered.
+    #[serde(with = "serde_bytes")]
     pub outcome: Vec<u8>,
 }
 
@@ -84,6 +85,7 @@ pub struct Record {
     /// The writes in it; none unless it is a batch.
     pub members: Vec<BatchMember>,
     /// Its content, as `kind` says.
+    #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
 }
 

@@ -1,0 +1,194 @@
+//! A snapshot on its way from one node to another, in parts with checksums.
+
+use std::{
+    io::Read,
+    net,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use shardwright_topology::{NodeId, ShardId};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinError, time::timeout};
+
+use super::{
+    FrameError, Inbound, Shared,
+    frame::{frame, read_blocking},
+    handshake::{HandshakeError, Purpose},
+    link::{DialError, dial},
+};
+use crate::log::{
+    Point, Snapshot,
+    snapshot::{StoredSnapshot, Storing},
+};
+
+/// How much of the content a part has.
+const PART_BYTES: usize = 256 << 10;
+
+/// How large a part is as a frame, at most.
+const FRAME_MAX: usize = PART_BYTES + 1_024;
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Part {
+    Base(Point),
+    Content {
+        crc: u32,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    End {
+        length: u64,
+        crc: u32,
+    },
+}
+
+/// Why no snapshot could be had from another node. Nothing changed; it may be asked for again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The node could not be reached.
+    #[error("node {node} cannot be reached: {reason}")]
+    Unreachable {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke, or said what it should not.
+    #[error("the snapshot was not sent to its end: {0}")]
+    Broken(String),
+    /// What came is not what was sent.
+    #[error("the snapshot was damaged on its way")]
+    Damaged,
+    /// It could not be stored.
+    #[error("the snapshot cannot be stored")]
+    NotStored(#[source] std::io::Error),
+}
+
+impl From<FrameError> for SnapshotError {
+    fn from(error: FrameError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<JoinError> for SnapshotError {
+    fn from(error: JoinError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// A connection for a thread that may wait, which ends when the task that waits for it is dropped.
+struct Ends(net::TcpStream);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // The other side may have closed it already.
+        let _closed = self.0.shutdown(net::Shutdown::Both);
+    }
+}
+
+fn blocking(shared: &Shared, stream: TcpStream) -> Result<(net::TcpStream, Ends), FrameError> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(shared.limits.snapshot))?;
+    stream.set_write_timeout(Some(shared.limits.snapshot))?;
+    let ends = Ends(stream.try_clone()?);
+    Ok((stream, ends))
+}
+
+/// Sends a snapshot of a shard.
+pub(super) async fn serve(
+    shared: &Shared,
+    stream: TcpStream,
+    shard: &ShardId,
+) -> Result<(), SnapshotError> {
+    let Ok(_place) = shared.snapshots.try_acquire() else {
+        return Err(SnapshotError::Broken("too many are being sent".to_owned()));
+    };
+    let (answer, asked) = oneshot::channel();
+    shared.deliver(shard, Inbound::Snapshot(answer));
+    let made = timeout(shared.limits.snapshot, asked).await;
+    let Ok(Ok(snapshot)) = made else {
+        return Err(SnapshotError::Broken("the copy makes none now".to_owned()));
+    };
+    let (stream, _ends) = blocking(shared, stream)?;
+    tokio::task::spawn_blocking(move || send(stream, snapshot)).await?
+}
+
+fn send(mut stream: net::TcpStream, snapshot: Snapshot) -> Result<(), SnapshotError> {
+    use std::io::Write;
+    let mut say = |part: &Part| -> Result<(), FrameError> {
+        let frame = frame(part, &[])?;
+        Ok(stream.write_all(&frame)?)
+    };
+    let Snapshot { base, content } = snapshot;
+    say(&Part::Base(base))?;
+    let (mut length, mut whole) = (0, crc32fast::Hasher::new());
+    let mut content = content;
+    loop {
+        let mut bytes = Vec::with_capacity(PART_BYTES);
+        let mut part = content.by_ref().take(PART_BYTES as u64);
+        part.read_to_end(&mut bytes).map_err(FrameError::from)?;
+        if bytes.is_empty() {
+            break;
+        }
+        length += bytes.len() as u64;
+        whole.update(&bytes);
+        let crc = crc32fast::hash(&bytes);
+        say(&Part::Content { crc, bytes })?;
+    }
+    let crc = whole.finalize();
+    say(&Part::End { length, crc })?;
+    Ok(())
+}
+
+/// Gets a snapshot of a shard from a node, and stores it aside.
+pub(super) async fn fetch(
+    shared: &Shared,
+    from: &NodeId,
+    shard: &ShardId,
+    directory: &Path,
+) -> Result<StoredSnapshot, SnapshotError> {
+    let begun = dial(shared, from, Purpose::Snapshot(shard.clone())).await;
+    let begun = begun.map_err(|error| unreachable_node(from, &error))?;
+    let (stream, _ends) = blocking(shared, begun.stream)?;
+    let directory: PathBuf = directory.to_owned();
+    tokio::task::spawn_blocking(move || store(stream, &directory)).await?
+}
+
+fn unreachable_node(node: &NodeId, error: &DialError) -> SnapshotError {
+    if let DialError::Handshake(HandshakeError::Token) = error {
+        tracing::warn!(%node, "has another token");
+    }
+    SnapshotError::Unreachable {
+        node: node.clone(),
+        reason: error.to_string(),
+    }
+}
+
+fn store(mut stream: net::TcpStream, directory: &Path) -> Result<StoredSnapshot, SnapshotError> {
+    let mut next = || -> Result<Part, FrameError> {
+        let body = read_blocking(&mut stream, FRAME_MAX)?;
+        Ok(postcard::from_bytes(&body)?)
+    };
+    let Part::Base(base) = next()? else {
+        return Err(FrameError::Unexpected.into());
+    };
+    let mut storing = Storing::begin(directory).map_err(SnapshotError::NotStored)?;
+    loop {
+        match next()? {
+            Part::Base(_) => return Err(FrameError::Unexpected.into()),
+            Part::Content { crc, bytes } => {
+                if crc32fast::hash(&bytes) != crc {
+                    return Err(SnapshotError::Damaged);
+                }
+                storing.add(&bytes).map_err(SnapshotError::NotStored)?;
+            }
+            Part::End { length, crc } => {
+                if storing.sum() != (length, crc) {
+                    return Err(SnapshotError::Damaged);
+                }
+                return storing.finish(base).map_err(SnapshotError::NotStored);
+            }
+        }
+    }
+}

@@ -171,6 +171,7 @@ impl Driver<'_> {
         let mut ticks = ticks(self.options);
         let (mut told, mut inbound, mut commands) = (Vec::new(), Vec::new(), Vec::new());
         channels.records.mark_changed();
+        self.show(&channels.status);
         let ended = loop {
             let mut ticked = false;
             tokio::select! {

@@ -144,10 +144,7 @@ impl<H: Home> Life<'_, H> {
             Ok(opened) => opened,
             Err(ended) => return ended,
         };
-        channels.status.send_modify(|status| {
-            status.openings += 1;
-            status.condition = Condition::Running;
-        });
+        channels.status.send_modify(|status| status.openings += 1);
         driver.run(channels, inputs).await
     }
 

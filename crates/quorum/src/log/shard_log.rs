@@ -3,6 +3,8 @@
 mod carry;
 mod driver;
 mod home;
+#[cfg(feature = "segments")]
+mod in_directory;
 mod opening;
 mod outcome;
 mod records;
@@ -25,6 +27,8 @@ use tokio::{
 };
 
 use self::driver::{Channels, Command};
+#[cfg(feature = "segments")]
+pub use self::in_directory::InDirectory;
 pub use self::{
     home::{Home, OpenError, Opened, Registrar},
     outcome::{AppendError, Appended, Entry, ReadError},

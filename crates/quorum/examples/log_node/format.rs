@@ -1,0 +1,37 @@
+//! A line of the data: the place of a record, its text, and a checksum.
+
+use shardwright_quorum::{
+    log::{Hash, Point},
+    topology::{Epoch, Lsn},
+};
+
+/// Writes EPOCH LSN HASH TEXT CRC; a record without a text has none.
+pub(crate) fn print(bytes: &mut Vec<u8>, at: Point, text: Option<&str>) {
+    let hash: String = at.hash.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = text.map_or(String::new(), |text| format!("={text}"));
+    let line = format!("{} {} {hash} {text}", at.epoch.0, at.lsn.0);
+    let crc = crc32fast::hash(line.as_bytes());
+    bytes.extend(format!("{line} {crc:08x}\n").bytes());
+}
+
+/// Reads a line; none if it is not whole.
+pub(crate) fn parse(line: &[u8]) -> Option<(Point, Option<String>)> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let (line, crc) = line.rsplit_once(' ')?;
+    if u32::from_str_radix(crc, 16) != Ok(crc32fast::hash(line.as_bytes())) {
+        return None;
+    }
+    let mut words = line.splitn(4, ' ');
+    let (epoch, lsn) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (digits, text) = (words.next()?, words.next()?);
+    let mut hash = [0; 32];
+    for (place, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(place * 2..place * 2 + 2)?, 16).ok()?;
+    }
+    let point = Point {
+        epoch: Epoch(epoch),
+        lsn: Lsn(lsn),
+        hash: Hash(hash),
+    };
+    Some((point, text.strip_prefix('=').map(str::to_owned)))
+}

@@ -1,0 +1,110 @@
+//! One node of a replicated log: a copy with a state machine that keeps lines, and a port to append, read and ask.
+//!
+//! ```text
+//! log_node --node n1 --listen 127.0.0.1:7001 --peers n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003 \
+//!          --port 127.0.0.1:8001 --registry /tmp/registry.sqlite --dir /tmp/n1
+//! ```
+//!
+//! Whoever finds all nodes announced and no record of the shard makes itself the first primary. Later configurations are the affair of a
+//! coordinator.
+
+mod announce;
+mod bench;
+mod format;
+mod lines;
+mod port;
+mod shown;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Parser;
+use shardwright_quorum::{
+    log::{
+        BoxError, Settings, ShardLog,
+        peer::{Limits, PeerOptions, Peers, Token},
+        segments::Options,
+        shard_log::{InDirectory, LogOptions, ShardRecords},
+    },
+    topology::{KeyspaceName, NodeId, ShardId},
+};
+use shardwright_registry::{Registry, SqliteStore};
+
+use crate::{announce::Announcements, lines::Lines, shown::Shown};
+
+/// One node of a replicated log.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The name of this node.
+    #[arg(long)]
+    node: String,
+    /// Where it listens for its peers.
+    #[arg(long)]
+    listen: String,
+    /// Where all nodes are, as NAME=HOST:PORT, with commas in between.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Where it answers commands, one on a line.
+    #[arg(long)]
+    port: String,
+    /// The registry, a SQLite file that all nodes share.
+    #[arg(long)]
+    registry: PathBuf,
+    /// Where the copy is kept.
+    #[arg(long)]
+    dir: PathBuf,
+    /// What the nodes share.
+    #[arg(long, env = "LOG_NODE_TOKEN")]
+    token: Option<String>,
+    /// For how long a promise holds, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    lease_ms: u64,
+    /// How many applied records are kept.
+    #[arg(long, default_value_t = 10_000)]
+    retain: u64,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), BoxError> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let node = NodeId::new(&arguments.node)?;
+    let pairs = arguments
+        .peers
+        .iter()
+        .filter_map(|peer| peer.split_once('='));
+    let peers: Result<BTreeMap<_, _>, _> = pairs
+        .map(|(name, address)| Ok::<_, BoxError>((NodeId::new(name)?, address.to_owned())))
+        .collect();
+    let peers = peers?;
+    let nodes: Vec<NodeId> = peers.keys().cloned().collect();
+    let options = PeerOptions {
+        node: node.clone(),
+        listen: arguments.listen,
+        token: arguments.token.as_deref().map(Token::new).transpose()?,
+        limits: Limits::default(),
+    };
+    let peers = Peers::bind(options, Arc::new(peers)).await?;
+    let store = Arc::new(SqliteStore::open(&arguments.registry)?);
+    let registry = Registry::new(store, KeyspaceName::main());
+    let prefix = registry.shards().prefix().clone();
+    let records = ShardRecords::follow(registry.store().clone(), prefix, Duration::from_secs(1));
+    let announcements = Arc::new(Announcements::new(registry));
+    let options = LogOptions {
+        settings: Settings {
+            lease: Duration::from_millis(arguments.lease_ms),
+            retain: arguments.retain,
+            ..Settings::default()
+        },
+        ..LogOptions::new(peers, records, Arc::<Announcements>::clone(&announcements))
+    };
+    let shown = Shown::default();
+    let home = InDirectory::new(arguments.dir, Options::default(), {
+        let shown = shown.clone();
+        move |path| Lines::open(path, shown.clone())
+    });
+    let (log, _task) = ShardLog::start(ShardId::numbered(0), home, options);
+    tokio::spawn(announce::begin(announcements, node, nodes));
+    port::serve(&arguments.port, log, shown).await
+}

@@ -5,20 +5,15 @@ mod epoch_table;
 mod hash;
 mod message;
 mod participant;
-#[cfg(feature = "tokio")]
 pub mod peer;
 mod record;
 mod replica;
-#[cfg(feature = "tokio")]
 pub mod shard_log;
-#[cfg(feature = "tokio")]
 mod snapshot;
-#[cfg(feature = "tokio")]
 mod state_machine;
 mod storage;
 mod tally;
 
-#[cfg(feature = "segments")]
 pub use self::storage::segments;
 pub use self::{
     chain::{Log, NotAppended},
@@ -34,7 +29,6 @@ pub use self::{
     storage::{Storage, StorageError},
     tally::Tally,
 };
-#[cfg(feature = "tokio")]
 pub use self::{
     shard_log::ShardLog,
     snapshot::Snapshot,

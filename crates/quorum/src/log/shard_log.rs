@@ -3,7 +3,6 @@
 mod carry;
 mod driver;
 mod home;
-#[cfg(feature = "segments")]
 mod in_directory;
 mod opening;
 mod outcome;
@@ -27,7 +26,6 @@ use tokio::{
 };
 
 use self::driver::{Channels, Command};
-#[cfg(feature = "segments")]
 pub use self::in_directory::InDirectory;
 pub use self::{
     home::{Home, OpenError, Opened, Registrar},

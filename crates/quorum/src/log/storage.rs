@@ -1,6 +1,5 @@
 //! The contract of what keeps the writes of a copy across restarts.
 
-#[cfg(feature = "segments")]
 pub mod segments;
 
 use std::io;

@@ -154,7 +154,7 @@ impl Leadership {
                 submission.payload,
             );
             last = record.point();
-            bytes += record.size();
+            bytes += record.size() as u64;
             self.waiting
                 .push(id, last, submission.level, submission.deadline);
             records.push(Arc::new(record));

@@ -83,7 +83,6 @@ impl Durable {
     }
 
     /// Takes in a write of which it is known that its records are intact and follow.
-    #[cfg(feature = "segments")]
     pub(in crate::log) fn take_in_verified(&mut self, write: &Write) {
         let extend = |log: &mut Log, records: &[Arc<Record>]| {
             log.extend_verified(records);

@@ -59,6 +59,7 @@ mod handlers;
 mod heartbeat;
 mod licence;
 mod promotion;
+pub mod replication;
 mod written;
 
 /// The vocabulary that promotions are written in.

@@ -1,0 +1,256 @@
+//! The copies of a shard that are no members: they are made, filled, and deleted when nobody needs them.
+
+use std::collections::BTreeSet;
+
+use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
+
+use super::{Action, Event, Instruction, Replication, Shard, shard::Join};
+
+impl Replication {
+    /// Sees to it that so many copies are there that can become members, besides those on the nodes named.
+    pub(super) fn order_copies(
+        &mut self,
+        now: Timestamp,
+        shard: &mut Shard,
+        holders: &BTreeSet<NodeId>,
+        count: usize,
+        actions: &mut Vec<Action>,
+    ) {
+        self.check_joins(now, shard, holders, actions);
+        self.limit_joins(shard, count);
+        let id = shard.id().clone();
+        let spares: Vec<Member> = self.nodes.copies(&id).collect();
+        for Member { node, replica_id } in spares {
+            let member = Member {
+                node: node.clone(),
+                replica_id,
+            };
+            let is_of_use = self.nodes.is_whole(&id, &member) && !self.nodes.is_leaving(&node);
+            if shard.joins.len() < count
+                && is_of_use
+                && !holders.contains(&node)
+                && !shard.joins.contains_key(&node)
+                && self.may_fill(&node)
+            {
+                self.join(shard, node, Join::new(replica_id, now, None));
+            }
+        }
+        while shard.joins.len() < count {
+            let taken: BTreeSet<NodeId> =
+                holders.iter().chain(shard.joins.keys()).cloned().collect();
+            let has_copy: BTreeSet<NodeId> = self.nodes.copies(&id).map(|copy| copy.node).collect();
+            let may_take = |node: &NodeId| {
+                let is_free = !has_copy.contains(node) && !shard.avoided.contains(node);
+                is_free && self.may_fill(node)
+            };
+            let Some(node) = self.nodes.place(&taken, &self.filling, may_take) else {
+                // Whoever was avoided may do better next time.
+                shard.avoided.clear();
+                return;
+            };
+            let replica_id = ReplicaId::random(&mut self.rng);
+            actions.push(Action::Emit(Event::CopyOrdered {
+                shard: id.clone(),
+                node: node.clone(),
+                replica_id,
+            }));
+            create(shard, &node, replica_id, actions);
+            self.join(shard, node, Join::new(replica_id, now, Some(now)));
+        }
+    }
+
+    /// Drops what comes to nothing, and asks again for what is missing.
+    fn check_joins(
+        &mut self,
+        now: Timestamp,
+        shard: &mut Shard,
+        holders: &BTreeSet<NodeId>,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = shard.id().clone();
+        let patience = self.settings.patience_max;
+        let mut over = BTreeSet::new();
+        let mut again = Vec::new();
+        for (node, join) in &mut shard.joins {
+            let is_up = self.nodes.process(node).is_some();
+            match self.nodes.copy_on(&id, node) {
+                // The node had a copy already, or has another one since.
+                Some(copy) if copy.replica_id != join.replica_id => {
+                    *join = Join::new(copy.replica_id, now, None);
+                }
+                Some(copy) if self.nodes.is_whole(&id, &copy) => join.ordered_at = now,
+                None if is_up
+                    && self.settings.resend <= now.since(join.told_at.unwrap_or_default()) =>
+                {
+                    join.told_at = Some(now);
+                    again.push((node.clone(), join.replica_id));
+                }
+                Some(_) | None => {}
+            }
+            let is_late = patience <= now.since(join.ordered_at);
+            if is_late {
+                shard.avoided.insert(node.clone());
+            }
+            let is_leaving = self.nodes.is_leaving(node);
+            if is_late || is_leaving || holders.contains(node) {
+                over.insert(node.clone());
+            }
+        }
+        for (node, replica_id) in again {
+            if !over.contains(&node) {
+                create(shard, &node, replica_id, actions);
+            }
+        }
+        self.keep_joins(shard, |node| !over.contains(node));
+    }
+
+    /// Gives up the last of the copies that are more than wanted; those that are there already are kept before those that are not.
+    fn limit_joins(&mut self, shard: &mut Shard, count: usize) {
+        if shard.joins.len() <= count {
+            return;
+        }
+        let mut all: Vec<_> = shard.joins.iter().collect();
+        all.sort_by_key(|(node, join)| (join.told_at.is_some(), (*node).clone()));
+        let kept: BTreeSet<NodeId> = all
+            .into_iter()
+            .take(count)
+            .map(|(node, _)| node.clone())
+            .collect();
+        self.keep_joins(shard, |node| kept.contains(node));
+    }
+
+    fn may_fill(&self, node: &NodeId) -> bool {
+        let here = self.filling.get(node).copied().unwrap_or_default();
+        let all: usize = self.filling.values().sum();
+        here < self.settings.joins_per_node && all < self.settings.joins_max
+    }
+
+    fn join(&mut self, shard: &mut Shard, node: NodeId, join: Join) {
+        *self.filling.entry(node.clone()).or_default() += 1;
+        shard.joins.insert(node, join);
+    }
+
+    pub(super) fn keep_joins(&mut self, shard: &mut Shard, keep: impl Fn(&NodeId) -> bool) {
+        let filling = &mut self.filling;
+        shard.joins.retain(|node, _| {
+            let stays = keep(node);
+            if !stays && let Some(count) = filling.get_mut(node) {
+                *count = count.saturating_sub(1);
+            }
+            stays
+        });
+        filling.retain(|_, count| *count > 0);
+    }
+
+    /// Sees to it that there are copies to fall back on, for a shard that lacks so many members that it is not available.
+    pub(super) fn order_spares(
+        &mut self,
+        now: Timestamp,
+        shard: &mut Shard,
+        active: &Config,
+        actions: &mut Vec<Action>,
+    ) {
+        let whole = self.nodes.whole(shard.id(), &active.members);
+        let listed = active.members.iter();
+        let listed = listed.filter(|member| !self.nodes.is_lost(shard.id(), member));
+        let holders: BTreeSet<NodeId> = listed.map(|member| member.node.clone()).collect();
+        let missing = (self.settings.w_min as usize).saturating_sub(whole.len());
+        self.order_copies(now, shard, &holders, missing, actions);
+    }
+
+    /// The copies that can be reached, and are no members.
+    pub(super) fn spares(&self, shard: &Shard, active: &Config) -> BTreeSet<Member> {
+        let copies: Vec<Member> = self.nodes.copies(shard.id()).collect();
+        let mut whole = self.nodes.whole(shard.id(), &copies);
+        whole.retain(|copy| !active.members.contains(copy) && !self.nodes.is_leaving(&copy.node));
+        whole
+    }
+
+    /// Tells the primary which copies to keep up to date besides the members.
+    pub(super) fn follow(
+        &self,
+        now: Timestamp,
+        shard: &mut Shard,
+        active: &Config,
+        lead_followers: &BTreeSet<ReplicaId>,
+        actions: &mut Vec<Action>,
+    ) {
+        let joins = shard.joins.iter().map(|(node, join)| Member {
+            node: node.clone(),
+            replica_id: join.replica_id,
+        });
+        let learners: BTreeSet<Member> = joins
+            .filter(|copy| self.nodes.is_listed(shard.id(), copy))
+            .collect();
+        let follows = |copy: &Member| lead_followers.contains(&copy.replica_id);
+        let is_known = learners.iter().all(follows);
+        let is_told = shard.followed.as_ref().is_some_and(|(epoch, told, at)| {
+            let is_recent = now.since(*at) < self.settings.resend;
+            *epoch == active.epoch && *told == learners && (is_known || is_recent)
+        });
+        // A primary that was never told follows nobody.
+        if is_told || shard.followed.is_none() && learners.is_empty() {
+            return;
+        }
+        shard.followed = Some((active.epoch, learners.clone(), now));
+        actions.push(Action::Instruct {
+            node: active.primary.node.clone(),
+            instruction: Instruction::Follow {
+                shard: shard.id().clone(),
+                epoch: active.epoch,
+                learners,
+            },
+        });
+    }
+
+    /// Has copies deleted that have been of no use for long, of a shard that has all that it needs.
+    pub(super) fn drop_unused(
+        &self,
+        now: Timestamp,
+        shard: &mut Shard,
+        active: &Config,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = shard.id().clone();
+        let is_used =
+            |copy: &Member| active.members.contains(copy) || shard.joins.contains_key(&copy.node);
+        let unused: Vec<Member> = self
+            .nodes
+            .copies(&id)
+            .filter(|copy| !is_used(copy))
+            .collect();
+        let ids: BTreeSet<ReplicaId> = unused.iter().map(|copy| copy.replica_id).collect();
+        shard.unused.retain(|copy, _| ids.contains(copy));
+        for Member { node, replica_id } in unused {
+            let (since, told_at) = shard.unused.entry(replica_id).or_insert((now, None));
+            let is_due = told_at.is_none_or(|at| self.settings.resend <= now.since(at));
+            if now.since(*since) < self.settings.keep || !is_due {
+                continue;
+            }
+            if told_at.replace(now).is_none() {
+                actions.push(Action::Emit(Event::CopyGivenUp {
+                    shard: id.clone(),
+                    node: node.clone(),
+                    replica_id,
+                }));
+            }
+            let instruction = Instruction::Drop {
+                shard: id.clone(),
+                replica_id,
+                epoch: shard.stored.value.epoch,
+                revision: shard.stored.revision,
+            };
+            actions.push(Action::Instruct { node, instruction });
+        }
+    }
+}
+
+fn create(shard: &Shard, node: &NodeId, replica_id: ReplicaId, actions: &mut Vec<Action>) {
+    actions.push(Action::Instruct {
+        node: node.clone(),
+        instruction: Instruction::Create {
+            shard: shard.id().clone(),
+            replica_id,
+        },
+    });
+}

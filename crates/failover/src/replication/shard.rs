@@ -1,0 +1,264 @@
+//! What a coordinator remembers of one shard, besides its record.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use shardwright_registry::Stored;
+use shardwright_topology::{
+    Config, ConfigId, Epoch, Lsn, Member, NodeId, ReplicaId, ShardId, ShardRecord, Timestamp,
+};
+
+use super::{Action, Condition, Event, Lead, Purpose, Settings, nodes::Nodes};
+
+/// What a coordinator remembers of one shard.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) stored: Stored<ShardRecord>,
+    pub(super) condition: Condition,
+    /// The attempt that this coordinator has begun, until it is known what became of it.
+    pub(super) own: Option<Own>,
+    /// Since when it has no primary that says so.
+    pub(super) unserved_since: Option<Timestamp>,
+    /// Since when it cannot commit.
+    pub(super) stuck_since: Option<Timestamp>,
+    /// When another configuration became pending, or active.
+    pub(super) changed_at: Timestamp,
+    /// How many attempts have failed since it was served.
+    pub(super) failed: u32,
+    /// The last one of them.
+    pub(super) given_up: Option<Epoch>,
+    /// Who was to be primary in them.
+    pub(super) tried: BTreeSet<NodeId>,
+    /// The members that cannot be reached, since when.
+    pub(super) absent: BTreeMap<ReplicaId, Timestamp>,
+    /// The copies that are to become members.
+    pub(super) joins: BTreeMap<NodeId, Join>,
+    /// The nodes that did not make a copy in time.
+    pub(super) avoided: BTreeSet<NodeId>,
+    /// What the primary was told to keep up to date, and when.
+    pub(super) followed: Option<(Epoch, BTreeSet<Member>, Timestamp)>,
+    /// The copies that are of no use, since when, and when the node was told.
+    pub(super) unused: BTreeMap<ReplicaId, (Timestamp, Option<Timestamp>)>,
+}
+
+/// An attempt of this coordinator.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) config_id: ConfigId,
+    /// What is written.
+    pub(super) record: ShardRecord,
+    pub(super) writing: Writing,
+    /// What to tell once it is known to be pending.
+    pub(super) news: Vec<Event>,
+    /// Who waits for it.
+    pub(super) tickets: Vec<u64>,
+}
+
+/// How far the write of an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    UnderWay,
+    /// It is not known whether it happened; the record is read again at that moment.
+    Unknown(Timestamp),
+    Done,
+}
+
+/// A copy that is to become a member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Join {
+    pub(super) replica_id: ReplicaId,
+    pub(super) ordered_at: Timestamp,
+    /// When the node was last told to make it; `None` if it had it.
+    pub(super) told_at: Option<Timestamp>,
+    /// What was committed in the epoch when the copy first answered in it.
+    goal: Option<(Epoch, Lsn)>,
+    /// Since when it is in sync.
+    steady_since: Option<Timestamp>,
+}
+
+impl Join {
+    pub(super) fn new(replica_id: ReplicaId, now: Timestamp, told_at: Option<Timestamp>) -> Self {
+        Self {
+            replica_id,
+            ordered_at: now,
+            told_at,
+            goal: None,
+            steady_since: None,
+        }
+    }
+
+    /// Takes in what the primary knows: the copy has to reach, in this epoch, what was committed when it began to follow, and then stay
+    /// close.
+    fn observe(&mut self, now: Timestamp, lead: &Lead, lag_max: u64) {
+        let matched = lead.followers.get(&self.replica_id).copied();
+        let (Some(commit), Some(matched)) = (lead.commit, matched) else {
+            self.steady_since = None;
+            return;
+        };
+        let (_, goal) = *match &mut self.goal {
+            Some(goal) if goal.0 == lead.epoch => goal,
+            goal => goal.insert((lead.epoch, commit)),
+        };
+        let is_close = lead.last.0.saturating_sub(matched.0) <= lag_max;
+        if matched < goal || !is_close {
+            self.steady_since = None;
+        } else if self.steady_since.is_none() {
+            self.steady_since = Some(now);
+        }
+    }
+
+    pub(super) fn is_ready(&self, now: Timestamp, epoch: Epoch, steady: Duration) -> bool {
+        let is_current = self.goal.is_some_and(|(of, _)| of == epoch);
+        is_current
+            && self
+                .steady_since
+                .is_some_and(|since| steady <= now.since(since))
+    }
+}
+
+impl Shard {
+    pub(super) fn new(stored: Stored<ShardRecord>, now: Timestamp) -> Self {
+        Self {
+            stored,
+            condition: Condition::Unknown,
+            own: None,
+            unserved_since: None,
+            stuck_since: None,
+            changed_at: now,
+            failed: 0,
+            given_up: None,
+            tried: BTreeSet::new(),
+            absent: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            avoided: BTreeSet::new(),
+            followed: None,
+            unused: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &ShardId {
+        &self.stored.value.id
+    }
+
+    /// Begins to count all times anew: what was not seen meanwhile says nothing.
+    pub(super) fn restart(&mut self, now: Timestamp) {
+        (self.unserved_since, self.stuck_since) = (None, None);
+        self.changed_at = now;
+        self.absent.clear();
+        self.unused.clear();
+        for join in self.joins.values_mut() {
+            (join.ordered_at, join.steady_since) = (now, None);
+        }
+    }
+
+    /// Notes how the members of a configuration are.
+    pub(super) fn observe(&mut self, now: Timestamp, nodes: &Nodes, config: &Config) {
+        let id = &self.stored.value.id;
+        let is_absent = |member: &&Member| !nodes.is_whole(id, member);
+        let absent: BTreeSet<ReplicaId> = config
+            .members
+            .iter()
+            .filter(is_absent)
+            .map(|member| member.replica_id)
+            .collect();
+        self.absent.retain(|copy, _| absent.contains(copy));
+        for copy in absent {
+            self.absent.entry(copy).or_insert(now);
+        }
+    }
+
+    /// Whether a member is of no use any more, or has been away for too long.
+    pub(super) fn is_over(
+        &self,
+        now: Timestamp,
+        nodes: &Nodes,
+        grace: Duration,
+        member: &Member,
+    ) -> bool {
+        let since = self.absent.get(&member.replica_id);
+        let is_late = since.is_some_and(|since| grace <= now.since(*since));
+        is_late || nodes.is_lost(self.id(), member)
+    }
+
+    /// What the primary of the active configuration says, if it leads.
+    pub(super) fn lead<'a>(&self, nodes: &'a Nodes, active: &Config) -> Option<&'a Lead> {
+        let primary = &active.primary;
+        let member = active.member(&primary.node)?;
+        let is_up = nodes.process(&primary.node).as_ref() == Some(primary);
+        if !is_up || !nodes.is_whole(self.id(), member) {
+            return None;
+        }
+        let lead = nodes.report_of(self.id(), &primary.node)?.lead.as_ref()?;
+        (lead.epoch == active.epoch).then_some(lead)
+    }
+
+    /// Notes that it is served, and how far the copies are that are to join.
+    pub(super) fn is_served(&mut self, now: Timestamp, lead: &Lead, settings: &Settings) {
+        (self.unserved_since, self.failed) = (None, 0);
+        self.tried.clear();
+        for join in self.joins.values_mut() {
+            join.observe(now, lead, settings.lag_max);
+        }
+    }
+
+    /// For how long it has had no primary.
+    pub(super) fn unserved_for(&mut self, now: Timestamp) -> Duration {
+        now.since(*self.unserved_since.get_or_insert(now))
+    }
+
+    /// Notes that what is pending has failed.
+    pub(super) fn fails(&mut self, pending: &Config) {
+        if self.given_up.replace(pending.epoch) == Some(pending.epoch) {
+            return;
+        }
+        self.failed = self.failed.saturating_add(1);
+        let active = self.stored.value.active.as_ref();
+        // A change of members may fail for the others' sake.
+        let is_same = active.is_some_and(|active| active.primary == pending.primary);
+        if !is_same || self.failed > 1 {
+            self.tried.insert(pending.primary.node.clone());
+        }
+    }
+
+    pub(super) fn set_condition(&mut self, to: Condition, actions: &mut Vec<Action>) {
+        if self.condition != to {
+            let from = std::mem::replace(&mut self.condition, to);
+            let shard = self.id().clone();
+            actions.push(Action::Emit(Event::Condition { shard, from, to }));
+        }
+    }
+
+    /// What to tell of an attempt once it is pending.
+    pub(super) fn news_of(&self, next: &ShardRecord, purpose: Purpose) -> Vec<Event> {
+        let Some(pending) = &next.pending else {
+            return Vec::new();
+        };
+        let mut news = Vec::new();
+        if let Purpose::Forced { by } = &purpose {
+            let members = |record: &ShardRecord| {
+                let active = record.active.as_ref();
+                active.map_or_else(BTreeSet::new, |active| active.members.clone())
+            };
+            let (before, left) = (members(&self.stored.value), members(next));
+            news.push(Event::LossAccepted {
+                shard: next.id.clone(),
+                epoch: pending.epoch,
+                generation: next.data_loss_generation,
+                by: by.clone(),
+                primary: pending.primary.node.clone(),
+                given_up: before.difference(&left).cloned().collect(),
+                left,
+            });
+        }
+        news.push(Event::Attempt {
+            shard: next.id.clone(),
+            epoch: pending.epoch,
+            config_id: pending.config_id,
+            primary: pending.primary.node.clone(),
+            purpose,
+        });
+        news
+    }
+}

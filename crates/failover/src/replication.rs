@@ -208,7 +208,8 @@ impl Replication {
             before.pending != record.pending || before.active != record.active
         };
         if is_other(&before.value) {
-            (shard.changed_at, shard.stuck_since) = (now, None);
+            (shard.unserved_since, shard.stuck_since) = (None, None);
+            shard.changed_at = now;
         }
         settle(shard, self.is_leading, actions);
         if self.is_leading

@@ -256,7 +256,8 @@ fn a_primary_hands_over_to_a_member_in_sync_and_to_nobody_else() {
     assert!(matches!(refused, Refused::NotUp { .. }), "{refused}");
     world.restart(&primary);
     world.node(&primary).copy.as_mut().expect("a copy").health = Health::Faulty;
-    world.run(1);
+    world.step();
+    world.step();
     let refused = world.hand_over(&primary).expect_err("it is set aside");
     assert!(matches!(refused, Refused::NotUp { .. }), "{refused}");
 }

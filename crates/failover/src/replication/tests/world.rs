@@ -56,6 +56,8 @@ pub(super) struct World {
     coordinators: Vec<Coordinator>,
     /// Of a hundred instructions and writes, how many get lost, or whose answers do.
     pub(super) lost_percent: u32,
+    /// How many coordinators take themselves for the leader.
+    pub(super) leaders: usize,
     names: u128,
     rng: StdRng,
 }
@@ -113,6 +115,7 @@ impl World {
             committed: Default::default(),
             coordinators: (0..coordinators).map(coordinator).collect(),
             lost_percent: 0,
+            leaders: usize::MAX,
             names: 0,
             rng: StdRng::seed_from_u64(7),
         };
@@ -350,7 +353,10 @@ impl World {
             self.observe(which, Observation::Tick);
         }
         // They lead once they have heard of everybody.
-        self.tell(|| Input::Leading(true));
+        let leaders = self.leaders;
+        for which in 0..self.coordinators.len() {
+            self.feed(which, Input::Leading(which < leaders));
+        }
         self.tell(|| Input::Tick);
     }
 

@@ -22,6 +22,9 @@
 //! # Ok::<_, shardwright_failover::PromotionRefused>(())
 //! ```
 //!
+//! Shards that commit on several members by a log of their own are looked after by [`replication`]: another pure machine, which begins
+//! the attempts that the logs decide about, and sees to it that there are as many copies as there should be.
+//!
 //! # Guarantees
 //!
 //! - No two processes may serve a shard at once, as long as the rates of their clocks differ by less than a tenth of the time-out, and
@@ -30,10 +33,12 @@
 //! - A process that was paused or cut off serves nothing by what it knew before: it claims its shards at new epochs, or finds
 //!   that they are gone.
 //! - A shard without anybody to take over is told of, not passed over.
+//! - A shard that commits on several members gets a new primary only while every acknowledged write is on a copy that can be reached, or
+//!   an operator accepts the loss by name.
 //!
 //! # What this crate does not do
 //!
-//! It moves no data, and promotes nobody in a shard that commits on several members: its log decides. Requests are fenced
+//! It moves no data. Of a shard that commits on several members it proposes the primary; the log of the shard decides. Requests are fenced
 //! by the epoch that they carry, where they arrive. A clock that stands still while its machine is suspended does not notice
 //! that: there the epochs are all that protects.
 //!

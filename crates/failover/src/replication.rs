@@ -11,8 +11,30 @@
 //!                       (another attempt)                                      '-- no recovery quorum: waits, or is forced by name
 //! ```
 //!
+//! ```
+//! use shardwright_failover::{
+//!     replication::{Action, Command, Input, Refused, Replication, Settings},
+//!     topology::{KeyspaceName, NodeId, ShardId, Timestamp},
+//! };
+//!
+//! let mut replication = Replication::new(Settings::default(), KeyspaceName::main(), 7)?;
+//! let (mut actions, now) = (Vec::new(), Timestamp::default());
+//! let (shard, to) = (ShardId::numbered(0), NodeId::new("node-2").unwrap());
+//! let command = Command::HandOver { shard, to };
+//! replication.handle(now, Input::Command { ticket: 1, command }, &mut actions);
+//! assert_eq!(actions, [Action::Answer { ticket: 1, answer: Err(Refused::NotLeading) }]);
+//! # Ok::<_, shardwright_failover::replication::InvalidSettings>(())
+//! ```
+//!
 //! Nothing here has to be trusted: an attempt is begun by compare-and-set, the log of the shard decides whether it succeeds, and its primary
 //! activates it. Two coordinators that act at once disturb each other, and lose nothing.
+//!
+//! What it goes by, in this order, for a shard that is served: a primary whose node is drained hands over; members that are lost, drained,
+//! or away for longer than the grace are replaced by copies that have caught up, in one change; a shard that cannot commit goes on with
+//! fewer members, if so many are enough; copies that nobody needs are deleted. All times count from the
+//! beginning of its leadership, and anew after a pause of its own process.
+//!
+//! Deleting the copies of retired shards is not its task.
 
 mod action;
 mod attempt;

@@ -83,7 +83,7 @@ impl Replication {
             record.begin_attempt(proposal, &conditions)?
         };
         let epoch = next.epoch;
-        let news = shard.news_of(&next, purpose);
+        let news = shard.news_of(&next, &self.nodes, purpose);
         answer_own(
             shard,
             &Refused::Overtaken {

@@ -140,7 +140,7 @@ pub enum Event {
         by: String,
         /// The node that is to be primary.
         primary: NodeId,
-        /// The copies that it goes on from.
+        /// The members that can be reached: it goes on from these, or from the copy of the primary if there are none.
         left: BTreeSet<Member>,
         /// The members that could not be reached.
         given_up: BTreeSet<Member>,

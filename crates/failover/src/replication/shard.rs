@@ -231,25 +231,28 @@ impl Shard {
     }
 
     /// What to tell of an attempt once it is pending.
-    pub(super) fn news_of(&self, next: &ShardRecord, purpose: Purpose) -> Vec<Event> {
+    pub(super) fn news_of(
+        &self,
+        next: &ShardRecord,
+        nodes: &Nodes,
+        purpose: Purpose,
+    ) -> Vec<Event> {
         let Some(pending) = &next.pending else {
             return Vec::new();
         };
         let mut news = Vec::new();
         if let Purpose::Forced { by } = &purpose {
-            let members = |record: &ShardRecord| {
-                let active = record.active.as_ref();
-                active.map_or_else(BTreeSet::new, |active| active.members.clone())
-            };
-            let (before, left) = (members(&self.stored.value), members(next));
+            let members = next.active.iter().flat_map(|active| &active.members);
+            let is_left = |member: &Member| nodes.is_whole(&next.id, member);
+            let (left, given_up) = members.cloned().partition(is_left);
             news.push(Event::LossAccepted {
                 shard: next.id.clone(),
                 epoch: pending.epoch,
                 generation: next.data_loss_generation,
                 by: by.clone(),
                 primary: pending.primary.node.clone(),
-                given_up: before.difference(&left).cloned().collect(),
                 left,
+                given_up,
             });
         }
         news.push(Event::Attempt {

@@ -165,7 +165,7 @@ impl Leadership {
     }
 
     /// Why no record is taken now, if those that are not committed have so many bytes.
-    fn refuses(&self, context: &Context<'_>, bytes: usize) -> Option<Outcome> {
+    fn refuses(&self, context: &Context<'_>, bytes: u64) -> Option<Outcome> {
         let Context { now, settings, .. } = context;
         let makes_way = |way: &HandOver| way.refuses_records(*now, settings.resend);
         if self.hand_over.as_ref().is_some_and(makes_way) {

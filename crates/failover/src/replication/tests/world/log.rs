@@ -61,10 +61,11 @@ impl World {
             .as_ref()
             .is_some_and(|active| copy.leads == Some(active.epoch));
         if let Some(active) = record.active.as_ref().filter(|_| !is_same) {
-            let fenced = self.reachable(active);
-            if fenced.len() < active.recovery_quorum() {
+            let mut fenced = self.reachable(active);
+            if fenced.len() < active.recovery_quorum() && !record.accepts_loss() {
                 return;
             }
+            fenced.push(own.clone());
             let places = fenced.iter().filter_map(|member| self.copy_of(member));
             place = places.map(|copy| copy.place).max().unwrap_or(place);
         }

@@ -40,6 +40,9 @@ struct Args {
     /// Print all that happens. For one seed.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Leave out the faults that a failing seed fails without, and print what happens then.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
     /// Leave out a rule of the scenario, which a failing seed must notice.
     #[arg(long, requires = "name")]
     without: Option<String>,
@@ -96,6 +99,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for case in &cases {
         let passed = match args.seed {
+            Some(seed) if args.shrink => shrink(case, seed),
             Some(seed) if args.trace || args.seeds.is_none() => replay(case, seed, args.trace),
             first => explore(case, first.unwrap_or(0), args)?,
         };
@@ -135,6 +139,24 @@ fn replay(case: &Case, seed: u64, traced: bool) -> bool {
         println!("broken: {failure}");
     }
     run.failure.is_none()
+}
+
+/// Shows what is left of a failing seed.
+fn shrink(case: &Case, seed: u64) -> bool {
+    let Some((faults, run)) = case.shrink(seed) else {
+        println!("{} seed {seed} does not fail", case.name);
+        return true;
+    };
+    for line in &run.trace {
+        println!("{line}");
+    }
+    let (events, failure) = (run.events, run.failure.unwrap_or_default());
+    println!(
+        "{} seed {seed} with {faults} faults: {events} events",
+        case.name
+    );
+    println!("broken: {failure}");
+    false
 }
 
 /// How many seeds are run unless somebody says otherwise.
@@ -217,6 +239,23 @@ mod tests {
                 title(&case)
             );
         }
+    }
+
+    #[test]
+    fn a_failing_seed_fails_again_and_shrinks() {
+        let mut shrunk = 0;
+        for case in mutants().iter().filter(|case| case.name == "counter") {
+            let (seed, failure) = case
+                .first_failure(0..SEEDS_TO_MISS, 2)
+                .expect("it is missed");
+            let whole = case.run(seed, true);
+            assert_eq!(whole.failure, Some(failure));
+            assert_eq!(whole.trace, case.run(seed, true).trace);
+            let (faults, left) = case.shrink(seed).expect("it fails");
+            assert!(left.failure.is_some() && faults <= whole.strikes);
+            shrunk += whole.strikes - faults;
+        }
+        assert!(shrunk > 0, "no fault could be left out");
     }
 
     #[test]

@@ -74,6 +74,8 @@
 //! assert!(report.passed(), "{report:?}");
 //! ```
 //!
+//! A failing seed gives the same run again, and [`Case::shrink`] leaves out the faults that it fails without.
+//!
 //! What a process keeps across its crashes it keeps on a [`Disk`], which loses what was not synced, tears what was being written, and damages
 //! what it holds.
 //!
@@ -91,7 +93,7 @@ mod simulation;
 mod store;
 
 pub use self::{
-    disk::{Disk, Slot, Wreck},
+    disk::{Disk, NoRoom, Slot, Wreck},
     explore::{Case, Report},
     faults::{FaultKind, Faults, StoreFaults},
     process::Pid,

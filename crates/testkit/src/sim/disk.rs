@@ -15,9 +15,9 @@ use crate::Dice;
 /// use shardwright_testkit::{Dice, sim::{Disk, Slot}};
 ///
 /// let mut disk = Disk::default();
-/// disk.write("kept");
+/// disk.write("kept").unwrap();
 /// disk.sync(disk.len());
-/// disk.write("lost, or torn, or kept by chance");
+/// disk.write("lost, or torn, or kept by chance").unwrap();
 /// disk.crash(&mut Dice::new(7));
 /// assert_eq!(disk.read().next(), Some(&Slot::Whole("kept")));
 /// ```
@@ -27,7 +27,12 @@ pub struct Disk<E> {
     synced: usize,
     /// The entries behind it are not on the disk, although they can be read until the next crash.
     dropped: Option<usize>,
+    is_full: bool,
 }
+
+/// A disk that is full: the entry was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
 
 /// What is read where an entry was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +62,38 @@ impl<E> Default for Disk<E> {
             slots: Vec::new(),
             synced: 0,
             dropped: None,
+            is_full: false,
         }
     }
 }
 
 impl<E> Disk<E> {
     /// Writes an entry behind the others.
-    pub fn write(&mut self, entry: E) {
+    ///
+    /// # Errors
+    /// [`NoRoom`] if the disk is full.
+    pub fn write(&mut self, entry: E) -> Result<(), NoRoom> {
+        if self.is_full {
+            return Err(NoRoom);
+        }
         self.slots.push(Slot::Whole(entry));
+        Ok(())
+    }
+
+    /// Fills the disk: nothing is written until there is room again. What was written can still be synced.
+    pub fn fill(&mut self) {
+        self.is_full = true;
+    }
+
+    /// Makes room on a full disk.
+    pub fn make_room(&mut self) {
+        self.is_full = false;
+    }
+
+    /// Returns whether the disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Returns how many entries there are: what a sync that begins now makes durable.
@@ -156,7 +185,7 @@ mod tests {
         let (mut torn, mut survived) = (0, 0);
         for seed in 0..200 {
             let mut disk = Disk::default();
-            (0..10).for_each(|entry| disk.write(entry));
+            (0..10).for_each(|entry| disk.write(entry).expect("there is room"));
             disk.sync(4);
             let wreck = disk.crash(&mut Dice::new(seed));
             let whole: Vec<_> = (0..4 + wreck.survived).map(Slot::Whole).collect();
@@ -173,11 +202,11 @@ mod tests {
     #[test]
     fn after_a_failed_sync_nothing_becomes_durable() {
         let mut disk = Disk::default();
-        disk.write(1);
+        disk.write(1).expect("there is room");
         disk.sync(1);
-        disk.write(2);
+        disk.write(2).expect("there is room");
         disk.fail_sync();
-        disk.write(3);
+        disk.write(3).expect("there is room");
         assert_eq!(disk.sync(3), 1..1);
         assert_eq!(disk.read().count(), 3, "it can be read until the crash");
         disk.crash(&mut Dice::new(1));
@@ -189,10 +218,23 @@ mod tests {
     fn damage_hits_what_was_durable() {
         let mut disk = Disk::default();
         let mut dice = Dice::new(7);
-        disk.write(1);
+        disk.write(1).expect("there is room");
         assert!(!disk.damage(&mut dice));
         disk.sync(1);
         assert!(disk.damage(&mut dice));
         assert_eq!(disk.get(0), Some(&Slot::Damaged));
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_keeps_what_it_has() {
+        let mut disk = Disk::default();
+        disk.write(1).expect("there is room");
+        disk.fill();
+        assert_eq!(disk.write(2), Err(NoRoom));
+        assert_eq!(disk.sync(disk.len()), 0..1);
+        disk.make_room();
+        disk.write(3).expect("there is room again");
+        let read: Vec<_> = disk.read().collect();
+        assert_eq!(read, [&Slot::Whole(1), &Slot::Whole(3)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Many seeds of a scenario, on several threads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{
         Mutex,
@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use super::{Run, Scenario, run};
+use super::{Run, Scenario, run::run_sparing};
 
 /// A scenario, with a mutation or without, whose types are forgotten: one line of a list of scenarios.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Case {
 }
 
 trait Play: std::fmt::Debug + Send + Sync {
-    fn run(&self, seed: u64, traced: bool) -> Run;
+    fn run(&self, seed: u64, spared: &BTreeSet<u64>, traced: bool) -> Run;
 }
 
 struct Of<S: Scenario>(Option<S::Mutation>);
@@ -37,8 +37,8 @@ impl<S: Scenario> std::fmt::Debug for Of<S> {
 }
 
 impl<S: Scenario> Play for Of<S> {
-    fn run(&self, seed: u64, traced: bool) -> Run {
-        run::<S>(seed, self.0, traced)
+    fn run(&self, seed: u64, spared: &BTreeSet<u64>, traced: bool) -> Run {
+        run_sparing::<S>(seed, self.0, spared, traced)
     }
 }
 
@@ -88,7 +88,35 @@ impl Case {
 
     /// Runs one seed.
     pub fn run(&self, seed: u64, traced: bool) -> Run {
-        self.play.run(seed, traced)
+        self.play.run(seed, &BTreeSet::new(), traced)
+    }
+
+    /// Leaves out the lasting faults of a failing seed that it fails without, and returns the trace of what is left, with how many faults
+    /// that has; `None` if the seed does not fail.
+    ///
+    /// What is left may break another rule than the seed does.
+    pub fn shrink(&self, seed: u64) -> Option<(u64, Run)> {
+        let whole = self.run(seed, false);
+        whole.failure.as_ref()?;
+        let (mut spared, mut kept) = (BTreeSet::new(), Vec::from_iter(0..whole.strikes));
+        let mut length = kept.len();
+        while length > 0 {
+            let mut from = 0;
+            while from < kept.len() {
+                let end = kept.len().min(from + length);
+                let fewer = spared.iter().chain(&kept[from..end]).copied().collect();
+                if self.play.run(seed, &fewer, false).failure.is_some() {
+                    spared = fewer;
+                    kept.drain(from..end);
+                } else {
+                    from = end;
+                }
+            }
+            length /= 2;
+        }
+        let run = self.play.run(seed, &spared, true);
+        let left = run.strikes - spared.range(..run.strikes).count() as u64;
+        Some((left, run))
     }
 
     /// Runs seeds on `threads` threads. `progress` hears of each that has ended, and says whether to go on.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     panic::{self, AssertUnwindSafe, catch_unwind},
     sync::Once,
     time::Duration,
@@ -16,6 +17,8 @@ pub struct Run {
     pub seed: u64,
     /// How many events there were.
     pub events: u64,
+    /// How many faults struck that last for a while, or would have.
+    pub strikes: u64,
     /// How much time passed in the simulation.
     pub simulated: Duration,
     /// The situations that were reached.
@@ -33,7 +36,17 @@ const QUIET_EVENTS_MAX: u64 = 20_000;
 ///
 /// The same seed gives the same run. A panic of a machine counts as a broken rule.
 pub fn run<S: Scenario>(seed: u64, mutation: Option<S::Mutation>, traced: bool) -> Run {
-    let mut sim = Sim::<S>::new(seed, S::faults(mutation), traced);
+    run_sparing::<S>(seed, mutation, &BTreeSet::new(), traced)
+}
+
+/// Runs one seed without some of its lasting faults, which are numbered in their order.
+pub(super) fn run_sparing<S: Scenario>(
+    seed: u64,
+    mutation: Option<S::Mutation>,
+    spared: &BTreeSet<u64>,
+    traced: bool,
+) -> Run {
+    let mut sim = Sim::<S>::new(seed, S::faults(mutation), spared.clone(), traced);
     let outcome = quietly(|| catch_unwind(AssertUnwindSafe(|| play(&mut sim, mutation))));
     let failure = match outcome {
         Ok(outcome) => outcome.err(),
@@ -43,11 +56,12 @@ pub fn run<S: Scenario>(seed: u64, mutation: Option<S::Mutation>, traced: bool) 
             Some(format!("panic: {}", text.unwrap_or_default()))
         }
     };
-    let (events, simulated) = (sim.events(), sim.true_time());
+    let (events, strikes, simulated) = (sim.events(), sim.strikes(), sim.true_time());
     let (marks, trace) = sim.into_outcome();
     Run {
         seed,
         events,
+        strikes,
         simulated,
         marks: marks.reached().collect(),
         failure,

@@ -43,6 +43,10 @@ pub struct Sim<S: Scenario> {
     judged: usize,
     watches: Vec<Watcher<S::Token>>,
     faults: Faults,
+    /// How many lasting faults were drawn.
+    strikes: u64,
+    /// Those that are left out, by their number.
+    spared: BTreeSet<u64>,
     marks: Marks,
     events: u64,
     /// When the faults stopped.
@@ -128,7 +132,7 @@ pub(super) enum Next<S: Scenario> {
 }
 
 impl<S: Scenario> Sim<S> {
-    pub(super) fn new(seed: u64, mut faults: Faults, traced: bool) -> Self {
+    pub(super) fn new(seed: u64, mut faults: Faults, spared: BTreeSet<u64>, traced: bool) -> Self {
         let mut dice = Dice::new(seed);
         faults.thin_out(&mut dice);
         let mut sim = Self {
@@ -145,6 +149,8 @@ impl<S: Scenario> Sim<S> {
             judged: 0,
             watches: Vec::new(),
             faults,
+            strikes: 0,
+            spared,
             marks: Marks::new(S::MARKS.concat()),
             events: 0,
             calm_at: None,
@@ -268,6 +274,10 @@ impl<S: Scenario> Sim<S> {
 
     pub(super) fn events(&self) -> u64 {
         self.events
+    }
+
+    pub(super) fn strikes(&self) -> u64 {
+        self.strikes
     }
 
     pub(super) fn faulty_events(&self) -> u64 {

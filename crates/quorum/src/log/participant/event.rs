@@ -27,7 +27,8 @@ pub enum Event {
     },
     /// All writes up to this one are durable.
     Persisted(Ticket),
-    /// A write failed: what is durable is unknown. It is never retried.
+    /// A write failed: what is durable is unknown. It is never retried; once the fault is gone, the copy is opened again by
+    /// [`Participant::reopen`](super::Participant::reopen), with what is read back if there was no room, else under a new id.
     PersistFailed,
     /// The registry showed the shard's record, now or a while ago.
     Shard {

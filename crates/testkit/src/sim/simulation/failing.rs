@@ -36,6 +36,10 @@ impl<S: Scenario> Sim<S> {
         }
         let lasting = self.dice.time(&self.faults.lasting.clone());
         let at = Pid(self.dice.index(self.processes.len()));
+        self.strikes += 1;
+        if self.spared.contains(&(self.strikes - 1)) {
+            return;
+        }
         self.trace(|| format!("fault: {kind:?} of {at} or so, for {lasting:?}"));
         let end = match kind {
             FaultKind::Pause => {
@@ -134,6 +138,23 @@ impl<S: Scenario> Sim<S> {
             process.life += 1;
             self.ready.push_back((at, process.life, Input::Start));
         }
+    }
+
+    /// Lets the store answer nobody for so long, or until the faults stop.
+    pub fn outage(&mut self, lasting: Duration) {
+        self.marks.reach_if_declared(marks::OUTAGE);
+        self.outages += 1;
+        self.schedule(lasting, Due::Fault(Fault::OutageEnds));
+    }
+
+    /// Returns whether the store answers nobody now.
+    pub fn is_store_away(&self) -> bool {
+        self.outages > 0
+    }
+
+    /// Lets the faults go on for so many events more than planned, in a run that needs the time.
+    pub fn prolong(&mut self, events: u64) {
+        self.faults.events += events;
     }
 
     /// Cuts the ways between two ends until the cut that was made first and still lasts is healed.

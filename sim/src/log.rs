@@ -6,8 +6,10 @@
 mod carry;
 mod clients;
 mod coordinator;
+mod disks;
 mod missing;
 mod node;
+mod operator;
 mod rules;
 mod situations;
 
@@ -16,7 +18,9 @@ use std::{
     time::Duration,
 };
 
-use shardwright_quorum::log::{Event, Point, Reply, Request, Settings, Ticket};
+use shardwright_quorum::log::{
+    Event, Point, ReadLevel, Reply, Request, Settings, Submission, Ticket,
+};
 use shardwright_registry::{Key, Prefix};
 use shardwright_testkit::sim::{
     Change, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
@@ -52,15 +56,27 @@ pub(crate) enum Token {
     Stored(Point),
     /// A copy that was set aside begins anew.
     Recreate,
+    /// A copy whose disk was full is opened again if there is room.
+    Reopen,
+    /// Somebody writes.
+    Write(Vec<Submission>),
+    /// Somebody reads.
+    Read(u64, ReadLevel),
     /// The record is read, or written, to activate a configuration.
     Activate(ConfigId),
     Activating(ConfigId),
-    /// Somebody writes or reads.
+    /// Somebody thinks of writing or reading.
     Client,
     /// A coordinator looks at the shard.
     Coordinate,
     /// A medium damages something.
     Damage,
+    /// There is room on a disk again.
+    MakeRoom(Pid),
+    /// Too many copies are damaged.
+    Catastrophe,
+    /// The registry goes away for long.
+    LongOutage,
     Restart(Pid),
 }
 
@@ -80,7 +96,20 @@ pub(crate) struct Logs {
     /// Counts the changes of `registered`.
     registrations: u64,
     /// The read that asks for a lease just now.
-    leased_reads: BTreeSet<u64>,
+    leased_read: Option<u64>,
+    lease: Duration,
+    /// Whether nodes that are no members follow the log.
+    has_learners: bool,
+    /// In how many of 100 cases a coordinator changes what works.
+    restless: u32,
+    /// In how many of 100 cases every member must hold what is committed.
+    careful: u32,
+    /// Since when too few copies are left to go on.
+    stuck_since: Option<Duration>,
+    /// The epoch of a planned hand-over, and when it was decided.
+    hand_over: Option<(Epoch, Duration)>,
+    /// When the registry went away for long.
+    away_since: Option<Duration>,
 }
 
 const NODES: usize = 5;
@@ -93,7 +122,7 @@ const LEASE: Duration = Duration::from_millis(400);
 /// A lease that lasts as long as most faults, so that it is missed soon.
 const LONG_LEASE: Duration = Duration::from_millis(1200);
 /// How long after the faults clients go on.
-const CLIENTS_STOP: Duration = Duration::from_secs(8);
+const CLIENTS_STOP: Duration = Duration::from_secs(3);
 
 /// The time that a sync takes, mostly.
 const SYNC_MS: std::ops::RangeInclusive<Duration> =
@@ -114,20 +143,11 @@ fn zones() -> BTreeMap<NodeId, String> {
     (0..NODES).map(zone).collect()
 }
 
-fn lease(missing: Option<Missing>) -> Duration {
-    match missing {
-        Some(Missing::LeaseAfterRestart | Missing::LeaseFromSend | Missing::LeaseMargin) => {
-            LONG_LEASE
-        }
-        _ => LEASE,
-    }
-}
-
-fn settings(missing: Option<Missing>) -> Settings {
+fn settings(missing: Option<Missing>, lease: Duration) -> Settings {
     Settings {
         heartbeat: Duration::from_millis(100),
         resend: Duration::from_millis(150),
-        lease: lease(missing),
+        lease,
         drift_ppm: if missing == Some(Missing::LeaseMargin) {
             0
         } else {
@@ -135,8 +155,10 @@ fn settings(missing: Option<Missing>) -> Settings {
         },
         window: 3,
         waiting_max: 20,
+        waiting_bytes: 1 << 13,
         retain: 6,
         retain_max: 40,
+        retain_bytes: 1 << 12,
         trim_step: 4,
     }
 }
@@ -198,10 +220,12 @@ impl Scenario for Logs {
 
     fn faults(missing: Option<Missing>) -> Faults {
         let mut faults = Faults::around(TIMEOUT);
-        faults.events = 4_000;
-        if missing == Some(Missing::LeaseMargin) {
-            // Without the margin only clocks that differ a lot are noticed soon.
-            faults.drift_ppm = 200_000;
+        faults.events = 2_400;
+        // What makes a rule matter is made frequent, so that its absence is noticed soon.
+        match missing {
+            Some(Missing::LeaseMargin) => faults.drift_ppm = 200_000,
+            Some(Missing::EpochOfAnswer) => faults.duplicate = 3_000,
+            _ => {}
         }
         faults
     }
@@ -217,8 +241,18 @@ impl Scenario for Logs {
             pending_since: None,
             has_damage: sim.dice().chance(60),
             registrations: 1,
-            leased_reads: BTreeSet::new(),
+            leased_read: None,
+            lease: *sim.dice().pick(&[LEASE, LONG_LEASE]),
+            has_learners: sim.dice().chance(60),
+            restless: *sim.dice().pick(&[4, 8, 30]),
+            careful: *sim.dice().pick(&[20, 80]),
+            stuck_since: None,
+            hand_over: None,
+            away_since: None,
         };
+        if missing.is_some_and(Missing::is_of_leases) {
+            scenario.lease = LONG_LEASE;
+        }
         for _ in 0..NODES {
             let at = sim.spawn();
             let replica_id = ReplicaId::from_bits(scenario.name().into());
@@ -233,6 +267,7 @@ impl Scenario for Logs {
         if scenario.has_damage {
             sim.plan(TIMEOUT * 2, Token::Damage);
         }
+        scenario.plan_rarities(sim);
         scenario
     }
 
@@ -281,21 +316,20 @@ impl Scenario for Logs {
             Token::Coordinate => self.coordinate(sim),
             Token::Damage => self.damage(sim),
             Token::Restart(at) => sim.restart(at),
-            Token::Tick
-            | Token::Follow
-            | Token::Synced(..)
-            | Token::Stored(_)
-            | Token::Recreate
-            | Token::Activate(_)
-            | Token::Activating(_) => {}
+            Token::MakeRoom(at) => self.node(at).disk.make_room(),
+            Token::Catastrophe => self.catastrophe(sim),
+            Token::LongOutage => self.long_outage(sim),
+            _ => {}
         }
     }
 
-    fn committed(&mut self, _: &Sim<Self>, change: &Change<ShardRecord>) -> Result<(), String> {
+    fn committed(&mut self, sim: &Sim<Self>, change: &Change<ShardRecord>) -> Result<(), String> {
         let Some(record) = &change.value else {
             return Err("nobody removes the record".to_owned());
         };
-        self.rules.recorded(&self.nodes, record)
+        self.rules.recorded(&self.nodes, record)?;
+        self.rules.all_leases(sim, &self.nodes);
+        Ok(())
     }
 
     fn check(&mut self, _: &Sim<Self>) -> Result<(), String> {
@@ -308,7 +342,7 @@ impl Scenario for Logs {
     }
 
     fn recovery_time(&self) -> Duration {
-        CLIENTS_STOP + TIMEOUT * 5
+        CLIENTS_STOP + TIMEOUT * 8
     }
 }
 

@@ -2,17 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use shardwright_quorum::log::{Action, Answer, Event, Fault, Point, Report, Request, Write};
+use shardwright_quorum::log::{Action, Answer, Ask, Event, Fault, Point, Report, Request, Write};
 use shardwright_registry::Stored;
-use shardwright_testkit::sim::{Pid, Sim, Slot, Write as Change};
+use shardwright_testkit::sim::{Pid, Sim, Write as Change};
 use shardwright_topology::{ConfigId, Lsn, Member, ShardRecord};
 
-use super::{
-    Logs, Message, Missing, SLOW_SYNC_MS, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones,
-};
-
-/// How often a sync fails, out of 10,000.
-const SYNC_FAILS: u32 = 15;
+use super::{Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones};
 
 impl Logs {
     /// Feeds an event to a machine, looks at what it takes for committed, and does what it asks for.
@@ -29,24 +24,23 @@ impl Logs {
         if self.rules.judge(&mut self.nodes, at) {
             sim.mark(situations::WITHOUT_OWN);
         }
+        self.rules.leases(&self.nodes[&at], at, now);
+        self.rules
+            .marks()
+            .into_iter()
+            .for_each(|mark| sim.mark(mark));
         for action in actions {
             self.carry_out(sim, at, action);
         }
     }
 
-    fn carry_out(&mut self, sim: &mut Sim<Self>, at: Pid, action: Action) {
+    pub(super) fn carry_out(&mut self, sim: &mut Sim<Self>, at: Pid, action: Action) {
         sim.trace(|| format!("{at} -> {action:?}"));
         match action {
             Action::Persist(ticket, write) => {
-                self.rules.creates(&self.nodes[&at], at, &write);
+                self.rules.creates(&self.nodes, at, &write);
                 self.note_write(sim, at, &write);
-                let node = self.node(at);
-                node.disk.write(write);
-                node.written = ticket;
-                if self.missing == Some(Missing::SyncFirst) {
-                    self.feed(sim, at, Event::Persisted(ticket));
-                }
-                self.sync(sim, at);
+                self.persist(sim, at, ticket, write);
             }
             Action::Reply(call, mut reply) => {
                 let Some(to) = self.node(at).calls.remove(&call) else {
@@ -58,7 +52,7 @@ impl Logs {
                     _ => {}
                 }
                 if let Some(missing) = self.missing {
-                    missing.reply(&mut reply);
+                    missing.reply(self.nodes[&at].last().lsn, &mut reply);
                 }
                 sim.send(at, to, Message::Reply(reply));
             }
@@ -72,7 +66,7 @@ impl Logs {
                 sim.mark(situations::INSTALLED);
                 let node = self.node(at);
                 (node.data.applied, node.data.saved) = (base, base);
-                self.rules.applied(base);
+                self.rules.applied(&self.nodes[&at], base);
             }
             Action::Activate(config_id) => {
                 if self.missing == Some(Missing::ActivateBeforeCommit) {
@@ -107,25 +101,11 @@ impl Logs {
         }
     }
 
-    /// Begins to make durable what has been written, unless that goes on already.
-    fn sync(&mut self, sim: &mut Sim<Self>, at: Pid) {
-        let node = self.node(at);
-        if node.is_syncing {
-            return;
-        }
-        node.is_syncing = true;
-        let token = Token::Synced(node.disk.len(), node.written);
-        let is_slow = sim.dice().chance(5);
-        let takes = if is_slow { SLOW_SYNC_MS } else { SYNC_MS };
-        let next = sim.now(at) + sim.dice().time(&takes);
-        sim.wake(at, next, token);
-    }
-
     pub(super) fn timer(&mut self, sim: &mut Sim<Self>, at: Pid, token: Token) {
         match token {
             Token::Tick => {
                 self.save_data(sim, at);
-                if self.nodes[&at].learners < self.registrations {
+                if self.has_learners && self.nodes[&at].learners < self.registrations {
                     self.node(at).learners = self.registrations;
                     let learners: BTreeSet<Member> = self.registered.values().cloned().collect();
                     self.feed(sim, at, Event::Learners(learners));
@@ -133,24 +113,7 @@ impl Logs {
                 self.feed(sim, at, Event::Tick);
                 self.tick_later(sim, at);
             }
-            Token::Synced(len, ticket) => {
-                if self.has_damage && sim.dice().rarely(SYNC_FAILS) && self.may_damage(sim, at) {
-                    sim.mark(situations::SYNC_FAILED);
-                    let node = self.node(at);
-                    node.disk.fail_sync();
-                    let lost = node.replica_id;
-                    if self.missing != Some(Missing::FailedSync) {
-                        self.rules.lost.insert(lost);
-                        self.feed(sim, at, Event::PersistFailed);
-                        return;
-                    }
-                }
-                self.synced(sim, at, len);
-                self.feed(sim, at, Event::Persisted(ticket));
-                if self.nodes[&at].written > ticket {
-                    self.sync(sim, at);
-                }
-            }
+            Token::Synced(len, ticket) => self.sync_ends(sim, at, len, ticket),
             Token::Stored(point) => {
                 let node = self.node(at);
                 node.fetching = None;
@@ -162,36 +125,14 @@ impl Logs {
                 let durable = self.nodes[&at].synced.clone();
                 self.open(sim, at, durable);
             }
-            Token::Follow
-            | Token::Activate(_)
-            | Token::Activating(_)
-            | Token::Client
-            | Token::Coordinate
-            | Token::Damage
-            | Token::Restart(_) => {}
-        }
-    }
-
-    /// Notes what has become durable.
-    fn synced(&mut self, sim: &mut Sim<Self>, at: Pid, len: usize) {
-        let node = self.node(at);
-        node.is_syncing = false;
-        let fresh = node.disk.sync(len);
-        if fresh.len() > 1 {
-            sim.mark(situations::SEVERAL_AT_ONCE);
-        }
-        for place in fresh {
-            let Some(Slot::Whole(write)) = node.disk.get(place) else {
-                continue;
-            };
-            let before = node.synced.promised.map(|promised| promised.epoch);
-            let after = write.promised.map(|promised| promised.epoch);
-            let falls = after.is_some_and(|after| before > Some(after));
-            if node.synced.take_in(write).is_err() || falls {
-                self.rules
-                    .breaks(|| format!("{at} writes what does not follow (I2, I8)"));
-                return;
+            Token::Reopen => self.reopen(sim, at),
+            Token::Write(submissions) => {
+                for submission in submissions {
+                    self.feed(sim, at, Event::Submit(submission));
+                }
             }
+            Token::Read(read, level) => self.begin_read(sim, at, read, level),
+            _ => {}
         }
     }
 
@@ -219,7 +160,7 @@ impl Logs {
             self.rules
                 .breaks(|| format!("{at} applies {lsn} before it is durable here"));
         }
-        self.rules.applied(point);
+        self.rules.applied(&self.nodes[&at], point);
         self.serve_reads(sim, at);
     }
 
@@ -264,6 +205,10 @@ impl Logs {
         call: u64,
         mut request: Request,
     ) {
+        let is_fence = matches!(request.ask, Ask::Fence | Ask::Fetch(_));
+        if request.lease.is_zero() && !is_fence {
+            sim.mark(situations::LEASE_GIVEN_UP);
+        }
         if let (Some(missing), Some(machine)) = (self.missing, &self.nodes[&at].machine)
             && let Some(reply) = missing.request(machine, &mut request)
         {
@@ -324,7 +269,7 @@ impl Logs {
                 };
                 sim.write(at, Token::Activating(config_id), write);
             }
-            Err(_) if self.rules.is_past(config_id, record.epoch) => {
+            Err(_) if self.rules.is_superseded(config_id, record.epoch) => {
                 sim.mark(situations::SUPERSEDED);
                 self.feed(sim, at, Event::Superseded(config_id));
             }
@@ -336,10 +281,21 @@ impl Logs {
     fn reported(&mut self, sim: &mut Sim<Self>, at: Pid, report: Report) {
         match report {
             Report::Leading(epoch) => {
-                let marks = self.rules.leads(&self.nodes[&at], at, epoch);
-                marks.into_iter().for_each(|mark| sim.mark(mark));
+                self.rules.leads(&self.nodes[&at], at, epoch);
+                self.is_handed_over(sim, epoch);
             }
             Report::SteppedDown(_) => {}
+            Report::AcceptsLoss { .. } => sim.mark(situations::LOSS_ACCEPTED),
+            Report::Faulty(Fault::Storage) if self.nodes[&at].is_refused => {
+                let next = sim.now(at) + TIMEOUT / 4;
+                sim.wake(at, next, Token::Reopen);
+            }
+            Report::Faulty(Fault::Diverged(_)) if self.rules.may_diverge(&self.nodes[&at]) => {
+                sim.mark(situations::GIVEN_UP);
+                self.rules.loses(&self.nodes[&at]);
+                let next = sim.now(at) + TIMEOUT;
+                sim.wake(at, next, Token::Recreate);
+            }
             Report::Faulty(Fault::Storage) => {
                 // Somebody looks at it, and lets it begin anew.
                 let next = sim.now(at) + TIMEOUT;

@@ -24,22 +24,26 @@ impl Logs {
             leading = self.nodes.keys().copied().collect();
         }
         let at = *sim.dice().pick(&leading);
-        // Nobody hears a process that stands still.
-        if !sim.is_up(at) || sim.is_paused(at) || self.nodes[&at].machine.is_none() {
+        if !sim.is_up(at) {
             return;
         }
         let choice = sim.dice().index(100);
-        if choice < 40 {
-            self.begin_read(sim, at);
+        let token = if choice < 40 {
+            let read = self.name();
+            self.rules.begins(read);
+            let levels = [ReadLevel::Leased, ReadLevel::Leased, ReadLevel::Consistent];
+            Token::Read(read, *sim.dice().pick(&levels))
         } else {
             let count = if choice < 98 {
                 sim.dice().count(1..=3)
             } else {
                 25
             };
-            let submissions = (0..count).map(|_| self.submission(sim, at)).collect();
-            self.feed(sim, at, Event::Submit(submissions));
-        }
+            Token::Write((0..count).map(|_| self.submission(sim, at)).collect())
+        };
+        // A process that stands still hears of it when it goes on.
+        let now = sim.now(at);
+        sim.wake(at, now, token);
     }
 
     fn submission(&mut self, sim: &mut Sim<Self>, at: Pid) -> Submission {
@@ -59,10 +63,7 @@ impl Logs {
         }
     }
 
-    fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid) {
-        let read = self.name();
-        self.rules.begins(read);
-        let leased = sim.dice().chance(60);
+    pub(super) fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid, read: u64, level: ReadLevel) {
         let machine = self.nodes[&at].machine.as_ref();
         if self.missing == Some(Missing::ReadBarrier)
             && let Some(machine) = machine.filter(|machine| machine.leads().is_some())
@@ -70,18 +71,10 @@ impl Logs {
             let applied = Some(machine.replica().known_commit());
             return self.read_at(sim, at, read, applied);
         }
-        let level = if leased {
-            ReadLevel::Leased
-        } else {
-            ReadLevel::Consistent
-        };
-        self.leased_reads.clear();
-        if leased {
-            self.leased_reads.insert(read);
-        }
+        self.leased_read = (level == ReadLevel::Leased).then_some(read);
         self.feed(sim, at, Event::Read { read, level });
         // What was not answered at once had no lease.
-        self.leased_reads.clear();
+        self.leased_read = None;
     }
 
     pub(super) fn answered(&mut self, sim: &mut Sim<Self>, at: Pid, id: u64, outcome: Outcome) {
@@ -89,6 +82,9 @@ impl Logs {
             Outcome::Reached { lsn, level, .. } => {
                 if level == Level::All {
                     sim.mark(situations::ALL_HOLD);
+                }
+                if self.is_long_away(sim) {
+                    sim.mark(situations::WITHOUT_REGISTRY);
                 }
                 self.rules.acknowledged(&self.nodes, at, id, lsn, level);
                 return;
@@ -111,7 +107,7 @@ impl Logs {
             sim.mark(situations::READ_REFUSED);
             return self.rules.forgets(read);
         };
-        sim.mark(if self.leased_reads.contains(&read) {
+        sim.mark(if self.leased_read == Some(read) {
             situations::LEASED
         } else {
             situations::ROUND
@@ -130,7 +126,7 @@ impl Logs {
         let due: Vec<(u64, Lsn)> = due;
         for (read, _) in due {
             sim.trace(|| format!("{at} shows {applied} to read {read}"));
-            self.rules.read(at, read, applied);
+            self.rules.read(&self.nodes[&at], at, read, applied);
         }
     }
 }

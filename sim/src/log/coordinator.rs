@@ -16,7 +16,8 @@ impl Logs {
     pub(super) fn coordinate(&mut self, sim: &mut Sim<Self>) {
         let pause = sim.dice().time(&(TIMEOUT / 8..=TIMEOUT / 2));
         sim.plan(pause, Token::Coordinate);
-        let Some(stored) = sim.store().get(&self.key).cloned() else {
+        let stored = sim.store().get(&self.key).cloned();
+        let Some(stored) = stored.filter(|_| !sim.is_store_away()) else {
             return;
         };
         let record = stored.value;
@@ -25,21 +26,37 @@ impl Logs {
         if self.pending_since.map(|(epoch, _)| epoch) != pending {
             self.pending_since = pending.map(|epoch| (epoch, now));
         }
+        let patience = if record.accepts_loss() {
+            PATIENCE * 3
+        } else {
+            PATIENCE
+        };
         let is_patient = self
             .pending_since
-            .is_some_and(|(_, since)| now.saturating_sub(since) < PATIENCE);
+            .is_some_and(|(_, since)| now.saturating_sub(since) < patience);
         let is_served = record.active.as_ref().is_some_and(|active| {
             let at = pid(&active.primary.node);
             let machine = self.nodes[&at].machine.as_ref();
             let leads = machine.is_some_and(|machine| machine.leads() == Some(active));
             leads && sim.is_up(at) && !sim.is_paused(at)
         });
-        let next = if !sim.is_faulty() {
+        let clean = self.conditions().clean;
+        let is_stuck = record
+            .active
+            .as_ref()
+            .is_some_and(|active| active.count_members(&clean) < active.recovery_quorum());
+        if !is_stuck {
+            self.stuck_since = None;
+        }
+        let next = if is_stuck {
+            (!is_patient).then(|| self.stuck(sim, &record)).flatten()
+        } else if !sim.is_faulty() {
             self.sensible(sim, &record, is_served, is_patient)
-        } else if sim
-            .dice()
-            .chance(if is_served || is_patient { 8 } else { 40 })
-        {
+        } else if sim.dice().chance(if is_served || is_patient {
+            self.restless
+        } else {
+            40
+        }) {
             self.anything(sim, &record)
         } else {
             None
@@ -53,16 +70,20 @@ impl Logs {
         }
     }
 
-    fn conditions(&self) -> Conditions {
-        let clean: BTreeSet<ReplicaId> = self
-            .registered
-            .values()
-            .map(|member| member.replica_id)
-            .collect();
+    pub(super) fn conditions(&self) -> Conditions {
+        let registered = self.registered.iter();
+        let whole = registered.filter(|(at, _)| self.nodes[*at].is_whole());
+        let clean: BTreeSet<ReplicaId> = whole.map(|(_, member)| member.replica_id).collect();
         Conditions { clean, w_min: 1 }
     }
 
-    fn proposal(&mut self, at: Pid, members: BTreeSet<Member>, w: u32, zones: u32) -> Proposal {
+    pub(super) fn proposal(
+        &mut self,
+        at: Pid,
+        members: BTreeSet<Member>,
+        w: u32,
+        zones: u32,
+    ) -> Proposal {
         let config_id = ConfigId::from_bits(self.name().into());
         let incarnation = Incarnation(self.nodes[&at].life.max(1).into());
         let primary = Primary {
@@ -121,7 +142,7 @@ impl Logs {
         let members: BTreeSet<_> = nodes.iter().map(|at| self.registered[at].clone()).collect();
         let count = members.len();
         let mut w = Config::majority(count);
-        if sim.dice().chance(25) {
+        if sim.dice().chance(self.careful) {
             w = u32::try_from(count).unwrap_or(w);
         }
         let zones = if w > 1 && sim.dice().chance(20) { 2 } else { 1 };
@@ -143,14 +164,18 @@ impl Logs {
         let active = record.active.as_ref();
         let listed = active.map(|active| active.members.clone());
         let mut members: BTreeSet<Member> = listed.unwrap_or_default();
-        members.retain(|member| self.registered[&pid(&member.node)] == *member);
+        let whole = |at: &Pid| self.nodes[at].is_whole();
+        members.retain(|member| {
+            let at = pid(&member.node);
+            self.registered[&at] == *member && whole(&at)
+        });
         if is_served {
             let is_whole = active.is_some_and(|active| active.members == members);
             if is_whole && members.len() >= 3 && record.pending.is_none() {
-                return None;
+                return self.hand_over(sim, record);
             }
             for at in (0..NODES).map(Pid) {
-                if members.len() < 3 {
+                if members.len() < 3 && self.nodes[&at].is_whole() {
                     members.insert(self.registered[&at].clone());
                 }
             }
@@ -166,38 +191,5 @@ impl Logs {
         let w = Config::majority(members.len());
         let proposal = self.proposal(at, members, w, 1);
         record.begin_attempt(proposal, &self.conditions()).ok()
-    }
-
-    /// Whether a copy may lose what it holds: no more than the width of a commit is made for.
-    pub(super) fn may_damage(&self, sim: &Sim<Self>, at: Pid) -> bool {
-        let Some(record) = self.record(sim).filter(|_| sim.is_faulty()) else {
-            return false;
-        };
-        let configs = || record.active.iter().chain(&record.pending);
-        let mut members = configs().flat_map(|config| &config.members);
-        let is_first = record.active.is_none();
-        let others_are_whole = members.all(|member| {
-            let is_lost = self.rules.lost.contains(&member.replica_id);
-            !is_lost && self.registered[&pid(&member.node)] == *member
-        });
-        let node = node_id(at);
-        let survives = configs().all(|config| config.w >= 2 || config.member(&node).is_none());
-        !is_first && others_are_whole && survives
-    }
-
-    /// A medium damages what a node holds, which then starts again and finds out.
-    pub(super) fn damage(&mut self, sim: &mut Sim<Self>) {
-        let pause = sim.dice().time(&(TIMEOUT..=TIMEOUT * 10));
-        sim.plan(pause, Token::Damage);
-        let at = Pid(sim.dice().index(NODES));
-        if sim.is_up(at) && self.may_damage(sim, at) {
-            let node = self.node(at);
-            if node.disk.damage(sim.dice()) {
-                let lost = node.replica_id;
-                self.rules.lost.insert(lost);
-                sim.crash(at);
-                sim.plan(TIMEOUT / 4, Token::Restart(at));
-            }
-        }
     }
 }

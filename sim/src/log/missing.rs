@@ -5,9 +5,9 @@ use std::time::Duration;
 use shardwright_quorum::log::{
     Answer, Ask, EpochTable, FenceAck, Participant, Point, Reply, Request,
 };
-use shardwright_topology::{Config, ConfigId, NodeId, ShardRecord, Timestamp};
+use shardwright_topology::{Config, ConfigId, Lsn, NodeId, ShardRecord, Timestamp};
 
-use super::{LEASE, rules::Rules};
+use super::{LONG_LEASE, rules::Rules};
 
 /// A rule that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) enum Missing {
     ActivateAtQuorum,
     /// Nothing is committed before activation (P5).
     ActivateBeforeCommit,
+    /// A member acknowledges what it compared, not all that it has (R2).
+    VerifiedRecords,
     /// An acknowledgement counts for the epoch that it was given in (P5).
     EpochOfAnswer,
     /// A process that starts again is another one (P6).
@@ -74,6 +76,7 @@ impl Missing {
         Self::NewestLog,
         Self::ActivateAtQuorum,
         Self::ActivateBeforeCommit,
+        Self::VerifiedRecords,
         Self::EpochOfAnswer,
         Self::NewIncarnation,
         Self::CompareAndSet,
@@ -83,6 +86,14 @@ impl Missing {
         Self::LeaseFromSend,
         Self::LeaseMargin,
     ];
+
+    /// Whether it is about leases, which then last long, so that it is missed soon.
+    pub(super) fn is_of_leases(self) -> bool {
+        matches!(
+            self,
+            Self::LeaseHolds | Self::LeaseAfterRestart | Self::LeaseFromSend | Self::LeaseMargin
+        )
+    }
 
     /// What a member gets for a request, or what is answered in its place.
     pub(super) fn request(self, machine: &Participant, request: &mut Request) -> Option<Reply> {
@@ -120,10 +131,15 @@ impl Missing {
     }
 
     /// What a member answers.
-    pub(super) fn reply(self, reply: &mut Reply) {
+    pub(super) fn reply(self, last: Lsn, reply: &mut Reply) {
+        if let Answer::Appended(verified) = &mut reply.answer
+            && self == Self::VerifiedRecords
+        {
+            *verified = last.max(*verified);
+        }
         let is_fence = matches!(reply.answer, Answer::Fenced(_) | Answer::Fetched { .. });
         if self == Self::LeaseHolds && reply.answer.is_obedient() && !is_fence {
-            reply.lease = LEASE;
+            reply.lease = LONG_LEASE;
         }
     }
 

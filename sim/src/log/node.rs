@@ -7,7 +7,7 @@ use shardwright_registry::Prefix;
 use shardwright_testkit::sim::{Disk, Pid, Sim, Slot};
 use shardwright_topology::{Incarnation, Lsn, Member, Primary, ReplicaId, Timestamp};
 
-use super::{Logs, Missing, TICK, Token, lease, node_id, settings, situations};
+use super::{Logs, Missing, TICK, TIMEOUT, Token, node_id, rules, settings, situations};
 
 /// One node.
 pub(super) struct Node {
@@ -22,6 +22,8 @@ pub(super) struct Node {
     /// The last write handed to the disk.
     pub(super) written: Ticket,
     pub(super) is_syncing: bool,
+    /// Whether the disk was full when something was to be written.
+    pub(super) is_refused: bool,
     /// Since when a snapshot is being fetched.
     pub(super) fetching: Option<Timestamp>,
     /// Who made which call.
@@ -55,6 +57,7 @@ impl Node {
             data: Data::default(),
             written: Ticket::default(),
             is_syncing: false,
+            is_refused: false,
             fetching: None,
             calls: BTreeMap::new(),
             reads: Vec::new(),
@@ -71,37 +74,57 @@ impl Node {
 
     /// Whether its disk has a record for certain, or a snapshot that reaches it.
     pub(super) fn holds(&self, point: Point) -> bool {
-        let log = &self.synced.log;
-        log.base().lsn >= point.lsn || log.point(point.lsn) == Some(point)
+        rules::holds(&self.synced, point)
     }
 
     /// Forgets what the last process knew.
     fn forget(&mut self) {
         self.machine = None;
-        self.is_syncing = false;
         self.fetching = None;
         self.calls.clear();
         self.reads.clear();
-        self.judged = Lsn(0);
         self.learners = 0;
     }
 
-    /// Reads the disk back; none if something on it is damaged.
-    fn read_back(&mut self, missing: Option<Missing>) -> Option<Durable> {
+    /// Goes back to what is durable of the data, and begins to count writes anew.
+    pub(super) fn restore(&mut self) {
+        (self.is_syncing, self.is_refused) = (false, false);
+        self.written = Ticket::default();
+        self.judged = Lsn(0);
+        let base = self.synced.log.base();
+        // The process ended after the log began anew, and before the data did.
+        if self.data.aside == Some(base) && self.data.saved.lsn < base.lsn {
+            self.data.saved = base;
+        }
+        self.data.applied = self.data.saved;
+    }
+
+    /// Whether its copy is whole, as far as the node knows.
+    pub(super) fn is_whole(&self) -> bool {
+        let replica = self.machine.as_ref().map(|machine| machine.replica());
+        self.synced.clean && replica.is_none_or(|replica| replica.fault().is_none())
+    }
+
+    /// Reads the disk back, up to the first thing on it that is damaged.
+    pub(super) fn read_back(&mut self, missing: Option<Missing>) -> Durable {
         let mut durable = Durable::new(self.replica_id);
         let mut end = 0;
         for slot in self.disk.read() {
             match slot {
-                Slot::Whole(write) => durable.take_in(write).ok()?,
+                Slot::Whole(write) if durable.take_in(write).is_ok() => end += 1,
                 Slot::Torn => break,
                 Slot::Damaged if missing == Some(Missing::DamageIsNoAbsence) => break,
-                Slot::Damaged => return None,
+                Slot::Whole(_) | Slot::Damaged => {
+                    durable.clean = false;
+                    break;
+                }
             }
-            end += 1;
         }
-        self.disk.cut(end);
+        if durable.clean {
+            self.disk.cut(end);
+        }
         self.synced = durable.clone();
-        Some(durable)
+        durable
     }
 }
 
@@ -121,24 +144,13 @@ impl Logs {
         }
         node.life = life;
         let durable = node.read_back(missing);
-        if durable.is_none() {
+        node.restore();
+        if !durable.clean {
             sim.mark(situations::DAMAGED);
-            self.recreate(at);
+            // What is left can be fenced until somebody decides to begin anew.
+            let next = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
+            sim.wake(at, next, Token::Recreate);
         }
-        let mut durable = durable.unwrap_or_else(|| self.nodes[&at].synced.clone());
-        let held = self.rules.config(durable.log.last().epoch);
-        if missing == Some(Missing::DurablePromise)
-            && let (Some(promised), Some(held)) = (&mut durable.promised, held)
-        {
-            (promised.epoch, promised.config_id) = (held.epoch, held.config_id);
-        }
-        let node = self.node(at);
-        let base = durable.log.base();
-        // The process ended after the log began anew, and before the data did.
-        if node.data.aside == Some(base) && node.data.saved.lsn < base.lsn {
-            node.data.saved = base;
-        }
-        node.data.applied = node.data.saved;
         self.open(sim, at, durable);
         sim.list(at, Token::Follow, Prefix::all());
         self.tick_later(sim, at);
@@ -148,12 +160,16 @@ impl Logs {
     pub(super) fn recreate(&mut self, at: Pid) {
         let replica_id = ReplicaId::from_bits(self.name().into());
         let is_known = self.missing == Some(Missing::FreshReplicaId);
+        self.rules.loses(&self.nodes[&at]);
         let node = self.node(at);
         let lost = node.replica_id;
+        let is_full = node.disk.is_full();
         let (life, replica_id) = (node.life, if is_known { lost } else { replica_id });
         *node = Node::new(replica_id);
         node.life = life;
-        self.rules.lost.insert(lost);
+        if is_full {
+            node.disk.fill();
+        }
         let node = node_id(at);
         self.registered.insert(at, Member { node, replica_id });
         self.registrations += 1;
@@ -161,10 +177,11 @@ impl Logs {
 
     pub(super) fn open(&mut self, sim: &mut Sim<Self>, at: Pid, durable: Durable) {
         let missing = self.missing;
+        let settings = settings(missing, self.lease);
         let node = self.node(at);
         let mut now = sim.now(at);
         if missing == Some(Missing::LeaseAfterRestart) {
-            now = Timestamp(now.0.saturating_sub(lease(missing)));
+            now = Timestamp(now.0.saturating_sub(settings.lease));
         }
         let incarnation = match missing {
             Some(Missing::NewIncarnation) => Incarnation(1),
@@ -174,8 +191,7 @@ impl Logs {
             node: node_id(at),
             incarnation,
         };
-        node.written = Ticket::default();
-        let opened = Participant::open(now, me, settings(missing), durable, node.data.saved);
+        let opened = Participant::open(now, me, settings, durable, node.data.saved);
         match opened {
             Ok(machine) => {
                 node.machine = Some(machine);

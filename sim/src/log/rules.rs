@@ -1,22 +1,32 @@
 //! What must hold, and what is noted to check it. The numbers are those of the protocol's invariants.
 
+mod loss;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shardwright_quorum::log::{Hash, Level, Point, Write};
-use shardwright_testkit::sim::Pid;
-use shardwright_topology::{Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord};
+use shardwright_quorum::log::{Durable, Hash, Kind, Level, Point, Write};
+use shardwright_testkit::sim::{Pid, Sim};
+use shardwright_topology::{
+    Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord, Timestamp,
+};
 
-use super::{Node, node_id, pid, situations, zones};
+use self::loss::Loss;
+use super::{Logs, Node, node_id, pid, situations, zones};
 
 /// What is known of the whole run, by nobody in it.
 #[derive(Default)]
 pub(super) struct Rules {
     /// The first rule that was broken.
     pub(super) broken: Option<String>,
-    /// The copies that lost what they held.
-    pub(super) lost: BTreeSet<ReplicaId>,
+    /// The copies that lost what they held, as they were then.
+    lost: BTreeMap<ReplicaId, Durable>,
     configs: BTreeMap<Epoch, Config>,
+    /// What was active when an attempt began.
+    recover_from: BTreeMap<Epoch, Config>,
+    active: Option<Config>,
     activated: BTreeSet<ConfigId>,
+    loss: Loss,
+    marks: Vec<&'static str>,
     /// The configuration that was pending before the one that is, and never active.
     replaced: Option<Config>,
     pending: Option<Config>,
@@ -27,6 +37,8 @@ pub(super) struct Rules {
     committed: Vec<Point>,
     /// The last record of which anybody was told, by an acknowledgement or a read.
     floor: Lsn,
+    /// Whether anybody was told of a write.
+    is_told: bool,
     /// What was the floor when a write or a read began.
     begun: BTreeMap<u64, Lsn>,
     led: BTreeSet<Epoch>,
@@ -35,6 +47,26 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn breaks(&mut self, rule: impl FnOnce() -> String) {
         self.broken.get_or_insert_with(rule);
+    }
+
+    /// The situations that were noticed since the last time.
+    pub(super) fn marks(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.marks)
+    }
+
+    /// Notes that a copy loses what it holds.
+    pub(super) fn loses(&mut self, node: &Node) {
+        let lost = self.lost.entry(node.replica_id);
+        lost.or_insert_with(|| node.synced.clone());
+    }
+
+    pub(super) fn is_lost(&self, replica_id: ReplicaId) -> bool {
+        self.lost.contains_key(&replica_id)
+    }
+
+    /// Whether anybody was told of anything.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.floor > Lsn(0)
     }
 
     /// The last pending configuration that another one replaced.
@@ -48,7 +80,7 @@ impl Rules {
     }
 
     /// Whether the registry has moved on from a configuration.
-    pub(super) fn is_past(&self, config_id: ConfigId, epoch: Epoch) -> bool {
+    pub(super) fn is_superseded(&self, config_id: ConfigId, epoch: Epoch) -> bool {
         let mut configs = self.configs.values();
         configs.any(|config| config.config_id == config_id && config.epoch < epoch)
     }
@@ -72,8 +104,7 @@ impl Rules {
                 if known >= Some(pending.epoch) {
                     return Err(format!("{} is handed out twice (I1)", pending.epoch));
                 }
-                self.replaced = self.pending.take();
-                self.configs.insert(pending.epoch, pending.clone());
+                self.begins_attempt(nodes, record, pending)?;
             }
         }
         self.pending = record.pending.clone();
@@ -81,36 +112,99 @@ impl Rules {
             return Ok(());
         };
         if self.activated.insert(active.config_id) {
-            let begun = |node: &Node| node.synced.log.last().epoch == active.epoch;
-            let count = self.holders(nodes, active, begun);
-            if count < active.w as usize {
-                return Err(format!(
-                    "{} is active, and {count} copies hold its begin (I12)",
-                    active.epoch
-                ));
+            self.activates(nodes, active)?;
+        }
+        Ok(())
+    }
+
+    fn begins_attempt(
+        &mut self,
+        nodes: &BTreeMap<Pid, Node>,
+        record: &ShardRecord,
+        pending: &Config,
+    ) -> Result<(), String> {
+        self.replaced = self.pending.take();
+        self.configs.insert(pending.epoch, pending.clone());
+        if pending.members.len() >= 2 && pending.w < 2 {
+            return Err(format!("{} commits with one copy (I13)", pending.epoch));
+        }
+        if record.accepts_loss() {
+            self.loss.accepted.insert(pending.epoch);
+        } else if let Some(active) = &record.active {
+            let listed = active.members.iter().filter(|member| {
+                let node = &nodes[&pid(&member.node)];
+                node.replica_id == member.replica_id
+            });
+            if listed.count() < active.recovery_quorum() {
+                return Err(format!("{} begins without a quorum (I14)", pending.epoch));
+            }
+        }
+        if let Some(active) = &record.active {
+            self.recover_from.insert(pending.epoch, active.clone());
+        }
+        Ok(())
+    }
+
+    fn activates(&mut self, nodes: &BTreeMap<Pid, Node>, active: &Config) -> Result<(), String> {
+        let begun = |copy: &Durable| copy.log.last().epoch == active.epoch;
+        let count = self.holders(nodes, active, begun);
+        if count < active.w as usize {
+            let epoch = active.epoch;
+            return Err(format!(
+                "{epoch} is active, and {count} copies hold its begin (I12)"
+            ));
+        }
+        self.active = Some(active.clone());
+        if self.loss.accepted.contains(&active.epoch) {
+            let holds = |node: &&Node| node.synced.log.last().epoch == active.epoch;
+            if let Some(node) = nodes.values().find(holds) {
+                self.went_on(active, &node.synced.log);
             }
         }
         Ok(())
     }
 
-    /// How many members hold something, or held it before they lost all.
+    /// How many members hold something, or held it when they lost all.
     fn holders(
         &self,
         nodes: &BTreeMap<Pid, Node>,
         config: &Config,
-        holds: impl Fn(&Node) -> bool,
+        holds: impl Fn(&Durable) -> bool,
     ) -> usize {
-        let members = config.members.iter().filter(|member| {
+        let members = config.members.iter();
+        let held = members.filter(|member| {
             let node = &nodes[&pid(&member.node)];
-            let is_lost = self.lost.contains(&member.replica_id);
-            is_lost || node.replica_id == member.replica_id && holds(node)
+            let is_it = node.replica_id == member.replica_id;
+            is_it && holds(&node.synced) || self.lost.get(&member.replica_id).is_some_and(&holds)
         });
-        members.count()
+        held.count()
+    }
+
+    /// Looks at whether a copy would answer a read by its lease, although somebody else is the primary.
+    pub(super) fn leases(&mut self, node: &Node, at: Pid, now: Timestamp) {
+        if let (Some(machine), Some(active)) = (&node.machine, &self.active)
+            && let Some(config) = machine.leads()
+            && config.epoch < active.epoch
+            && config.primary != active.primary
+            && !self.is_before_loss(config.epoch)
+            && machine.has_lease(now)
+        {
+            let (mine, theirs) = (config.epoch, active.epoch);
+            self.breaks(|| format!("{at} has a lease for {mine}, and {theirs} is active"));
+        }
+    }
+
+    /// Looks at all leases: another configuration is active now.
+    pub(super) fn all_leases(&mut self, sim: &Sim<Logs>, nodes: &BTreeMap<Pid, Node>) {
+        for (at, node) in nodes.iter().filter(|(at, _)| sim.is_up(**at)) {
+            self.leases(node, *at, sim.now(*at));
+        }
     }
 
     /// Looks at records before they are written: who creates one is the primary of its epoch, and there is one record for each
     /// number of an epoch.
-    pub(super) fn creates(&mut self, node: &Node, at: Pid, write: &Write) {
+    pub(super) fn creates(&mut self, nodes: &BTreeMap<Pid, Node>, at: Pid, write: &Write) {
+        let node = &nodes[&at];
         for record in &write.records {
             let place = (record.epoch, record.lsn);
             match self.created.get(&place) {
@@ -121,11 +215,33 @@ impl Rules {
                         self.breaks(|| format!("{at} creates a record at {place:?} (I3)"));
                     }
                     self.created.insert(place, record.hash);
+                    if record.kind == Kind::Epoch {
+                        self.begins_epoch(nodes, at, record.epoch);
+                    }
                     if let Ok(id) = record.payload.as_slice().try_into() {
                         self.contents.insert(record.hash, u64::from_be_bytes(id));
                     }
                 }
             }
+        }
+    }
+
+    /// Looks at the begin of an epoch: enough members of the last active configuration have promised it.
+    fn begins_epoch(&mut self, nodes: &BTreeMap<Pid, Node>, at: Pid, epoch: Epoch) {
+        let Some(before) = self.recover_from.get(&epoch) else {
+            return;
+        };
+        let config = &self.configs[&epoch];
+        if before.primary == config.primary || self.loss.accepted.contains(&epoch) {
+            return;
+        }
+        let promised = |copy: &Durable| copy.promised.is_some_and(|it| it.epoch >= epoch);
+        let (count, needed) = (
+            self.holders(nodes, before, promised),
+            before.recovery_quorum(),
+        );
+        if count < needed {
+            self.breaks(|| format!("{at} begins {epoch} with {count} of {needed} promises (I5)"));
         }
     }
 
@@ -138,7 +254,7 @@ impl Rules {
             return false;
         };
         let (known, log) = (machine.replica().known_commit(), machine.replica().log());
-        if known <= judged {
+        if known <= judged || self.is_past(&nodes[&at]) {
             return false;
         }
         let mut fresh = Vec::new();
@@ -184,14 +300,18 @@ impl Rules {
         if !self.activated.contains(&config.config_id) {
             return Err(format!("{} is not active (I6)", config.epoch));
         }
-        let count = self.holders(nodes, config, |node| node.holds(last));
+        let acknowledged = |copy: &Durable| {
+            let promised = copy.promised.map(|promised| promised.epoch);
+            holds(copy, last) && promised >= Some(config.epoch)
+        };
+        let count = self.holders(nodes, config, acknowledged);
         if count < config.w as usize {
             return Err(format!("{count} members of {} hold it (I4)", config.epoch));
         }
         let zones = zones();
         let holders = config.members.iter().filter(|member| {
             let node = &nodes[&pid(&member.node)];
-            self.lost.contains(&member.replica_id) || node.holds(last)
+            self.is_lost(member.replica_id) || node.holds(last)
         });
         let spread: BTreeSet<_> = holders.map(|member| &zones[&member.node]).collect();
         if spread.len() < config.zones as usize {
@@ -201,7 +321,10 @@ impl Rules {
     }
 
     /// Looks at a copy that is the primary from now on: it has all that was committed in earlier epochs. It may have been told late.
-    pub(super) fn leads(&mut self, node: &Node, at: Pid, epoch: Epoch) -> Vec<&'static str> {
+    pub(super) fn leads(&mut self, node: &Node, at: Pid, epoch: Epoch) {
+        if self.is_before_loss(epoch) {
+            return;
+        }
         let log = node.machine.as_ref().map(|machine| machine.replica().log());
         let earlier = self.committed.partition_point(|point| point.epoch < epoch);
         let last = self.committed[..earlier].last().copied();
@@ -211,33 +334,34 @@ impl Rules {
         if !holds {
             self.breaks(|| format!("{at} leads {epoch} without {last:?} (I7)"));
         }
-        let mut marks = Vec::new();
         let before = self.led.last().and_then(|epoch| self.configs.get(epoch));
         let config = &self.configs[&epoch];
         if let Some(before) = before {
             let is_same = before.primary == config.primary;
-            marks.push(if is_same {
+            self.marks.push(if is_same {
                 situations::SAME_PRIMARY
             } else {
                 situations::FAILOVER
             });
             let joined = config.members.difference(&before.members);
             for member in joined {
-                marks.push(situations::JOINED);
+                self.marks.push(situations::JOINED);
                 if before.member(&member.node).is_some() {
-                    marks.push(situations::REPLACED);
+                    self.marks.push(situations::REPLACED);
                 }
             }
         }
         if config.members.len() == 1 {
-            marks.push(situations::ALONE);
+            self.marks.push(situations::ALONE);
         }
         self.led.insert(epoch);
-        marks
     }
 
     /// Looks at what a copy has applied.
-    pub(super) fn applied(&mut self, point: Point) {
+    pub(super) fn applied(&mut self, node: &Node, point: Point) {
+        if self.is_past(node) {
+            return;
+        }
         let place = usize::try_from(point.lsn.0).unwrap_or(usize::MAX);
         if point.lsn > Lsn(0) && self.committed.get(place - 1) != Some(&point) {
             self.breaks(|| format!("{point:?} is applied and not committed (I10)"));
@@ -262,7 +386,11 @@ impl Rules {
         level: Level,
     ) {
         let begun = self.begun.remove(&id);
+        if self.is_past(&nodes[&at]) {
+            return;
+        }
         let place = usize::try_from(lsn.0 - 1).unwrap_or(usize::MAX);
+        self.is_told = true;
         if level == Level::One {
             let log = &nodes[&at].synced.log;
             let record = log.get(lsn).map(|record| record.hash);
@@ -283,7 +411,7 @@ impl Rules {
         if level == Level::All
             && let (Some(machine), Some(point)) = (&nodes[&at].machine, point)
             && let Some(config) = machine.leads()
-            && self.holders(nodes, config, |node| node.holds(point)) < config.members.len()
+            && self.holders(nodes, config, |copy| holds(copy, point)) < config.members.len()
         {
             self.breaks(|| format!("{id} is not on every member (I16)"));
         }
@@ -291,8 +419,11 @@ impl Rules {
     }
 
     /// Looks at what a read shows: all that anybody had been told of when it began, and nothing that is not committed.
-    pub(super) fn read(&mut self, at: Pid, read: u64, applied: Lsn) {
+    pub(super) fn read(&mut self, node: &Node, at: Pid, read: u64, applied: Lsn) {
         let begun = self.begun.remove(&read).unwrap_or_default();
+        if self.is_past(node) {
+            return;
+        }
         if applied < begun {
             self.breaks(|| format!("a read at {at} shows {applied}, and {begun} was known"));
         }
@@ -306,9 +437,14 @@ impl Rules {
                 "the log ends with {last:?}, which is not committed"
             ));
         }
-        if self.floor == Lsn(0) {
+        if !self.is_told {
             return Err("nothing was ever acknowledged".to_owned());
         }
         Ok(())
     }
+}
+
+/// Whether a copy has a record, or a snapshot that reaches it.
+pub(super) fn holds(copy: &Durable, point: Point) -> bool {
+    copy.log.base().lsn >= point.lsn || copy.log.point(point.lsn) == Some(point)
 }

@@ -22,6 +22,17 @@ pub(super) const OVERLOADED: &str = "a write is refused because too many wait";
 pub(super) const WITHOUT_OWN: &str = "a record is committed before its primary has it on disk";
 pub(super) const SEVERAL_AT_ONCE: &str = "several records become durable at once";
 pub(super) const SUPERSEDED: &str = "an attempt is replaced before it is active";
+pub(super) const FULL: &str = "a disk is full";
+pub(super) const ROOM_AGAIN: &str = "a copy goes on when there is room again";
+pub(super) const LEASE_GIVEN_UP: &str = "a primary gives up its lease for its successor";
+pub(super) const HANDED_OVER: &str = "a planned hand-over";
+pub(super) const QUICKLY_HANDED_OVER: &str = "a planned hand-over that waits for no lease";
+pub(super) const REFUSED: &str = "an attempt is refused because too few copies are left";
+pub(super) const LOSS_ACCEPTED: &str = "a primary goes on with what is left";
+pub(super) const LOST: &str = "a committed record is lost with the acceptance of an operator";
+pub(super) const GIVEN_UP: &str = "a copy that has what was lost is given up";
+pub(super) const WITHOUT_REGISTRY: &str = "a write while the registry is away for a minute";
+
 pub(super) const ALL_HOLD: &str = "a write that every member holds";
 pub(super) const ALONE: &str = "a configuration of one member";
 pub(super) const STALE_EPOCH: &str = "a primary of the past is refused";
@@ -52,4 +63,14 @@ pub(super) const ALL: &[&str] = &[
     ALL_HOLD,
     ALONE,
     STALE_EPOCH,
+    FULL,
+    ROOM_AGAIN,
+    LEASE_GIVEN_UP,
+    HANDED_OVER,
+    QUICKLY_HANDED_OVER,
+    REFUSED,
+    LOSS_ACCEPTED,
+    LOST,
+    GIVEN_UP,
+    WITHOUT_REGISTRY,
 ];

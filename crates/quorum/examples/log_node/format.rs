@@ -7,11 +7,22 @@ use shardwright_quorum::{
 
 /// Writes EPOCH LSN HASH TEXT CRC; a record without a text has none.
 pub(crate) fn print(bytes: &mut Vec<u8>, at: Point, text: Option<&str>) {
-    let hash: String = at.hash.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = text.map_or(String::new(), |text| format!("={text}"));
-    let line = format!("{} {} {hash} {text}", at.epoch.0, at.lsn.0);
-    let crc = crc32fast::hash(line.as_bytes());
-    bytes.extend(format!("{line} {crc:08x}\n").bytes());
+    let start = bytes.len();
+    bytes.extend(format!("{} {} ", at.epoch.0, at.lsn.0).bytes());
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    bytes.extend(
+        at.hash
+            .0
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
+    );
+    bytes.extend(b" ");
+    if let Some(text) = text {
+        bytes.extend(b"=");
+        bytes.extend(text.bytes());
+    }
+    let crc = crc32fast::hash(&bytes[start..]);
+    bytes.extend(format!(" {crc:08x}\n").bytes());
 }
 
 /// Reads a line; none if it is not whole.

@@ -115,10 +115,10 @@ impl StateMachine for Lines {
             .and_then(|dir| dir.sync_all())
             .map_err(failed)?;
         *self = Self::open(&self.directory, self.shown.clone())?;
-        match self.last == base {
-            true => Ok(()),
-            false => Err(StateError::Diverged("the snapshot ends elsewhere".into())),
+        if self.last == base {
+            return Ok(());
         }
+        Err(StateError::Diverged("the snapshot ends elsewhere".into()))
     }
 }
 

@@ -9,13 +9,16 @@
 //! coordinator.
 
 mod announce;
+mod arguments;
+mod begin;
 mod bench;
 mod format;
 mod lines;
 mod port;
 mod shown;
+mod status;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use shardwright_quorum::{
@@ -29,39 +32,7 @@ use shardwright_quorum::{
 };
 use shardwright_registry::{Registry, SqliteStore};
 
-use crate::{announce::Announcements, lines::Lines, shown::Shown};
-
-/// One node of a replicated log.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// The name of this node.
-    #[arg(long)]
-    node: String,
-    /// Where it listens for its peers.
-    #[arg(long)]
-    listen: String,
-    /// Where all nodes are, as NAME=HOST:PORT, with commas in between.
-    #[arg(long, value_delimiter = ',')]
-    peers: Vec<String>,
-    /// Where it answers commands, one on a line.
-    #[arg(long)]
-    port: String,
-    /// The registry, a SQLite file that all nodes share.
-    #[arg(long)]
-    registry: PathBuf,
-    /// Where the copy is kept.
-    #[arg(long)]
-    dir: PathBuf,
-    /// What the nodes share.
-    #[arg(long, env = "LOG_NODE_TOKEN")]
-    token: Option<String>,
-    /// For how long a promise holds, in milliseconds.
-    #[arg(long, default_value_t = 1000)]
-    lease_ms: u64,
-    /// How many applied records are kept.
-    #[arg(long, default_value_t = 10_000)]
-    retain: u64,
-}
+use crate::{announce::Announcements, arguments::Arguments, lines::Lines, shown::Shown};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), BoxError> {
@@ -70,14 +41,7 @@ async fn main() -> Result<(), BoxError> {
         .init();
     let arguments = Arguments::parse();
     let node = NodeId::new(&arguments.node)?;
-    let pairs = arguments
-        .peers
-        .iter()
-        .filter_map(|peer| peer.split_once('='));
-    let peers: Result<BTreeMap<_, _>, _> = pairs
-        .map(|(name, address)| Ok::<_, BoxError>((NodeId::new(name)?, address.to_owned())))
-        .collect();
-    let peers = peers?;
+    let peers = arguments.addresses()?;
     let nodes: Vec<NodeId> = peers.keys().cloned().collect();
     let options = PeerOptions {
         node: node.clone(),
@@ -95,6 +59,7 @@ async fn main() -> Result<(), BoxError> {
         settings: Settings {
             lease: Duration::from_millis(arguments.lease_ms),
             retain: arguments.retain,
+            window: arguments.window,
             ..Settings::default()
         },
         ..LogOptions::new(peers, records, Arc::<Announcements>::clone(&announcements))
@@ -105,6 +70,6 @@ async fn main() -> Result<(), BoxError> {
         move |path| Lines::open(path, shown.clone())
     });
     let (log, _task) = ShardLog::start(ShardId::numbered(0), home, options);
-    tokio::spawn(announce::begin(announcements, node, nodes));
+    tokio::spawn(begin::begin(announcements, node, nodes));
     port::serve(&arguments.port, log, shown).await
 }

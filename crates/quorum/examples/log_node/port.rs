@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{bench, shown::Shown};
+use crate::{bench, shown::Shown, status};
 
 pub(crate) async fn serve(address: &str, log: ShardLog, shown: Shown) -> Result<(), BoxError> {
     let listener = TcpListener::bind(address).await?;
@@ -62,7 +62,7 @@ async fn run(line: &str, log: &ShardLog, shown: &Shown) -> String {
             }
         }
         ["local"] => format!("ok {} {}", log.status().borrow().applied, shown.text()),
-        ["status"] => status(log),
+        ["status"] => status::text(log),
         ["bench", writers, rest] => bench::run(log, writers, rest).await,
         _ => "error command what is that".to_owned(),
     }
@@ -84,25 +84,4 @@ async fn append(log: &ShardLog, level: &str, text: &str) -> String {
         Err(error @ AppendError::Indeterminate) => format!("error unknown {error}"),
         Err(error) => format!("error refused {error}"),
     }
-}
-
-fn status(log: &ShardLog) -> String {
-    let status = log.status().borrow().clone();
-    let id = status
-        .replica_id
-        .map(|id| id.to_string())
-        .unwrap_or_default();
-    let incarnation = status.me.as_ref().map_or(0, |me| me.incarnation.0);
-    let promised = status.promised.map_or(0, |promised| promised.epoch.0);
-    let leads = status.leading().map_or(0, |epoch| epoch.0);
-    format!(
-        "ok replica={id} incarnation={incarnation} leads={leads} promised={promised} last={} durable={} commit={} applied={} base={} openings={} condition={:?}",
-        status.last.lsn,
-        status.durable,
-        status.known_commit,
-        status.applied,
-        status.base.lsn,
-        status.openings,
-        status.condition,
-    )
 }

@@ -229,6 +229,11 @@ impl Driver<'_> {
             let ticket = self.writes.0;
             self.storage.give((ticket, mem::take(&mut self.writes.1)));
         }
+        if !self.waiting.unapplied.is_empty() {
+            self.applied.want();
+            // It may have been applied before that was said.
+            self.seen = self.applied.get().0;
+        }
         while let Some(due) = self.waiting.unapplied.first_entry()
             && due.key().0 <= self.seen
         {

@@ -12,6 +12,7 @@ use shardwright_topology::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::yield_now,
     time::{Interval, MissedTickBehavior, interval},
 };
 
@@ -19,7 +20,7 @@ use super::{
     AppendError, Appended, Condition, Entry, LogOptions, ReadError, Status,
     records::{Activation, Latest},
     remains::Remains,
-    threads::{Work, Worker},
+    threads::{Applied, Work, Worker},
 };
 use crate::log::{
     Action, Event, Level, Participant, Point, ReadLevel, Record, Request, StateError, StorageError,
@@ -42,11 +43,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 pub(super) enum Input {
     Persisted(Ticket),
     NotPersisted(StorageError),
-    /// Readers see the records up to `seen`; those up to `saved` are durable.
-    Applied {
-        seen: Lsn,
-        saved: Lsn,
-    },
+    /// Somebody waits for what was applied just now.
+    Applied,
     NotApplied(StateError),
     Installed,
     Stored(Result<StoredSnapshot, SnapshotError>),
@@ -131,8 +129,12 @@ pub(super) struct Driver<'a> {
     pub(super) save_after: Timestamp,
     /// Up to where records were handed over to be applied.
     pub(super) handed: Lsn,
+    /// Up to where they were applied.
+    pub(super) applied: Arc<Applied>,
     /// Up to where readers see them.
     pub(super) seen: Lsn,
+    /// Up to where that is known to be durable.
+    pub(super) saved: Lsn,
     /// The configuration that is being activated.
     pub(super) activating: Option<ConfigId>,
     pub(super) ended: Option<Ended>,
@@ -173,7 +175,7 @@ impl Driver<'_> {
         channels.records.mark_changed();
         self.show(&channels.status);
         let ended = loop {
-            let mut ticked = false;
+            let (mut ticked, mut gathers) = (false, false);
             tokio::select! {
                 _ = channels.stop.wait_for(|stop| *stop) => break Ended::Stopped,
                 _ = inputs.recv_many(&mut told, BATCH) => {}
@@ -186,6 +188,7 @@ impl Driver<'_> {
                     if count == 0 {
                         break Ended::Stopped;
                     }
+                    gathers = true;
                 }
                 Ok(()) = channels.records.changed() => {
                     let latest = channels.records.borrow_and_update().clone();
@@ -193,7 +196,17 @@ impl Driver<'_> {
                 }
                 _ = ticks.tick() => ticked = true,
             }
+            if gathers {
+                // The first of many that were answered together wakes this task: the others are to share its write.
+                yield_now().await;
+                while commands.len() < BATCH
+                    && let Ok(command) = channels.commands.try_recv()
+                {
+                    commands.push(command);
+                }
+            }
             let now = self.clock.now();
+            self.note_applied(now);
             told.drain(..).for_each(|input| self.told(now, input));
             inbound
                 .drain(..)
@@ -237,10 +250,7 @@ impl Driver<'_> {
                 self.feed(now, Event::PersistFailed);
                 self.end_with(Ended::SetAside(error.to_string()));
             }
-            Input::Applied { seen, saved } => {
-                self.seen = seen;
-                self.feed(now, Event::Applied(saved));
-            }
+            Input::Applied => self.note_applied(now),
             Input::NotApplied(StateError::NoRoom(error)) => {
                 self.end_with(Ended::NoRoom(error.to_string()));
             }
@@ -262,6 +272,16 @@ impl Driver<'_> {
                     Activation::Unknown => {}
                 }
             }
+        }
+    }
+
+    /// Learns what was applied meanwhile.
+    fn note_applied(&mut self, now: Timestamp) {
+        let (seen, saved) = self.applied.get();
+        self.seen = seen;
+        if saved > self.saved {
+            self.saved = saved;
+            self.feed(now, Event::Applied(saved));
         }
     }
 

@@ -1,9 +1,10 @@
 //! The life of a copy: it is opened, runs, and is opened again after a failure.
 
+use std::{sync::Arc, time::Duration};
+
 use rand::RngCore;
 use shardwright_registry::Clock;
 use shardwright_topology::{Backoff, Member, Primary, ReplicaId, ShardId, Timestamp};
-use std::time::Duration;
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
     task::spawn_blocking,
@@ -15,7 +16,7 @@ use super::{
     driver::{Aside, Channels, Command, Driver, Ended, Input, Waiting},
     remains::Remains,
     text_of,
-    threads::{self, install},
+    threads::{self, Applied, install},
 };
 use crate::log::{
     Durable, Participant, StateMachine, Ticket,
@@ -184,7 +185,9 @@ impl<H: Home> Life<'_, H> {
         state: H::State,
     ) -> std::io::Result<(Driver<'_>, UnboundedReceiver<Input>)> {
         let (inputs, told) = mpsc::unbounded_channel();
-        let applied = state.applied().lsn;
+        let saved = state.applied().lsn;
+        let applied = Arc::new(Applied::default());
+        applied.set(saved, saved);
         let settings = self.options.settings.clone();
         let remains = self
             .remains
@@ -203,7 +206,8 @@ impl<H: Home> Life<'_, H> {
             remains,
             encoder: Encoder::default(),
             storage: threads::storage(storage, inputs.clone())?,
-            applier: threads::applier(state, inputs.clone())?,
+            applier: threads::applier(state, Arc::clone(&applied), inputs.clone())?,
+            applied,
             inputs,
             record: None,
             waiting: Waiting::default(),
@@ -211,8 +215,9 @@ impl<H: Home> Life<'_, H> {
             aside: Aside::None,
             fetch_after: Timestamp::default(),
             save_after: Timestamp::default(),
-            handed: applied,
-            seen: applied,
+            handed: saved,
+            seen: saved,
+            saved,
             activating: None,
             ended: None,
             has_news: true,

@@ -1,7 +1,11 @@
 //! The threads of a copy that may wait: one makes writes durable, one applies records.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -119,9 +123,40 @@ pub(super) fn storage(
     )
 }
 
+/// Up to where records were applied. The driver looks when it does something else anyway, and is woken only if somebody waits.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    seen: AtomicU64,
+    saved: AtomicU64,
+    is_wanted: AtomicBool,
+}
+
+impl Applied {
+    /// Returns the last record that readers see, and the last one that is durable.
+    pub(super) fn get(&self) -> (Lsn, Lsn) {
+        let saved = self.saved.load(Ordering::SeqCst);
+        (Lsn(self.seen.load(Ordering::SeqCst)), Lsn(saved))
+    }
+
+    /// Asks to be told of the next change, and of all until nobody waits.
+    pub(super) fn want(&self) {
+        self.is_wanted.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn set(&self, seen: Lsn, saved: Lsn) {
+        self.seen.store(seen.0, Ordering::SeqCst);
+        self.saved.store(saved.0, Ordering::SeqCst);
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.swap(false, Ordering::SeqCst)
+    }
+}
+
 /// Starts the thread that applies records.
 pub(super) fn applier(
     state: impl StateMachine,
+    applied: Arc<Applied>,
     driver: UnboundedSender<Input>,
 ) -> std::io::Result<Worker<Work>> {
     Worker::spawn("log-apply".to_owned(), move |inbox| {
@@ -133,6 +168,7 @@ pub(super) fn applier(
         let mut applier = Applier {
             state,
             seen,
+            applied,
             watched,
         };
         let outcome = applier.run(&inbox);
@@ -147,6 +183,7 @@ struct Applier<S> {
     state: S,
     /// The last record that readers see.
     seen: Lsn,
+    applied: Arc<Applied>,
     watched: Watched,
 }
 
@@ -205,14 +242,16 @@ impl<S: StateMachine> Applier<S> {
     fn install(&mut self, stored: StoredSnapshot) -> Result<(), StateError> {
         install(&mut self.state, stored)?;
         self.seen = self.state.applied().lsn;
-        self.watched.tell(Input::Installed);
         self.tell();
+        self.watched.tell(Input::Installed);
         Ok(())
     }
 
     fn tell(&self) {
-        let (seen, saved) = (self.seen, self.state.applied().lsn);
-        self.watched.tell(Input::Applied { seen, saved });
+        self.applied.set(self.seen, self.state.applied().lsn);
+        if self.applied.is_wanted() {
+            self.watched.tell(Input::Applied);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod announce;
 mod arguments;
 mod begin;
 mod bench;
+mod file;
 mod format;
 mod lines;
 mod port;

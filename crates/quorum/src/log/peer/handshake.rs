@@ -173,3 +173,59 @@ async fn say(
 ) -> Result<(), FrameError> {
     Ok(writer.write_all(&frame(value, &[])?).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).expect("a name")
+    }
+
+    /// Lets `a` dial what it takes for `to`, where `b` listens.
+    async fn meet(
+        tokens: [Option<&str>; 2],
+        to: &str,
+    ) -> (Result<Begun, HandshakeError>, Result<Begun, HandshakeError>) {
+        let [dialler, listener] =
+            tokens.map(|text| text.map(|text| Token::new(text).expect("a token")));
+        let at = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream = TcpStream::connect(at.local_addr().expect("an address"))
+            .await
+            .expect("a connection");
+        let (accepted, _) = at.accept().await.expect("a connection");
+        tokio::join!(
+            greet(
+                stream,
+                dialler.as_ref(),
+                node("a"),
+                node(to),
+                Purpose::Messages
+            ),
+            receive(accepted, listener.as_ref(), node("b")),
+        )
+    }
+
+    #[tokio::test]
+    async fn both_sides_prove_the_token_and_who_they_are() {
+        let (right, wrong) = (Some("correct-horse-battery"), Some("another-horse-battery"));
+        for tokens in [[right, right], [None, None]] {
+            let (dialled, accepted) = meet(tokens, "b").await;
+            assert_eq!(dialled.expect("it begins").node, node("b"));
+            assert_eq!(accepted.expect("it begins").node, node("a"));
+        }
+        for tokens in [[right, wrong], [wrong, right], [None, right], [right, None]] {
+            let (dialled, accepted) = meet(tokens, "b").await;
+            assert!(matches!(dialled, Err(HandshakeError::Token)), "{dialled:?}");
+            assert!(accepted.is_err(), "{accepted:?}");
+        }
+        let (dialled, accepted) = meet([right, right], "c").await;
+        assert!(
+            matches!(dialled, Err(HandshakeError::OtherNode { .. })),
+            "{dialled:?}"
+        );
+        assert!(accepted.is_err(), "{accepted:?}");
+    }
+}

@@ -160,16 +160,10 @@ impl Driver<'_> {
         let _told = answer.send(told);
     }
 
+    /// The node that the registry said was the primary, unless it is this one.
     fn hint(&self) -> Option<NodeId> {
-        let primary = self
-            .record
-            .as_ref()?
-            .active
-            .as_ref()
-            .map(|active| &active.primary);
-        primary
-            .filter(|primary| **primary != self.me)
-            .map(|primary| primary.node.clone())
+        let node = self.record.as_ref()?.primary()?;
+        (*node != self.me.node).then(|| node.clone())
     }
 
     fn read_at(&mut self, read: u64, applied: Option<Lsn>) {

@@ -63,11 +63,11 @@ pub(super) enum Command {
     },
     Read {
         level: ReadLevel,
-        answer: oneshot::Sender<Result<Lsn, ReadError>>,
+        answer: Reader<Lsn>,
     },
     ReadFrom {
         after: Lsn,
-        answer: oneshot::Sender<Result<Vec<Arc<Record>>, ReadError>>,
+        answer: Reader<Vec<Arc<Record>>>,
     },
     Learners(BTreeSet<Member>),
 }
@@ -143,17 +143,20 @@ pub(super) struct Driver<'a> {
     pub(super) actions: Vec<Action>,
 }
 
+/// Where the answer to a read goes.
+type Reader<T> = oneshot::Sender<Result<T, ReadError>>;
+
 /// Those who wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) next: u64,
     pub(super) calls: HashMap<u64, Back>,
     pub(super) appends: HashMap<u64, oneshot::Sender<Result<Appended, AppendError>>>,
-    pub(super) reads: HashMap<u64, oneshot::Sender<Result<Lsn, ReadError>>>,
+    pub(super) reads: HashMap<u64, Reader<Lsn>>,
     /// Reads that wait until a record is applied.
-    pub(super) unapplied: BTreeMap<(Lsn, u64), oneshot::Sender<Result<Lsn, ReadError>>>,
+    pub(super) unapplied: BTreeMap<(Lsn, u64), Reader<Lsn>>,
     /// Those who wait for records after a place.
-    pub(super) tails: Vec<(Lsn, oneshot::Sender<Result<Vec<Arc<Record>>, ReadError>>)>,
+    pub(super) tails: Vec<(Lsn, Reader<Vec<Arc<Record>>>)>,
 }
 
 impl Waiting {

@@ -29,7 +29,7 @@ const ROOM: usize = 1 << 20;
 
 /// Keeps a copy in a directory: its log in segments, its data as a function opens it.
 pub struct InDirectory<F> {
-    directory: PathBuf,
+    root: PathBuf,
     copy: PathBuf,
     options: Options,
     open_data: F,
@@ -44,10 +44,10 @@ where
     /// exists and is empty for a new copy.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>, options: Options, open_data: F) -> Self {
-        let directory = directory.into();
+        let root = directory.into();
         Self {
-            copy: directory.join("copy"),
-            directory,
+            copy: root.join("copy"),
+            root,
             options,
             open_data,
         }
@@ -66,9 +66,9 @@ where
 
     /// Returns a directory for one more copy that is set aside.
     fn next_aside(&self) -> PathBuf {
-        let mut names = (1_u64..).map(|number| self.directory.join(format!("aside-{number}")));
+        let mut names = (1_u64..).map(|number| self.root.join(format!("aside-{number}")));
         let free = names.find(|path| !path.exists());
-        free.unwrap_or_else(|| self.directory.join("aside"))
+        free.unwrap_or_else(|| self.root.join("aside"))
     }
 }
 
@@ -103,7 +103,7 @@ where
         };
         if self.copy.exists() {
             fs::rename(&self.copy, self.next_aside()).map_err(of_io)?;
-            sync(&self.directory).map_err(of_io)?;
+            sync(&self.root).map_err(of_io)?;
         }
         Ok(left.map(|durable| Durable {
             clean: false,
@@ -119,7 +119,7 @@ where
 impl<F> fmt::Debug for InDirectory<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InDirectory")
-            .field("directory", &self.directory)
+            .field("root", &self.root)
             .finish_non_exhaustive()
     }
 }
@@ -158,5 +158,90 @@ fn not_created(error: CreateError) -> OpenError {
     match error {
         CreateError::Io { source, .. } => of_io(source),
         error => OpenError::Failed(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, sync::Arc};
+
+    use shardwright_topology::{ConfigId, Epoch};
+
+    use super::*;
+    use crate::log::{Ballot, Point, Record, Snapshot};
+
+    /// Data that is never changed.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl StateMachine for Nothing {
+        fn applied(&self) -> Point {
+            Point::default()
+        }
+
+        fn apply(&mut self, _: &[Arc<Record>]) -> Result<(), StateError> {
+            Ok(())
+        }
+
+        fn snapshot(&mut self) -> Result<Snapshot, StateError> {
+            let (base, content) = (Point::default(), Box::new(io::empty()));
+            Ok(Snapshot { base, content })
+        }
+
+        fn install(&mut self, _: Point, _: &mut dyn Read) -> Result<(), StateError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_damaged_copy_is_set_aside_and_what_is_left_of_it_is_known() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = Options::default();
+        let mut home = InDirectory::new(directory.path(), options, |path: &Path| {
+            assert!(path.is_dir());
+            Ok(Nothing)
+        });
+        let (first, second) = (ReplicaId::from_bits(1), ReplicaId::from_bits(2));
+        let mut opened = home.open(first).expect("a new copy");
+        let promised = |epoch| Ballot {
+            epoch: Epoch(epoch),
+            config_id: ConfigId::from_bits(1),
+        };
+        for epoch in [1, 2] {
+            let write = crate::log::Write {
+                promised: Some(promised(epoch)),
+                ..crate::log::Write::default()
+            };
+            opened.storage.persist(&[write]).expect("room");
+        }
+        drop(opened);
+        let opened = home.open(second).expect("it is whole");
+        let kept = (opened.durable.replica_id, opened.durable.promised);
+        assert_eq!(kept, (first, Some(promised(2))));
+        drop(opened);
+        damage(&directory.path().join("copy/log"));
+        let damaged = home.open(second);
+        assert!(matches!(damaged, Err(OpenError::Damaged(_))), "{damaged:?}");
+        let left = home.set_aside().expect("it can be put away");
+        let left = left.expect("its begin can be read");
+        assert_eq!((left.replica_id, left.clean), (first, false));
+        assert!(directory.path().join("aside-1/log").is_dir());
+        let opened = home.open(second).expect("a new copy");
+        assert_eq!(opened.durable, Durable::new(second));
+    }
+
+    /// Flips a bit in the middle of what was written last.
+    fn damage(log: &Path) {
+        let files = fs::read_dir(log).expect("a directory");
+        let mut paths = files.map(|file| file.expect("a file").path());
+        let path = paths.find(|path| path.extension().is_some_and(|end| end == "log"));
+        let path = path.expect("a segment");
+        let mut bytes = fs::read(&path).expect("a file");
+        let last = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .expect("something");
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).expect("room");
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn run<H: Home>(
         options: &options,
         clock,
         remains: None,
+        is_unclean: false,
     };
     loop {
         let since = clock.now();
@@ -58,11 +59,8 @@ pub(super) async fn run<H: Home>(
             Ended::SetAside(why) => {
                 tracing::error!(shard = %life.shard, why, "a copy is set aside");
                 metrics::counter!("shardwright_quorum_set_aside_total").increment(1);
-                match life.set_aside().await {
-                    Ok(()) => Condition::SetAside(why),
-                    // It is found to be damaged again when it is opened.
-                    Err(error) => Condition::Waiting(text_of(&error)),
-                }
+                life.is_unclean = true;
+                Condition::SetAside(why)
             }
         };
         tracing::warn!(shard = %life.shard, ?condition, "a copy does not run");
@@ -133,6 +131,8 @@ struct Life<'a, H> {
     clock: Clock,
     /// What is left of the copy that was set aside last.
     remains: Option<Durable>,
+    /// Whether the copy is to be set aside before anything else: it is never opened again.
+    is_unclean: bool,
 }
 
 impl<H: Home> Life<'_, H> {
@@ -150,6 +150,10 @@ impl<H: Home> Life<'_, H> {
     }
 
     async fn open(&mut self) -> Result<(Driver<'_>, UnboundedReceiver<Input>), Ended> {
+        if self.is_unclean {
+            self.remains = self.with_home(H::set_aside).await.map_err(ended)?;
+            self.is_unclean = false;
+        }
         let fresh = ReplicaId::random(&mut rand::rng());
         let opened = self.with_home(move |home| open(home, fresh)).await;
         let Opened {
@@ -224,11 +228,6 @@ impl<H: Home> Life<'_, H> {
             actions: Vec::new(),
         };
         Ok((driver, told))
-    }
-
-    async fn set_aside(&mut self) -> Result<(), OpenError> {
-        self.remains = self.with_home(H::set_aside).await?;
-        Ok(())
     }
 
     /// Does something with the home, on a thread that may wait.

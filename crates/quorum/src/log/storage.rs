@@ -9,7 +9,8 @@ use super::Write;
 /// Keeps the writes of one copy, in their order.
 ///
 /// What was made durable is read back as [`super::Durable`] when the storage is opened again: every write for which
-/// [`Storage::persist`] returned, and of the last call before a crash all or nothing.
+/// [`Storage::persist`] returned, and of the last call before a crash all or nothing. What is read back is durable: nothing that merely waits in
+/// the memory of the system is shown, not even after a sync that failed. What is damaged is never taken for absent (R4).
 pub trait Storage: Send + 'static {
     /// Makes writes durable, together: after the return no crash loses any of them.
     ///

@@ -69,7 +69,6 @@ pub struct Damage {
     /// The byte in it.
     pub offset: u64,
     /// Why it is no crash that left it so.
-    #[source]
     pub why: Why,
     /// All before the damage, marked as not clean; none if not even the id of the copy can be read.
     pub left: Option<Durable>,

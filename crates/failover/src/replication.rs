@@ -343,7 +343,7 @@ impl Replication {
                     let epoch = pending.epoch;
                     return shard.set_condition(Condition::Changing { epoch }, actions);
                 }
-                shard.fails(pending);
+                shard.fails(now, pending);
                 match active {
                     Some(active) => self.recover(now, shard, active, actions),
                     None => self.begin_first(now, shard, actions),

@@ -12,6 +12,10 @@ use crate::{Verdict, Written};
 
 /// What happens at a coordinator.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each is moved once and kept nowhere"
+)]
 pub enum Input {
     /// This coordinator may act from now on, or may no more.
     Leading(bool),

@@ -53,7 +53,7 @@ impl Replication {
             Condition::Whole
         };
         shard.set_condition(condition, actions);
-        let is_settled = self.settings.steady <= now.since(shard.changed_at);
+        let is_settled = shard.is_settled(now, &self.settings);
         if is_settled && self.hand_over_of_leaving(shard, active, lead, &members, actions) {
             return;
         }
@@ -121,7 +121,7 @@ impl Replication {
         self.order_copies(now, shard, &holders, free, actions);
     }
 
-    /// The members that the shard should have next; `None` if it stays as it is for now.
+    /// The members that the shard should have next; `None` if it stays as it is.
     fn next_shape(
         &self,
         now: Timestamp,

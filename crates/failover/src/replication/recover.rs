@@ -13,7 +13,7 @@ impl Replication {
         let is_lost = primary.is_some_and(|member| self.nodes.is_lost(shard.id(), member));
         let patience = self.settings.patience_after(shard.failed);
         let is_late = patience <= now.since(shard.changed_at);
-        let is_given_up = shard.given_up == Some(pending.epoch);
+        let is_given_up = shard.has_given_up(pending);
         is_given_up || is_lost || is_late || self.nodes.is_gone(&pending.primary)
     }
 

@@ -21,7 +21,8 @@ pub struct Settings {
     /// How long a primary that is up may take to begin, or to say that it leads; 5 s unless told otherwise. Doubled with each attempt that
     /// fails, up to [`Settings::patience_max`].
     pub patience: Duration,
-    /// The longest patience, for copies that fetch much before they begin; 2 minutes unless told otherwise.
+    /// The longest patience, for copies that fetch much before they begin; 2 minutes unless told otherwise. After an attempt that has failed,
+    /// what can wait is put off for so long, too.
     pub patience_max: Duration,
     /// How long a member may be away before another copy takes its place; 5 minutes unless told otherwise. Longer than a restart.
     pub grace: Duration,

@@ -27,8 +27,8 @@ pub(super) struct Shard {
     pub(super) changed_at: Timestamp,
     /// How many attempts have failed since it was served.
     pub(super) failed: u32,
-    /// The last one of them.
-    pub(super) given_up: Option<Epoch>,
+    /// The last one that did, and when.
+    pub(super) given_up: Option<(Epoch, Timestamp)>,
     /// Who was to be primary in them.
     pub(super) tried: BTreeSet<NodeId>,
     /// The members that cannot be reached, since when.
@@ -208,11 +208,24 @@ impl Shard {
         now.since(*self.unserved_since.get_or_insert(now))
     }
 
+    pub(super) fn has_given_up(&self, pending: &Config) -> bool {
+        self.given_up
+            .is_some_and(|(epoch, _)| epoch == pending.epoch)
+    }
+
+    /// Whether nothing has changed for a while, nor failed to: then what can wait is done.
+    pub(super) fn is_settled(&self, now: Timestamp, settings: &Settings) -> bool {
+        let failed = self.given_up.map(|(_, at)| now.since(at));
+        let is_calm = failed.is_none_or(|since| settings.patience_max <= since);
+        is_calm && settings.steady <= now.since(self.changed_at)
+    }
+
     /// Notes that what is pending has failed.
-    pub(super) fn fails(&mut self, pending: &Config) {
-        if self.given_up.replace(pending.epoch) == Some(pending.epoch) {
+    pub(super) fn fails(&mut self, now: Timestamp, pending: &Config) {
+        if self.has_given_up(pending) {
             return;
         }
+        self.given_up = Some((pending.epoch, now));
         self.failed = self.failed.saturating_add(1);
         let active = self.stored.value.active.as_ref();
         // A change of members may fail for the others' sake.

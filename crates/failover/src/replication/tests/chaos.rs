@@ -68,7 +68,7 @@ fn inflict(world: &mut World, fault: Fault) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_to_nodes_no_acknowledged_record_is_lost_and_the_shard_is_whole_again(

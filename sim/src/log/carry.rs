@@ -126,11 +126,7 @@ impl Logs {
                 self.open(sim, at, durable);
             }
             Token::Reopen => self.reopen(sim, at),
-            Token::Write(submissions) => {
-                for submission in submissions {
-                    self.feed(sim, at, Event::Submit(submission));
-                }
-            }
+            Token::Write(submissions) => self.feed(sim, at, Event::Submit(submissions)),
             Token::Read(read, level) => self.begin_read(sim, at, read, level),
             _ => {}
         }

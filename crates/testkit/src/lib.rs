@@ -1,4 +1,5 @@
-//! Tools for testing sharded systems: random schemas and statements, comparison with one SQLite file, and a simulator.
+//! Tools for testing sharded systems: random schemas and statements, comparison with one SQLite file, a simulator, and
+//! checks of histories.
 //!
 //! A [`Case`](sqlgen::Case) is a schema, its rows and statements, all of which follow from a seed. A database under test implements
 //! [`Database`]; [`judge`] runs each statement on an [`Oracle`] too, which is one SQLite database, and says whether
@@ -17,13 +18,14 @@
 //!
 //! [`nats`] starts real nats-servers. A [`Dependant`] is a process that does not outlive its test, [`until`] waits for what
 //! processes do, and a [`Way`] to a store can be cut. [`sim`] runs pure state machines in virtual time, with everything that goes
-//! wrong between processes.
+//! wrong between processes. [`history`] judges what clients of a real or of a simulated system were answered.
 
 mod answer;
 mod compare;
 mod count;
 mod dependant;
 mod dice;
+pub mod history;
 mod minimise;
 pub mod nats;
 mod oracle;

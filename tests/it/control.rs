@@ -1,7 +1,6 @@
 //! The control plane as separate processes: killed, stopped and cut off, and what the workers served meanwhile.
 
 mod binary;
-mod clock;
 mod cluster;
 mod commands;
 mod cuts;
@@ -11,5 +10,3 @@ mod lag;
 mod leaving;
 mod on_nats;
 mod pauses;
-mod process;
-mod proxy;

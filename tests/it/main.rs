@@ -4,6 +4,10 @@
 mod control;
 mod differential;
 mod documents;
+#[cfg(unix)]
+mod log;
+#[cfg(unix)]
+mod processes;
 mod public_names;
 mod samples;
 mod scripts;

@@ -25,7 +25,9 @@ pub(crate) fn start(settings: &Settings) -> Result<(), SettingError> {
         (None, None) => (DEFAULT, &Source::Default),
     };
     let filter = EnvFilter::try_new(text).map_err(|error| invalid(&LOG, text, source, &error))?;
+    // A line that cannot be written, because the disk is full, is no reason to end.
     tracing_subscriber::fmt()
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())

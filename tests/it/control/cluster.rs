@@ -1,12 +1,7 @@
 //! Coordinators and workers on one registry, each a process of the built binary, with an audit log for each worker.
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::Output,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::BTreeSet, fs, net::SocketAddr, path::PathBuf, process::Output, sync::MutexGuard,
     time::Duration,
 };
 
@@ -16,11 +11,14 @@ use tempfile::TempDir;
 
 use super::{
     binary::shardwright,
-    clock,
-    history::{self, History, Moment},
+    history::{self, History},
     lag::Lag,
+};
+use crate::processes::{
+    clock::{self, Moment},
     process::{Process, command},
     proxy::{Network, Proxy},
+    turn,
 };
 
 /// How fast a cluster notices.
@@ -46,9 +44,6 @@ impl Timing {
 /// What the machine may add to the bound, beside five times the longest delay that this process saw since the death: starting callbacks,
 /// writing the records of the registry to disk, one request to each worker.
 const ALLOWANCE: Duration = Duration::from_millis(500);
-
-/// One cluster at a time, so that they don't slow one another.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// A running cluster.
 #[derive(Debug)]
@@ -78,8 +73,6 @@ impl Cluster {
 
     /// A cluster on this registry, with nothing in it.
     pub(crate) fn on(registry: String, directory: TempDir) -> Self {
-        // A test that failed has no part in the next.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
             coordinators: Vec::new(),
             workers: Vec::new(),
@@ -91,7 +84,7 @@ impl Cluster {
             partitions: BTreeSet::new(),
             lag: Lag::watch(),
             directory,
-            _turn: turn,
+            _turn: turn(),
         }
     }
 

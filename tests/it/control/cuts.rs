@@ -2,7 +2,8 @@
 
 use shardwright_testkit::until;
 
-use super::{clock, cluster::Cluster, proxy::Network};
+use super::cluster::Cluster;
+use crate::processes::{clock, proxy::Network};
 
 #[test]
 fn a_worker_is_cut_off_from_all_coordinators() {

@@ -11,8 +11,7 @@ use std::{
 
 use serde::Deserialize;
 
-/// A moment on the machine's monotonic clock, in nanoseconds.
-pub(crate) type Moment = u64;
+use crate::processes::clock::Moment;
 
 /// A line of an audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

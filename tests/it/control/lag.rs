@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{clock, history::Moment};
+use crate::processes::clock::{self, Moment};
 
 /// How long the thread wants to sleep.
 const NAP: Duration = Duration::from_millis(5);

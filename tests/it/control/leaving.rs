@@ -1,6 +1,7 @@
 //! Workers that leave of their own accord, and workers that join.
 
-use super::{clock, cluster::Cluster};
+use super::cluster::Cluster;
+use crate::processes::clock;
 
 #[test]
 fn a_worker_that_leaves_hands_over_first() {

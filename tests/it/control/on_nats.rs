@@ -5,7 +5,8 @@ use shardwright_testkit::{
     until,
 };
 
-use super::{clock, cluster::Cluster, deaths::kill_the_leader_and_a_worker};
+use super::{cluster::Cluster, deaths::kill_the_leader_and_a_worker};
+use crate::processes::clock;
 
 /// The stream of the bucket that the registry is in.
 const STREAM: &str = "KV_shardwright";

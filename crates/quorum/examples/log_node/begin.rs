@@ -1,9 +1,9 @@
-//! The first configuration.
+//! The first configuration, and the copies that are no members yet.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use shardwright_quorum::{
-    log::BoxError,
+    log::{BoxError, ShardLog},
     topology::{
         Conditions, Config, ConfigId, KeyspaceName, Member, NodeId, Primary, Proposal, ShardId,
         ShardRecord,
@@ -12,31 +12,49 @@ use shardwright_quorum::{
 
 use crate::announce::{Announced, Announcements};
 
-/// Makes this node the first primary, if there was none yet when all nodes had announced their copies.
-pub(crate) async fn begin(announcements: Arc<Announcements>, me: NodeId, nodes: Vec<NodeId>) {
+/// Makes this node the first primary, if there was none yet when all nodes had announced their copies, and keeps the copies up to
+/// date that are announced.
+pub(crate) async fn follow(
+    announcements: Arc<Announcements>,
+    log: ShardLog,
+    me: NodeId,
+    nodes: Vec<NodeId>,
+) {
+    let mut has_begun = false;
     loop {
-        match try_begin(&announcements, &me, &nodes).await {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the registry does not answer"),
+        match look(&announcements, &log, &me, &nodes, has_begun).await {
+            Ok(begun) => has_begun = begun,
+            Err(error) => tracing::warn!(%error, "the copies cannot be listed"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
+async fn look(
+    at: &Announcements,
+    log: &ShardLog,
+    me: &NodeId,
+    nodes: &[NodeId],
+    has_begun: bool,
+) -> Result<bool, BoxError> {
+    let copies = at.copies.list().await?.into_iter();
+    let copies: Vec<Announced> = copies.map(|copy| copy.value).collect();
+    let members = copies.iter().map(|copy| copy.copy.clone()).collect();
+    log.set_learners(members).await?;
+    Ok(has_begun || try_begin(at, &copies, me, nodes).await?)
+}
+
 /// Returns whether the shard has a record.
-async fn try_begin(at: &Announcements, me: &NodeId, nodes: &[NodeId]) -> Result<bool, BoxError> {
+async fn try_begin(
+    at: &Announcements,
+    copies: &[Announced],
+    me: &NodeId,
+    nodes: &[NodeId],
+) -> Result<bool, BoxError> {
     let (shards, shard) = (at.registry.shards(), ShardId::numbered(0));
     if shards.get(&shard).await?.is_some() {
         return Ok(true);
     }
-    let copies: Vec<Announced> = at
-        .copies
-        .list()
-        .await?
-        .into_iter()
-        .map(|copy| copy.value)
-        .collect();
     let own = copies.iter().find(|copy| copy.copy.node == *me);
     let (Some(own), true) = (own, nodes.len() == copies.len()) else {
         return Ok(false);

@@ -21,7 +21,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn open(directory: &Path, shown: Shown) -> Result<Self, StateError> {
-        let (file, last, texts) = LineFile::open(directory).map_err(failed)?;
+        let (file, last, texts) = LineFile::open(directory)?;
         shown.change(|shown| *shown = texts);
         let saved = last;
         Ok(Self {
@@ -48,19 +48,19 @@ impl StateMachine for Lines {
             texts.extend(text.map(|text| text.into_owned()));
             self.last = record.point();
         }
-        self.file.append(&bytes).map_err(failed)?;
+        self.file.append(&bytes)?;
         self.shown.change(|shown| shown.append(&mut texts));
         Ok(())
     }
 
     fn save(&mut self) -> Result<(), StateError> {
-        self.file.sync().map_err(failed)?;
+        self.file.sync()?;
         self.saved = self.last;
         Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, StateError> {
-        let content = self.file.content().map_err(failed)?;
+        let content = self.file.content()?;
         Ok(Snapshot {
             base: self.last,
             content: Box::new(content),
@@ -68,19 +68,12 @@ impl StateMachine for Lines {
     }
 
     fn install(&mut self, base: Point, content: &mut dyn Read) -> Result<(), StateError> {
-        self.file.replace(content).map_err(failed)?;
+        self.file.replace(content)?;
         let directory = self.file.directory().to_owned();
         *self = Self::open(&directory, self.shown.clone())?;
         if self.last == base {
             return Ok(());
         }
         Err(StateError::Diverged("the snapshot ends elsewhere".into()))
-    }
-}
-
-fn failed(error: io::Error) -> StateError {
-    match error.kind() {
-        io::ErrorKind::StorageFull => StateError::NoRoom(error),
-        _ => StateError::Failed(error.into()),
     }
 }

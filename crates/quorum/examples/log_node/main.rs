@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Whoever finds all nodes announced and no record of the shard makes itself the first primary. Later configurations are the affair of a
-//! coordinator.
+//! coordinator; whoever leads keeps all announced copies up to date, so that it can take them in.
 
 mod announce;
 mod arguments;
@@ -22,6 +22,7 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
+use rustix::process::Signal;
 use shardwright_quorum::{
     log::{
         BoxError, Settings, ShardLog,
@@ -32,13 +33,16 @@ use shardwright_quorum::{
     topology::{KeyspaceName, NodeId, ShardId},
 };
 use shardwright_registry::{Registry, SqliteStore};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{announce::Announcements, arguments::Arguments, lines::Lines, shown::Shown};
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), BoxError> {
+    // A log that cannot be written, because the disk is full, is no reason to end.
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .init();
     let arguments = Arguments::parse();
     let node = NodeId::new(&arguments.node)?;
@@ -51,6 +55,7 @@ async fn main() -> Result<(), BoxError> {
         limits: Limits::default(),
     };
     let peers = Peers::bind(options, Arc::new(peers)).await?;
+    println!("listening on {}", peers.address());
     let store = Arc::new(SqliteStore::open(&arguments.registry)?);
     let registry = Registry::new(store, KeyspaceName::main());
     let prefix = registry.shards().prefix().clone();
@@ -70,7 +75,9 @@ async fn main() -> Result<(), BoxError> {
         let shown = shown.clone();
         move |path| Lines::open(path, shown.clone())
     });
+    // A file that may not grow is an error of the copy, and not the end of the process.
+    let _ignored = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (log, _task) = ShardLog::start(ShardId::numbered(0), home, options);
-    tokio::spawn(begin::begin(announcements, node, nodes));
+    tokio::spawn(begin::follow(announcements, log.clone(), node, nodes));
     port::serve(&arguments.port, log, shown).await
 }

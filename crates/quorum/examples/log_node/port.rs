@@ -24,6 +24,7 @@ use crate::{bench, shown::Shown, status};
 
 pub(crate) async fn serve(address: &str, log: ShardLog, shown: Shown) -> Result<(), BoxError> {
     let listener = TcpListener::bind(address).await?;
+    println!("commands on {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         let (log, shown) = (log.clone(), shown.clone());

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, io, io::Read, sync::Arc};
 
-use super::{Point, Record, Snapshot};
+use super::{Point, Record, Snapshot, storage::is_no_room};
 
 /// An error of a state machine, whose type is its own affair.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -59,4 +59,14 @@ pub enum StateError {
     /// The data can be neither read nor written. The copy is set aside.
     #[error("the data cannot be used")]
     Failed(#[source] BoxError),
+}
+
+impl From<io::Error> for StateError {
+    fn from(error: io::Error) -> Self {
+        if is_no_room(&error) {
+            Self::NoRoom(error)
+        } else {
+            Self::Failed(error.into())
+        }
+    }
 }

@@ -33,3 +33,21 @@ pub enum StorageError {
     #[error("the log failed earlier; open it again")]
     Failed,
 }
+
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> Self {
+        if is_no_room(&error) {
+            Self::NoRoom(error)
+        } else {
+            Self::Medium(error)
+        }
+    }
+}
+
+/// Whether an error says that there is no room: then what is there is whole, and room can be made.
+pub(in crate::log) fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

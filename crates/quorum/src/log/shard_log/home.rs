@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use shardwright_topology::{Incarnation, Member, ReplicaId, ShardId};
 
-use crate::log::{BoxError, Durable, StateError, StateMachine, Storage};
+use crate::log::{BoxError, Durable, StateError, StateMachine, Storage, storage::is_no_room};
 
 /// Where a copy is kept. Its methods are called one at a time, on threads that may wait.
 pub trait Home: Debug + Send + 'static {
@@ -73,6 +73,16 @@ impl From<StateError> for OpenError {
         match error {
             StateError::NoRoom(source) => Self::NoRoom(source),
             StateError::Diverged(source) | StateError::Failed(source) => Self::Damaged(source),
+        }
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        if is_no_room(&error) {
+            Self::NoRoom(error)
+        } else {
+            Self::Failed(error.into())
         }
     }
 }

@@ -81,8 +81,8 @@ where
 
     fn open(&mut self, fresh: ReplicaId) -> Result<Opened<S>, OpenError> {
         let data = self.copy.join("data");
-        fs::create_dir_all(&data).map_err(of_io)?;
-        has_room(&self.copy).map_err(of_io)?;
+        fs::create_dir_all(&data).map_err(OpenError::from)?;
+        has_room(&self.copy).map_err(OpenError::from)?;
         let (storage, durable) = self.open_log(fresh)?;
         let state = (self.open_data)(&data)?;
         Ok(Opened {
@@ -102,8 +102,8 @@ where
             Err(_) => None,
         };
         if self.copy.exists() {
-            fs::rename(&self.copy, self.next_aside()).map_err(of_io)?;
-            sync(&self.root).map_err(of_io)?;
+            fs::rename(&self.copy, self.next_aside()).map_err(OpenError::from)?;
+            sync(&self.root).map_err(OpenError::from)?;
         }
         Ok(left.map(|durable| Durable {
             clean: false,
@@ -139,16 +139,9 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn of_io(error: io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::NoRoom(error),
-        _ => OpenError::Failed(error.into()),
-    }
-}
-
 fn not_opened(error: segments::OpenError) -> OpenError {
     match error {
-        segments::OpenError::Io { source, .. } => of_io(source),
+        segments::OpenError::Io { source, .. } => source.into(),
         segments::OpenError::Damaged(damage) => OpenError::Damaged(damage),
         error => OpenError::Failed(error.into()),
     }
@@ -156,7 +149,7 @@ fn not_opened(error: segments::OpenError) -> OpenError {
 
 fn not_created(error: CreateError) -> OpenError {
     match error {
-        CreateError::Io { source, .. } => of_io(source),
+        CreateError::Io { source, .. } => source.into(),
         error => OpenError::Failed(error.into()),
     }
 }

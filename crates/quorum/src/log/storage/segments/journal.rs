@@ -146,7 +146,7 @@ impl<D: Disk> Journal<D> {
         );
         let end = active.end as u64;
         let written = self.disk.write_at(&mut active.file, end, &self.frame);
-        written.map_err(refused)?;
+        written.map_err(StorageError::from)?;
         let synced = self.disk.sync(&mut active.file);
         synced.map_err(StorageError::Medium)?;
         active.next = next;
@@ -175,7 +175,7 @@ impl<D: Disk> Journal<D> {
         let zeros = vec![0; length - active.length];
         let at = active.length as u64;
         let written = self.disk.write_at(&mut active.file, at, &zeros);
-        written.map_err(refused)?;
+        written.map_err(StorageError::from)?;
         let synced = self.disk.sync(&mut active.file);
         synced.map_err(StorageError::Medium)?;
         active.length = length;
@@ -191,7 +191,7 @@ impl<D: Disk> Journal<D> {
         let Active { file, key, end, .. } = &mut self.active;
         frame::build(&mut self.frame, key, at, Mark::End, &[]);
         let written = self.disk.write_at(file, *end as u64, &self.frame);
-        written.map_err(refused)?;
+        written.map_err(StorageError::from)?;
         self.disk.sync(file).map_err(StorageError::Medium)?;
         self.active = next;
         self.series.push(&header);
@@ -229,11 +229,12 @@ fn begin<D: Disk>(
     let length = room(needed(SECTOR, size), options);
     content.resize(length, 0);
     let unfinished = replay::unfinished_name(header.first);
-    let mut file = disk.create(&unfinished).map_err(refused)?;
-    disk.write_at(&mut file, 0, &content).map_err(refused)?;
+    let mut file = disk.create(&unfinished).map_err(StorageError::from)?;
+    disk.write_at(&mut file, 0, &content)
+        .map_err(StorageError::from)?;
     disk.sync(&mut file).map_err(StorageError::Medium)?;
     disk.rename(&unfinished, &replay::name(header.first))
-        .map_err(refused)?;
+        .map_err(StorageError::from)?;
     disk.sync_names().map_err(StorageError::Medium)?;
     Ok(Active {
         file,
@@ -255,15 +256,6 @@ fn room(needed: usize, options: &Options) -> usize {
     let limit = options.segment_bytes.max(needed);
     let length = needed.div_ceil(step).saturating_mul(step).min(limit);
     length.next_multiple_of(SECTOR)
-}
-
-fn refused(error: io::Error) -> StorageError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            StorageError::NoRoom(error)
-        }
-        _ => StorageError::Medium(error),
-    }
 }
 
 /// Removes all segments, the oldest one first: what is left at any moment is no copy with a shorter log.

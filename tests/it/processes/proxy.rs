@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, OnceLock},
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -48,20 +48,40 @@ impl Network {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
-    target: Arc<OnceLock<SocketAddr>>,
+    target: Arc<Target>,
+}
+
+/// The process behind a port, once it is known.
+#[derive(Debug, Default)]
+struct Target {
+    address: Mutex<Option<SocketAddr>>,
+    known: Condvar,
+}
+
+impl Target {
+    fn wait(&self) -> SocketAddr {
+        let address = self.address.lock().expect("no holder panics");
+        let address = self.known.wait_while(address, |known| known.is_none());
+        address.expect("no holder panics").expect("it is known")
+    }
 }
 
 impl Proxy {
     /// Opens a port that leads to a target that is named later.
     pub(crate) fn open(network: &Network) -> Self {
+        Self::between(network, network)
+    }
+
+    /// Opens a port of which the bytes there and those back flow over two networks.
+    pub(crate) fn between(there: &Network, back: &Network) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        let target = Arc::new(OnceLock::new());
-        let (network, known) = (network.clone(), Arc::clone(&target));
+        let target = Arc::<Target>::default();
+        let (there, back, known) = (there.clone(), back.clone(), Arc::clone(&target));
         thread::spawn(move || {
             for inbound in listener.incoming().flatten() {
-                let (network, known) = (network.clone(), Arc::clone(&known));
-                thread::spawn(move || connect(&network, inbound, *known.wait()));
+                let (there, back, known) = (there.clone(), back.clone(), Arc::clone(&known));
+                thread::spawn(move || connect(&there, back, inbound, &known));
             }
         });
         Self { address, target }
@@ -72,26 +92,29 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Names the process that the port leads to.
+    /// The address of the port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Names the process that the port leads to from the next connection on.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
-        self.target
-            .set(target)
-            .expect("a port leads to one process");
+        *self.target.address.lock().expect("no holder panics") = Some(target);
+        self.target.known.notify_all();
     }
 }
 
 /// Carries bytes both ways until both sides have said everything.
-fn connect(network: &Network, inbound: TcpStream, target: SocketAddr) {
-    network.wait_until_mended();
-    let Ok(outbound) = TcpStream::connect(target) else {
+fn connect(there: &Network, back: Network, inbound: TcpStream, target: &Target) {
+    there.wait_until_mended();
+    let Ok(outbound) = TcpStream::connect(target.wait()) else {
         return;
     };
     let (Ok(back_from), Ok(back_to)) = (outbound.try_clone(), inbound.try_clone()) else {
         return;
     };
-    let back = network.clone();
     thread::spawn(move || carry(&back, back_from, back_to));
-    carry(network, inbound, outbound);
+    carry(there, inbound, outbound);
 }
 
 fn carry(network: &Network, mut from: TcpStream, mut to: TcpStream) {

@@ -4,9 +4,10 @@ use std::{thread, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::history::Moment;
+/// A moment on the machine's monotonic clock, which all processes share, in nanoseconds.
+pub(crate) type Moment = u64;
 
-/// Now, on the clock that the audit logs use.
+/// Now.
 pub(crate) fn now() -> Moment {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = Moment::try_from(time.tv_sec).expect("the clock is not before its start");

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use shardwright_testkit::{Dependant, until};
 
-use super::{clock, history::Moment};
+use super::clock::{self, Moment};
 
 /// A command without the settings of whoever runs the tests.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
@@ -130,9 +130,13 @@ impl Process {
         status
     }
 
+    /// The process itself, which has not ended.
+    pub(crate) fn child(&self) -> &Child {
+        self.dependant.running().expect("it has not ended")
+    }
+
     fn signal(&self, signal: Signal) {
-        let child = self.dependant.running().expect("it has not ended");
-        kill_process(Pid::from_child(child), signal).expect("signal a process of our own");
+        kill_process(Pid::from_child(self.child()), signal).expect("signal a process of our own");
     }
 
     /// Waits for the lines that a process which has ended left in its pipe.

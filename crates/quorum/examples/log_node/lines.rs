@@ -1,10 +1,6 @@
 //! The data of a node: one line for each record, in a file.
 
-use std::{
-    io::{self, Read},
-    path::Path,
-    sync::Arc,
-};
+use std::{io::Read, path::Path, sync::Arc};
 
 use shardwright_quorum::log::{Kind, Point, Record, Snapshot, StateError, StateMachine};
 

@@ -8,6 +8,11 @@
 //! Whoever finds all nodes announced and no record of the shard makes itself the first primary. Later configurations are the affair of a
 //! coordinator; whoever leads keeps all announced copies up to date, so that it can take them in.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "whoever starts it reads there where it listens"
+)]
+
 mod announce;
 mod arguments;
 mod begin;

@@ -412,16 +412,32 @@ impl Replica {
             return Answer::Appended(base.lsn);
         }
         if base.lsn <= self.durable.known_commit {
-            if held.is_none() {
-                return self.diverged();
-            }
-            // Two different records are committed: one of them was lost.
-            self.fail(Fault::Diverged(base.lsn));
-            return Answer::Faulty;
+            return self.differs([base]);
         }
         let from = from.clone();
         actions.push(Action::FetchSnapshot { from });
         Answer::Installing
+    }
+
+    /// Answers places of the sender's log that do not fit. If one of them stands against what is committed here, one of both was lost,
+    /// and this is not the copy that counts.
+    fn differs(&mut self, places: impl IntoIterator<Item = Point>) -> Answer {
+        let Durable {
+            log, known_commit, ..
+        } = &self.durable;
+        let is_other = |place: &Point| match log.point(place.lsn) {
+            Some(held) => held != *place,
+            // Epochs never fall along a log: what comes before the begin of this one is of no later epoch.
+            None => place.lsn < log.base().lsn && place.epoch > log.base().epoch,
+        };
+        let mut committed = places
+            .into_iter()
+            .filter(|place| place.lsn <= *known_commit);
+        let Some(other) = committed.find(is_other) else {
+            return self.diverged();
+        };
+        self.fail(Fault::Diverged(other.lsn));
+        Answer::Faulty
     }
 
     fn diverged(&self) -> Answer {
@@ -437,7 +453,11 @@ impl Replica {
         let holds_prev = self.durable.log.point(append.prev.lsn) == Some(append.prev);
         let verified = match Log::verify(append.prev, &append.records) {
             Ok(end) if holds_prev && end.epoch <= epoch => end.lsn,
-            _ => return self.diverged(),
+            Ok(_) => {
+                let records = append.records.iter().map(|record| record.point());
+                return self.differs(records.chain([append.prev]));
+            }
+            Err(_) => return self.diverged(),
         };
         if !self.take(epoch, append.records, actions) {
             return Answer::Faulty;

@@ -63,7 +63,8 @@ impl Progress {
         let prev = log.point(self.sent).filter(|_| !self.needs_snapshot);
         let Some(prev) = prev else {
             self.needs_snapshot = true;
-            return Some(Ask::Snapshot(log.base()));
+            let committed = log.point(commit).unwrap_or(log.base());
+            return Some(Ask::Snapshot(committed));
         };
         let records = if has_room {
             replica::some_after(log, prev.lsn)

@@ -250,3 +250,18 @@ fn a_snapshot_takes_the_place_of_the_log_unless_it_is_older() {
     let offer = ask(&mut replica, ballot(1), Ask::Snapshot(three));
     assert_eq!(offer, Answer::Appended(Lsn(3)));
 }
+
+#[test]
+fn a_copy_that_committed_what_its_primary_has_not_is_set_aside() {
+    let mut replica = replica();
+    let (_, one) = append(Point::default(), 1, 0, 0);
+    let (_, two) = append(one, 1, 0, 0);
+    replica.install(two, &mut Vec::new());
+    replica.persisted(replica.issued);
+    let offer = ask(&mut replica, ballot(1), Ask::Snapshot(one));
+    assert!(matches!(offer, Answer::Diverged { .. }), "it may be old");
+    let (_, other) = append(Point::default(), 2, 0, 0);
+    let offer = ask(&mut replica, ballot(2), Ask::Snapshot(other));
+    assert_eq!(offer, Answer::Faulty, "epochs never fall along a log");
+    assert_eq!(replica.fault(), Some(Fault::Diverged(Lsn(1))));
+}

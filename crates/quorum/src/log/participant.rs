@@ -315,7 +315,7 @@ impl Participant {
         zones: BTreeMap<NodeId, String>,
         actions: &mut Vec<Action>,
     ) {
-        let accepts_loss = record.accepts_loss();
+        let loss_accepted_at = record.loss_accepted_at;
         let (Some(pending), active) = (record.pending, record.active) else {
             return;
         };
@@ -341,7 +341,7 @@ impl Participant {
                 if let Role::Primary(primary) = before {
                     primary.end(actions);
                 }
-                let recovery = Recovery::new(now, pending, active, accepts_loss, zones);
+                let recovery = Recovery::new(now, pending, active, loss_accepted_at, zones);
                 self.role = Role::Recovering(Box::new(recovery));
             }
         }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
+use shardwright_topology::{Config, Epoch, Lsn, Member, NodeId, ReplicaId, Timestamp};
 
 use super::{Action, Report, context::Context};
 use crate::log::{Answer, Ask, Ballot, FenceAck, Log, Point, Record, Reply, Ticket};
@@ -20,6 +20,9 @@ pub(super) struct Recovery {
     recover_from: Option<Config>,
     /// Whether an operator accepted that what is left may lack committed records.
     accepts_loss: bool,
+    /// The last epoch whose records tell which log is the newest, if not all do: an attempt that accepted a loss and was never active may
+    /// have written what stands against committed records.
+    trusted: Option<Epoch>,
     zones: BTreeMap<NodeId, String>,
     /// The write of the own promise; none before it may be given.
     promise: Option<Ticket>,
@@ -64,18 +67,20 @@ impl Recovery {
         now: Timestamp,
         config: Config,
         recover_from: Option<Config>,
-        accepts_loss: bool,
+        loss_accepted_at: Option<Epoch>,
         zones: BTreeMap<NodeId, String>,
     ) -> Self {
         let ballot = Ballot {
             epoch: config.epoch,
             config_id: config.config_id,
         };
+        let active = recover_from.as_ref().map(|active| active.epoch);
         Self {
+            accepts_loss: loss_accepted_at == Some(config.epoch),
+            trusted: active.filter(|active| loss_accepted_at > Some(*active)),
             config,
             ballot,
             recover_from,
-            accepts_loss,
             zones,
             promise: None,
             acks: BTreeMap::new(),
@@ -229,7 +234,7 @@ impl Recovery {
     fn choose(&mut self, context: &mut Context<'_>) {
         let own_id = context.replica.replica_id();
         // Of equal logs the own one, which needs no fetching.
-        let rank = |(id, ack): &(&ReplicaId, &FenceAck)| (ack.last.rank(), **id == own_id);
+        let rank = |(id, ack): &(&ReplicaId, &FenceAck)| (self.rank(ack), **id == own_id);
         let Some((replica_id, ack)) = self.acks.iter().max_by_key(rank) else {
             return;
         };
@@ -255,6 +260,15 @@ impl Recovery {
             heard_at: context.now,
         });
         self.fetch_more(context);
+    }
+
+    /// What logs are compared by.
+    fn rank(&self, ack: &FenceAck) -> (Epoch, Lsn) {
+        let Some(trusted) = self.trusted else {
+            return ack.last.rank();
+        };
+        let last = ack.epoch_table.0.range(..=trusted).next_back();
+        last.map_or(Point::default(), |(_, end)| *end).rank()
     }
 
     /// Takes in records of the log chosen.

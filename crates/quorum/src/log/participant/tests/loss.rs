@@ -108,3 +108,32 @@ fn a_copy_that_is_opened_again_does_not_go_on_with_its_attempt() {
     cluster.name(1, &[1, 2, 3]);
     assert_eq!(cluster.last(1), (Epoch(2), Lsn(1)));
 }
+
+#[test]
+fn an_attempt_that_accepted_a_loss_and_failed_costs_nothing() {
+    let mut cluster = Cluster::new(4);
+    for copy in cluster.copies.values_mut() {
+        copy.core.settings.retain = 100;
+    }
+    cluster.name(1, &[1, 2, 3]);
+    cluster.submit(1, 1, Level::Quorum);
+    // Nobody answers copy 4, which begins with nothing, and is never confirmed.
+    cluster.away = [1, 2, 3].into();
+    cluster.confirms = false;
+    cluster.record.loss_accepted_at = Some(cluster.record.epoch.next());
+    cluster.name(4, &[4]);
+    for _ in 0..4 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    assert_eq!(cluster.last(4), (Epoch(2), Lsn(1)));
+    cluster.away.clear();
+    cluster.confirms = true;
+    cluster.record.loss_accepted_at = Some(cluster.record.epoch.next());
+    cluster.name(4, &[3, 4]);
+    for _ in 0..4 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    let log = cluster.copies[&4].replica().log();
+    assert_eq!(cluster.last(4), (Epoch(3), Lsn(3)));
+    assert_eq!(log.get(Lsn(2)).map(|record| record.epoch), Some(Epoch(1)));
+}

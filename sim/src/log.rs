@@ -23,7 +23,7 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::{Key, Prefix};
 use shardwright_testkit::sim::{
-    Change, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
+    Change, FaultKind, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
 };
 use shardwright_topology::{
     ConfigId, Epoch, Incarnation, Member, NodeId, Primary, Proposal, ReplicaId, ShardRecord,
@@ -50,8 +50,8 @@ pub(crate) enum Message {
 pub(crate) enum Token {
     Tick,
     Follow,
-    /// A sync of so many entries ends.
-    Synced(usize, Ticket),
+    /// A sync of so many entries ends, on the disk that was opened so often.
+    Synced(u32, usize, Ticket),
     /// A snapshot is stored aside.
     Stored(Point),
     /// A copy that was set aside begins anew.
@@ -223,8 +223,20 @@ impl Scenario for Logs {
         faults.events = 2_400;
         // What makes a rule matter is made frequent, so that its absence is noticed soon.
         match missing {
-            Some(Missing::LeaseMargin) => faults.drift_ppm = 200_000,
-            Some(Missing::EpochOfAnswer) => faults.duplicate = 3_000,
+            Some(Missing::LeaseMargin) => {
+                faults.drift_ppm = 200_000;
+                faults.lasting = TIMEOUT..=TIMEOUT * 4;
+                faults.kinds = vec![(1, FaultKind::Isolate)];
+            }
+            Some(Missing::LeaseAfterRestart) => {
+                faults.kinds = vec![(1, FaultKind::Crash), (1, FaultKind::Isolate)];
+            }
+            Some(Missing::LeaseFromSend) => faults.kinds = vec![(1, FaultKind::Pause)],
+            Some(Missing::ReadBarrier | Missing::NewestLog) => {
+                faults.lasting = TIMEOUT..=TIMEOUT * 4;
+                faults.kinds = vec![(3, FaultKind::Isolate), (1, FaultKind::Crash)];
+            }
+            Some(Missing::EpochOfAnswer) => faults.duplicate = 10_000,
             _ => {}
         }
         faults
@@ -250,8 +262,8 @@ impl Scenario for Logs {
             hand_over: None,
             away_since: None,
         };
-        if missing.is_some_and(Missing::is_of_leases) {
-            scenario.lease = LONG_LEASE;
+        if let Some(missing) = missing {
+            (scenario.lease, scenario.restless) = (missing.lease(), 30);
         }
         for _ in 0..NODES {
             let at = sim.spawn();

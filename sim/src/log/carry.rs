@@ -113,7 +113,7 @@ impl Logs {
                 self.feed(sim, at, Event::Tick);
                 self.tick_later(sim, at);
             }
-            Token::Synced(len, ticket) => self.sync_ends(sim, at, len, ticket),
+            Token::Synced(opened, len, ticket) => self.sync_ends(sim, at, opened, len, ticket),
             Token::Stored(point) => {
                 let node = self.node(at);
                 node.fetching = None;

@@ -52,10 +52,10 @@ impl Logs {
             (!is_patient).then(|| self.stuck(sim, &record)).flatten()
         } else if !sim.is_faulty() {
             self.sensible(sim, &record, is_served, is_patient)
-        } else if sim.dice().chance(if is_served || is_patient {
-            self.restless
-        } else {
-            40
+        } else if sim.dice().chance(match (is_patient, is_served) {
+            (true, _) => 8,
+            (false, true) => self.restless,
+            (false, false) => 40,
         }) {
             self.anything(sim, &record)
         } else {

@@ -35,7 +35,7 @@ impl Logs {
             return;
         }
         node.is_syncing = true;
-        let token = Token::Synced(node.disk.len(), node.written);
+        let token = Token::Synced(node.opened, node.disk.len(), node.written);
         let is_slow = sim.dice().chance(5);
         let takes = if is_slow { SLOW_SYNC_MS } else { SYNC_MS };
         let next = sim.now(at) + sim.dice().time(&takes);
@@ -43,7 +43,18 @@ impl Logs {
     }
 
     /// A sync ends.
-    pub(super) fn sync_ends(&mut self, sim: &mut Sim<Self>, at: Pid, len: usize, ticket: Ticket) {
+    pub(super) fn sync_ends(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        opened: u32,
+        len: usize,
+        ticket: Ticket,
+    ) {
+        // The copy has begun anew since.
+        if opened != self.nodes[&at].opened {
+            return;
+        }
         if self.has_damage && sim.dice().rarely(SYNC_FAILS) && self.may_damage(sim, at) {
             sim.mark(situations::SYNC_FAILED);
             let node = self.node(at);

@@ -7,7 +7,7 @@ use shardwright_quorum::log::{
 };
 use shardwright_topology::{Config, ConfigId, Lsn, NodeId, ShardRecord, Timestamp};
 
-use super::{LONG_LEASE, rules::Rules};
+use super::{LEASE, LONG_LEASE, rules::Rules};
 
 /// A rule that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,12 @@ impl Missing {
         Self::LeaseMargin,
     ];
 
-    /// Whether it is about leases, which then last long, so that it is missed soon.
-    pub(super) fn is_of_leases(self) -> bool {
-        matches!(
-            self,
-            Self::LeaseHolds | Self::LeaseAfterRestart | Self::LeaseFromSend | Self::LeaseMargin
-        )
+    /// How long leases last, so that it is missed soon.
+    pub(super) fn lease(self) -> Duration {
+        match self {
+            Self::LeaseHolds | Self::LeaseAfterRestart | Self::LeaseMargin => LONG_LEASE,
+            _ => LEASE,
+        }
     }
 
     /// What a member gets for a request, or what is answered in its place.

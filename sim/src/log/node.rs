@@ -18,10 +18,12 @@ pub(super) struct Node {
     pub(super) disk: Disk<Write>,
     /// What whoever reads the disk after a crash finds at least.
     pub(super) synced: Durable,
-    pub(super) data: Data,
+    pub(super) data: Database,
     /// The last write handed to the disk.
     pub(super) written: Ticket,
     pub(super) is_syncing: bool,
+    /// How often the disk was opened.
+    pub(super) opened: u32,
     /// Whether the disk was full when something was to be written.
     pub(super) is_refused: bool,
     /// Since when a snapshot is being fetched.
@@ -38,7 +40,7 @@ pub(super) struct Node {
 
 /// The data of a copy: the last record that it has applied stands for all.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Data {
+pub(super) struct Database {
     pub(super) applied: Point,
     /// What is durable of it.
     pub(super) saved: Point,
@@ -54,9 +56,10 @@ impl Node {
             replica_id,
             disk: Disk::default(),
             synced: Durable::new(replica_id),
-            data: Data::default(),
+            data: Database::default(),
             written: Ticket::default(),
             is_syncing: false,
+            opened: 0,
             is_refused: false,
             fetching: None,
             calls: BTreeMap::new(),
@@ -89,6 +92,7 @@ impl Node {
     /// Goes back to what is durable of the data, and begins to count writes anew.
     pub(super) fn restore(&mut self) {
         (self.is_syncing, self.is_refused) = (false, false);
+        self.opened += 1;
         self.written = Ticket::default();
         self.judged = Lsn(0);
         let base = self.synced.log.base();
@@ -163,10 +167,10 @@ impl Logs {
         self.rules.loses(&self.nodes[&at]);
         let node = self.node(at);
         let lost = node.replica_id;
-        let is_full = node.disk.is_full();
+        let (is_full, opened) = (node.disk.is_full(), node.opened);
         let (life, replica_id) = (node.life, if is_known { lost } else { replica_id });
         *node = Node::new(replica_id);
-        node.life = life;
+        (node.life, node.opened) = (life, opened + 1);
         if is_full {
             node.disk.fill();
         }

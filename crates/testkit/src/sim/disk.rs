@@ -112,7 +112,7 @@ impl<E> Disk<E> {
     ///
     /// After a sync that failed, what was under way then never becomes durable, whatever a later sync says.
     pub fn sync(&mut self, len: usize) -> Range<usize> {
-        let end = len.min(self.dropped.unwrap_or(usize::MAX));
+        let end = len.min(self.dropped.unwrap_or(self.slots.len()));
         let before = self.synced;
         self.synced = before.max(end);
         before..self.synced

@@ -107,6 +107,7 @@ impl Missing {
                 answer: Answer::Fenced(FenceAck {
                     last: replica.log().last(),
                     epoch_table: replica.log().epoch_table().clone(),
+                    base: replica.log().base(),
                     known_commit: replica.known_commit(),
                     highest_active_epoch_seen: shardwright_topology::Epoch(0),
                     clean: true,

@@ -74,6 +74,8 @@ pub struct FenceAck {
     pub last: Point,
     /// Where each epoch ends.
     pub epoch_table: EpochTable,
+    /// The place in front of the first record held.
+    pub base: Point,
     /// The highest record that is known to be committed.
     pub known_commit: Lsn,
     /// The highest epoch that is known to have been active: that of the highest committed record.

@@ -1,13 +1,14 @@
 //! The member of a shard's log: it promises, takes records, and answers once that is durable.
 
 mod durable;
+mod showing;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use shardwright_topology::{Epoch, Lsn, NodeId, ReplicaId, Timestamp};
 
 pub use self::durable::{Durable, Ticket, Unclean, Write};
-use super::{Action, Answer, Append, Ask, Ballot, FenceAck, Log, Point, Record, Reply, Request};
+use super::{Action, Answer, Append, Ask, Ballot, Log, Point, Record, Reply, Request};
 
 /// Why a copy is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -381,31 +382,6 @@ impl Replica {
         }
     }
 
-    pub(super) fn fence_ack(&self) -> FenceAck {
-        let Durable {
-            log, known_commit, ..
-        } = &self.durable;
-        let committed = log.point(*known_commit).unwrap_or(log.base());
-        FenceAck {
-            last: log.last(),
-            epoch_table: log.epoch_table().clone(),
-            known_commit: *known_commit,
-            highest_active_epoch_seen: committed.epoch,
-            clean: self.durable.clean,
-        }
-    }
-
-    fn fetch(&self, after: Point) -> Answer {
-        let log = &self.durable.log;
-        if log.point(after.lsn) != Some(after) {
-            return Answer::NeedSnapshot;
-        }
-        Answer::Fetched {
-            prev: after,
-            records: some_after(log, after.lsn),
-        }
-    }
-
     fn offered(&mut self, from: &NodeId, base: Point, actions: &mut Vec<Action>) -> Answer {
         let held = self.durable.log.point(base.lsn);
         if held == Some(base) {
@@ -417,36 +393,6 @@ impl Replica {
         let from = from.clone();
         actions.push(Action::FetchSnapshot { from });
         Answer::Installing
-    }
-
-    /// Answers places of the sender's log that do not fit. If one of them stands against what is committed here, one of both was lost,
-    /// and this is not the copy that counts.
-    fn differs(&mut self, places: impl IntoIterator<Item = Point>) -> Answer {
-        let Durable {
-            log, known_commit, ..
-        } = &self.durable;
-        let is_other = |place: &Point| match log.point(place.lsn) {
-            Some(held) => held != *place,
-            // Epochs never fall along a log: what comes before the begin of this one is of no later epoch.
-            None => place.lsn < log.base().lsn && place.epoch > log.base().epoch,
-        };
-        let mut committed = places
-            .into_iter()
-            .filter(|place| place.lsn <= *known_commit);
-        let Some(other) = committed.find(is_other) else {
-            return self.diverged();
-        };
-        self.fail(Fault::Diverged(other.lsn));
-        Answer::Faulty
-    }
-
-    fn diverged(&self) -> Answer {
-        let log = &self.durable.log;
-        Answer::Diverged {
-            epoch_table: log.epoch_table().clone(),
-            base: log.base(),
-            last: log.last(),
-        }
     }
 
     fn append(&mut self, epoch: Epoch, append: Append, actions: &mut Vec<Action>) -> Answer {

@@ -308,7 +308,9 @@ impl Recovery {
             let common = fetching.ack.epoch_table.last_common(log);
             // The newest log has all that is committed.
             let committed = log.point(context.replica.known_commit());
-            let places = common.into_iter().chain(committed);
+            let base = log.point(fetching.ack.base.lsn);
+            let base = base.filter(|held| *held == fetching.ack.base);
+            let places = common.into_iter().chain(committed).chain(base);
             fetching.agreed = places.max_by_key(|place| place.lsn);
         }
         let from = fetching.from.clone();

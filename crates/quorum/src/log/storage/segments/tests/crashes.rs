@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{
     super::{Options, journal::Journal, replay::NotRead},
     fake::{Fake, Fault},
-    script::{COPY, SMALL, Script, steps, tour},
+    script::{COPY, SMALL, Script, detour, steps, tour},
 };
 use crate::log::{Durable, Write};
 
@@ -67,6 +67,8 @@ fn crash_at(script: &Script, step: u64, seed: u64) {
     let (mut journal, _) = reopened(&disk, larger, script, shown);
     // Shorter than what may have been torn: nothing of that is left.
     journal.persist(&[Write::default()]).expect("nothing fails");
+    disk.crash();
+    let (mut journal, _) = reopened(&disk, larger, script, shown);
     assert_eq!(run(&mut journal, script, shown), script.calls.len());
     disk.crash();
     reopened(&disk, SMALL, script, script.calls.len());
@@ -82,10 +84,11 @@ fn steps_of(script: &Script) -> u64 {
 
 #[test]
 fn a_crash_at_each_step_of_a_tour_loses_nothing() {
-    let script = tour();
-    for step in 0..=steps_of(&script) {
-        for seed in 0..12 {
-            crash_at(&script, step, seed);
+    for script in [tour(), detour()] {
+        for step in 0..=steps_of(&script) {
+            for seed in 0..12 {
+                crash_at(&script, step, seed);
+            }
         }
     }
 }

@@ -144,3 +144,26 @@ pub(super) fn tour() -> Script {
         vec![append(10)],
     ])
 }
+
+/// Calls that fill a segment each, of which one takes back what older ones hold; the last one makes all of them unneeded.
+pub(super) fn detour() -> Script {
+    let append = Step::Append {
+        records: 1,
+        bytes: 1500,
+    };
+    let replace = Step::Replace {
+        back: 2,
+        bytes: 1500,
+    };
+    let steps = [
+        append,
+        append,
+        append,
+        append,
+        replace,
+        append,
+        append,
+        Step::Begin(20),
+    ];
+    Script::of(&steps.map(|step| vec![step]))
+}

@@ -144,13 +144,12 @@ impl Driver<'_> {
         let Some(answer) = self.waiting.appends.remove(&id) else {
             return;
         };
-        let record = self.record.as_ref();
         let told = match outcome {
             Outcome::Reached { lsn, epoch, level } => Ok(Appended {
                 lsn,
                 epoch,
                 level,
-                data_loss_generation: record.map_or(0, |record| record.data_loss_generation),
+                data_loss_generation: self.data_loss_generation(),
             }),
             Outcome::NotPrimary => Err(AppendError::NotPrimary { hint: self.hint() }),
             Outcome::Overloaded => Err(AppendError::Overloaded),
@@ -158,6 +157,13 @@ impl Driver<'_> {
         };
         // Whoever asked may have gone, here and below.
         let _told = answer.send(told);
+    }
+
+    /// What the machine leads with, or what the registry said last if this is answered while it steps down.
+    fn data_loss_generation(&self) -> u64 {
+        let record = self.record.as_ref();
+        let shown = record.map_or(0, |record| record.data_loss_generation);
+        self.machine.data_loss_generation().unwrap_or(shown)
     }
 
     /// The node that the registry said was the primary, unless it is this one.
@@ -197,6 +203,14 @@ impl Driver<'_> {
                 self.end_with(Ended::SetAside(format!(
                     "the log was to be taken back to {lsn}, which is committed"
                 )));
+            }
+            Report::AcceptsLoss {
+                epoch,
+                copies,
+                last,
+            } => {
+                tracing::warn!(%shard, %epoch, copies, %last, "an operator accepted a loss: what comes after may be lost");
+                metrics::counter!("shardwright_quorum_losses_accepted_total").increment(1);
             }
             Report::RegistryWentBack { registry, seen } => {
                 tracing::error!(%shard, %registry, %seen, "the registry went back in time: an operator has to look");

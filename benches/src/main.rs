@@ -43,6 +43,9 @@ fn main() -> anyhow::Result<()> {
     if let Some(directory) = quorum::follower_directory() {
         return quorum::follow(&directory);
     }
+    if let Some(ended) = quorum::hold_copy() {
+        return ended;
+    }
     let arguments = Arguments::parse();
     let mut suite = Suite::new(arguments.rounds);
     match arguments.group {

@@ -3,7 +3,7 @@
 mod append;
 mod put;
 
-pub(crate) use self::append::{follow, follower_directory};
+pub(crate) use self::append::{follow, follower_directory, hold_copy};
 use crate::harness::Suite;
 
 /// Measures every case.

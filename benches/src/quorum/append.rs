@@ -4,6 +4,7 @@ mod bare_file;
 mod fan_out;
 mod follower;
 mod local;
+mod log;
 mod storage;
 
 use std::{env, future::Future, path::PathBuf};
@@ -15,8 +16,11 @@ use tokio::{
     task::JoinSet,
 };
 
-pub(crate) use self::follower::{follow, follower_directory};
-use self::{fan_out::FanOut, local::Local};
+use self::{fan_out::FanOut, local::Local, log::Replicated};
+pub(crate) use self::{
+    follower::{follow, follower_directory},
+    log::hold_copy,
+};
 use crate::harness::Suite;
 
 /// What one append carries.
@@ -31,13 +35,19 @@ trait Appends: Clone + Send + Sync + 'static {
     fn append(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Measures the storage alone, and a local log beside the bare fan-out.
+/// Measures the storage alone, and beside the bare fan-out a replicated log and a local one.
 pub(super) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let directory = directory()?;
     storage::run(suite, directory.path())?;
-    let runtime = Builder::new_multi_thread().worker_threads(2).build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let bare = FanOut::start(directory.path())?;
     let local = Local::start(&directory.path().join("local"))?;
+    let log = Replicated::start(directory.path(), &runtime)?;
+    compare(suite, &runtime, "append_1", Some(1.6), 1, (&log, &bare))?;
+    compare(suite, &runtime, "append_64", Some(2.0), 64, (&log, &bare))?;
     compare(suite, &runtime, "local_1", None, 1, (&local, &bare))?;
     compare(suite, &runtime, "local_64", None, 64, (&local, &bare))
 }

@@ -216,14 +216,6 @@ impl Driver<'_> {
                 tracing::error!(%shard, %registry, %seen, "the registry went back in time: an operator has to look");
                 metrics::counter!("shardwright_quorum_alarms_total").increment(1);
             }
-            Report::AcceptsLoss {
-                epoch,
-                copies,
-                last,
-            } => {
-                tracing::warn!(%shard, %epoch, copies, %last, "goes on with what is left: what came after may be lost");
-                metrics::counter!("shardwright_quorum_alarms_total").increment(1);
-            }
             Report::TwoConfigs(epoch) => {
                 tracing::error!(%shard, %epoch, "two configurations claim an epoch: an operator has to look");
                 metrics::counter!("shardwright_quorum_alarms_total").increment(1);

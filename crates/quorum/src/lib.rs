@@ -49,9 +49,12 @@
 //! It finds no peers, and a coordinator reads nothing back. Events are written once; storing one again must be harmless.
 //! A put that failed may have left copies.
 //!
+//! The log of a shard, which is replicated in one order and never loses what it acknowledged, is another thing: the module `log`.
+//!
 //! # Features
 //!
 //! - `http`: servers for clients and for peers, and the client of peers.
+//! - `log`: the replicated log: its machine, its files, the connections between nodes, and copies that run.
 //! - `sqlite`: a store of events in one SQLite file.
 
 mod clock;

@@ -38,6 +38,7 @@
 //! | `campaign` | `registry`, and its task that takes part in an election |
 //! | `nats` | `registry`, and its store in NATS JetStream; with `router`, its calls over NATS |
 //! | `quorum` | the module `quorum` |
+//! | `log` | `quorum`, and its replicated log |
 //! | `rebalancer` | the module `rebalancer` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |

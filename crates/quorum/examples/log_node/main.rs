@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! log_node --node n1 --listen 127.0.0.1:7001 --peers n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003 \
-//!          --port 127.0.0.1:8001 --registry /tmp/registry.sqlite --dir /tmp/n1
+//!          --port 127.0.0.1:8001 --registry registry.sqlite --dir n1
 //! ```
 //!
 //! Whoever finds all nodes announced and no record of the shard makes itself the first primary. Later configurations are the affair of a

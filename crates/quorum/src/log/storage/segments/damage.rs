@@ -11,7 +11,7 @@ pub enum OpenError {
     /// The directory holds no copy, or does not exist. If there was one, it is lost: the node begins anew under a new id.
     #[error("there is no copy in {}", .0.display())]
     NoCopy(PathBuf),
-    /// The copy was written in another version of the format: open it with the release that wrote it. Nothing was changed.
+    /// The copy was written in another version of the format: open it with the release that wrote it. Everything is as it was.
     #[error("{} has version {version} of the format, and this release reads {known}", .file.display())]
     OtherVersion {
         /// The file.
@@ -24,7 +24,7 @@ pub enum OpenError {
     /// Another process has the copy open.
     #[error("another process has {} open", .0.display())]
     Locked(PathBuf),
-    /// The copy is damaged, and may have lost what it acknowledged (R4). Nothing was changed. It may show what is left; to take part again, the
+    /// The copy is damaged, and may have lost what it acknowledged (R4). Everything is as it was. It may show what is left; to take part again, the
     /// node begins anew under a new id.
     #[error(transparent)]
     Damaged(Box<Damage>),

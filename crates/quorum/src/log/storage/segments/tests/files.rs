@@ -120,7 +120,7 @@ fn verifying_says_what_is_there_and_changes_nothing() {
     assert_eq!(findings.last, script.kept[1].log.last());
     assert_eq!(findings.segments[0].file, file);
     assert_eq!(findings.torn_bytes, 3 * SECTOR as u64);
-    assert_eq!(fs::read(&file).unwrap(), torn, "nothing was changed");
+    assert_eq!(fs::read(&file).unwrap(), torn, "the file is as it was");
     let (segments, kept) = Segments::open(directory.path(), SMALL).unwrap();
     assert_eq!(kept, script.kept[1]);
     drop(segments);
@@ -146,7 +146,7 @@ fn a_damaged_copy_shows_what_is_left() {
         ..script.kept[1].clone()
     };
     assert_eq!(damage.left, Some(left));
-    assert_eq!(fs::read(&file).unwrap(), content, "nothing was changed");
+    assert_eq!(fs::read(&file).unwrap(), content, "the file is as it was");
     Segments::discard(directory.path()).unwrap();
     assert!(!file.exists());
 }

@@ -16,6 +16,9 @@ pub const TOKEN_MIN: usize = 16;
 /// The longest token, in bytes.
 pub const TOKEN_MAX: usize = 4_096;
 
+/// What stands in front of the token in a header.
+const SCHEME: &str = "Bearer ";
+
 /// A secret that all processes of a cluster share. It is never printed.
 #[derive(Clone)]
 pub struct Token {
@@ -62,7 +65,7 @@ impl Token {
         if !visible || !(TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) {
             return Err(InvalidToken::Malformed);
         }
-        let header = HeaderValue::from_str(&format!("Bearer {text}"));
+        let header = HeaderValue::from_str(&format!("{SCHEME}{text}"));
         let mut header = header.map_err(|_| InvalidToken::Malformed)?;
         header.set_sensitive(true);
         Ok(Self {
@@ -93,6 +96,12 @@ impl Token {
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         self.header.clone()
+    }
+
+    /// Returns its bytes, for proofs that do not show them.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        &self.header.as_bytes()[SCHEME.len()..]
     }
 
     /// Returns whether a text is the token, in a time that does not depend on how much of it is right.
@@ -145,6 +154,7 @@ mod tests {
     fn only_the_token_itself_is_accepted() {
         let token = Token::new(TEXT).expect("a token");
         assert!(token.is(TEXT));
+        assert_eq!(token.secret(), TEXT.as_bytes());
         for other in ["", "correct-horse-batterz", "correct-horse-batter"] {
             assert!(!token.is(other), "{other:?}");
         }

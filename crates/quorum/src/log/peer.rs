@@ -8,7 +8,6 @@
 //! the nodes has to be a closed one.
 
 mod accept;
-mod bind;
 mod encode;
 mod frame;
 mod handshake;
@@ -17,7 +16,6 @@ mod link;
 mod queue;
 mod resolve;
 mod snapshot;
-mod token;
 
 use std::{
     collections::HashMap,
@@ -28,18 +26,14 @@ use std::{
 };
 
 use bytes::Bytes;
+/// The token that nodes prove to have, and why a node cannot listen: as for what speaks HTTP.
+pub use shardwright_http::{BindError, InvalidToken, Token};
 use shardwright_topology::{NodeId, ShardId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub(crate) use self::encode::Encoder;
-pub use self::{
-    bind::BindError,
-    limits::Limits,
-    resolve::Resolve,
-    snapshot::SnapshotError,
-    token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},
-};
 use self::{frame::FrameError, queue::Queue};
+pub use self::{limits::Limits, resolve::Resolve, snapshot::SnapshotError};
 use super::{Reply, Request, Snapshot, snapshot::StoredSnapshot};
 
 /// What a node needs to speak with others.
@@ -120,7 +114,7 @@ impl Peers {
     /// # Errors
     /// [`BindError`] when the system does not let it listen there, or other machines reach the address and there is no token.
     pub async fn bind(options: PeerOptions, resolver: Arc<dyn Resolve>) -> Result<Self, BindError> {
-        let listener = bind::bind(&options.listen, options.token.as_ref()).await?;
+        let listener = shardwright_http::bind(&options.listen, options.token.as_ref()).await?;
         let address = listener
             .local_addr()
             .map_err(|source| BindError::NoAddress {

@@ -11,9 +11,10 @@
 //! The proofs cover the ids of both nodes, the purpose and both random numbers: none can be used again, for another node, or by the
 //! other side.
 
-use hmac::Mac;
+use hmac::{Hmac, KeyInit, Mac};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use shardwright_topology::{NodeId, ShardId};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
@@ -21,8 +22,8 @@ use tokio::{
 };
 
 use super::{
+    Token,
     frame::{FrameError, frame, read},
-    token::{Token, mac},
 };
 
 /// How many bytes one message of the begin may have.
@@ -172,6 +173,15 @@ async fn say(
     value: &impl Serialize,
 ) -> Result<(), FrameError> {
     Ok(writer.write_all(&frame(value, &[])?).await?)
+}
+
+/// What one side computes over what both have said. Nodes without a token have an empty key: they are on loopback.
+fn mac(token: Option<&Token>, side: &[u8], said: &[u8]) -> Hmac<Sha256> {
+    let key = token.map(Token::secret).unwrap_or_default();
+    let mut mac = Hmac::new_from_slice(key).expect("an HMAC takes keys of every length");
+    mac.update(side);
+    mac.update(said);
+    mac
 }
 
 #[cfg(test)]

@@ -56,9 +56,10 @@ fn run_workspace(filter: &[String], missing: Missing) -> anyhow::Result<()> {
     let mut command = shell::cargo(&workspace::root());
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.envs(nats::variables(missing)?);
-    // Cargo builds the binary before any test runs, because the command's own tests need it; the tests of whole clusters start
-    // the same one.
+    // Cargo builds the binary before any test runs, because the command's own tests need it, and every example; the tests of whole
+    // clusters start the same ones.
     command.env("SHARDWRIGHT_TEST_BINARY", workspace::binary()?);
+    command.env("SHARDWRIGHT_TEST_LOG_NODE", workspace::example("log_node")?);
     if !filter.is_empty() {
         command.arg("--").args(filter);
     }

@@ -63,10 +63,23 @@ pub(crate) fn packages() -> anyhow::Result<Vec<Package>> {
 ///
 /// When `cargo metadata` fails.
 pub(crate) fn binary() -> anyhow::Result<PathBuf> {
+    program("debug", "shardwright")
+}
+
+/// Where cargo puts an example of the development profile.
+///
+/// # Errors
+///
+/// When `cargo metadata` fails.
+pub(crate) fn example(name: &str) -> anyhow::Result<PathBuf> {
+    program("debug/examples", name)
+}
+
+fn program(directory: &str, name: &str) -> anyhow::Result<PathBuf> {
     let metadata: Value = serde_json::from_str(&metadata()?).context("parse the cargo metadata")?;
-    let name = format!("shardwright{}", std::env::consts::EXE_SUFFIX);
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let target = PathBuf::from(text(&metadata["target_directory"]));
-    Ok(target.join("debug").join(name))
+    Ok(target.join(directory).join(name))
 }
 
 fn metadata() -> anyhow::Result<String> {

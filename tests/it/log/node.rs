@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    env, fs, io,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -35,18 +35,23 @@ pub(crate) struct Port(Arc<Mutex<Option<SocketAddr>>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Status(BTreeMap<String, String>);
 
-/// The program of a node, which is built once.
+/// The program of a node. `cargo xtask test` names the one that it has built; otherwise it is built here, once.
 fn log_node() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let built = CargoBuild::new()
-            .package("shardwright-quorum")
-            .example("log_node")
-            .all_features()
-            .current_release()
-            .run();
-        built.expect("build log_node").path().to_owned()
+    BINARY.get_or_init(|| match env::var_os("SHARDWRIGHT_TEST_LOG_NODE") {
+        Some(path) => path.into(),
+        None => build(),
     })
+}
+
+fn build() -> PathBuf {
+    let built = CargoBuild::new()
+        .package("shardwright-quorum")
+        .example("log_node")
+        .all_features()
+        .current_release()
+        .run();
+    built.expect("build log_node").path().to_owned()
 }
 
 impl Node {

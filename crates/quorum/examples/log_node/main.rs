@@ -1,4 +1,5 @@
-//! One node of a replicated log: a copy with a state machine that keeps lines, and a port to append, read and ask.
+//! One node of a replicated log: a copy with a state machine that keeps lines, and a port to append, read and ask. Without arguments it
+//! starts three of them, and shows that a line is on a majority.
 //!
 //! ```text
 //! log_node --node n1 --listen 127.0.0.1:7001 --peers n1=127.0.0.1:7001,n2=127.0.0.1:7002,n3=127.0.0.1:7003 \
@@ -17,6 +18,7 @@ mod announce;
 mod arguments;
 mod begin;
 mod bench;
+mod demo;
 mod file;
 mod format;
 mod lines;
@@ -24,7 +26,7 @@ mod port;
 mod shown;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
 use clap::Parser;
 use rustix::process::Signal;
@@ -49,6 +51,9 @@ async fn main() -> Result<(), BoxError> {
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .init();
+    if env::args_os().len() == 1 {
+        return demo::run().await;
+    }
     let arguments = Arguments::parse();
     let node = NodeId::new(&arguments.node)?;
     let peers = arguments.addresses()?;

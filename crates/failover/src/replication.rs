@@ -53,13 +53,15 @@ use std::collections::BTreeMap;
 
 use rand::{SeedableRng, rngs::StdRng};
 use shardwright_registry::Stored;
+/// The copies that a node vouches for.
+pub use shardwright_topology::RegisteredCopies as Registered;
 use shardwright_topology::{KeyspaceName, NodeId, ShardId, ShardRecord, ShardState, Timestamp};
 
 pub use self::{
     action::{Action, Command, Input, Instruction},
     event::{Condition, Event, Purpose},
     refusal::Refused,
-    report::{CopyReport, Health, Lead, Registered},
+    report::{CopyReport, Health, Lead},
     settings::{InvalidSettings, Settings, Width},
 };
 use self::{

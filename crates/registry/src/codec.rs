@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use shardwright_topology::{NodeRecord, Operation, ShardRecord};
+use shardwright_topology::{NodeRecord, Operation, RegisteredCopies, ShardRecord};
 
 use crate::BoxError;
 
@@ -130,6 +130,11 @@ impl Record for ShardRecord {
 
 impl Record for NodeRecord {
     const KIND: &'static str = "node record";
+    const VERSION: u64 = 1;
+}
+
+impl Record for RegisteredCopies {
+    const KIND: &'static str = "registered copies";
     const VERSION: u64 = 1;
 }
 

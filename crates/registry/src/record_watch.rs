@@ -10,7 +10,7 @@ use futures_util::{
     StreamExt,
     stream::{self, Stream},
 };
-use shardwright_topology::{NodeRecord, Operation, ShardRecord};
+use shardwright_topology::{NodeRecord, Operation, RegisteredCopies, ShardRecord};
 
 use crate::{
     Entry, Error, Event, Key, KeyspaceRecord, LeaseRecord, Prefix, Revision, Store, StoreError,
@@ -30,6 +30,8 @@ pub enum Seen {
     Operation(Stored<Operation>),
     /// A lease as it is now.
     Lease(Stored<LeaseRecord>),
+    /// The copies that a node vouches for, as they are now.
+    Copies(Stored<RegisteredCopies>),
     /// A record that is gone.
     Deleted {
         /// Its key.
@@ -181,6 +183,7 @@ fn read(entry: Entry) -> Option<Result<Seen, Error>> {
         "shard" => stored(entry).map(Seen::Shard),
         "op" => stored(entry).map(Seen::Operation),
         "lease" => stored(entry).map(Seen::Lease),
+        "replica" => stored(entry).map(Seen::Copies),
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! The registry: the records of one keyspace, and of the nodes that serve it.
 
 mod assignment;
+mod copies;
 mod map_watch;
 mod nodes;
 mod partitions;
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use shardwright_topology::{
-    KeyspaceName, NodeRecord, Operation, OperationId, ShardId, ShardMap, ShardRecord,
+    KeyspaceName, NodeRecord, Operation, OperationId, RegisteredCopies, ShardId, ShardMap,
+    ShardRecord,
 };
 
 pub use self::{
@@ -28,6 +30,7 @@ use crate::{
 /// | `node/<id>` | [`NodeRecord`] |
 /// | `keyspace/<name>` | [`KeyspaceRecord`] |
 /// | `shard/<keyspace>/<id>` | [`ShardRecord`] |
+/// | `replica/<keyspace>/<node>` | [`RegisteredCopies`] |
 /// | `op/<id>` | [`Operation`] |
 /// | `lease/<id>` | [`LeaseRecord`](crate::LeaseRecord) |
 /// | `journal/<keyspace>/<kind>/<id>` | whatever the caller's work needs to go on after a crash |
@@ -86,6 +89,12 @@ impl Registry {
     #[must_use]
     pub fn shards(&self) -> Records<ShardRecord> {
         self.records(&format!("shard/{}/", self.keyspace))
+    }
+
+    /// Returns the copies that nodes vouch for, of shards of the keyspace that commit on several members.
+    #[must_use]
+    pub fn copies(&self) -> Records<RegisteredCopies> {
+        self.records(&format!("replica/{}/", self.keyspace))
     }
 
     /// Returns the operations of all keyspaces.

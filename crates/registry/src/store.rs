@@ -14,7 +14,19 @@ pub const VALUE_MAX: usize = 512 * 1024;
 /// key has a higher one.
 ///
 /// Never compared with an epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Revision(pub u64);
 
 impl fmt::Display for Revision {

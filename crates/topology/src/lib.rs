@@ -53,6 +53,7 @@ mod node;
 mod number;
 mod operation;
 mod random_id;
+mod registered_copies;
 mod shard_map;
 mod shard_record;
 mod timestamp;
@@ -68,6 +69,7 @@ pub use crate::{
     number::{Epoch, Incarnation, Lsn},
     operation::{Decision, InvalidOperation, Operation, OperationKind, Phase},
     random_id::{ConfigId, InvalidRandomId, ReplicaId},
+    registered_copies::RegisteredCopies,
     shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange, Shards},
     shard_record::{
         AttemptRefused, Conditions, HasRange, Hold, HoldRefused, InvalidRecord, ShardRecord,

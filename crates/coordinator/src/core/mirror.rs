@@ -39,6 +39,7 @@ impl Mirror {
             Seen::Lease(stored) => stored.revision,
             Seen::Keyspace(stored) => stored.revision,
             Seen::Operation(stored) => stored.revision,
+            Seen::Copies(stored) => stored.revision,
             Seen::Deleted { revision, .. } => *revision,
             Seen::Listed(revision) => *revision,
         };
@@ -71,7 +72,7 @@ impl Mirror {
                 Some(Changed::Shard(id))
             }
             Seen::Deleted { key, .. } => self.delete(&key),
-            Seen::Keyspace(_) | Seen::Operation(_) => None,
+            Seen::Keyspace(_) | Seen::Operation(_) | Seen::Copies(_) => None,
             Seen::Listed(_) => {
                 let first = !self.is_complete;
                 self.is_complete = true;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use shardwright_registry::{Key, Revision, Stored};
 use shardwright_topology::{
     Epoch, Incarnation, Member, NodeId, NodeRecord, ReplicaId, ShardId, ShardRecord,
@@ -117,9 +118,10 @@ pub enum Action {
 }
 
 /// What a node is told to do with a copy. Told twice, it is done once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Instruction {
-    /// Make an empty copy, register it, and open it. A node that has a registered copy of the shard does nothing.
+    /// Make an empty copy, with this id or another one, register it, and open it. A node that has a registered copy of the shard does nothing.
     Create {
         /// The shard.
         shard: ShardId,

@@ -103,7 +103,7 @@ impl Replication {
             return Err(Refused::NotMember { shard: id, node });
         };
         let is_whole = self.nodes.is_whole(&id, member);
-        let Some(primary) = self.nodes.process(to).filter(|_| is_whole) else {
+        let Some(primary) = self.nodes.opening(&id, to).filter(|_| is_whole) else {
             return Err(Refused::NotUp { shard: id, node });
         };
         match shard.lead(&self.nodes, &active) {
@@ -164,7 +164,7 @@ impl Replication {
         }
         let copy = self.nodes.copy_on(&id, to);
         let copy = copy.filter(|copy| self.nodes.is_whole(&id, copy));
-        let (Some(copy), Some(primary)) = (copy, self.nodes.process(to)) else {
+        let (Some(copy), Some(primary)) = (copy, self.nodes.opening(&id, to)) else {
             let node = to.clone();
             return Err(Refused::NotUp { shard: id, node });
         };

@@ -72,7 +72,7 @@ impl Replication {
         let mut over = BTreeSet::new();
         let mut again = Vec::new();
         for (node, join) in &mut shard.joins {
-            let is_up = self.nodes.process(node).is_some();
+            let is_up = self.nodes.is_up(node);
             match self.nodes.copy_on(&id, node) {
                 // The node had a copy already, or has another one since.
                 Some(copy) if copy.replica_id != join.replica_id => {

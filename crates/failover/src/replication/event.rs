@@ -62,6 +62,37 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// All names that [`Condition::kind`] returns.
+    pub const KINDS: [&str; 10] = [
+        "unknown",
+        "unassigned",
+        "changing",
+        "without-primary",
+        "whole",
+        "under-replicated",
+        "cannot-commit",
+        "no-recovery-quorum",
+        "too-few-copies",
+        "frozen",
+    ];
+
+    /// Returns the stable name of what is so, without its numbers.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unassigned { .. } => "unassigned",
+            Self::Changing { .. } => "changing",
+            Self::WithoutPrimary => "without-primary",
+            Self::Whole => "whole",
+            Self::UnderReplicated { .. } => "under-replicated",
+            Self::CannotCommit { .. } => "cannot-commit",
+            Self::NoRecoveryQuorum { .. } => "no-recovery-quorum",
+            Self::TooFewCopies { .. } => "too-few-copies",
+            Self::Frozen => "frozen",
+        }
+    }
+
     /// Returns whether the shard takes writes, as far as is known.
     #[must_use]
     pub fn is_available(&self) -> bool {
@@ -85,6 +116,20 @@ pub enum Purpose {
         /// Who.
         by: String,
     },
+}
+
+impl Purpose {
+    /// Returns its stable name.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Failover => "failover",
+            Self::Members => "members",
+            Self::HandOver => "hand-over",
+            Self::Forced { .. } => "forced",
+        }
+    }
 }
 
 /// What happened.
@@ -163,4 +208,32 @@ pub enum Event {
         /// The copy.
         replica_id: ReplicaId,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_names_is_that_of_the_conditions() {
+        let (copies, factor, whole) = (1, 3, 1);
+        let epoch = Epoch(2);
+        let all = [
+            Condition::Unknown,
+            Condition::Unassigned { copies, factor },
+            Condition::Changing { epoch },
+            Condition::WithoutPrimary,
+            Condition::Whole,
+            Condition::UnderReplicated { copies, factor },
+            Condition::CannotCommit { whole, w: 2 },
+            Condition::NoRecoveryQuorum {
+                whole,
+                needed: 2,
+                members: 3,
+            },
+            Condition::TooFewCopies { whole, w_min: 2 },
+            Condition::Frozen,
+        ];
+        assert_eq!(all.map(|condition| condition.kind()), Condition::KINDS);
+    }
 }

@@ -230,7 +230,7 @@ impl Replication {
         let (Ok(shape), Some(to)) = (shape, self.candidate(shard, &others, Some(active))) else {
             return false;
         };
-        let Some(primary) = self.nodes.process(&to) else {
+        let Some(primary) = self.nodes.opening(shard.id(), &to) else {
             return false;
         };
         let purpose = Purpose::HandOver;

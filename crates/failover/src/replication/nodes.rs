@@ -28,6 +28,13 @@ struct Node {
     reports: BTreeMap<ShardId, CopyReport>,
 }
 
+impl Node {
+    /// Whether the process that is up has said what copies it has open.
+    fn speaks(&self) -> bool {
+        self.process.is_some() && self.process == self.reported_by
+    }
+}
+
 /// A zone is told from one of the same name in another region.
 type Zone<'a> = (Option<&'a str>, &'a str);
 
@@ -67,7 +74,9 @@ impl Nodes {
 
     /// Takes in what a node has registered. Returns the shards of which it has another copy than before, or none.
     pub(super) fn register(&mut self, registered: Registered) -> BTreeSet<ShardId> {
-        let Registered { node: id, copies } = registered;
+        let Registered {
+            node: id, copies, ..
+        } = registered;
         let before = std::mem::replace(&mut self.node(&id).registered, copies.clone());
         let mut changed = BTreeSet::new();
         for shard in before.keys().chain(copies.keys()) {
@@ -100,28 +109,35 @@ impl Nodes {
         }
     }
 
-    /// The process of a node that is up.
-    pub(super) fn process(&self, id: &NodeId) -> Option<Primary> {
-        let incarnation = self.nodes.get(id)?.process?;
+    /// Whether a process of a node is up.
+    pub(super) fn is_up(&self, id: &NodeId) -> bool {
+        self.nodes
+            .get(id)
+            .is_some_and(|node| node.process.is_some())
+    }
+
+    /// What a configuration names to make the copy on a node the primary, as its process that is up has opened it.
+    pub(super) fn opening(&self, shard: &ShardId, id: &NodeId) -> Option<Primary> {
+        let report = self.report_of(shard, id)?;
         Some(Primary {
             node: id.clone(),
-            incarnation,
+            incarnation: report.incarnation,
         })
     }
 
-    /// Whether a process has ended, as far as is known.
-    pub(super) fn is_gone(&self, process: &Primary) -> bool {
-        self.nodes.get(&process.node).is_some_and(|node| {
-            let other = node.process.filter(|other| process.incarnation < *other);
-            node.is_down || other.is_some()
+    /// Whether an opening of a copy has ended, as far as is known.
+    pub(super) fn is_gone(&self, shard: &ShardId, opening: &Primary) -> bool {
+        self.nodes.get(&opening.node).is_some_and(|node| {
+            let report = node.reports.get(shard);
+            let is_over = report.is_none_or(|report| opening.incarnation < report.incarnation);
+            node.is_down || node.speaks() && is_over
         })
     }
 
     /// What the process that is up says of its copy of a shard.
     pub(super) fn report_of(&self, shard: &ShardId, id: &NodeId) -> Option<&CopyReport> {
         let node = self.nodes.get(id)?;
-        let speaks = node.process.is_some() && node.process == node.reported_by;
-        node.reports.get(shard).filter(|_| speaks)
+        node.reports.get(shard).filter(|_| node.speaks())
     }
 
     /// Whether its node vouches for a copy.

@@ -14,7 +14,7 @@ impl Replication {
         let patience = self.settings.patience_after(shard.failed);
         let is_late = patience <= now.since(shard.changed_at);
         let is_given_up = shard.has_given_up(pending);
-        is_given_up || is_lost || is_late || self.nodes.is_gone(&pending.primary)
+        is_given_up || is_lost || is_late || self.nodes.is_gone(shard.id(), &pending.primary)
     }
 
     /// Whether the primary of the active configuration is gone, or has not said for long that it leads.
@@ -22,7 +22,7 @@ impl Replication {
         let primary = active.member(&active.primary.node);
         let is_lost = primary.is_some_and(|member| self.nodes.is_lost(shard.id(), member));
         let is_late = self.settings.patience <= shard.unserved_for(now);
-        is_lost || is_late || self.nodes.is_gone(&active.primary)
+        is_lost || is_late || self.nodes.is_gone(shard.id(), &active.primary)
     }
 
     /// Gives a shard its first configuration, once there are copies for it.
@@ -52,7 +52,7 @@ impl Replication {
             return shard.set_condition(unassigned, actions);
         };
         if let Some(to) = self.candidate(shard, &shape.members, None)
-            && let Some(primary) = self.nodes.process(&to)
+            && let Some(primary) = self.nodes.opening(shard.id(), &to)
         {
             // The rules that could refuse it were kept above.
             let refused = self.attempt(shard, shape, primary, Purpose::First, Vec::new(), actions);
@@ -101,7 +101,7 @@ impl Replication {
         let Some(to) = self.candidate(shard, &whole, Some(active)) else {
             return;
         };
-        if let Some(primary) = self.nodes.process(&to) {
+        if let Some(primary) = self.nodes.opening(shard.id(), &to) {
             let refused = self.attempt(
                 shard,
                 shape,

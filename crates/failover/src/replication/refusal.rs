@@ -122,6 +122,28 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Returns the stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotLeading => "NOT_LEADER",
+            Self::UnknownShard { .. } => "SHARD_NOT_FOUND",
+            Self::Unassigned { .. } => "UNASSIGNED",
+            Self::Changing { .. } => "BUSY",
+            Self::NotMember { .. } => "NOT_HOLDER",
+            Self::NotUp { .. } => "NOT_UP",
+            Self::NotInSync { .. } => "NOT_IN_SYNC",
+            Self::NoRecoveryQuorum { .. } => "NO_RECOVERY_QUORUM",
+            Self::OtherShard { .. } => "OTHER_SHARD",
+            Self::NoLossNeeded { .. } => "NO_LOSS_NEEDED",
+            Self::TooFewCopies { .. } => "TOO_FEW_COPIES",
+            Self::Frozen { .. } => "FROZEN",
+            Self::Attempt(_) => "REFUSED",
+            Self::Overtaken { .. } => "OVERTAKEN",
+            Self::Unavailable { .. } => "REGISTRY_UNAVAILABLE",
+        }
+    }
+
     /// Returns whether the same call may simply be repeated, later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -1,34 +1,17 @@
-//! What nodes say of their copies of a log, and which copies they have registered.
+//! What nodes say of their copies of a log.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shardwright_registry::Record;
-use shardwright_topology::{Epoch, Lsn, NodeId, ReplicaId, ShardId};
-
-/// The copies of one keyspace that a node vouches for: `replica/<keyspace>/<node>`.
-///
-/// A node adds a copy once it is made durable, with a new id whenever the copy is created, wiped, restored or found damaged, and removes it
-/// before it deletes anything. Only registered copies become members.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Registered {
-    /// The node.
-    pub node: NodeId,
-    /// Its copies, one of a shard at most.
-    pub copies: BTreeMap<ShardId, ReplicaId>,
-}
-
-impl Record for Registered {
-    const KIND: &'static str = "registered copies";
-    const VERSION: u64 = 1;
-}
+use shardwright_topology::{Epoch, Incarnation, Lsn, ReplicaId};
 
 /// What a process says of one copy that it has open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyReport {
     /// The copy.
     pub replica_id: ReplicaId,
+    /// The number of this opening of it: what a configuration names to make it the primary. A later opening has a higher one.
+    pub incarnation: Incarnation,
     /// The epoch of the last record that is durable here.
     pub epoch: Epoch,
     /// The number of that record.

@@ -124,7 +124,10 @@ impl Default for Settings {
 
 impl Settings {
     /// Checks that the settings do not contradict each other.
-    pub(super) fn check(&self) -> Result<(), InvalidSettings> {
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] says which do.
+    pub fn check(&self) -> Result<(), InvalidSettings> {
         let Self {
             w_min,
             zones,

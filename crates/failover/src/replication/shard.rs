@@ -186,7 +186,7 @@ impl Shard {
     pub(super) fn lead<'a>(&self, nodes: &'a Nodes, active: &Config) -> Option<&'a Lead> {
         let primary = &active.primary;
         let member = active.member(&primary.node)?;
-        let is_up = nodes.process(&primary.node).as_ref() == Some(primary);
+        let is_up = nodes.opening(self.id(), &primary.node).as_ref() == Some(primary);
         if !is_up || !nodes.is_whole(self.id(), member) {
             return None;
         }

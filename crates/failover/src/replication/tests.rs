@@ -127,6 +127,23 @@ fn a_primary_that_restarts_never_goes_on_with_its_old_epoch() {
 }
 
 #[test]
+fn a_primary_that_opens_its_copy_again_is_chosen_by_the_new_opening() {
+    let mut world = whole(3);
+    let (primary, before) = (world.primary(), world.active().primary.clone());
+    world.reopen(&primary);
+    world.run(1);
+    assert!(world.stored.value.pending.is_some() || world.active().primary != before);
+    world.until_whole();
+    assert_ne!(world.active().primary, before);
+    // It is told from the opening before, also when it is the primary again.
+    let done = world.hand_over(&primary);
+    assert!(done.is_ok(), "{done:?}");
+    let again = &world.active().primary;
+    assert_eq!(again.node, before.node);
+    assert!(before.incarnation < again.incarnation);
+}
+
+#[test]
 fn an_attempt_that_hangs_is_replaced_by_one_of_another_candidate() {
     let mut world = whole(3);
     let dead = world.primary();

@@ -1,6 +1,7 @@
 //! The registry on a store in memory: nodes, assignments, records, maps, and stores that do not answer.
 
 mod assignments;
+mod copies;
 mod maps;
 mod partitions;
 mod races;

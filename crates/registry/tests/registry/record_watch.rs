@@ -23,6 +23,7 @@ fn settle(watch: &mut RecordWatch, mirror: &mut BTreeMap<Key, &'static str>) -> 
             Seen::Shard(stored) => (stored.key, "shard"),
             Seen::Operation(stored) => (stored.key, "operation"),
             Seen::Lease(stored) => (stored.key, "lease"),
+            Seen::Copies(stored) => (stored.key, "copies"),
             Seen::Deleted { key, .. } => {
                 assert!(mirror.remove(&key).is_some(), "{key:?} was never shown");
                 continue;

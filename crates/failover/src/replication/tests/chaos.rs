@@ -10,6 +10,7 @@ use crate::replication::{Condition, Settings, Width};
 enum Fault {
     Crash(usize),
     Restart(usize),
+    Reopen(usize),
     Stall(usize),
     Wipe(usize),
     Drain(usize),
@@ -21,6 +22,7 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
     let fault = prop_oneof![
         3 => node.clone().prop_map(Fault::Crash),
         3 => node.clone().prop_map(Fault::Restart),
+        1 => node.clone().prop_map(Fault::Reopen),
         1 => node.clone().prop_map(Fault::Stall),
         1 => node.clone().prop_map(Fault::Wipe),
         1 => node.prop_map(Fault::Drain),
@@ -48,6 +50,7 @@ fn inflict(world: &mut World, fault: Fault) {
     match fault {
         Fault::Crash(number) => world.crash(&format!("n{number}")),
         Fault::Restart(number) => world.restart(&format!("n{number}")),
+        Fault::Reopen(number) => world.reopen(&format!("n{number}")),
         Fault::Stall(number) => world.node(&format!("n{number}")).is_stalled = true,
         Fault::Wipe(number) => {
             let name = format!("n{number}");

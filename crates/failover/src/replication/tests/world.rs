@@ -35,6 +35,15 @@ pub(super) struct Node {
     /// Whether it says that it is there, and begins nothing.
     pub(super) is_stalled: bool,
     pub(super) copy: Option<Copy>,
+    /// How often its process has opened its copy again.
+    reopened: u64,
+}
+
+impl Node {
+    /// The number of the present opening of its copy.
+    fn opening(&self) -> Incarnation {
+        Incarnation(100 + self.record.incarnation.0 + self.reopened)
+    }
 }
 
 #[derive(Debug)]
@@ -141,6 +150,7 @@ impl World {
             is_up: true,
             is_stalled: false,
             copy: None,
+            reopened: 0,
         };
         self.nodes.insert(id(name), node);
         self.tell(|| Input::Node(record.clone()));
@@ -170,6 +180,15 @@ impl World {
         self.tell(|| Input::Node(record.clone()));
     }
 
+    /// The process of a node closes its copy, and opens it again: after a failure of its disk.
+    pub(super) fn reopen(&mut self, name: &str) {
+        let node = self.node(name);
+        node.reopened += 1;
+        if let Some(copy) = &mut node.copy {
+            (copy.leads, copy.learners) = (None, BTreeSet::new());
+        }
+    }
+
     /// The copy of a node is lost, and begins anew under another id.
     pub(super) fn wipe(&mut self, name: &str) {
         let replica_id = self.name();
@@ -194,6 +213,7 @@ impl World {
         self.tell(|| {
             Input::Registered(Registered {
                 node: id(name),
+                opened: Incarnation(0),
                 copies: copies.clone(),
             })
         });

@@ -51,7 +51,7 @@ impl World {
     fn begin(&mut self, record: &ShardRecord, pending: &Config) {
         let own = pending.member(&pending.primary.node).expect("a member");
         let node = &self.nodes[&own.node];
-        let is_meant = node.record.incarnation == pending.primary.incarnation && !node.is_stalled;
+        let is_meant = node.opening() == pending.primary.incarnation && !node.is_stalled;
         let Some(copy) = self.copy_of(own).filter(|_| is_meant).cloned() else {
             return;
         };
@@ -135,6 +135,7 @@ impl World {
             });
             let report = CopyReport {
                 replica_id: copy.replica_id,
+                incarnation: node.opening(),
                 epoch: copy.place.0,
                 durable: Lsn(copy.place.1),
                 health: copy.health,

@@ -12,6 +12,7 @@ mod moving;
 mod notice;
 mod reconcile;
 mod refusal;
+mod replicated;
 mod sessions;
 mod settings;
 mod show;
@@ -22,6 +23,6 @@ pub use self::{
     machine::{Core, Draw},
     notice::Notice,
     refusal::Refusal,
-    settings::Settings,
-    view::{NodeView, Progress, View},
+    settings::{ReplicatedKeyspaces, Settings},
+    view::{NodeView, Progress, ReplicatedView, View},
 };

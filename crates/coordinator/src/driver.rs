@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use rand::SeedableRng;
+use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::{Clock, Revision, Seen, Store};
 use shardwright_topology::Timestamp;
@@ -21,7 +22,8 @@ use tokio::{
 
 use crate::{
     core::{
-        Action, Command, CommandId, Core, Done, Event, Notice, Settings, WriteId, WriteOutcome,
+        Action, Command, CommandId, Core, Done, Event, Notice, Settings, View, WriteId,
+        WriteOutcome,
     },
     handle::{Answer, Handle, Request, Seat},
     http::Token,
@@ -137,6 +139,8 @@ struct Driver {
     shown: Option<(u64, bool, Timestamp)>,
     /// How long it took to show what was known last.
     show_cost: Duration,
+    /// Whether any shard was ever shown that commits on several members.
+    has_replicated: bool,
 }
 
 impl Driver {
@@ -163,6 +167,7 @@ impl Driver {
             next_command: 0,
             shown: None,
             show_cost: Duration::ZERO,
+            has_replicated: false,
         }
     }
 
@@ -248,6 +253,10 @@ impl Driver {
             Action::Write { write, change } => {
                 let limit = self.settings.timing.timeout();
                 write::spawn(self.store.clone(), write, change, limit, self.heard.clone());
+            }
+            Action::Read { key } => {
+                let limit = self.settings.timing.timeout();
+                write::read_shard(self.store.clone(), key, limit, self.heard.clone());
             }
             Action::Ping { address, ping } => {
                 self.pinger.ping(address, ping, self.heard.clone());
@@ -335,8 +344,24 @@ impl Driver {
         self.shown = Some((version, is_leading, now));
         let view = self.core.view(now);
         gauge!("shardwright_coordinator_leading").set(f64::from(u8::from(is_leading)));
+        self.count_replicated(&view);
         self.seat.view.send_replace(Arc::new(view));
         self.show_cost = self.clock.now().since(now);
+    }
+
+    /// Counts the shards that commit on several members by how they stand, once there was one.
+    fn count_replicated(&mut self, view: &View) {
+        self.has_replicated |= !view.replicated.is_empty();
+        if !self.has_replicated {
+            return;
+        }
+        for kind in Condition::KINDS {
+            let shards = view.replicated.values();
+            let count = shards
+                .filter(|shard| shard.condition.kind() == kind)
+                .count();
+            gauge!("shardwright_replicated_shards", "condition" => kind).set(count as f64);
+        }
     }
 }
 

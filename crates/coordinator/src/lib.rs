@@ -41,6 +41,12 @@
 //! - Every list that a worker gets has its leader's term. One of an older term is refused.
 //! - Coordinators may be wrong about who leads: whatever they write, they write by compare-and-set on what they have seen.
 //!
+//! # Shards that commit on several members
+//!
+//! In keyspaces that the settings name as [replicated](core::ReplicatedKeyspaces), shards have logs of their own that decide who is primary
+//! and what is committed. There the leader only begins what [`failover::replication`] asks for, by compare-and-set, and tells
+//! workers which [copies](worker::Copies) to make, fill and delete. No lease and no assignment counts for them.
+//!
 //! # What this crate does not do
 //!
 //! It moves no data. Clocks may differ by any time, and run at rates that differ by less than a tenth.
@@ -57,6 +63,8 @@ pub mod worker;
 mod client;
 mod clock;
 
+/// How shards are looked after that commit on several members.
+pub use shardwright_failover as failover;
 /// Who should hold what.
 pub use shardwright_rebalancer as rebalancer;
 /// Where all state is kept.

@@ -4,8 +4,11 @@
 //! and the worker answers with what it does serve. See the crate's front page for why no shard is served by two.
 
 use serde::{Deserialize, Serialize};
+use shardwright_failover::replication::{CopyReport, Instruction};
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{Epoch, Incarnation, Location, NodeId, NodeRecord, ReplicaId, Role};
+use shardwright_topology::{
+    Epoch, Incarnation, KeyspaceName, Location, NodeId, NodeRecord, ReplicaId, Role,
+};
 
 /// The version of the messages; another one is refused by name.
 pub const VERSION: u32 = 1;
@@ -95,6 +98,9 @@ pub struct Ping {
     /// Nothing is left that could be given to others: a worker that leaves may go.
     #[serde(default)]
     pub drained: bool,
+    /// What the worker is to do with its copies of shards that commit on several members. It may have heard it before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<CopyInstruction>,
 }
 
 /// All that a worker is to do.
@@ -150,6 +156,31 @@ pub struct Pong {
     pub list: u64,
     /// What it does for each shard that it holds or was asked to release.
     pub shards: Vec<Report>,
+    /// The copies that it has open of shards that commit on several members, and no others; `None` if it is no worker that keeps such
+    /// copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Vec<CopyState>>,
+}
+
+/// What a worker says of its copy of a shard that commits on several members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyState {
+    /// The shard.
+    #[serde(flatten)]
+    pub partition: PartitionId,
+    /// The copy.
+    #[serde(flatten)]
+    pub report: CopyReport,
+}
+
+/// What a worker is to do with a copy of a shard that commits on several members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyInstruction {
+    /// The keyspace of the shard.
+    pub keyspace: KeyspaceName,
+    /// What to do, and with which shard.
+    #[serde(flatten)]
+    pub instruction: Instruction,
 }
 
 /// What a worker does for one shard.

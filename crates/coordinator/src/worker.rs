@@ -5,6 +5,7 @@
 //! a worker that is cut off, or was stopped for a while, finds that its lease has ended.
 
 mod builder;
+mod copies;
 mod driver;
 mod event;
 pub mod machine;
@@ -18,7 +19,10 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Epoch, NodeId};
 use tokio::sync::{oneshot, watch};
 
-pub use self::builder::{CallbackResult, WorkerBuilder};
+pub use self::{
+    builder::{CallbackResult, WorkerBuilder},
+    copies::Copies,
+};
 use self::{
     driver::{Entrance, Heard},
     served::Served,

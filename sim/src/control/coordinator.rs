@@ -93,6 +93,7 @@ impl Control {
     fn act(&mut self, sim: &mut Sim<Self>, at: Pid, action: Action) {
         match action {
             Action::Write { write, change } => self.write(sim, at, write, change),
+            Action::Read { .. } => unreachable!("no shard commits on several members"),
             Action::Ping { address, ping } => self.ping(sim, at, &address, ping),
             Action::Notify(notice) => self.notice(sim, at, &notice),
             Action::Answer { result, .. } => sim.trace(|| format!("{at} answers {result:?}")),
@@ -181,7 +182,13 @@ impl Control {
             Notice::SteppedDown { .. }
             | Notice::NodeUp { .. }
             | Notice::UnderReplicated { .. }
-            | Notice::NoReplica { .. } => {}
+            | Notice::NoReplica { .. }
+            | Notice::ShardCondition { .. }
+            | Notice::Attempt { .. }
+            | Notice::Activated { .. }
+            | Notice::LossAccepted { .. }
+            | Notice::CopyOrdered { .. }
+            | Notice::CopyGivenUp { .. } => {}
         }
     }
 

@@ -239,6 +239,7 @@ impl Control {
                     sim.wake(at, now + after, Token::Callback { partition, call });
                 }
                 Action::Register => self.register(sim, at),
+                Action::Instruct(_) => unreachable!("no shard commits on several members"),
                 Action::Drained => {
                     sim.mark(situations::HANDED_OVER);
                     self.stop_worker(sim, at);

@@ -4,7 +4,7 @@ use shardwright_rebalancer::{PartitionId, Step};
 use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Timestamp};
 
 use super::{
-    Action, Command, Core, Done, Refusal, Value,
+    Action, Command, CommandId, Core, Done, Refusal, Value,
     machine::{Purpose, node_key},
     mirror::holders,
     moving::Goal,
@@ -14,16 +14,26 @@ impl Core {
     pub(super) fn command(
         &mut self,
         now: Timestamp,
+        id: CommandId,
+        command: Command,
+        actions: &mut Vec<Action>,
+    ) -> Option<Result<Done, Refusal>> {
+        if !self.is_leading(now) {
+            let leader = self.leader();
+            return Some(Err(Refusal::NotLeader { leader }));
+        }
+        match self.replicated_command(id, command) {
+            Ok(command) => Some(self.assign_by_command(now, command, actions)),
+            Err(answer) => answer.map(Err),
+        }
+    }
+
+    fn assign_by_command(
+        &mut self,
+        now: Timestamp,
         command: Command,
         actions: &mut Vec<Action>,
     ) -> Result<Done, Refusal> {
-        if !self.is_leading(now) {
-            let lease = self.mirror.leases.get(super::leadership::LEASE);
-            let holder = lease.and_then(|stored| stored.value.holder.clone());
-            return Err(Refusal::NotLeader {
-                leader: holder.map(|holder| holder.node),
-            });
-        }
         match command {
             // The driver does these.
             Command::AddPartitions { .. } | Command::RemovePartitions { .. } => {
@@ -45,6 +55,7 @@ impl Core {
                 node,
                 force,
             } => self.promote(now, partition, node, force, actions),
+            Command::AcceptLoss { partition, .. } => Err(Refusal::NotReplicated { partition }),
             Command::Rebalance => {
                 self.is_dirty = true;
                 self.is_urgent = true;

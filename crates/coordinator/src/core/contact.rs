@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Incarnation, Timestamp};
 
-use crate::protocol::{Pong, Report, ReportedState};
+use crate::protocol::{CopyInstruction, CopyState, Pong, Report, ReportedState};
 
 /// The conversation with one session of a worker.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub(super) struct Contact {
     pub(super) granted: Option<u64>,
     pub(super) renewed_at: Option<Timestamp>,
     pub(super) reports: BTreeMap<PartitionId, Report>,
+    /// What it keeps of shards that commit on several members; `None` if it keeps no such copies.
+    pub(super) copies: Option<Vec<CopyState>>,
+    /// What it is to do with them, as soon as it is pinged.
+    pub(super) instructions: Vec<CopyInstruction>,
 }
 
 /// After how many pings without an answer a worker whose session is over is pinged less often.
@@ -38,6 +42,9 @@ const SILENCES_MAX: u32 = 20;
 
 /// How much less often.
 const PAUSE_FACTOR: u32 = 8;
+
+/// How much more often whoever keeps copies is asked: how far they are decides what becomes of them.
+const COPIES_FRACTION: u32 = 4;
 
 /// What is waited for is asked after this fraction of the check interval, and then ever less often.
 const SOON_FRACTION: u32 = 16;
@@ -58,6 +65,8 @@ impl Contact {
             granted: None,
             renewed_at: None,
             reports: BTreeMap::new(),
+            copies: None,
+            instructions: Vec::new(),
         }
     }
 
@@ -84,6 +93,7 @@ impl Contact {
         if pong.term == term {
             self.has_list = self.has_list.max(pong.list);
         }
+        self.copies = pong.copies;
         let reports = pong.shards.into_iter();
         self.reports = reports
             .map(|report| (report.partition.clone(), report))
@@ -96,6 +106,14 @@ impl Contact {
             self.unfinished = 0;
         }
         pong.term == term && pong.list == self.list
+    }
+
+    /// Has the worker told what to do with a copy, at once.
+    pub(super) fn instruct(&mut self, now: Timestamp, instruction: CopyInstruction) {
+        if !self.instructions.contains(&instruction) {
+            self.instructions.push(instruction);
+        }
+        self.next_ping = self.next_ping.min(now);
     }
 
     /// Takes in that a ping was not answered.
@@ -120,6 +138,8 @@ impl Contact {
         // One that was cut off for a short time must soon hear that its session is over; one that is gone for good costs little.
         if is_down && SILENCES_MAX <= self.silences {
             check_interval * PAUSE_FACTOR
+        } else if self.copies.is_some() {
+            check_interval / COPIES_FRACTION
         } else {
             check_interval
         }
@@ -175,6 +195,7 @@ mod tests {
             term: 1,
             list: contact.list,
             shards: vec![report],
+            copies: None,
         };
         assert!(contact.answered(now, pong, 1, CHECK_INTERVAL));
         contact.next_ping.since(now).as_millis()

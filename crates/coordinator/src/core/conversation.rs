@@ -57,6 +57,7 @@ impl Core {
             hold_ms: u64::try_from(self.settings.timing.hold().as_millis()).unwrap_or(u64::MAX),
             expired: is_down,
             drained: is_drained,
+            instructions: std::mem::take(&mut contact.instructions),
         };
         actions.push(Action::Ping { address, ping });
     }
@@ -68,6 +69,10 @@ impl Core {
             let Some(stored) = self.mirror.shards.get(id) else {
                 continue;
             };
+            if self.is_replicated(&stored.value) {
+                // Their logs follow the record themselves.
+                continue;
+            }
             let moving = self.moving.get(id);
             let is_released = moving.is_some_and(|moving| moving.waits_for.contains(&node.id));
             let Some(active) = &stored.value.active else {
@@ -108,7 +113,7 @@ impl Core {
             return false;
         }
         let has_heirs = self.cluster.nodes().any(|other| other.accepts());
-        assignments.serve.is_empty() || !has_heirs
+        assignments.serve.is_empty() && !self.leads_replicated(&node.id) || !has_heirs
     }
 
     /// A worker has answered.
@@ -131,7 +136,7 @@ impl Core {
         }
         let known = |report: &Report| contact.reports.get(&report.partition);
         let said = |report: &Report| known(report).and_then(Progress::of) != Progress::of(report);
-        if pong.shards.iter().any(said) {
+        if pong.shards.iter().any(said) || contact.copies != pong.copies {
             self.version += 1;
         }
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);
@@ -146,6 +151,7 @@ impl Core {
             self.left(&node, left);
         }
         self.renew_lease(now, &node, number, actions);
+        self.hear_of_copies(&node);
         if is_current {
             for report in &reports {
                 self.take_report(now, &node, report, actions);

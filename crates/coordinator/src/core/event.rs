@@ -116,6 +116,11 @@ pub enum Action {
         /// The change.
         change: Change,
     },
+    /// Read the record of a shard, and show it as [`Event::Found`] whether it has changed or not.
+    Read {
+        /// Its key.
+        key: Key,
+    },
     /// Ping a worker, and report its answer or its silence.
     Ping {
         /// Where it is.
@@ -187,6 +192,17 @@ pub enum Command {
         node: NodeId,
         /// Whether a node counts that does not say that its copy is in sync.
         force: bool,
+    },
+    /// Let a shard that commits on several members go on without a recovery quorum: acknowledged writes may be lost.
+    AcceptLoss {
+        /// The shard.
+        partition: PartitionId,
+        /// The node that is to be primary, which has a copy.
+        node: NodeId,
+        /// The shard again: the loss that is accepted.
+        accepted: ShardId,
+        /// Who accepts it.
+        by: String,
     },
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
-use shardwright_registry::{Key, LeaseWatcher, Seen, node_of_lease};
+use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_of_lease};
 use shardwright_topology::{Incarnation, NodeId, ShardState, Timestamp};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     leadership::{Claim, LEASE, Leadership},
     mirror::{Changed, Mirror},
     moving::Moving,
+    replicated::Replicated,
 };
 
 /// A coordinator between two events.
@@ -49,6 +50,8 @@ pub struct Core {
     pub(super) failures: BTreeMap<PartitionId, Timestamp>,
     /// Shards that would move for balance if they were served.
     pub(super) unserved: BTreeSet<PartitionId>,
+    /// The shards that commit on several members.
+    pub(super) replicated: Replicated,
     writes: BTreeMap<WriteId, Written>,
     /// The keys of `writes`.
     writing: BTreeSet<Key>,
@@ -82,6 +85,7 @@ pub(super) enum Purpose {
     Node,
     Expire { node: NodeId },
     Shard(PartitionId),
+    Replicated(PartitionId),
 }
 
 impl Core {
@@ -111,6 +115,7 @@ impl Core {
             moving: BTreeMap::new(),
             failures: BTreeMap::new(),
             unserved: BTreeSet::new(),
+            replicated: Replicated::default(),
             writes: BTreeMap::new(),
             writing: BTreeSet::new(),
             next_write: 0,
@@ -127,6 +132,7 @@ impl Core {
         match event {
             Event::Seen(seen) => self.seen(now, seen),
             Event::Found(found) => {
+                self.found(&found);
                 let changed = self.mirror.put(found);
                 self.changed(now, changed);
             }
@@ -134,11 +140,16 @@ impl Core {
             Event::Silence { node, incarnation } => self.silence(now, &node, incarnation),
             Event::Wrote { write, outcome } => self.wrote(now, write, outcome, actions),
             Event::Command { id, command } => {
-                let result = self.command(now, command, actions);
-                actions.push(Action::Answer { id, result });
+                if let Some(result) = self.command(now, id, command, actions) {
+                    actions.push(Action::Answer { id, result });
+                }
             }
-            Event::Tick => self.tick(now, actions),
+            Event::Tick => {
+                self.tick(now, actions);
+                self.replicated.tick();
+            }
         }
+        self.look_after_replicated(now, actions);
         if self.is_leading(now) {
             self.lead(now, actions);
         }
@@ -166,6 +177,7 @@ impl Core {
         match changed {
             Changed::Node(id) => self.node_changed(now, &id),
             Changed::Shard(id) => self.shard_changed(now, &id),
+            Changed::Copies(keyspace, node) => self.copies_changed(&keyspace, &node),
             Changed::Lease(name) => {
                 self.watch_lease(now, &name);
                 if let Some(node) = node_of_lease(&lease_key(&name)) {
@@ -200,10 +212,9 @@ impl Core {
             .partition(id)
             .map(|known| known.holders.clone());
         let stored = self.mirror.shards.get(id);
-        let record = stored.map(|stored| &stored.value).filter(|record| {
-            let is_assigned = record.active.as_ref().is_none_or(|config| config.w == 1);
-            is_assigned && record.state != ShardState::Retired
-        });
+        let record = stored
+            .map(|stored| &stored.value)
+            .filter(|record| record.state != ShardState::Retired && !self.is_replicated(record));
         match record {
             Some(record) => {
                 let copies = self.settings.copies(&id.keyspace);
@@ -226,6 +237,7 @@ impl Core {
             self.change_list(now, &node);
         }
         self.retire_if_removed(id);
+        self.replicated_shard_changed(id);
     }
 
     pub(super) fn change_list(&mut self, now: Timestamp, node: &NodeId) {
@@ -245,9 +257,6 @@ impl Core {
         purpose: Purpose,
         actions: &mut Vec<Action>,
     ) -> bool {
-        if !self.writing.insert(key.clone()) {
-            return false;
-        }
         let expected = match &value {
             Some(Value::Node(record)) => self
                 .mirror
@@ -265,6 +274,21 @@ impl Core {
             }
             None => None,
         };
+        self.write_at(key, expected, value, purpose, actions)
+    }
+
+    /// Writes a record in place of the one at a revision, unless a write of that key is under way.
+    pub(super) fn write_at(
+        &mut self,
+        key: Key,
+        expected: Option<Revision>,
+        value: Option<Value>,
+        purpose: Purpose,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        if !self.writing.insert(key.clone()) {
+            return false;
+        }
         let write = WriteId(self.next_write);
         self.next_write += 1;
         let change = Change {
@@ -294,6 +318,9 @@ impl Core {
             return;
         };
         self.writing.remove(&change.key);
+        if let Purpose::Replicated(partition) = &purpose {
+            self.replicated.wrote(partition, &outcome);
+        }
         let done = match outcome {
             WriteOutcome::Done(revision) => {
                 if let Some(value) = change.value {
@@ -312,7 +339,7 @@ impl Core {
             Purpose::Renew { node, pong } => self.renewed(now, &node, pong, done.is_some()),
             Purpose::Expire { node } if done.is_some() => self.expired(now, &node, actions),
             Purpose::Shard(partition) => self.moved(&partition, done.is_some(), actions),
-            Purpose::Node | Purpose::Expire { .. } => {}
+            Purpose::Node | Purpose::Expire { .. } | Purpose::Replicated(_) => {}
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored, node_lease};
-use shardwright_topology::{NodeId, NodeRecord, ShardId, ShardRecord};
+use shardwright_topology::{
+    KeyspaceName, NodeId, NodeRecord, RegisteredCopies, ShardId, ShardRecord,
+};
 
 /// What changed in the mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub(super) enum Changed {
     Node(NodeId),
     Shard(PartitionId),
     Lease(String),
+    /// The copies of a keyspace that a node vouches for.
+    Copies(KeyspaceName, NodeId),
     /// Everything has been shown once.
     Complete,
 }
@@ -26,6 +30,8 @@ pub(super) struct Mirror {
     pub(super) shards: BTreeMap<PartitionId, Stored<ShardRecord>>,
     /// By the name behind `lease/`.
     pub(super) leases: BTreeMap<String, Stored<LeaseRecord>>,
+    /// The copies of each keyspace that nodes vouch for.
+    pub(super) copies: BTreeMap<(KeyspaceName, NodeId), Stored<RegisteredCopies>>,
     /// Who holds what, in any role.
     holdings: BTreeMap<NodeId, BTreeSet<PartitionId>>,
 }
@@ -71,8 +77,15 @@ impl Mirror {
                 self.held_by(&id, &before.unwrap_or_default(), &after);
                 Some(Changed::Shard(id))
             }
+            Seen::Copies(stored) => {
+                let keyspace = stored.key.as_str().split('/').nth(1)?;
+                let keyspace = KeyspaceName::new(keyspace).ok()?;
+                let node = stored.value.node.clone();
+                let is_newer = newer(&mut self.copies, (keyspace.clone(), node.clone()), stored);
+                is_newer.then_some(Changed::Copies(keyspace, node))
+            }
             Seen::Deleted { key, .. } => self.delete(&key),
-            Seen::Keyspace(_) | Seen::Operation(_) | Seen::Copies(_) => None,
+            Seen::Keyspace(_) | Seen::Operation(_) => None,
             Seen::Listed(_) => {
                 let first = !self.is_complete;
                 self.is_complete = true;
@@ -93,11 +106,16 @@ impl Mirror {
                 removed.map(|_| Changed::Lease(name.to_owned()))
             }
             ("shard", keyspace, Some(shard)) => {
-                let keyspace = shardwright_topology::KeyspaceName::new(keyspace).ok()?;
+                let keyspace = KeyspaceName::new(keyspace).ok()?;
                 let id = PartitionId::new(keyspace, ShardId::new(shard).ok()?);
                 let removed = self.shards.remove(&id)?;
                 self.held_by(&id, &holders(&removed.value), &[]);
                 Some(Changed::Shard(id))
+            }
+            ("replica", keyspace, Some(node)) => {
+                let key = (KeyspaceName::new(keyspace).ok()?, NodeId::new(node).ok()?);
+                self.copies.remove(&key)?;
+                Some(Changed::Copies(key.0, key.1))
             }
             _ => None,
         }

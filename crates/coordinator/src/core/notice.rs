@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{Epoch, Incarnation, NodeId};
+use shardwright_topology::{Epoch, Incarnation, NodeId, ReplicaId};
 
 /// Something that people want to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,6 +79,82 @@ pub enum Notice {
         /// How many shards.
         shards: usize,
     },
+    /// A shard that commits on several members stands otherwise than before.
+    ShardCondition {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// How it stood.
+        from: &'static str,
+        /// How it stands.
+        to: &'static str,
+    },
+    /// Another configuration of such a shard is being tried.
+    Attempt {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// At which epoch.
+        epoch: Epoch,
+        /// Who is to be primary.
+        to: NodeId,
+        /// What for.
+        purpose: &'static str,
+    },
+    /// A configuration of such a shard counts from now on.
+    Activated {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// Since which epoch.
+        epoch: Epoch,
+        /// Who was primary.
+        from: Option<NodeId>,
+        /// Who is.
+        to: NodeId,
+        /// The nodes of its members.
+        members: Vec<NodeId>,
+        /// How many of them hold a write before it counts.
+        w: u32,
+    },
+    /// An operator accepted that acknowledged writes of such a shard may be lost.
+    LossAccepted {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// At which epoch it goes on.
+        epoch: Epoch,
+        /// How often that has happened to the shard.
+        generation: u64,
+        /// Who accepted it.
+        by: String,
+        /// Who is to be primary.
+        to: NodeId,
+        /// The nodes of the members that it goes on from, if any.
+        left: Vec<NodeId>,
+        /// The nodes of the members that could not be reached.
+        given_up: Vec<NodeId>,
+    },
+    /// A node was told to make a copy of such a shard.
+    CopyOrdered {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// The node.
+        node: NodeId,
+        /// The copy.
+        replica: ReplicaId,
+    },
+    /// A node was told to delete a copy of such a shard that nobody needs.
+    CopyGivenUp {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// The node.
+        node: NodeId,
+        /// The copy.
+        replica: ReplicaId,
+    },
 }
 
 impl Notice {
@@ -94,6 +170,12 @@ impl Notice {
             Self::CallbackFailed { .. } => "callback-failed",
             Self::UnderReplicated { .. } => "under-replicated",
             Self::NoReplica { .. } => "no-replica",
+            Self::ShardCondition { .. } => "shard-condition",
+            Self::Attempt { .. } => "attempt",
+            Self::Activated { .. } => "activated",
+            Self::LossAccepted { .. } => "loss-accepted",
+            Self::CopyOrdered { .. } => "copy-ordered",
+            Self::CopyGivenUp { .. } => "copy-given-up",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a command was not carried out.
 
+use shardwright_failover::replication::Refused;
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{NodeId, ShardId};
 
@@ -91,6 +92,27 @@ pub enum Refusal {
         /// The shard.
         partition: PartitionId,
     },
+    /// The shard commits on several members: what was asked for is for others.
+    #[error("{partition} commits on several members, which are chosen for it")]
+    Replicated {
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// The shard commits on several members: a loss is accepted by its name.
+    #[error("{partition} commits on several members, and cannot be forced without naming the loss")]
+    LossNotNamed {
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// The shard does not commit on several members.
+    #[error("{partition} does not commit on several members")]
+    NotReplicated {
+        /// The shard.
+        partition: PartitionId,
+    },
+    /// What looks after shards that commit on several members refuses.
+    #[error(transparent)]
+    Replication(#[from] Refused),
     /// The registry did not take the change in time; what became of it is not known.
     #[error("the registry did not confirm the change: it may happen yet")]
     Unconfirmed,
@@ -113,6 +135,10 @@ impl Refusal {
             Self::Holds { .. } => "HOLDS",
             Self::NotInSync { .. } => "NOT_IN_SYNC",
             Self::Busy { .. } => "BUSY",
+            Self::Replicated { .. } => "REPLICATED",
+            Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
+            Self::NotReplicated { .. } => "NOT_REPLICATED",
+            Self::Replication(refused) => refused.code(),
             Self::Unconfirmed => "UNCONFIRMED",
         }
     }
@@ -129,6 +155,13 @@ impl Refusal {
                 Some("wait until it has caught up, or force it and accept the loss")
             }
             Self::Busy { .. } => Some("ask again when the move is done"),
+            Self::Replicated { .. } => {
+                Some("promote one of its members, or drain the node that is to lose its copy")
+            }
+            Self::LossNotNamed { .. } => Some(
+                "promote without force; if that is refused, accept the loss of the shard by name",
+            ),
+            Self::NotReplicated { .. } => Some("promote it without accepting a loss by name"),
             Self::Unconfirmed => Some("list the shards to see whether it happened"),
             _ => None,
         }
@@ -137,9 +170,10 @@ impl Refusal {
     /// Whether the same command may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::NotLeader { .. } | Self::NotReady { .. } | Self::Busy { .. }
-        )
+        match self {
+            Self::NotLeader { .. } | Self::NotReady { .. } | Self::Busy { .. } => true,
+            Self::Replication(refused) => refused.is_retryable(),
+            _ => false,
+        }
     }
 }

@@ -18,9 +18,11 @@ impl Core {
             self.is_heard = true;
             self.is_urgent |= self.cluster.remove_node(id).is_some();
             self.contacts.remove(id);
+            self.replicated.node_gone(id);
             return;
         };
         let record = &stored.value;
+        self.replicated.node_changed(record);
         let contact = self.contacts.get(id);
         if contact.is_none_or(|contact| contact.incarnation != record.incarnation) {
             let contact = Contact::new(record.incarnation, now);

@@ -1,7 +1,8 @@
 //! What a coordinator is told once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use shardwright_failover::replication;
 use shardwright_registry::LeaseTiming;
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId};
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub bootstrap_wait: Duration,
     /// How many moves may be under way at once.
     pub moves_max: usize,
+    /// The keyspaces whose shards commit on several members.
+    pub replicated: ReplicatedKeyspaces,
 }
 
 impl Settings {
@@ -48,6 +51,7 @@ impl Settings {
             shards: 0,
             bootstrap_wait: Duration::from_secs(30),
             moves_max: 1000,
+            replicated: ReplicatedKeyspaces::default(),
         }
     }
 
@@ -69,5 +73,40 @@ impl Settings {
         } else {
             self.replication_factor
         }
+    }
+}
+
+/// The keyspaces whose shards commit on several members, from their first configuration on. All coordinators of a registry agree on
+/// them, and a keyspace is one of them before its shards are given to anybody, or never.
+///
+/// A shard of another keyspace that commits on more than one member already is looked after with the usual settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicatedKeyspaces(BTreeMap<KeyspaceName, replication::Settings>);
+
+impl ReplicatedKeyspaces {
+    /// Adds a keyspace, with how its shards are looked after.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`](replication::InvalidSettings) if these settings contradict each other.
+    pub fn with(
+        mut self,
+        keyspace: KeyspaceName,
+        settings: replication::Settings,
+    ) -> Result<Self, replication::InvalidSettings> {
+        settings.check()?;
+        self.0.insert(keyspace, settings);
+        Ok(self)
+    }
+
+    /// Returns whether a keyspace is one of them.
+    #[must_use]
+    pub fn contains(&self, keyspace: &KeyspaceName) -> bool {
+        self.0.contains_key(keyspace)
+    }
+
+    /// Returns how the shards of a keyspace are looked after.
+    #[must_use]
+    pub fn settings_of(&self, keyspace: &KeyspaceName) -> replication::Settings {
+        self.0.get(keyspace).cloned().unwrap_or_default()
     }
 }

@@ -60,6 +60,7 @@ impl Core {
             nodes: Arc::new(nodes.collect()),
             shards: Arc::new(shards.cloned().map(Arc::new).collect()),
             progress: Arc::new(self.progress(now)),
+            replicated: Arc::new(self.replicated_view()),
             plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }

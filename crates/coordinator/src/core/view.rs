@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
+use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
 use shardwright_topology::{NodeId, NodeRecord, ShardRecord};
@@ -29,6 +30,8 @@ pub struct View {
     pub shards: Arc<Vec<Arc<ShardRecord>>>,
     /// How far copies are, where workers say so. Only the leader hears it.
     pub progress: Arc<BTreeMap<(PartitionId, NodeId), Progress>>,
+    /// How the shards stand that commit on several members. Only the leader finds it out.
+    pub replicated: Arc<BTreeMap<PartitionId, ReplicatedView>>,
     /// What is planned and not yet begun. Only the leader has one.
     pub plan: Arc<Plan>,
     /// How many moves are under way.
@@ -45,6 +48,26 @@ impl View {
         let copy = (partition_of(shard), node.clone());
         self.progress.get(&copy).copied().unwrap_or_default()
     }
+
+    /// Returns how a shard stands that commits on several members; `None` for others, and where nobody leads.
+    #[must_use]
+    pub fn replicated_shard(&self, shard: &ShardRecord) -> Option<&ReplicatedView> {
+        if self.replicated.is_empty() {
+            return None;
+        }
+        self.replicated.get(&partition_of(shard))
+    }
+}
+
+/// How a shard stands that commits on several members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicatedView {
+    /// How it stands.
+    pub condition: Condition,
+    /// By how many records its copies are behind its primary, where that is known.
+    pub lags: BTreeMap<NodeId, u64>,
+    /// By how many they may be behind and still be in sync.
+    pub lag_max: u64,
 }
 
 /// How far a copy of a shard is, as the worker that holds it has last said.

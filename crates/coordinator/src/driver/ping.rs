@@ -102,6 +102,7 @@ mod tests {
             hold_ms: 1,
             expired,
             drained: false,
+            instructions: Vec::new(),
         }
     }
 
@@ -124,6 +125,7 @@ mod tests {
                 term: ping.term,
                 list: ping.list,
                 shards: Vec::new(),
+                copies: None,
             })
         };
         let (listener, address) = frozen().await;

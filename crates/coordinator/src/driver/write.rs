@@ -9,7 +9,7 @@ use shardwright_topology::{NodeRecord, ShardRecord};
 use tokio::sync::mpsc;
 
 use super::Heard;
-use crate::core::{Change, Value, WriteId, WriteOutcome};
+use crate::core::{Change, Event, Value, WriteId, WriteOutcome};
 
 /// Makes a change in a task of its own and reports what became of it. After `limit` that is unknown.
 pub(super) fn spawn(
@@ -28,6 +28,23 @@ pub(super) fn spawn(
             found,
             outcome,
         });
+    });
+}
+
+/// Reads the record of a shard in a task of its own and shows it. If that fails, it is asked for again.
+pub(super) fn read_shard(
+    store: Arc<dyn Store>,
+    key: Key,
+    limit: Duration,
+    heard: mpsc::UnboundedSender<Heard>,
+) {
+    tokio::spawn(async move {
+        let records = Records::<ShardRecord>::new(store, parent(&key));
+        let found = tokio::time::timeout(limit, records.get(key.last_name())).await;
+        if let Ok(Ok(Some(stored))) = found {
+            // A driver that has stopped wants to know nothing.
+            let _sent = heard.send(Heard::Event(Event::Found(Seen::Shard(stored))));
+        }
     });
 }
 

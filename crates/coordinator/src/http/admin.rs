@@ -195,28 +195,22 @@ async fn move_shard(
         to,
     }): JsonBody<Move>,
 ) -> Result<Response, Problem> {
-    let command = |partition| Command::Move {
-        partition,
-        from,
-        to,
+    let command = |partition| {
+        Ok(Command::Move {
+            partition,
+            from,
+            to,
+        })
     };
     reassign(&api, "move", &shard, keyspace.as_ref(), command).await
 }
 
 async fn promote(
     State(api): State<Api>,
-    JsonBody(Promote {
-        shard,
-        keyspace,
-        node,
-        force,
-    }): JsonBody<Promote>,
+    JsonBody(request): JsonBody<Promote>,
 ) -> Result<Response, Problem> {
-    let command = |partition| Command::Promote {
-        partition,
-        node,
-        force,
-    };
+    let (shard, keyspace) = (request.shard.clone(), request.keyspace.clone());
+    let command = |partition| request.command(partition);
     reassign(&api, "promote", &shard, keyspace.as_ref(), command).await
 }
 
@@ -226,11 +220,11 @@ async fn reassign(
     method: &'static str,
     shard: &ShardId,
     keyspace: Option<&KeyspaceName>,
-    command: impl FnOnce(PartitionId) -> Command,
+    command: impl FnOnce(PartitionId) -> Result<Command, Problem>,
 ) -> Result<Response, Problem> {
     let partition = find(&api.handle.view(), shard, keyspace)?;
     let shard = partition.shard.clone();
-    let answer = carry_out(api, command(partition), Some(NO_DATA)).await;
+    let answer = carry_out(api, command(partition)?, Some(NO_DATA)).await;
     let outcome = answer
         .as_ref()
         .map_or_else(|problem| problem.code, |_| "ok");

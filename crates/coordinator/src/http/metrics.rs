@@ -99,6 +99,10 @@ fn describe() {
         "shardwright_coordinator_leading",
         "1 on the coordinator that leads, 0 on the others"
     );
+    describe_gauge!(
+        "shardwright_replicated_shards",
+        "Shards that commit on several members, by how they stand; 0 where nobody leads"
+    );
     describe_counter!("shardwright_events_total", "Events, by their kind");
     describe_counter!("shardwright_http_requests_total", "Requests over HTTP");
 }

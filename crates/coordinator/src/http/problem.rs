@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use shardwright_failover::replication::Refused;
 use shardwright_topology::ShardId;
 
 use crate::core::Refusal;
@@ -124,7 +125,15 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NotHolder { .. }
         | Refusal::Holds { .. }
         | Refusal::NotInSync { .. }
+        | Refusal::Replicated { .. }
+        | Refusal::LossNotNamed { .. }
+        | Refusal::NotReplicated { .. }
         | Refusal::Busy { .. } => StatusCode::CONFLICT,
+        Refusal::Replication(refused) => match refused {
+            Refused::UnknownShard { .. } => StatusCode::NOT_FOUND,
+            Refused::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::CONFLICT,
+        },
         Refusal::Unconfirmed => StatusCode::GATEWAY_TIMEOUT,
     }
 }

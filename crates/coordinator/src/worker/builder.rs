@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use shardwright_topology::{Location, NodeId, NodeRecord};
 
-use super::{Worker, driver};
+use super::{Copies, Worker, driver};
 use crate::{
     http::Token,
     protocol::{Assignment, Register, VERSION},
@@ -25,6 +25,7 @@ pub struct WorkerBuilder {
     pub(super) delete: Callback,
     pub(super) watch: Option<Watcher>,
     pub(super) token: Option<Token>,
+    pub(super) copies: Option<Arc<dyn Copies>>,
 }
 
 pub(super) type Watcher = Arc<dyn Fn(&LeaseNews) -> CallbackResult + Send + Sync>;
@@ -53,6 +54,7 @@ impl WorkerBuilder {
             delete: nothing,
             watch: None,
             token: None,
+            copies: None,
         }
     }
 
@@ -110,6 +112,13 @@ impl WorkerBuilder {
     #[must_use]
     pub fn token(mut self, token: Option<Token>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Lets the worker keep copies of shards that commit on several members.
+    #[must_use]
+    pub fn copies(mut self, copies: Arc<dyn Copies>) -> Self {
+        self.copies = Some(copies);
         self
     }
 

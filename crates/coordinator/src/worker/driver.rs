@@ -250,13 +250,22 @@ impl Driver {
         self.show();
         for action in actions {
             match action {
-                Action::Answer(answer) => {
+                Action::Answer(mut answer) => {
+                    if let (Ok(pong), Some(copies)) = (&mut answer, &self.builder.copies) {
+                        pong.copies = Some(copies.states());
+                    }
                     if let Some(waiting) = self.answer.take() {
                         // A coordinator that has given up asks again.
                         let _sent = waiting.send(answer);
                     }
                 }
                 Action::Run { assignment, call } => self.run_callback(assignment, call),
+                Action::Instruct(instructions) => {
+                    // Whoever keeps none was mistaken for somebody else.
+                    if let Some(copies) = &self.builder.copies {
+                        copies.follow(instructions);
+                    }
+                }
                 Action::Register => self.register(),
                 Action::Drained => {
                     if let Some(leaving) = &mut self.leaving {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Incarnation, NodeId};
 
-use crate::protocol::{Assignment, Ping, Pong, VERSION};
+use crate::protocol::{Assignment, CopyInstruction, Ping, Pong, VERSION};
 
 /// What a worker is told.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub enum Action {
         /// Which callback.
         call: Call,
     },
+    /// Do this with copies of shards that commit on several members.
+    Instruct(Vec<CopyInstruction>),
     /// Register: there is no session, or it is over.
     Register,
     /// Everything is given to others: a worker that leaves may go.

@@ -242,6 +242,9 @@ impl Machine {
                 actions.push(Action::Drained);
             }
         }
+        if !ping.instructions.is_empty() {
+            actions.push(Action::Instruct(ping.instructions));
+        }
         self.advance(now, actions);
         Ok(self.pong(now))
     }
@@ -293,6 +296,7 @@ impl Machine {
             term: session.term,
             list: session.list,
             shards,
+            copies: None,
         }
     }
 
@@ -488,6 +492,7 @@ mod tests {
             hold_ms: 5_000,
             expired: false,
             drained: false,
+            instructions: Vec::new(),
         })
     }
 

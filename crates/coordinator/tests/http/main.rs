@@ -2,6 +2,7 @@
 
 mod admin;
 mod collegedb;
+mod copies;
 mod door;
 mod events;
 mod forwarding;

@@ -24,6 +24,7 @@ use shardwright_topology::{Epoch, Incarnation, ShardId};
 use tokio::net::TcpListener;
 
 use crate::{
+    copies::{check_instructions, copy_state, notices_of_copies},
     schema::Document,
     setting::{Server, leader, leader_of_copies, metrics, name, wait, worker},
 };
@@ -143,6 +144,10 @@ async fn call_the_rest(document: &Document, server: &Server, holder: &str) {
             json!({"shard": "a", "keyspace": "partitions", "node": holder, "force": true}),
         ),
         ("promote", json!({"shard": "x", "node": "w1"})),
+        (
+            "promote",
+            json!({"shard": "a", "node": "w1", "accept_data_loss": "a", "by": "Ada"}),
+        ),
         ("move", json!({"shard": "a"})),
         ("drain", json!({"node": "w1"})),
         ("drain", json!({"node": "w9"})),
@@ -240,6 +245,8 @@ fn check_what_is_rare(document: &Document) {
         shown["moving"] = 0.into();
         document.check("Plan", &shown);
     }
+    let accepting = json!({"shard": "a", "node": "n", "accept_data_loss": "a", "by": "Ada"});
+    document.check("Promote", &accepting);
     for notice in rare_notices(partition) {
         let mut shown = serde_json::to_value(&notice).expect("JSON");
         assert_eq!(shown["event"], notice.kind());
@@ -249,9 +256,10 @@ fn check_what_is_rare(document: &Document) {
     }
 }
 
-fn rare_notices(partition: PartitionId) -> [Notice; 5] {
+fn rare_notices(partition: PartitionId) -> Vec<Notice> {
     let (node, incarnation) = (name("n"), Incarnation(1));
-    [
+    let mut notices = notices_of_copies(&partition);
+    notices.extend([
         Notice::SteppedDown {
             coordinator: name("c"),
             term: 1,
@@ -272,7 +280,8 @@ fn rare_notices(partition: PartitionId) -> [Notice; 5] {
             example: partition,
         },
         Notice::NoReplica { node, shards: 1 },
-    ]
+    ]);
+    notices
 }
 
 /// Every path that the sources of the server name.
@@ -459,6 +468,8 @@ async fn check_the_library(document: &Document, server: &Server) {
             position: Some(1),
             in_sync: Some(true),
         }],
+        copies: Some(vec![copy_state()]),
     };
     document.check("Pong", &serde_json::to_value(full).expect("JSON"));
+    check_instructions(document);
 }

@@ -1,9 +1,10 @@
 //! What the commands of the admin API take.
 
 use serde::Deserialize;
+use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{KeyspaceName, NodeId, ShardId};
 
-use crate::http::Problem;
+use crate::{core::Command, http::Problem};
 
 /// How many partitions one request names at most.
 const IDS_MAX: usize = 100_000;
@@ -67,6 +68,42 @@ pub(super) struct Promote {
     pub(super) node: NodeId,
     #[serde(default)]
     pub(super) force: bool,
+    /// The shard again, if it commits on several members and may lose acknowledged writes.
+    pub(super) accept_data_loss: Option<ShardId>,
+    /// Who accepts that.
+    pub(super) by: Option<String>,
+}
+
+/// How long the name of who accepts a loss may be, in bytes.
+const BY_MAX: usize = 256;
+
+impl Promote {
+    /// Returns what is asked for, of the shard that was found.
+    pub(super) fn command(self, partition: PartitionId) -> Result<Command, Problem> {
+        let (node, force) = (self.node, self.force);
+        let Some(accepted) = self.accept_data_loss else {
+            if self.by.is_some() {
+                return Err(Problem::bad_request("by says who accepts a loss")
+                    .hint("name the shard in accept_data_loss too, or leave by out"));
+            }
+            return Ok(Command::Promote {
+                partition,
+                node,
+                force,
+            });
+        };
+        let by = self.by.unwrap_or_default();
+        if by.trim().is_empty() || BY_MAX < by.len() {
+            let message = format!("by must say who accepts the loss, in 1 to {BY_MAX} bytes");
+            return Err(Problem::bad_request(message));
+        }
+        Ok(Command::AcceptLoss {
+            partition,
+            node,
+            accepted,
+            by,
+        })
+    }
 }
 
 /// Nothing: an empty body, or `{}`.

@@ -53,6 +53,10 @@ pub(super) struct ShardShape<'a> {
     epoch: Epoch,
     primary: Option<&'a NodeId>,
     replicas: Vec<ReplicaShape<'a>>,
+    /// How it stands, if it commits on several members and this is the leader.
+    condition: Option<&'static str>,
+    /// How often somebody accepted that acknowledged writes may be lost.
+    data_loss_generation: u64,
     rows: Option<u64>,
     bytes: Option<u64>,
 }
@@ -70,15 +74,21 @@ pub(super) struct ReplicaShape<'a> {
 impl<'a> ShardShape<'a> {
     pub(super) fn of(shard: &'a ShardRecord, view: &View) -> Self {
         let primary = shard.primary();
+        let replicated = view.replicated_shard(shard);
         let position = primary.and_then(|node| view.progress_of(shard, node).position);
         let replicas = shard.active.iter().flat_map(|config| config.replicas());
         let replicas = replicas.map(|member| {
             let progress = view.progress_of(shard, &member.node);
             let positions = position.zip(progress.position);
+            let lag = match replicated {
+                Some(replicated) => replicated.lags.get(&member.node).copied(),
+                None => positions.map(|(primary, copy)| primary.saturating_sub(copy)),
+            };
+            let is_close = replicated.and_then(|shard| lag.map(|lag| lag <= shard.lag_max));
             ReplicaShape {
                 node: &member.node,
-                in_sync: progress.in_sync,
-                lag: positions.map(|(primary, copy)| primary.saturating_sub(copy)),
+                in_sync: is_close.or(progress.in_sync),
+                lag,
             }
         });
         Self {
@@ -90,6 +100,8 @@ impl<'a> ShardShape<'a> {
             epoch: shard.active_epoch(),
             primary,
             replicas: replicas.collect(),
+            condition: replicated.map(|shard| shard.condition.kind()),
+            data_loss_generation: shard.data_loss_generation,
             rows: None,
             bytes: None,
         }

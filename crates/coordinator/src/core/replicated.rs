@@ -1,0 +1,273 @@
+//! The shards that commit on several members: what the machines that look after them are told, and what is done of what they want.
+
+mod machines;
+mod news;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shardwright_failover::replication::{self, Input, Instruction, Refused, Registered};
+use shardwright_rebalancer::PartitionId;
+use shardwright_registry::Seen;
+use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, Timestamp};
+
+pub(super) use self::machines::Replicated;
+use super::{
+    Action, Command, CommandId, Core, Done, Refusal, ReplicatedView, Value,
+    machine::Purpose,
+    mirror::{holders, partition_of},
+};
+use crate::protocol::CopyInstruction;
+
+impl Core {
+    /// Whether a shard commits on several members, or is to: then it is none of the planner's business.
+    pub(super) fn is_replicated(&self, record: &ShardRecord) -> bool {
+        let mut configs = record.active.iter().chain(&record.pending);
+        self.settings.replicated.contains(&record.keyspace) || configs.any(|config| config.w > 1)
+    }
+
+    /// Whether a node is the primary of a shard that commits on several members.
+    pub(super) fn leads_replicated(&self, node: &NodeId) -> bool {
+        let records = self.mirror.holdings(node).filter_map(|id| {
+            let record = &self.mirror.shards.get(id)?.value;
+            self.is_replicated(record).then_some(record)
+        });
+        let mut primaries = records.map(ShardRecord::primary);
+        primaries.any(|primary| primary == Some(node))
+    }
+
+    /// Begins or ceases to look after them with the leadership, and tells the machines what there is to tell.
+    pub(super) fn look_after_replicated(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let is_leading = self.is_leading(now);
+        if is_leading && !self.replicated.is_leading() {
+            self.begin_to_lead();
+        }
+        self.run_machines(now, actions);
+        if !is_leading && self.replicated.is_leading() {
+            self.replicated.step_down();
+            self.run_machines(now, actions);
+            self.replicated = Replicated::default();
+            self.version += 1;
+        }
+    }
+
+    /// Shows fresh machines all that the registry holds.
+    fn begin_to_lead(&mut self) {
+        self.replicated.begin();
+        for record in self.mirror.nodes.values() {
+            self.replicated.node_changed(&record.value);
+        }
+        let copies: Vec<_> = self.mirror.copies.keys().cloned().collect();
+        for (keyspace, node) in copies {
+            self.copies_changed(&keyspace, &node);
+        }
+        let shards: Vec<_> = self.mirror.shards.keys().cloned().collect();
+        for id in shards {
+            self.replicated_shard_changed(&id);
+        }
+    }
+
+    fn run_machines(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        while let Some((keyspace, wanted)) = self.replicated.advance(now) {
+            for action in wanted {
+                self.carry_out(now, &keyspace, action, actions);
+            }
+        }
+    }
+
+    pub(super) fn replicated_shard_changed(&mut self, id: &PartitionId) {
+        if !self.replicated.is_leading() {
+            return;
+        }
+        let input = match self.mirror.shards.get(id) {
+            Some(stored) if self.is_replicated(&stored.value) => Input::Shard(stored.clone()),
+            Some(_) => return,
+            None => Input::ShardGone(id.shard.clone()),
+        };
+        if matches!(input, Input::Shard(_)) && !self.replicated.has(&id.keyspace) {
+            let settings = self.settings.replicated.settings_of(&id.keyspace);
+            let seed = self.rng.next_u64();
+            self.replicated.add(&id.keyspace, settings, seed);
+        }
+        self.replicated.tell(&id.keyspace, input);
+    }
+
+    pub(super) fn copies_changed(&mut self, keyspace: &KeyspaceName, node: &NodeId) {
+        let key = (keyspace.clone(), node.clone());
+        let stored = self.mirror.copies.get(&key);
+        let registered = stored.map_or_else(
+            || Registered::none(node.clone()),
+            |stored| stored.value.clone(),
+        );
+        let record = self.mirror.nodes.get(node).map(|stored| &stored.value);
+        self.replicated.keeps_copies(node, record);
+        self.replicated.registered(keyspace, registered);
+    }
+
+    /// Takes in what a worker said last of the copies that it has open.
+    pub(super) fn hear_of_copies(&mut self, node: &NodeId) {
+        let (Some(contact), Some(stored)) = (self.contacts.get(node), self.mirror.nodes.get(node))
+        else {
+            return;
+        };
+        let record = &stored.value;
+        if let Some(copies) = &contact.copies
+            && record.state != NodeState::Down
+            && record.incarnation == contact.incarnation
+        {
+            self.replicated.keeps_copies(node, Some(record));
+            self.replicated.reported(node, contact.incarnation, copies);
+        }
+    }
+
+    /// A record that was read is shown to its machine although it is the one that is known: so it learns that a write has not happened.
+    pub(super) fn found(&mut self, found: &Seen) {
+        let Seen::Shard(stored) = found else {
+            return;
+        };
+        let id = partition_of(&stored.value);
+        let known = self.mirror.shards.get(&id);
+        let is_known = known.is_some_and(|known| known.revision == stored.revision);
+        if is_known && self.is_replicated(&stored.value) {
+            self.replicated
+                .tell(&id.keyspace, Input::Shard(stored.clone()));
+        }
+    }
+
+    /// Takes a command about a shard that commits on several members, which is answered later, or refuses it. Gives other commands back.
+    pub(super) fn replicated_command(
+        &mut self,
+        id: CommandId,
+        command: Command,
+    ) -> Result<Command, Option<Refusal>> {
+        let (Command::Move { partition, .. }
+        | Command::Promote { partition, .. }
+        | Command::AcceptLoss { partition, .. }) = &command
+        else {
+            return Ok(command);
+        };
+        let known = self.mirror.shards.get(partition);
+        if !known.is_some_and(|stored| self.is_replicated(&stored.value)) {
+            return Ok(command);
+        }
+        let (keyspace, shard) = (partition.keyspace.clone(), partition.shard.clone());
+        let command = match command {
+            Command::Promote {
+                node, force: false, ..
+            } => replication::Command::HandOver { shard, to: node },
+            Command::AcceptLoss {
+                node, accepted, by, ..
+            } => replication::Command::Force {
+                shard,
+                to: node,
+                accepting_loss_of: accepted,
+                by,
+            },
+            Command::Promote { partition, .. } => {
+                return Err(Some(Refusal::LossNotNamed { partition }));
+            }
+            Command::Move { partition, .. } => {
+                return Err(Some(Refusal::Replicated { partition }));
+            }
+            other => return Ok(other),
+        };
+        if !self.replicated.has(&keyspace) {
+            // It is about to lead.
+            let leader = self.leader();
+            return Err(Some(Refusal::NotLeader { leader }));
+        }
+        let ticket = id.0;
+        self.replicated
+            .tell(&keyspace, Input::Command { ticket, command });
+        Err(None)
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        keyspace: &KeyspaceName,
+        wanted: replication::Action,
+        actions: &mut Vec<Action>,
+    ) {
+        match wanted {
+            replication::Action::Write {
+                key,
+                expected,
+                record,
+            } => {
+                let id = partition_of(&record);
+                let value = Some(Value::Shard(*record));
+                let purpose = Purpose::Replicated(id.clone());
+                if !self.write_at(key, Some(expected), value, purpose, actions) {
+                    self.replicated.not_written(&id);
+                }
+            }
+            replication::Action::Read { shard } => {
+                let id = PartitionId::new(keyspace.clone(), shard);
+                if let Some(stored) = self.mirror.shards.get(&id) {
+                    let key = stored.key.clone();
+                    actions.push(Action::Read { key });
+                }
+            }
+            replication::Action::Instruct { node, instruction } => {
+                self.instruct(now, keyspace, &node, instruction);
+            }
+            replication::Action::Emit(event) => {
+                self.version += 1;
+                actions.extend(news::notice(keyspace, event).map(Action::Notify));
+            }
+            replication::Action::Answer { ticket, answer } => {
+                let id = CommandId(ticket);
+                let result = answer.map(|_epoch| Done { changes: 1 });
+                let result = result.map_err(|refused| match refused {
+                    Refused::NotLeading => Refusal::NotLeader {
+                        leader: self.leader(),
+                    },
+                    refused => refused.into(),
+                });
+                actions.push(Action::Answer { id, result });
+            }
+        }
+    }
+
+    fn instruct(
+        &mut self,
+        now: Timestamp,
+        keyspace: &KeyspaceName,
+        node: &NodeId,
+        instruction: Instruction,
+    ) {
+        if let Some(contact) = self.contacts.get_mut(node) {
+            let keyspace = keyspace.clone();
+            contact.instruct(
+                now,
+                CopyInstruction {
+                    keyspace,
+                    instruction,
+                },
+            );
+            self.pings_from = self.pings_from.min(now);
+        }
+    }
+
+    /// How the shards stand that commit on several members.
+    pub(super) fn replicated_view(&self) -> BTreeMap<PartitionId, ReplicatedView> {
+        let stored = self.mirror.shards.iter();
+        let shown = stored.filter_map(|(id, stored)| {
+            let machine = self.replicated.machine(&id.keyspace)?;
+            let condition = machine.condition(&id.shard)?;
+            let nodes: BTreeSet<NodeId> = holders(&stored.value).into_iter().collect();
+            let lag = |node: NodeId| Some((machine.lag(&id.shard, &node)?, node));
+            let lags = nodes.into_iter().filter_map(lag);
+            let view = ReplicatedView {
+                condition,
+                lags: lags.map(|(lag, node)| (node, lag)).collect(),
+                lag_max: self.settings.replicated.settings_of(&id.keyspace).lag_max,
+            };
+            Some((id.clone(), view))
+        });
+        shown.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

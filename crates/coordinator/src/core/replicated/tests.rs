@@ -1,0 +1,246 @@
+//! What a coordinator does for shards that commit on several members, and what it leaves alone.
+
+mod desk;
+
+use shardwright_failover::replication::{Instruction, Refused};
+use shardwright_rebalancer::PartitionId;
+use shardwright_topology::{NodeId, ShardId};
+
+use self::desk::{Desk, id, settings, shard};
+use crate::core::{Command, Notice, Refusal, ReplicatedKeyspaces, Settings};
+
+fn promote(to: &str, force: bool) -> Command {
+    Command::Promote {
+        partition: shard(),
+        node: id(to),
+        force,
+    }
+}
+
+fn accept(to: &str, accepted: u32) -> Command {
+    Command::AcceptLoss {
+        partition: shard(),
+        node: id(to),
+        accepted: ShardId::numbered(accepted),
+        by: "Ada".to_owned(),
+    }
+}
+
+fn three() -> Desk {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    desk.until_whole();
+    desk
+}
+
+#[test]
+fn a_shard_gets_its_first_configuration() {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    desk.add_node("a0", false);
+    desk.until_whole();
+    assert_eq!(
+        desk.members(),
+        "n1 n2 n3",
+        "a worker without copies is none"
+    );
+    assert_eq!(desk.record(&shard()).active.map(|active| active.w), Some(2));
+    let kinds: Vec<_> = desk.notices.iter().map(Notice::kind).collect();
+    for kind in ["copy-ordered", "attempt", "activated", "shard-condition"] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+    assert!(
+        !kinds.contains(&"assigned"),
+        "it is no affair of the planner"
+    );
+    let view = desk.core.view(desk.now);
+    let lags = &view.replicated[&shard()].lags;
+    assert_eq!(lags.values().sum::<u64>(), 2, "{lags:?}");
+    let served = desk.nodes.values().filter_map(|node| {
+        let ping = node.last_ping.as_ref()?;
+        ping.assignments.as_ref().map(|all| all.serve.len())
+    });
+    assert_eq!(served.sum::<usize>(), 0, "nobody serves it by assignment");
+}
+
+#[test]
+fn shards_of_other_keyspaces_are_assigned_as_ever() {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    let named = ShardId::new("orders").unwrap();
+    let other = PartitionId::new(Settings::partitions(), named);
+    desk.add_shard(&other);
+    desk.until("owner", |desk| desk.record(&other).primary().is_some());
+    desk.until_whole();
+    let active = desk.record(&other).active.unwrap();
+    assert_eq!((active.w, active.members.len()), (1, 1));
+    let assigned = |notice: &Notice| matches!(notice, Notice::Assigned { partition, .. } if *partition == other);
+    assert!(desk.notices.iter().any(assigned));
+    let force = Command::AcceptLoss {
+        partition: other.clone(),
+        node: id("n1"),
+        accepted: other.shard.clone(),
+        by: "Ada".to_owned(),
+    };
+    let refused = Refusal::NotReplicated { partition: other };
+    assert_eq!(desk.command(force), Err(refused));
+}
+
+#[test]
+fn a_shard_that_commits_on_several_members_is_looked_after_wherever_it_is() {
+    let mut desk = three();
+    let first = desk.record(&shard());
+    let settings = Settings {
+        replicated: ReplicatedKeyspaces::default(),
+        ..settings()
+    };
+    desk.restart_with(settings);
+    desk.until_whole();
+    assert_eq!(
+        desk.record(&shard()),
+        first,
+        "the next leader changes nothing"
+    );
+}
+
+#[test]
+fn a_lost_primary_is_replaced_and_then_the_copy_that_is_missing() {
+    let mut desk = three();
+    desk.add_node("n4", true);
+    let first = desk.primary();
+    desk.kill(&first);
+    desk.until("other primary", |desk| desk.primary() != first);
+    desk.until("fourth member", |desk| desk.members().contains("n4"));
+    desk.until_whole();
+    assert!(!desk.members().contains(&first), "{}", desk.members());
+    let follows = |told: &Instruction| matches!(told, Instruction::Follow { .. });
+    let primary = desk.primary();
+    assert!(desk.nodes[&id(&primary)].instructions.iter().any(follows));
+}
+
+#[test]
+fn a_member_in_sync_takes_over_when_it_is_asked() {
+    let mut desk = three();
+    let first = desk.primary();
+    let to = if first == "n1" { "n2" } else { "n1" };
+    let done = desk.command(promote(to, false));
+    assert_eq!(done.map(|done| done.changes), Ok(1));
+    assert_eq!(desk.primary(), to, "it is answered once that is so");
+    let partition = shard();
+    let refused = Refusal::LossNotNamed { partition };
+    assert_eq!(desk.command(promote("n3", true)), Err(refused));
+    let command = Command::Move {
+        partition: shard(),
+        from: None,
+        to: id("n3"),
+    };
+    let refused = Refusal::Replicated { partition: shard() };
+    assert_eq!(desk.command(command), Err(refused));
+    let refused = desk.command(promote("n9", false)).unwrap_err();
+    assert_eq!(refused.code(), "NOT_HOLDER");
+}
+
+#[test]
+fn a_loss_is_accepted_by_name_when_nothing_else_is_left() {
+    let mut desk = three();
+    let refused = desk.command(accept("n1", 0)).unwrap_err();
+    assert_eq!(refused.code(), "NO_LOSS_NEEDED");
+    let first = desk.primary();
+    let others: Vec<&str> = ["n1", "n2", "n3"]
+        .into_iter()
+        .filter(|node| *node != first)
+        .collect();
+    desk.kill(&first);
+    desk.kill(others[0]);
+    let left = others[1];
+    desk.until("way out", |desk| desk.condition() == "no-recovery-quorum");
+    let refused = desk.command(promote(left, false));
+    let is_right = matches!(
+        refused,
+        Err(Refusal::Replication(Refused::NoRecoveryQuorum {
+            whole: 1,
+            ..
+        }))
+    );
+    assert!(is_right, "{refused:?}");
+    let refused = desk.command(accept(left, 1)).unwrap_err();
+    assert_eq!(refused.code(), "OTHER_SHARD");
+    let refused = desk.command(accept(left, 0)).unwrap_err();
+    assert_eq!(refused.code(), "TOO_FEW_COPIES");
+    assert!(refused.is_retryable());
+    desk.add_node("n4", true);
+    let has_copy = |desk: &Desk| !desk.nodes[&id("n4")].instructions.is_empty();
+    desk.until("spare copy", has_copy);
+    desk.command(accept(left, 0))
+        .expect("a loss that was named");
+    let record = desk.record(&shard());
+    assert_eq!(record.data_loss_generation, 1);
+    assert_eq!(desk.primary(), left);
+    let accepted = desk.notices.iter().find_map(|notice| match notice {
+        Notice::LossAccepted {
+            by,
+            generation,
+            left,
+            given_up,
+            ..
+        } => Some((by.as_str(), *generation, left.clone(), given_up.len())),
+        _ => None,
+    });
+    let left: NodeId = id(left);
+    assert_eq!(accepted, Some(("Ada", 1, vec![left], 2)));
+}
+
+#[test]
+fn what_became_of_a_write_is_found_out() {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    desk.writes_lost = 2;
+    desk.until_whole();
+    assert!(desk.reads >= 2, "{} readings", desk.reads);
+}
+
+#[test]
+fn who_waits_for_a_leader_that_leads_no_more_is_told() {
+    let mut desk = three();
+    let first = desk.primary();
+    let to = if first == "n1" { "n2" } else { "n1" };
+    (desk.do_logs_work, desk.takes_leases) = (false, false);
+    // Until its own lease is about to end: before that it would give the attempt up.
+    for _ in 0..20 {
+        desk.step();
+    }
+    assert!(desk.core.is_leading(desk.now));
+    let refused = desk.command(promote(to, false)).unwrap_err();
+    assert_eq!(refused.code(), "NOT_LEADER");
+    assert!(desk.core.view(desk.now).replicated.is_empty());
+    (desk.do_logs_work, desk.takes_leases) = (true, true);
+    desk.until_whole();
+}
+
+#[test]
+fn another_session_of_a_worker_changes_nothing_for_its_copies() {
+    let mut desk = three();
+    let (first, before) = (desk.primary(), desk.record(&shard()));
+    desk.begin_session(&first);
+    for _ in 0..200 {
+        desk.step();
+    }
+    assert_eq!(desk.record(&shard()), before);
+    assert_eq!(desk.condition(), "whole");
+}
+
+#[test]
+fn a_node_that_is_drained_hands_over_before_it_may_go() {
+    let mut desk = three();
+    let first = desk.primary();
+    let is_drained = |desk: &Desk| {
+        let ping = desk.nodes[&id(&first)].last_ping.as_ref();
+        ping.is_some_and(|ping| ping.drained)
+    };
+    desk.do_logs_work = false;
+    let node = id(&first);
+    desk.command(Command::Drain { node }).expect("it is up");
+    for _ in 0..20 {
+        desk.step();
+        assert!(!is_drained(&desk), "it is the primary");
+    }
+    desk.do_logs_work = true;
+    desk.until("drained node", is_drained);
+    assert_ne!(desk.primary(), first);
+}

@@ -1,0 +1,439 @@
+//! A coordinator's machine, a registry, and nodes whose logs do what logs do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+use shardwright_failover::replication::{self, CopyReport, Health, Instruction, Lead};
+use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
+use shardwright_registry::{Key, Revision, Seen, Stored};
+use shardwright_topology::{
+    Config, Epoch, Incarnation, KeyspaceName, Lsn, Member, NodeId, NodeRecord, NodeState,
+    RegisteredCopies, ReplicaId, ShardId, ShardRecord, Timestamp,
+};
+
+use crate::{
+    core::{
+        Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal,
+        ReplicatedKeyspaces, Settings, Value, WriteOutcome,
+    },
+    protocol::{CopyState, Ping, Pong, Report, ReportedState, VERSION},
+};
+
+const STEP: Duration = Duration::from_millis(50);
+
+pub(super) struct Desk {
+    pub(super) core: Core,
+    pub(super) now: Timestamp,
+    store: BTreeMap<Key, (Revision, Seen)>,
+    revision: u64,
+    events: VecDeque<Event>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) answers: BTreeMap<u64, Result<Done, Refusal>>,
+    /// Whether the logs begin what the registry says.
+    pub(super) do_logs_work: bool,
+    /// Whether the registry takes the leases of coordinators.
+    pub(super) takes_leases: bool,
+    /// How many of the next writes of shards are lost, and nobody knows it.
+    pub(super) writes_lost: usize,
+    pub(super) reads: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) is_up: bool,
+    /// Whether it is a worker that keeps copies.
+    keeps_copies: bool,
+    session: Incarnation,
+    copy: Option<Copy>,
+    pub(super) last_ping: Option<Ping>,
+    pub(super) instructions: Vec<Instruction>,
+    reports: Vec<Report>,
+    number: u64,
+    list: (u64, u64),
+}
+
+#[derive(Debug, Clone)]
+struct Copy {
+    replica_id: ReplicaId,
+    opening: Incarnation,
+    leads: Option<Epoch>,
+    learners: BTreeSet<Member>,
+}
+
+pub(super) fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+pub(super) fn shard() -> PartitionId {
+    PartitionId::from(ShardId::numbered(0))
+}
+
+pub(super) fn settings() -> Settings {
+    let ms = Duration::from_millis;
+    let replication = replication::Settings {
+        patience: ms(1_000),
+        patience_max: ms(2_000),
+        grace: ms(2_000),
+        steady: ms(200),
+        resend: ms(200),
+        bootstrap_wait: ms(60_000),
+        down_percent_max: 67,
+        ..replication::Settings::default()
+    };
+    let replicated = ReplicatedKeyspaces::default();
+    Settings {
+        check_interval: ms(200),
+        timing: Settings::timing_of(ms(2_000)).unwrap(),
+        replicated: replicated.with(KeyspaceName::main(), replication).unwrap(),
+        ..Settings::new(id("c"), Incarnation(1))
+    }
+}
+
+impl Desk {
+    /// A shard of `main`, and these nodes.
+    pub(super) fn new(settings: Settings, nodes: &[&str]) -> Self {
+        let rng = Box::new(StdRng::seed_from_u64(1));
+        let mut desk = Self {
+            core: Core::new(settings, Box::new(ReplicaPolicy::default()), rng),
+            now: Timestamp::default(),
+            store: BTreeMap::new(),
+            revision: 0,
+            events: VecDeque::new(),
+            nodes: BTreeMap::new(),
+            notices: Vec::new(),
+            answers: BTreeMap::new(),
+            do_logs_work: true,
+            takes_leases: true,
+            writes_lost: 0,
+            reads: 0,
+        };
+        desk.events
+            .push_back(Event::Seen(Seen::Listed(Revision(0))));
+        desk.add_shard(&shard());
+        for node in nodes {
+            desk.add_node(node, true);
+        }
+        desk
+    }
+
+    /// Lets another process of the coordinator take the place of this one.
+    pub(super) fn restart_with(&mut self, settings: Settings) {
+        let rng = Box::new(StdRng::seed_from_u64(2));
+        self.core = Core::new(settings, Box::new(ReplicaPolicy::default()), rng);
+        self.events.clear();
+        let records = self.store.values().map(|(_, seen)| seen.clone());
+        let listed = Seen::Listed(Revision(self.revision));
+        let seen = records.chain([listed]).map(Event::Seen);
+        self.events.extend(seen);
+    }
+
+    pub(super) fn add_shard(&mut self, of: &PartitionId) {
+        let record = ShardRecord::new(of.keyspace.clone(), of.shard.clone(), None);
+        let key = format!("shard/{}/{}", of.keyspace, of.shard);
+        self.put(&key, Value::Shard(record));
+    }
+
+    pub(super) fn add_node(&mut self, name: &str, keeps_copies: bool) {
+        let mut record = NodeRecord::new(id(name), format!("http://{name}"));
+        record.state = NodeState::Up;
+        let node = Node {
+            is_up: true,
+            keeps_copies,
+            session: record.incarnation,
+            copy: None,
+            last_ping: None,
+            instructions: Vec::new(),
+            reports: Vec::new(),
+            number: 0,
+            list: (0, 0),
+        };
+        self.nodes.insert(id(name), node);
+        self.put(&format!("node/{name}"), Value::Node(record));
+    }
+
+    /// Registers a node once more, as a worker does whose registration was not answered.
+    pub(super) fn begin_session(&mut self, name: &str) {
+        let node = self.nodes.get_mut(&id(name)).unwrap();
+        node.session = node.session.next();
+        let mut record = NodeRecord::new(id(name), format!("http://{name}"));
+        (record.state, record.incarnation) = (NodeState::Up, node.session);
+        self.put(&format!("node/{name}"), Value::Node(record));
+    }
+
+    pub(super) fn kill(&mut self, name: &str) {
+        self.nodes.get_mut(&id(name)).unwrap().is_up = false;
+    }
+
+    fn put(&mut self, key: &str, value: Value) -> Revision {
+        let key = Key::new(key).unwrap();
+        self.show(key.clone(), |revision| value.seen(key, revision))
+    }
+
+    fn show(&mut self, key: Key, seen: impl FnOnce(Revision) -> Seen) -> Revision {
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        let seen = seen(revision);
+        self.events.push_back(Event::Seen(seen.clone()));
+        self.store.insert(key, (revision, seen));
+        revision
+    }
+
+    pub(super) fn record(&self, of: &PartitionId) -> ShardRecord {
+        let key = format!("shard/{}/{}", of.keyspace, of.shard);
+        match &self.store[&Key::new(key).unwrap()].1 {
+            Seen::Shard(stored) => stored.value.clone(),
+            other => panic!("no shard: {other:?}"),
+        }
+    }
+
+    pub(super) fn primary(&self) -> String {
+        let record = self.record(&shard());
+        record.primary().map_or_else(String::new, NodeId::to_string)
+    }
+
+    pub(super) fn members(&self) -> String {
+        let record = self.record(&shard());
+        let members = record.active.iter().flat_map(|active| &active.members);
+        let nodes: Vec<_> = members.map(|member| member.node.as_str()).collect();
+        nodes.join(" ")
+    }
+
+    pub(super) fn condition(&self) -> &'static str {
+        let view = self.core.view(self.now);
+        let shown = view.replicated.get(&shard());
+        shown.map_or("none", |shown| shown.condition.kind())
+    }
+
+    pub(super) fn step(&mut self) {
+        self.now = self.now + STEP;
+        if self.do_logs_work {
+            self.begin_what_is_pending();
+        }
+        self.events.push_back(Event::Tick);
+        while let Some(event) = self.events.pop_front() {
+            let mut actions = Vec::new();
+            self.core.handle(self.now, event, &mut actions);
+            for action in actions {
+                self.act(action);
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        for _ in 0..1_200 {
+            if is_so(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("no {what} in a minute: {:?}", self.record(&shard()));
+    }
+
+    #[track_caller]
+    pub(super) fn until_whole(&mut self) {
+        self.until("whole shard", |desk| {
+            desk.condition() == "whole" && desk.record(&shard()).pending.is_none()
+        });
+    }
+
+    /// Gives a command, and waits for its answer.
+    #[track_caller]
+    pub(super) fn command(&mut self, command: Command) -> Result<Done, Refusal> {
+        let number = self.give(command);
+        self.until("answer", |desk| desk.answers.contains_key(&number));
+        self.answers[&number].clone()
+    }
+
+    pub(super) fn give(&mut self, command: Command) -> u64 {
+        let number = self.answers.len() as u64;
+        let id = CommandId(number);
+        self.events.push_back(Event::Command { id, command });
+        self.step();
+        number
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Write { write, change } => {
+                let outcome = self.write(change);
+                self.events.push_back(Event::Wrote { write, outcome });
+            }
+            Action::Read { key } => {
+                self.reads += 1;
+                let found = self.store[&key].1.clone();
+                self.events.push_back(Event::Found(found));
+            }
+            Action::Ping { ping, .. } => self.ping(ping),
+            Action::Notify(notice) => self.notices.push(notice),
+            Action::Bootstrap { .. } => panic!("the settings ask for no shards"),
+            Action::Answer { id, result } => drop(self.answers.insert(id.0, result)),
+        }
+    }
+
+    fn write(&mut self, change: Change) -> WriteOutcome {
+        let found = self.store.get(&change.key).map(|(revision, _)| *revision);
+        let value = change.value.expect("nothing is deleted");
+        if matches!(&value, Value::Lease(_)) && !self.takes_leases {
+            return WriteOutcome::Unknown;
+        }
+        if matches!(&value, Value::Shard(_)) && self.writes_lost > 0 {
+            self.writes_lost -= 1;
+            return WriteOutcome::Unknown;
+        }
+        if found != change.expected {
+            return WriteOutcome::Conflict;
+        }
+        WriteOutcome::Done(self.put(change.key.as_str(), value))
+    }
+
+    fn ping(&mut self, ping: Ping) {
+        let (id, incarnation) = (ping.node.clone(), ping.incarnation);
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.is_up || ping.expired || node.session != incarnation {
+            let silence = Event::Silence {
+                node: id,
+                incarnation,
+            };
+            return self.events.push_back(silence);
+        }
+        node.number += 1;
+        node.last_ping = Some(ping.clone());
+        if let Some(lists) = &ping.assignments {
+            node.list = (ping.term, ping.list);
+            let serves = lists.serve.iter().map(|each| {
+                let serving = ReportedState::Serving;
+                Report::new(each.partition.clone(), each.epoch, serving)
+            });
+            let releases = lists.release.iter().map(|each| {
+                let released = ReportedState::Released;
+                Report::new(each.partition.clone(), each.epoch, released)
+            });
+            node.reports = serves.chain(releases).collect();
+        }
+        for each in ping.instructions {
+            self.obey(&id, each.instruction);
+        }
+        let copies = self.states(&id);
+        let node = &self.nodes[&id];
+        let pong = Pong {
+            version: VERSION,
+            node: id,
+            incarnation,
+            left: None,
+            number: node.number,
+            term: node.list.0,
+            list: node.list.1,
+            shards: node.reports.clone(),
+            copies,
+        };
+        self.events.push_back(Event::Pong(pong));
+    }
+
+    fn obey(&mut self, at: &NodeId, instruction: Instruction) {
+        let node = self.nodes.get_mut(at).unwrap();
+        node.instructions.push(instruction.clone());
+        match instruction {
+            Instruction::Create { shard, replica_id } if node.copy.is_none() => {
+                // Nothing says that sessions and openings are counted alike.
+                let registered = RegisteredCopies {
+                    opened: Incarnation(40),
+                    ..RegisteredCopies::none(at.clone())
+                };
+                let value = registered.with_opened(shard, replica_id);
+                node.copy = Some(Copy {
+                    replica_id,
+                    opening: value.opened,
+                    leads: None,
+                    learners: BTreeSet::new(),
+                });
+                let key = Key::new(format!("replica/main/{at}")).unwrap();
+                self.show(key.clone(), |revision| {
+                    Seen::Copies(Stored {
+                        key,
+                        value,
+                        revision,
+                    })
+                });
+            }
+            Instruction::Follow { learners, .. } => {
+                if let Some(copy) = &mut node.copy {
+                    copy.learners = learners;
+                }
+            }
+            Instruction::Create { .. } | Instruction::Drop { .. } => {}
+        }
+    }
+
+    fn copy_of(&self, member: &Member) -> Option<&Copy> {
+        let node = self.nodes.get(&member.node).filter(|node| node.is_up)?;
+        let copy = node.copy.as_ref();
+        copy.filter(|copy| copy.replica_id == member.replica_id)
+    }
+
+    fn begin_what_is_pending(&mut self) {
+        let record = self.record(&shard());
+        let Some(pending) = &record.pending else {
+            return;
+        };
+        let reached = |config: &Config| {
+            let members = config.members.iter();
+            members
+                .filter(|member| self.copy_of(member).is_some())
+                .count()
+        };
+        let is_fenced = record.active.as_ref().is_none_or(|active| {
+            active.recovery_quorum() <= reached(active) || record.accepts_loss()
+        });
+        let own = pending.member(&pending.primary.node).unwrap();
+        let opening = self.copy_of(own).map(|copy| copy.opening);
+        let is_meant = opening == Some(pending.primary.incarnation);
+        if !is_fenced || !is_meant || reached(pending) < pending.w as usize {
+            return;
+        }
+        let (epoch, primary) = (pending.epoch, pending.primary.node.clone());
+        for (id, node) in &mut self.nodes {
+            if let Some(copy) = &mut node.copy {
+                copy.leads = (*id == primary).then_some(epoch);
+                copy.learners.clear();
+            }
+        }
+        let next = record.activate(pending.config_id).unwrap();
+        self.put("shard/main/shard-0", Value::Shard(next));
+    }
+
+    fn states(&self, of: &NodeId) -> Option<Vec<CopyState>> {
+        let node = self.nodes[of].keeps_copies.then(|| &self.nodes[of])?;
+        let record = self.record(&shard());
+        let state = node.copy.as_ref().map(|copy| {
+            let lead = copy.leads.map(|epoch| {
+                let members = record.active.iter().flat_map(|active| &active.members);
+                let others = members.chain(&copy.learners);
+                let answered = others.filter(|member| self.copy_of(member).is_some());
+                Lead {
+                    epoch,
+                    last: Lsn(10),
+                    commit: Some(Lsn(9)),
+                    followers: answered.map(|member| (member.replica_id, Lsn(9))).collect(),
+                }
+            });
+            let report = CopyReport {
+                replica_id: copy.replica_id,
+                incarnation: copy.opening,
+                epoch: record.active_epoch(),
+                durable: Lsn(10),
+                health: Health::Whole,
+                lead,
+            };
+            CopyState {
+                partition: shard(),
+                report,
+            }
+        });
+        Some(state.into_iter().collect())
+    }
+}

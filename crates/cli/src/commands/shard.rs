@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use shardwright_hashing::Position;
 
 use crate::{
@@ -88,11 +88,13 @@ pub(crate) struct Move {
 
 /// Make a replica of a shard its primary.
 ///
-/// Only the assignment changes. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same.
+/// Only the assignment changes. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same. A
+/// shard that commits on several members hands over to one that is in sync; without a quorum of them, name the shard again to accept the loss.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  shardwright shard promote invoices --to w3")]
+  shardwright shard promote invoices --to w3
+  shardwright shard promote shard-0 --to w3 --accept-data-loss shard-0 --by 'Ada, ticket 17'")]
 pub(crate) struct Promote {
     /// The shard or partition.
     shard: String,
@@ -108,6 +110,15 @@ pub(crate) struct Promote {
     /// Promote it even if it may lack what the primary had.
     #[arg(long)]
     force: bool,
+
+    /// The shard again: go on from this copy although acknowledged writes may be lost. Only for shards that commit on several members, when
+    /// too few of them can be reached.
+    #[arg(long, value_name = "SHARD", conflicts_with = "force")]
+    accept_data_loss: Option<String>,
+
+    /// Who accepts the loss, for the record.
+    #[arg(long, value_name = "NAME", requires = "accept_data_loss")]
+    by: Option<String>,
 
     #[command(flatten)]
     connection: Connection,
@@ -218,16 +229,71 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
-    let body = json!({
-        "shard": promote.shard,
-        "keyspace": promote.keyspace,
-        "node": promote.to,
-        "force": promote.force,
-    });
+    let body = body_of(promote);
     let said = format!(
         "{} becomes the primary of {}: the assignment, and no data",
         promote.to, promote.shard
     );
     let connection = &promote.connection;
     connection.change(out, Method::POST, "/api/v1/promote", &body, &said)
+}
+
+fn body_of(promote: &Promote) -> Value {
+    let mut body = json!({
+        "shard": promote.shard,
+        "keyspace": promote.keyspace,
+        "node": promote.to,
+        "force": promote.force,
+    });
+    if let Some(shard) = &promote.accept_data_loss {
+        body["accept_data_loss"] = shard.as_str().into();
+        body["by"] = by(promote).into();
+    }
+    body
+}
+
+/// Who accepts a loss: as was said, or whoever is logged in.
+fn by(promote: &Promote) -> String {
+    let said = promote.by.clone();
+    let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+    said.or_else(user)
+        .unwrap_or_else(|| "somebody at the command line".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        promote: Promote,
+    }
+
+    fn body(arguments: &[&str]) -> Result<Value, clap::Error> {
+        let line = ["promote", "shard-0", "--to", "w3"].iter().chain(arguments);
+        Ok(body_of(&Line::try_parse_from(line)?.promote))
+    }
+
+    #[test]
+    fn a_loss_is_accepted_by_naming_the_shard_again() {
+        let plain = body(&[]).unwrap();
+        assert!(plain.get("accept_data_loss").is_none(), "{plain}");
+        let accepts = body(&["--accept-data-loss", "shard-0", "--by", "Ada"]).unwrap();
+        assert_eq!(accepts["accept_data_loss"], "shard-0");
+        assert_eq!(
+            (&accepts["by"], &accepts["force"]),
+            (&json!("Ada"), &json!(false))
+        );
+        let unsaid = body(&["--accept-data-loss", "shard-0"]).unwrap();
+        assert!(unsaid["by"].as_str().is_some_and(|by| !by.is_empty()));
+        for refused in [
+            &["--by", "Ada"][..],
+            &["--accept-data-loss", "shard-0", "--force"],
+        ] {
+            assert!(body(refused).is_err(), "{refused:?}");
+        }
+    }
 }

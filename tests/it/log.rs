@@ -7,5 +7,7 @@ mod cluster;
 mod configurer;
 mod cuts;
 mod deaths;
+// Only there can a limit be set for a process that runs.
+#[cfg(target_os = "linux")]
 mod disks;
 mod node;

@@ -34,6 +34,7 @@
 //!   the process.
 
 mod chain;
+mod directory;
 mod epoch_table;
 mod hash;
 mod message;

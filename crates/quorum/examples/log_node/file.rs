@@ -71,6 +71,10 @@ impl LineFile {
         io::copy(content, &mut file)?;
         file.sync_all()?;
         fs::rename(new, self.directory.join("lines"))?;
-        File::open(&self.directory)?.sync_all()
+        // Windows opens no directories.
+        if cfg!(unix) {
+            File::open(&self.directory)?.sync_all()?;
+        }
+        Ok(())
     }
 }

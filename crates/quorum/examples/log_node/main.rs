@@ -29,7 +29,6 @@ mod status;
 use std::{env, sync::Arc, time::Duration};
 
 use clap::Parser;
-use rustix::process::Signal;
 use shardwright_quorum::{
     log::{
         BoxError, Settings, ShardLog,
@@ -40,7 +39,8 @@ use shardwright_quorum::{
     topology::{KeyspaceName, NodeId, ShardId},
 };
 use shardwright_registry::{Registry, SqliteStore};
-use tokio::signal::unix::{SignalKind, signal};
+#[cfg(unix)]
+use tokio::signal::unix::SignalKind;
 
 use crate::{announce::Announcements, arguments::Arguments, lines::Lines, shown::Shown};
 
@@ -85,9 +85,16 @@ async fn main() -> Result<(), BoxError> {
         let shown = shown.clone();
         move |path| Lines::open(path, shown.clone())
     });
-    // A file that may not grow is an error of the copy, and not the end of the process.
-    let _ignored = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    #[cfg(unix)]
+    let _outlived = outlive_size_limits()?;
     let (log, _task) = ShardLog::start(ShardId::numbered(0), home, options);
     tokio::spawn(begin::follow(announcements, log.clone(), node, nodes));
     port::serve(&arguments.port, log, shown).await
+}
+
+/// Lets a file that may not grow be an error of the copy, and not the end of the process.
+#[cfg(unix)]
+fn outlive_size_limits() -> std::io::Result<tokio::signal::unix::Signal> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    tokio::signal::unix::signal(kind)
 }

@@ -15,7 +15,7 @@ use std::{
 
 use shardwright_topology::{Epoch, Lsn};
 
-use super::{Hash, Point};
+use super::{Hash, Point, directory};
 
 const MAGIC: &[u8; 8] = b"SWSNAP01";
 
@@ -86,7 +86,7 @@ impl Storing {
         self.file.sync_all()?;
         let path = self.directory.join(FINISHED);
         fs::rename(self.directory.join(UNFINISHED), &path)?;
-        File::open(&self.directory)?.sync_all()?;
+        directory::sync(&self.directory)?;
         Ok(StoredSnapshot { base, path })
     }
 }

@@ -20,7 +20,7 @@ use shardwright_topology::ReplicaId;
 
 use super::{Home, OpenError, Opened};
 use crate::log::{
-    Durable, StateError, StateMachine,
+    Durable, StateError, StateMachine, directory,
     segments::{self, CreateError, Options, Segments},
 };
 
@@ -103,7 +103,7 @@ where
         };
         if self.copy.exists() {
             fs::rename(&self.copy, self.next_aside()).map_err(OpenError::from)?;
-            sync(&self.root).map_err(OpenError::from)?;
+            directory::sync(&self.root).map_err(OpenError::from)?;
         }
         Ok(left.map(|durable| Durable {
             clean: false,
@@ -133,10 +133,6 @@ fn has_room(directory: &Path) -> io::Result<()> {
     });
     let removed = fs::remove_file(&path);
     tried.and(removed)
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 fn not_opened(error: segments::OpenError) -> OpenError {

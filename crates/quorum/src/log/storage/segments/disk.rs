@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::log::directory;
+
 /// A directory. After an error nothing is known of what was asked for; whether it is tried again is the caller's decision.
 pub(super) trait Disk: fmt::Debug + Send + 'static {
     /// An open file.
@@ -86,7 +88,7 @@ impl Disk for Directory {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        sync_directory(&self.0)
+        directory::sync(&self.0)
     }
 }
 
@@ -98,21 +100,10 @@ pub(super) fn create_durably(directory: &Path) -> io::Result<()> {
     // The directory itself may be left from an attempt that ended before this.
     for path in directory.ancestors().take(missing.max(1)) {
         match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
-            Some(parent) => sync_directory(parent)?,
+            Some(parent) if parent.as_os_str().is_empty() => directory::sync(Path::new("."))?,
+            Some(parent) => directory::sync(parent)?,
             None => {}
         }
     }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Windows has no such call: names are as durable as its file system makes them.
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }

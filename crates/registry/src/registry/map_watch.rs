@@ -83,7 +83,8 @@ fn by_key<T>(records: Vec<Stored<T>>) -> BTreeMap<Key, T> {
 /// A stream of shard maps: the map as it is, and each later one.
 ///
 /// Maps are whole: while the records say two things at once, because a reader sees some of them earlier than others, no map is
-/// shown and the one before holds. Of maps that follow each other at once, only the last is shown. After an error the next call
+/// shown and the one before holds. Of maps that follow each other at once, only the last is shown. Their revisions grow: one that was made
+/// at the revision of the one before counts one more. After an error the next call
 /// reads everything from the start, so the caller decides how long to wait. [`Error::NoMap`] comes again each time.
 pub type MapWatch = std::pin::Pin<Box<dyn Stream<Item = Result<Arc<ShardMap>, Error>> + Send>>;
 
@@ -95,6 +96,7 @@ impl Registry {
             registry: self.clone(),
             following: None,
             shown: None,
+            revision: 0,
         };
         Box::pin(stream::unfold(watcher, |mut watcher| async move {
             let item = watcher.next().await;
@@ -111,6 +113,8 @@ struct Watcher {
     following: Option<Following>,
     /// As of when the map was made that was shown last: its shards, and its operations. A listing may lag behind.
     shown: Option<(Revision, Revision)>,
+    /// The revision of that map.
+    revision: u64,
 }
 
 /// A snapshot and the streams that keep it current.
@@ -152,7 +156,9 @@ impl Watcher {
             };
             if following.snapshot.is_after(self.shown) {
                 self.shown = Some(following.snapshot.at());
-                return Ok(Arc::new(map));
+                // The operations are listed after the shards, and may be as of a later moment than the next changes of shards.
+                self.revision = map.revision().max(self.revision + 1);
+                return Ok(Arc::new(map.at_revision(self.revision)));
             }
         }
     }

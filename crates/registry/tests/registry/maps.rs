@@ -1,5 +1,7 @@
 //! Maps from records, and their watch.
 
+use std::sync::Mutex;
+
 use futures_executor::block_on;
 use futures_util::{FutureExt, StreamExt};
 use shardwright_registry::{Error, MapWatch, Partitioning};
@@ -7,7 +9,7 @@ use shardwright_topology::{
     KeyRange, Operation, OperationKind, Phase, ShardMap, ShardRecord, ShardState,
 };
 
-use super::*;
+use super::{record_watch::Forgetful, *};
 
 fn owners(map: &ShardMap) -> String {
     let names: Vec<_> = map
@@ -55,6 +57,33 @@ fn a_watcher_gets_the_map_and_each_later_one() {
         let changed = second.changed_since(&first).expect("the same ranges");
         let changed: Vec<_> = changed.map(|shard| shard.id().clone()).collect();
         assert_eq!(changed, [shard(1)], "the rest is shared");
+    });
+}
+
+#[test]
+fn a_map_is_later_than_the_one_before_also_where_its_parts_were_read_at_two_moments() {
+    block_on(async {
+        let store = Arc::new(Forgetful {
+            store: MemoryStore::new(),
+            old: Mutex::default(),
+        });
+        let registry = on(store.clone());
+        registry
+            .bootstrap(Partitioning::Ranges, 2)
+            .await
+            .expect("new");
+        let shards = store.list(registry.shards().prefix()).await;
+        register(&registry, "n1", &[0, 1]).await;
+        // The shards were listed before the node came, and the operations after it.
+        *store.old.lock().expect("no panic") = Some(shards.expect("a listing"));
+        let mut watch = registry.watch_map();
+        let mut map = next(&mut watch).await;
+        assert_eq!(map.shards()[0].primary(), None);
+        while map.shards().iter().any(|shard| shard.primary().is_none()) {
+            let later = next(&mut watch).await;
+            assert!(map.revision() < later.revision(), "a router takes it");
+            map = later;
+        }
     });
 }
 

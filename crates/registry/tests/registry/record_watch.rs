@@ -129,9 +129,9 @@ fn it_shows_what_is_there_and_then_each_change() {
 
 /// A store whose watches end after each change, and whose listings are as old as the test says.
 #[derive(Debug)]
-struct Forgetful {
-    store: MemoryStore,
-    old: Mutex<Option<Listing>>,
+pub(crate) struct Forgetful {
+    pub(crate) store: MemoryStore,
+    pub(crate) old: Mutex<Option<Listing>>,
 }
 
 #[async_trait]

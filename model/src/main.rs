@@ -41,7 +41,7 @@ struct Args {
     /// Leave out a rule, which the scenario must notice; without a scenario, the one that is known to.
     #[arg(long)]
     without: Option<String>,
-    /// All scenarios, also those that take hours, and those that are too large to exhaust.
+    /// All scenarios, also the large ones, and those that are too large to exhaust.
     #[arg(long, conflicts_with = "name")]
     nightly: bool,
     /// List the scenarios and the rules that can be left out.

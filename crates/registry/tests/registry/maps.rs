@@ -1,7 +1,5 @@
 //! Maps from records, and their watch.
 
-use std::sync::Mutex;
-
 use futures_executor::block_on;
 use futures_util::{FutureExt, StreamExt};
 use shardwright_registry::{Error, MapWatch, Partitioning};
@@ -63,10 +61,7 @@ fn a_watcher_gets_the_map_and_each_later_one() {
 #[test]
 fn a_map_is_later_than_the_one_before_also_where_its_parts_were_read_at_two_moments() {
     block_on(async {
-        let store = Arc::new(Forgetful {
-            store: MemoryStore::new(),
-            old: Mutex::default(),
-        });
+        let store = Arc::new(Forgetful::default());
         let registry = on(store.clone());
         registry
             .bootstrap(Partitioning::Ranges, 2)

@@ -128,9 +128,9 @@ fn it_shows_what_is_there_and_then_each_change() {
 }
 
 /// A store whose watches end after each change, and whose listings are as old as the test says.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Forgetful {
-    pub(crate) store: MemoryStore,
+    store: MemoryStore,
     pub(crate) old: Mutex<Option<Listing>>,
 }
 
@@ -173,10 +173,7 @@ impl Store for Forgetful {
 #[test]
 fn a_watch_that_ends_is_started_again_without_a_gap_and_without_going_back() {
     futures_executor::block_on(async {
-        let store = Arc::new(Forgetful {
-            store: MemoryStore::new(),
-            old: Mutex::default(),
-        });
+        let store = Arc::new(Forgetful::default());
         let registry = on(store.clone());
         registry
             .bootstrap(Partitioning::Ranges, 2)

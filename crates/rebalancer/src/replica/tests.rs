@@ -295,11 +295,12 @@ proptest! {
         }
         let policy = ReplicaPolicy { steal_above_percent: percent, ..ReplicaPolicy::default() };
         cluster.apply_all(&policy.plan(&cluster)).unwrap();
-        let share = at.len() as f64 / nodes as f64;
-        let most = (share * f64::from(percent) / 100.0).max(share.ceil());
-        let least = (share * 100.0 / f64::from(percent)).min(share.floor());
+        // In whole numbers: a load exactly at the bound is not past it, and fractions would round it there.
+        let (total, percent) = (at.len(), percent as usize);
         for (node, load) in loads(&cluster) {
-            prop_assert!((least..=most).contains(&(load as f64)), "{node} has {load} of {share}");
+            let too_much = load * nodes * 100 > total * percent && load > total.div_ceil(nodes);
+            let too_little = load * nodes * percent < total * 100 && load < total / nodes;
+            prop_assert!(!too_much && !too_little, "{node} has {load} of {total} on {nodes}");
         }
     }
 }

@@ -58,6 +58,7 @@ impl Logs {
             kind: Kind::Batch,
             members: Vec::new(),
             payload: id.to_be_bytes().to_vec(),
+            after: None,
             level,
             deadline,
         }

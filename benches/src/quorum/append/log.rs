@@ -239,11 +239,7 @@ pub(crate) fn hold_copy() -> Option<anyhow::Result<()>> {
 
 impl Appends for Replicated {
     async fn append(&self) -> anyhow::Result<()> {
-        let entry = Entry {
-            kind: Kind::Batch,
-            members: Vec::new(),
-            payload: PAYLOAD.to_vec(),
-        };
+        let entry = Entry::new(Kind::Batch, PAYLOAD.to_vec());
         let patience = Duration::from_secs(10);
         self.log.append(entry, Level::Quorum, patience).await?;
         Ok(())

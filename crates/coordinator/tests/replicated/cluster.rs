@@ -270,11 +270,7 @@ impl Cluster {
     pub(crate) async fn append(&self, node: &NodeId, line: &str) {
         let log = self.copy(node).log;
         wait("a commit", async || {
-            let entry = Entry {
-                kind: Kind::Batch,
-                members: Vec::new(),
-                payload: line.as_bytes().to_vec(),
-            };
+            let entry = Entry::new(Kind::Batch, line.as_bytes().to_vec());
             match log.append(entry, Level::Quorum, PATIENCE).await {
                 Ok(_) => Some(()),
                 Err(AppendError::Indeterminate) => panic!("{line} may be there or not"),

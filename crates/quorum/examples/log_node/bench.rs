@@ -50,11 +50,7 @@ async fn one(
         if began.0 >= time {
             return Ok(took);
         }
-        let entry = Entry {
-            kind: Kind::Batch,
-            members: Vec::new(),
-            payload: vec![b'x'; bytes],
-        };
+        let entry = Entry::new(Kind::Batch, vec![b'x'; bytes]);
         let appended = log
             .append(entry, Level::Quorum, Duration::from_secs(10))
             .await;

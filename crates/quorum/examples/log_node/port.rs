@@ -75,11 +75,7 @@ async fn append(log: &ShardLog, level: &str, text: &str) -> String {
         "all" => Level::All,
         _ => Level::Quorum,
     };
-    let entry = Entry {
-        kind: Kind::Batch,
-        members: Vec::new(),
-        payload: text.as_bytes().to_vec(),
-    };
+    let entry = Entry::new(Kind::Batch, text.as_bytes().to_vec());
     match log.append(entry, level, Duration::from_secs(10)).await {
         Ok(appended) => format!("ok {} {}", appended.lsn, appended.epoch),
         Err(error @ AppendError::Indeterminate) => format!("error unknown {error}"),

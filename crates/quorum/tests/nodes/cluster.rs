@@ -264,11 +264,7 @@ impl Cluster {
         line: &str,
         level: Level,
     ) -> Result<Appended, AppendError> {
-        let entry = Entry {
-            kind: Kind::Batch,
-            members: Vec::new(),
-            payload: line.as_bytes().to_vec(),
-        };
+        let entry = Entry::new(Kind::Batch, line.as_bytes().to_vec());
         self.log(to).append(entry, level, PATIENCE).await
     }
 

@@ -49,11 +49,7 @@ async fn what_is_appended_is_read_at_every_level() {
             [3, 4]
         );
     }
-    let large = Entry {
-        kind: Kind::Batch,
-        members: Vec::new(),
-        payload: vec![0; 9 << 20],
-    };
+    let large = Entry::new(Kind::Batch, vec![0; 9 << 20]);
     let refused = cluster
         .log(1)
         .append(large, Level::One, Duration::MAX)
@@ -177,11 +173,7 @@ async fn many_writers_share_the_writes() {
         let log = log.clone();
         tokio::spawn(async move {
             for number in 0..50 {
-                let entry = Entry {
-                    kind: Kind::Batch,
-                    members: Vec::new(),
-                    payload: format!("{writer} {number}").into_bytes(),
-                };
+                let entry = Entry::new(Kind::Batch, format!("{writer} {number}").into_bytes());
                 let appended = log
                     .append(entry, Level::Quorum, Duration::from_secs(60))
                     .await;

@@ -65,6 +65,11 @@ pub enum Outcome {
     NotPrimary,
     /// It was not appended: too many wait. Try again later.
     Overloaded,
+    /// It was not appended: the log has gone on since the record that it was to follow.
+    Outrun {
+        /// The last record.
+        last: Lsn,
+    },
     /// It is appended or not: ask the next primary with the same number.
     Indeterminate,
 }

@@ -71,6 +71,8 @@ pub struct Submission {
     pub members: Vec<BatchMember>,
     /// Its content.
     pub payload: Vec<u8>,
+    /// The record that it has to follow, if its content was made from the data as that left it.
+    pub after: Option<Lsn>,
     /// What is waited for.
     pub level: Level,
     /// Until when.

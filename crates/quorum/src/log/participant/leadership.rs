@@ -142,7 +142,9 @@ impl Leadership {
         let mut records = Vec::with_capacity(submissions.len());
         for submission in submissions {
             let id = submission.id;
-            if let Some(outcome) = self.refuses(context, bytes) {
+            let outrun = submission.after.is_some_and(|after| after != last.lsn);
+            let outrun = outrun.then_some(Outcome::Outrun { last: last.lsn });
+            if let Some(outcome) = self.refuses(context, bytes).or(outrun) {
                 context.actions.push(Action::Answer { id, outcome });
                 continue;
             }

@@ -148,6 +148,10 @@ impl Cluster {
     }
 
     fn submit(&mut self, to: u128, id: u64, level: Level) {
+        self.submit_after(to, id, level, None);
+    }
+
+    fn submit_after(&mut self, to: u128, id: u64, level: Level, after: Option<Lsn>) {
         self.feed(
             to,
             Event::Submit(vec![Submission {
@@ -155,6 +159,7 @@ impl Cluster {
                 kind: Kind::Batch,
                 members: Vec::new(),
                 payload: id.to_be_bytes().to_vec(),
+                after,
                 level,
                 deadline: self.now + Duration::from_secs(1),
             }]),
@@ -208,6 +213,29 @@ fn nothing_is_acknowledged_before_the_registry_confirms_the_activation() {
     cluster.submit(2, 5, Level::One);
     let (id, outcome) = (5, Outcome::NotPrimary);
     assert_eq!(cluster.outcomes(), [Action::Answer { id, outcome }]);
+}
+
+#[test]
+fn a_record_made_from_the_data_follows_what_it_was_made_from() {
+    let mut cluster = Cluster::new(3);
+    cluster.name(1, &[1, 2, 3]);
+    cluster.submit_after(1, 1, Level::Quorum, Some(Lsn(1)));
+    cluster.submit_after(1, 2, Level::Quorum, Some(Lsn(1)));
+    let (id, outcome) = (2, Outcome::Outrun { last: Lsn(2) });
+    assert_eq!(
+        cluster.outcomes(),
+        [
+            reached(1, 2, 1, Level::Quorum),
+            Action::Answer { id, outcome }
+        ]
+    );
+    // Another epoch has begun since, and was another primary's for all that this one knows.
+    cluster.name(1, &[1, 2]);
+    cluster.submit_after(1, 3, Level::Quorum, Some(Lsn(2)));
+    let (id, outcome) = (3, Outcome::Outrun { last: Lsn(3) });
+    assert_eq!(cluster.outcomes(), [Action::Answer { id, outcome }]);
+    cluster.submit_after(1, 4, Level::Quorum, Some(Lsn(3)));
+    assert_eq!(cluster.outcomes(), [reached(4, 4, 2, Level::Quorum)]);
 }
 
 #[test]

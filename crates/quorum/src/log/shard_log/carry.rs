@@ -153,6 +153,7 @@ impl Driver<'_> {
             }),
             Outcome::NotPrimary => Err(AppendError::NotPrimary { hint: self.hint() }),
             Outcome::Overloaded => Err(AppendError::Overloaded),
+            Outcome::Outrun { last } => Err(AppendError::Outrun { last }),
             Outcome::Indeterminate => Err(AppendError::Indeterminate),
         };
         // Whoever asked may have gone, here and below.

@@ -334,6 +334,7 @@ impl Driver<'_> {
                         kind,
                         members,
                         payload,
+                        after,
                     } = entry;
                     let committed = self.machine.replica().known_commit();
                     if committed.0.saturating_sub(self.seen.0) > UNAPPLIED_MAX {
@@ -348,6 +349,7 @@ impl Driver<'_> {
                         kind,
                         members,
                         payload,
+                        after,
                         level,
                         deadline,
                     });

@@ -13,9 +13,23 @@ pub struct Entry {
     pub members: Vec<BatchMember>,
     /// Its content.
     pub payload: Vec<u8>,
+    /// The record that it has to follow, if its content was made from the data as that left it: it is appended next to that or not
+    /// at all. An author who names it has one record under way at a time.
+    pub after: Option<Lsn>,
 }
 
 impl Entry {
+    /// Returns a record without writes of clients, that may follow any other.
+    #[must_use]
+    pub fn new(kind: Kind, payload: Vec<u8>) -> Self {
+        Self {
+            kind,
+            members: Vec::new(),
+            payload,
+            after: None,
+        }
+    }
+
     pub(super) fn size(&self) -> usize {
         let members = self.members.iter();
         let members = members.map(|member| 64 + member.positions.len() * 10 + member.outcome.len());
@@ -49,6 +63,13 @@ pub enum AppendError {
     /// It was not appended: too much waits. Try again later.
     #[error("too much waits for this copy")]
     Overloaded,
+    /// It was not appended: the log has gone on since the record that it was to follow. Make its content anew once the data has the
+    /// last record.
+    #[error("the log goes on to {last} already")]
+    Outrun {
+        /// The last record, which may yet be lost.
+        last: Lsn,
+    },
     /// It was not appended: one record may not be so large. Never try it again.
     #[error("a record of {bytes} bytes is larger than {max}")]
     TooLarge {
@@ -70,9 +91,11 @@ impl AppendError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::NotPrimary { .. } | Self::Overloaded | Self::NotRunning | Self::Indeterminate => {
-                true
-            }
+            Self::NotPrimary { .. }
+            | Self::Overloaded
+            | Self::Outrun { .. }
+            | Self::NotRunning
+            | Self::Indeterminate => true,
             Self::TooLarge { .. } => false,
         }
     }

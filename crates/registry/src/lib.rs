@@ -55,6 +55,7 @@
 pub mod assign;
 pub mod conformance;
 
+mod addresses;
 #[cfg(feature = "campaign")]
 mod campaign;
 mod clock;
@@ -88,6 +89,7 @@ pub use crate::sqlite::{OpenError, SqliteStore};
 pub use shardwright_topology as topology;
 
 pub use crate::{
+    addresses::Addresses,
     clock::Clock,
     codec::{FormatError, Record, decode, encode},
     doctor::{Finding, Level},

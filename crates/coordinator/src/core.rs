@@ -23,6 +23,6 @@ pub use self::{
     machine::{Core, Draw},
     notice::Notice,
     refusal::Refusal,
-    settings::{ReplicatedKeyspaces, Settings},
+    settings::{Replication, Settings},
     view::{NodeView, Progress, ReplicatedView, View},
 };

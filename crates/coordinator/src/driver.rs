@@ -261,7 +261,9 @@ impl Driver {
             Action::Ping { address, ping } => {
                 self.pinger.ping(address, ping, self.heard.clone());
             }
-            Action::Bootstrap { shards } => watch::bootstrap(self.store.clone(), shards),
+            Action::Bootstrap { shards, replicated } => {
+                watch::bootstrap(self.store.clone(), shards, replicated);
+            }
             Action::Notify(notice) => {
                 count(&notice);
                 tracing::info!(?notice, "coordinator");

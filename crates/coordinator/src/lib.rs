@@ -43,9 +43,10 @@
 //!
 //! # Shards that commit on several members
 //!
-//! In keyspaces that the settings name as [replicated](core::ReplicatedKeyspaces), shards have logs of their own that decide who is primary
-//! and what is committed. There the leader only begins what [`failover::replication`] asks for, by compare-and-set, and tells
-//! workers which [copies](worker::Copies) to make, fill and delete. No lease and no assignment counts for them.
+//! [Replicated](topology::ShardRecord::replicated) shards have logs of their own that decide who is primary and what is committed. There
+//! the leader only begins what [`failover::replication`] asks for, by compare-and-set, and tells workers which
+//! [copies](worker::Copies) to make, fill and delete. No lease and no assignment counts for them. The shards of the keyspace `main`
+//! are replicated if there are workers that keep copies when the leader creates it.
 //!
 //! # What this crate does not do
 //!

@@ -158,13 +158,27 @@ impl Registry {
         partitioning: Partitioning,
         shards: u32,
     ) -> Result<Stored<KeyspaceRecord>, Error> {
+        let named = partitioning == Partitioning::Named;
+        let records = ShardRecord::even(&self.keyspace, shards).map(|shard| ShardRecord {
+            range: shard.range.filter(|_| !named),
+            ..shard
+        });
+        self.bootstrap_with(partitioning, records).await
+    }
+
+    /// Creates the keyspace with these shards, unless it exists.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Format`].
+    pub async fn bootstrap_with(
+        &self,
+        partitioning: Partitioning,
+        shards: impl IntoIterator<Item = ShardRecord, IntoIter: Send> + Send,
+    ) -> Result<Stored<KeyspaceRecord>, Error> {
         if let Some(found) = self.keyspace().await? {
             return Ok(found);
         }
-        for mut shard in ShardRecord::even(&self.keyspace, shards) {
-            if partitioning == Partitioning::Named {
-                shard.range = None;
-            }
+        for shard in shards {
             let id = shard.id.clone();
             self.shards().create_if_absent(&id, shard).await?;
         }

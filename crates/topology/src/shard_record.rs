@@ -71,6 +71,10 @@ pub struct ShardRecord {
     /// The positions that it owns, for life; `None` for the catalog shard, which holds no sharded rows, and for shards that their
     /// users name.
     pub range: Option<KeyRange>,
+    /// Whether a log of its own decides what is written to it, which commits on several members: for life. Else a lease decides who
+    /// may write.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replicated: bool,
     /// What it does; derived from the operation while one holds it.
     pub state: ShardState,
     /// The highest epoch ever handed out, whether or not its configuration became active.
@@ -97,6 +101,7 @@ impl ShardRecord {
             id,
             keyspace,
             range,
+            replicated: false,
             state: ShardState::Serving,
             epoch: Epoch::UNASSIGNED,
             active: None,
@@ -104,6 +109,15 @@ impl ShardRecord {
             hold: None,
             data_loss_generation: 0,
             loss_accepted_at: None,
+        }
+    }
+
+    /// Returns the record of a new shard whose log is to decide what is written to it.
+    #[must_use]
+    pub fn replicated(self) -> Self {
+        Self {
+            replicated: true,
+            ..self
         }
     }
 

@@ -90,7 +90,7 @@ impl Logs {
                 self.rules.acknowledged(&self.nodes, at, id, lsn, level);
                 return;
             }
-            Outcome::NotPrimary => {}
+            Outcome::NotPrimary | Outcome::Outrun { .. } => {}
             Outcome::Overloaded => sim.mark(situations::OVERLOADED),
             Outcome::Indeterminate => sim.mark(situations::INDETERMINATE),
         }

@@ -5,11 +5,12 @@ use std::{io::Write, sync::Arc};
 use anyhow::Context as _;
 use shardwright_coordinator::{
     Coordinator,
-    core::Settings as CoreSettings,
+    core::{Replication, Settings as CoreSettings},
+    failover::replication,
     http::{self, Api, Metrics},
 };
 use shardwright_registry::Store;
-use shardwright_topology::{Incarnation, NodeId};
+use shardwright_topology::{Config, Incarnation, NodeId};
 
 use crate::{
     listening::Listening,
@@ -110,13 +111,23 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
 }
 
 fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Result<CoreSettings> {
+    let factor = settings.count(&REPLICATION_FACTOR)?;
+    let bootstrap_wait = settings.duration(&BOOTSTRAP_WAIT)?;
+    let replication = replication::Settings {
+        factor,
+        // Fewer copies than three leave no choice.
+        w_min: Config::majority(factor as usize).min(2),
+        bootstrap_wait,
+        ..replication::Settings::default()
+    };
     Ok(CoreSettings {
         check_interval: timing.check_interval,
         timing: CoreSettings::timing_of(timing.heartbeat_timeout)?,
         replicas: settings.count(&REPLICAS)?,
-        replication_factor: settings.count(&REPLICATION_FACTOR)?,
+        replication_factor: factor,
         shards: settings.required(&SHARDS)?,
-        bootstrap_wait: settings.duration(&BOOTSTRAP_WAIT)?,
+        bootstrap_wait,
+        replication: Replication::new(replication)?,
         ..CoreSettings::new(id, Incarnation(rand::random()))
     })
 }

@@ -69,7 +69,7 @@ impl Core {
             let Some(stored) = self.mirror.shards.get(id) else {
                 continue;
             };
-            if self.is_replicated(&stored.value) {
+            if stored.value.replicated {
                 // Their logs follow the record themselves.
                 continue;
             }

@@ -134,6 +134,8 @@ pub enum Action {
     Bootstrap {
         /// The number of its shards.
         shards: u32,
+        /// Whether they commit on several members.
+        replicated: bool,
     },
     /// Answer a command.
     Answer {

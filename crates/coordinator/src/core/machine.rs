@@ -214,7 +214,7 @@ impl Core {
         let stored = self.mirror.shards.get(id);
         let record = stored
             .map(|stored| &stored.value)
-            .filter(|record| record.state != ShardState::Retired && !self.is_replicated(record));
+            .filter(|record| record.state != ShardState::Retired && !record.replicated);
         match record {
             Some(record) => {
                 let copies = self.settings.copies(&id.keyspace);
@@ -356,14 +356,21 @@ impl Core {
         if self.is_bootstrapped || shards == 0 {
             return;
         }
-        let accepting = self.cluster.nodes().filter(|node| node.accepts()).count();
-        let is_enough = self.settings.replication_factor as usize <= accepting;
+        // Whether a node keeps copies is known once it has answered.
+        let nodes = self.cluster.nodes().filter(|node| node.accepts());
+        let answered = nodes.filter_map(|node| self.contacts.get(&node.id));
+        let answered = answered.filter(|contact| contact.granted.is_some());
+        let (keepers, others): (Vec<_>, Vec<_>) =
+            answered.partition(|contact| contact.copies.is_some());
+        let replicated = !keepers.is_empty();
+        let count = if replicated { &keepers } else { &others }.len();
+        let is_enough = self.settings.replication_factor as usize <= count;
         let waited = self
             .complete_at
-            .is_some_and(|at| accepting > 0 && self.settings.bootstrap_wait <= now.since(at));
+            .is_some_and(|at| count > 0 && self.settings.bootstrap_wait <= now.since(at));
         if is_enough || waited {
             self.is_bootstrapped = true;
-            actions.push(Action::Bootstrap { shards });
+            actions.push(Action::Bootstrap { shards, replicated });
         }
     }
 }

@@ -91,7 +91,7 @@ impl Core {
             let is_leased = matches!(standing, Standing::Accepting | Standing::Draining);
             let is_other = primary.incarnation != node.incarnation;
             let is_retired = record.state == ShardState::Retired;
-            Some(is_leased && is_other && !is_retired && !self.is_replicated(record))
+            Some(is_leased && is_other && !is_retired && !record.replicated)
         };
         !self.moving.contains_key(id) && stale() == Some(true)
     }
@@ -354,7 +354,7 @@ impl Core {
     pub(super) fn retire_if_removed(&mut self, id: &PartitionId) {
         let record = self.mirror.shards.get(id).map(|stored| &stored.value);
         let is_held = record
-            .filter(|record| !self.is_replicated(record))
+            .filter(|record| !record.replicated)
             .is_some_and(|record| record.state == ShardState::Retired && record.active.is_some());
         if is_held {
             self.retiring.insert(id.clone());
@@ -393,7 +393,7 @@ impl Core {
         let record = self.mirror.shards.get(id).map(|stored| &stored.value);
         let is_current = record.is_some_and(|record| {
             let is_holder = super::mirror::holders(record).contains(node);
-            record.active_epoch() <= report.epoch && is_holder && !self.is_replicated(record)
+            record.active_epoch() <= report.epoch && is_holder && !record.replicated
         });
         let is_known = self.moving.contains_key(id) || self.failures.contains_key(id);
         if !is_current || is_known {

@@ -19,17 +19,11 @@ use super::{
 use crate::protocol::CopyInstruction;
 
 impl Core {
-    /// Whether a shard commits on several members, or is to: then it is none of the planner's business.
-    pub(super) fn is_replicated(&self, record: &ShardRecord) -> bool {
-        let mut configs = record.active.iter().chain(&record.pending);
-        self.settings.replicated.contains(&record.keyspace) || configs.any(|config| config.w > 1)
-    }
-
     /// Whether a node is the primary of a shard that commits on several members.
     pub(super) fn leads_replicated(&self, node: &NodeId) -> bool {
         let records = self.mirror.holdings(node).filter_map(|id| {
             let record = &self.mirror.shards.get(id)?.value;
-            self.is_replicated(record).then_some(record)
+            record.replicated.then_some(record)
         });
         let mut primaries = records.map(ShardRecord::primary);
         primaries.any(|primary| primary == Some(node))
@@ -79,12 +73,12 @@ impl Core {
             return;
         }
         let input = match self.mirror.shards.get(id) {
-            Some(stored) if self.is_replicated(&stored.value) => Input::Shard(stored.clone()),
+            Some(stored) if stored.value.replicated => Input::Shard(stored.clone()),
             Some(_) => return,
             None => Input::ShardGone(id.shard.clone()),
         };
         if matches!(input, Input::Shard(_)) && !self.replicated.has(&id.keyspace) {
-            let settings = self.settings.replicated.settings_of(&id.keyspace);
+            let settings = self.settings.replication.settings().clone();
             let seed = self.rng.next_u64();
             self.replicated.add(&id.keyspace, settings, seed);
         }
@@ -127,7 +121,7 @@ impl Core {
         let id = partition_of(&stored.value);
         let known = self.mirror.shards.get(&id);
         let is_known = known.is_some_and(|known| known.revision == stored.revision);
-        if is_known && self.is_replicated(&stored.value) {
+        if is_known && stored.value.replicated {
             self.replicated
                 .tell(&id.keyspace, Input::Shard(stored.clone()));
         }
@@ -146,7 +140,7 @@ impl Core {
             return Ok(command);
         };
         let known = self.mirror.shards.get(partition);
-        if !known.is_some_and(|stored| self.is_replicated(&stored.value)) {
+        if !known.is_some_and(|stored| stored.value.replicated) {
             return Ok(command);
         }
         let (keyspace, shard) = (partition.keyspace.clone(), partition.shard.clone());
@@ -261,7 +255,7 @@ impl Core {
             let view = ReplicatedView {
                 condition,
                 lags: lags.map(|(lag, node)| (node, lag)).collect(),
-                lag_max: self.settings.replicated.settings_of(&id.keyspace).lag_max,
+                lag_max: self.settings.replication.settings().lag_max,
             };
             Some((id.clone(), view))
         });

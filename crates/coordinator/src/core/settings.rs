@@ -1,6 +1,6 @@
 //! What a coordinator is told once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use shardwright_failover::replication;
 use shardwright_registry::LeaseTiming;
@@ -27,8 +27,8 @@ pub struct Settings {
     pub bootstrap_wait: Duration,
     /// How many moves may be under way at once.
     pub moves_max: usize,
-    /// The keyspaces whose shards commit on several members.
-    pub replicated: ReplicatedKeyspaces,
+    /// How shards are looked after that commit on several members.
+    pub replication: Replication,
 }
 
 impl Settings {
@@ -51,7 +51,7 @@ impl Settings {
             shards: 0,
             bootstrap_wait: Duration::from_secs(30),
             moves_max: 1000,
-            replicated: ReplicatedKeyspaces::default(),
+            replication: Replication::default(),
         }
     }
 
@@ -76,37 +76,23 @@ impl Settings {
     }
 }
 
-/// The keyspaces whose shards commit on several members, from their first configuration on. All coordinators of a registry agree on
-/// them, and a keyspace is one of them before its shards are given to anybody, or never.
-///
-/// A shard of another keyspace that commits on more than one member already is looked after with the usual settings.
+/// How shards are looked after that commit on several members, in settings that do not contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReplicatedKeyspaces(BTreeMap<KeyspaceName, replication::Settings>);
+pub struct Replication(replication::Settings);
 
-impl ReplicatedKeyspaces {
-    /// Adds a keyspace, with how its shards are looked after.
+impl Replication {
+    /// Takes settings.
     ///
     /// # Errors
-    /// [`InvalidSettings`](replication::InvalidSettings) if these settings contradict each other.
-    pub fn with(
-        mut self,
-        keyspace: KeyspaceName,
-        settings: replication::Settings,
-    ) -> Result<Self, replication::InvalidSettings> {
+    /// [`InvalidSettings`](replication::InvalidSettings) if they contradict each other.
+    pub fn new(settings: replication::Settings) -> Result<Self, replication::InvalidSettings> {
         settings.check()?;
-        self.0.insert(keyspace, settings);
-        Ok(self)
+        Ok(Self(settings))
     }
 
-    /// Returns whether a keyspace is one of them.
+    /// Returns the settings.
     #[must_use]
-    pub fn contains(&self, keyspace: &KeyspaceName) -> bool {
-        self.0.contains_key(keyspace)
-    }
-
-    /// Returns how the shards of a keyspace are looked after.
-    #[must_use]
-    pub fn settings_of(&self, keyspace: &KeyspaceName) -> replication::Settings {
-        self.0.get(keyspace).cloned().unwrap_or_default()
+    pub fn settings(&self) -> &replication::Settings {
+        &self.0
     }
 }

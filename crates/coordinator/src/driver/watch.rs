@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use shardwright_registry::{Partitioning, Registry, Store, watch_records};
-use shardwright_topology::KeyspaceName;
+use shardwright_topology::{KeyspaceName, ShardRecord};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::Heard;
@@ -20,7 +20,7 @@ pub(super) fn start(
     heard: mpsc::UnboundedSender<Heard>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        create(&store, Settings::partitions(), Partitioning::Named, 0).await;
+        create(&store, Settings::partitions(), Partitioning::Named, &[]).await;
         let pause = PAUSE.min(settings.check_interval / 2);
         let mut watch = watch_records(store);
         while let Some(seen) = watch.next().await {
@@ -40,16 +40,27 @@ pub(super) fn start(
 }
 
 /// Creates the keyspace `main` in a task of its own.
-pub(super) fn bootstrap(store: Arc<dyn Store>, shards: u32) {
+pub(super) fn bootstrap(store: Arc<dyn Store>, shards: u32, replicated: bool) {
     tokio::spawn(async move {
-        create(&store, KeyspaceName::main(), Partitioning::Ranges, shards).await;
+        let main = KeyspaceName::main();
+        let shards = ShardRecord::even(&main, shards).map(|shard| ShardRecord {
+            replicated,
+            ..shard
+        });
+        let shards: Vec<_> = shards.collect();
+        create(&store, main, Partitioning::Ranges, &shards).await;
     });
 }
 
 /// Creates a keyspace unless it exists, and tries until the registry answers.
-async fn create(store: &Arc<dyn Store>, name: KeyspaceName, kind: Partitioning, shards: u32) {
+async fn create(
+    store: &Arc<dyn Store>,
+    name: KeyspaceName,
+    kind: Partitioning,
+    shards: &[ShardRecord],
+) {
     let registry = Registry::new(store.clone(), name);
-    while let Err(error) = registry.bootstrap(kind.clone(), shards).await {
+    while let Err(error) = registry.bootstrap_with(kind.clone(), shards.to_vec()).await {
         tracing::warn!(%error, "the registry did not create a keyspace");
         tokio::time::sleep(PAUSE).await;
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::Value;
 use shardwright_coordinator::{
     Coordinator,
-    core::{Notice, ReplicatedKeyspaces, Settings},
+    core::{Notice, Replication, Settings},
     failover::replication,
     http::{Api, Settings as HttpSettings, bind, serve},
     rebalancer::ReplicaPolicy,
@@ -16,7 +16,7 @@ use shardwright_quorum::log::{
     Kind, Level, ReadLevel,
     shard_log::{AppendError, Entry},
 };
-use shardwright_topology::{Incarnation, KeyspaceName, NodeId, ShardId};
+use shardwright_topology::{Incarnation, KeyspaceName, NodeId, ShardId, ShardRecord};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::node::{Addresses, Kept, Node};
@@ -79,13 +79,11 @@ fn settings(number: u64) -> Settings {
         down_percent_max: 67,
         ..replication::Settings::default()
     };
-    let replicated = ReplicatedKeyspaces::default();
-    let replicated = replicated.with(KeyspaceName::main(), replication);
     Settings {
         check_interval: ms(100),
         // Late enough that no worker loses its lease to a machine that is busy with other tests.
         timing: Settings::timing_of(ms(3_000)).expect("a time-out"),
-        replicated: replicated.expect("settings that fit"),
+        replication: Replication::new(replication).expect("settings that fit"),
         ..Settings::new(name(&format!("c{number}")), Incarnation(number))
     }
 }
@@ -113,7 +111,8 @@ impl Cluster {
     pub(crate) async fn start(nodes: &[&str]) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let registry = Registry::new(store.clone(), KeyspaceName::main());
-        let created = registry.bootstrap(Partitioning::Ranges, 1).await;
+        let shards = ShardRecord::even(registry.name(), 1).map(ShardRecord::replicated);
+        let created = registry.bootstrap_with(Partitioning::Ranges, shards).await;
         created.expect("a new keyspace");
         let mut cluster = Self {
             nodes: BTreeMap::new(),

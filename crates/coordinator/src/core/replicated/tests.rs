@@ -2,12 +2,14 @@
 
 mod desk;
 
+use std::time::Duration;
+
 use shardwright_failover::replication::{Instruction, Refused};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{NodeId, ShardId};
 
 use self::desk::{Desk, id, settings, shard};
-use crate::core::{Command, Notice, Refusal, ReplicatedKeyspaces, Settings};
+use crate::core::{Command, Notice, Refusal, Settings};
 
 fn promote(to: &str, force: bool) -> Command {
     Command::Promote {
@@ -84,19 +86,38 @@ fn shards_of_other_keyspaces_are_assigned_as_ever() {
 }
 
 #[test]
-fn a_shard_that_commits_on_several_members_is_looked_after_wherever_it_is() {
+fn the_next_leader_changes_nothing() {
     let mut desk = three();
     let first = desk.record(&shard());
+    desk.restart_with(settings());
+    desk.until_whole();
+    assert_eq!(desk.record(&shard()), first);
+}
+
+#[test]
+fn main_is_replicated_if_nodes_keep_copies_when_it_is_created() {
     let settings = Settings {
-        replicated: ReplicatedKeyspaces::default(),
+        shards: 8,
+        bootstrap_wait: Duration::from_secs(20),
         ..settings()
     };
-    desk.restart_with(settings);
-    desk.until_whole();
+    let created = |keepers: &[&str], others: &[&str]| {
+        let mut desk = Desk::new(settings.clone(), keepers);
+        for node in others {
+            desk.add_node(node, false);
+        }
+        let began = desk.now;
+        desk.until("keyspace", |desk| !desk.created.is_empty());
+        let waited = desk.now.since(began) >= Duration::from_secs(20);
+        (desk.created[0], waited)
+    };
+    let all = ["n1", "n2", "n3"];
+    assert_eq!(created(&all, &[]), ((8, true), false));
+    assert_eq!(created(&[], &all), ((8, false), false));
     assert_eq!(
-        desk.record(&shard()),
-        first,
-        "the next leader changes nothing"
+        created(&["n1", "n2"], &["w1", "w2", "w3"]),
+        ((8, true), true),
+        "nodes without copies are of no use to it"
     );
 }
 

@@ -16,8 +16,8 @@ use shardwright_topology::{
 
 use crate::{
     core::{
-        Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal,
-        ReplicatedKeyspaces, Settings, Value, WriteOutcome,
+        Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal, Replication,
+        Settings, Value, WriteOutcome,
     },
     protocol::{CopyState, Ping, Pong, Report, ReportedState, VERSION},
 };
@@ -40,6 +40,8 @@ pub(super) struct Desk {
     /// How many of the next writes of shards are lost, and nobody knows it.
     pub(super) writes_lost: usize,
     pub(super) reads: usize,
+    /// The keyspaces that were to be created: how many shards, and whether they are replicated.
+    pub(super) created: Vec<(u32, bool)>,
 }
 
 #[derive(Debug)]
@@ -84,11 +86,10 @@ pub(super) fn settings() -> Settings {
         down_percent_max: 67,
         ..replication::Settings::default()
     };
-    let replicated = ReplicatedKeyspaces::default();
     Settings {
         check_interval: ms(200),
         timing: Settings::timing_of(ms(2_000)).unwrap(),
-        replicated: replicated.with(KeyspaceName::main(), replication).unwrap(),
+        replication: Replication::new(replication).unwrap(),
         ..Settings::new(id("c"), Incarnation(1))
     }
 }
@@ -110,6 +111,7 @@ impl Desk {
             takes_leases: true,
             writes_lost: 0,
             reads: 0,
+            created: Vec::new(),
         };
         desk.events
             .push_back(Event::Seen(Seen::Listed(Revision(0))));
@@ -132,7 +134,10 @@ impl Desk {
     }
 
     pub(super) fn add_shard(&mut self, of: &PartitionId) {
-        let record = ShardRecord::new(of.keyspace.clone(), of.shard.clone(), None);
+        let record = ShardRecord {
+            replicated: of.keyspace == KeyspaceName::main(),
+            ..ShardRecord::new(of.keyspace.clone(), of.shard.clone(), None)
+        };
         let key = format!("shard/{}/{}", of.keyspace, of.shard);
         self.put(&key, Value::Shard(record));
     }
@@ -270,7 +275,7 @@ impl Desk {
             }
             Action::Ping { ping, .. } => self.ping(ping),
             Action::Notify(notice) => self.notices.push(notice),
-            Action::Bootstrap { .. } => panic!("the settings ask for no shards"),
+            Action::Bootstrap { shards, replicated } => self.created.push((shards, replicated)),
             Action::Answer { id, result } => drop(self.answers.insert(id.0, result)),
         }
     }

@@ -55,14 +55,14 @@ pub(crate) enum Action {
     Deliver(NodeId, u8),
     /// Outcomes of old writes are forgotten.
     Expire(NodeId),
-    Split(SplitStep),
+    Operation(OperationStep),
     /// A node's copy of what a child begins with loses its writes, and nobody notices.
     Damage(NodeId),
 }
 
-/// One step of a split.
+/// One step of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum SplitStep {
+pub(crate) enum OperationStep {
     /// A primary appends where the child begins.
     Base(NodeId),
     /// A node filters its own copy there.
@@ -78,6 +78,23 @@ pub(crate) enum SplitStep {
     Unseal(NodeId),
     /// The operation is cleaned up after it was aborted.
     Finish,
-    /// The child accepts a write.
-    Accept(u8),
+    /// A client's write reaches the child, perhaps after a parent.
+    Deliver(u8),
+    Neighbour(NeighbourStep),
+}
+
+/// One step of a merge's second parent, or of the copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum NeighbourStep {
+    Write,
+    /// Outcomes of old writes are forgotten.
+    Expire,
+    Seal,
+    Unseal,
+    /// The merged shard takes a snapshot.
+    Copy,
+    /// The merged shard applies the records behind its copy.
+    Follow,
+    /// The position of a snapshot is asked for when it was taken already.
+    Position,
 }

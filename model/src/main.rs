@@ -11,12 +11,12 @@
 mod action;
 mod check;
 mod clock;
+mod operation;
 mod property;
 mod protocol;
 mod record;
 mod rule;
 mod scenario;
-mod split;
 mod state;
 
 use std::{

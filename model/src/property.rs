@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use stateright::Property;
 
 use crate::{
+    operation::Phase,
     protocol::Protocol,
-    record::{Content, Log, Record, is_sealed, writes},
+    record::{Content, Log, Record, is_sealed, position, writes},
     rule::Rule,
-    split::Phase,
     state::{Broken, Message, Replica, Role, State},
 };
 
@@ -32,18 +32,20 @@ pub(crate) const LEASED_READ: &str = "a read under a lease is linearizable";
 pub(crate) const APPLIED: &str = "a member applies what was committed";
 /// An acknowledgement means that the write is committed (I16).
 pub(crate) const ACKNOWLEDGED: &str = "an acknowledged write is committed";
-/// A write is applied at most once, also across failover and split (I17).
+/// A write is applied at most once, also across failover, split and merge (I17).
 pub(crate) const ONCE: &str = "a write is applied once";
-/// A write that was refused as too old was not applied, and never will be.
-pub(crate) const REFUSED: &str = "a write refused as expired is not applied";
+/// A write that a client was told is not applied was not, and never will be (I16).
+pub(crate) const REFUSED: &str = "a refused write is not applied";
 /// Whoever answers a read with a token has the record that the token is from.
 pub(crate) const TOKEN: &str = "a read with a token sees the write of the token";
 /// K1 and K5: at any time one shard alone may commit writes of the range.
 pub(crate) const ONE_HOME: &str = "a range is writable in one shard";
 /// K2: no acknowledged write of a range follows its seal.
 pub(crate) const SEALED: &str = "no write is committed after the seal";
-/// K3: a child's state is the parent's at the seal.
-pub(crate) const CHILD: &str = "a child opens with the parent's writes up to the seal";
+/// K3: a child's state is that of its parents at their seals.
+pub(crate) const CHILD: &str = "a child opens with its parents' writes up to the seal";
+/// Whatever a parent acknowledged is in the child.
+pub(crate) const MOVED: &str = "a child has every write that a parent acknowledged";
 /// The same as [`TOKEN`], when the parent gave the token and the child answers.
 pub(crate) const CHILD_TOKEN: &str = "a child read with a token sees the write of the token";
 /// A seal of an operation that is over would stop the range for ever.
@@ -73,15 +75,18 @@ pub(crate) fn all(protocol: &Protocol) -> Vec<Property<Protocol>> {
         Property::always(TOKEN, token_is_honoured),
     ];
     let scenario = &protocol.scenario;
-    if scenario.retries > 0 {
+    if scenario.retries > 0 || scenario.expiries > 0 {
         all.push(Property::always(REFUSED, |_, state| {
             refused_stays_away(state)
         }));
     }
-    if scenario.split {
+    if scenario.operation.is_some() {
         all.push(Property::always(ONE_HOME, |_, state| has_one_home(state)));
         all.push(Property::always(SEALED, |_, state| holds_seal(state)));
         all.push(Property::always(CHILD, |_, state| opened_at_seal(state)));
+        all.push(Property::always(MOVED, |_, state| {
+            moved_acknowledged(state)
+        }));
         all.push(Property::always(CHILD_TOKEN, child_honours_token));
         all.push(Property::always(ORPHAN, |_, state| leaves_no_seal(state)));
     }
@@ -137,24 +142,18 @@ fn applies_committed(protocol: &Protocol, state: &State) -> bool {
 
 fn acknowledged_is_committed(state: &State) -> bool {
     let mut acknowledged = state.acknowledged.iter();
-    acknowledged.all(|value| committed_writes(state).any(|write| write == *value))
-}
-
-fn committed_writes(state: &State) -> impl Iterator<Item = u8> {
-    let committed = state.committed.iter().flatten();
-    committed.filter_map(|record| record.content.write())
+    state.broken != Some(Broken::UnappliedAcknowledged)
+        && acknowledged.all(|value| state.committed_writes().any(|write| write == *value))
 }
 
 fn is_applied_once(state: &State) -> bool {
     let mut seen = BTreeSet::new();
-    let accepted = state.split.accepted.iter().copied();
-    committed_writes(state)
-        .chain(accepted)
-        .all(|write| seen.insert(write))
+    state.applied_writes().all(|write| seen.insert(write))
 }
 
 fn refused_stays_away(state: &State) -> bool {
-    committed_writes(state).all(|write| !state.refused.contains(&write))
+    let mut applied = state.applied_writes();
+    applied.all(|write| !state.refused.contains(&write))
 }
 
 /// A token is the epoch and the position of a write that some primary appended, be it committed or not.
@@ -187,20 +186,32 @@ fn serving(state: &State) -> impl Iterator<Item = &Log> {
     serving.map(|replica| &replica.log)
 }
 
+/// The log of a merge's second parent.
+fn neighbour(state: &State) -> Option<&Log> {
+    let neighbour = state.operation.neighbour.as_ref();
+    neighbour.map(|neighbour| &neighbour.log)
+}
+
 fn has_one_home(state: &State) -> bool {
-    if state.split.phase == Phase::Committed {
-        serving(state).all(|log| is_sealed(log))
+    if state.operation.phase == Phase::Committed {
+        let mut parents = serving(state).chain(neighbour(state));
+        parents.all(|log| is_sealed(log))
     } else {
-        state.split.accepted.is_empty()
+        state.operation.accepted.is_empty()
     }
 }
 
 fn holds_seal(state: &State) -> bool {
+    let neighbour = neighbour(state).into_iter().flat_map(|log| log.iter());
+    follows_seal(state, state.committed.iter().flatten()) && follows_seal(state, neighbour)
+}
+
+fn follows_seal<'a>(state: &State, committed: impl Iterator<Item = &'a Record>) -> bool {
     let mut sealed = false;
-    for record in state.committed.iter().flatten() {
+    for record in committed {
         match record.content {
             Content::Seal => sealed = true,
-            Content::Unseal if state.split.phase == Phase::Committed => return false,
+            Content::Unseal if state.operation.phase == Phase::Committed => return false,
             Content::Unseal => sealed = false,
             Content::Write(_) if sealed => return false,
             Content::Write(_) | Content::Start | Content::Expire(_) | Content::Base => {}
@@ -209,26 +220,54 @@ fn holds_seal(state: &State) -> bool {
     true
 }
 
-/// The parent's records up to the seal.
-fn parent(state: &State) -> Vec<Record> {
-    let committed = state.committed.iter().flatten();
-    committed
-        .take_while(|record| record.content != Content::Seal)
-        .copied()
-        .collect()
+/// The records of each parent up to its seal.
+fn parents(state: &State) -> Vec<Vec<Record>> {
+    let committed: Vec<Record> = state.committed.iter().flatten().copied().collect();
+    let neighbour = neighbour(state).map(|log| log.to_vec());
+    let mut parents: Vec<_> = [committed].into_iter().chain(neighbour).collect();
+    for log in &mut parents {
+        let seal = position(log, Content::Seal);
+        log.truncate(seal.map_or(log.len(), usize::from));
+    }
+    parents
+}
+
+/// The writes that the child opened with.
+fn opened(state: &State) -> Option<Vec<u8>> {
+    let parts = state.operation.opened.as_ref()?;
+    let contents = parts.iter().flatten();
+    Some(contents.filter_map(|content| content.write()).collect())
 }
 
 fn opened_at_seal(state: &State) -> bool {
-    let opened = state.split.opened.as_ref();
-    opened.is_none_or(|opened| opened.iter().copied().eq(writes(&parent(state))))
+    opened(state).is_none_or(|opened| {
+        let parents = parents(state);
+        opened
+            .into_iter()
+            .eq(parents.iter().flat_map(|log| writes(log)))
+    })
+}
+
+fn moved_acknowledged(state: &State) -> bool {
+    opened(state).is_none_or(|opened| {
+        let neighbours = neighbour(state).into_iter().flat_map(|log| writes(log));
+        let mut acknowledged = state.acknowledged.iter().copied().chain(neighbours);
+        acknowledged.all(|write| opened.contains(&write))
+    })
 }
 
 /// What primaries ever wrote is in what they sent, so tokens of records that were lost are there too.
 fn child_honours_token(protocol: &Protocol, state: &State) -> bool {
-    let Some(opened) = &state.split.opened else {
+    let Some(opened) = opened(state) else {
         return true;
     };
-    let parent = parent(state);
+    let parents = parents(state);
+    // Whose log a token is looked up in: these tokens are all of the first parent.
+    let asked = if protocol.lacks(Rule::TokenShard) {
+        parents.len()
+    } else {
+        1
+    };
     let sent = state.messages.iter().filter_map(|message| match message {
         Message::Append { log, .. } => Some(log),
         Message::FenceAck { .. } | Message::AppendAck { .. } => None,
@@ -237,12 +276,15 @@ fn child_honours_token(protocol: &Protocol, state: &State) -> bool {
     let mut tokens = sent.flat_map(|log| log.iter().enumerate());
     tokens.all(|(index, token)| {
         let same = |record: &Record| record.epoch == token.epoch;
-        let honours = parent.get(index).is_some_and(same) || protocol.lacks(Rule::ChildTokens);
+        let mut asked = parents.iter().take(asked);
+        let honours = asked.any(|parent| parent.get(index).is_some_and(same))
+            || protocol.lacks(Rule::ChildTokens);
         let mut sees = token.content.write().into_iter();
         !honours || sees.all(|write| opened.contains(&write))
     })
 }
 
 fn leaves_no_seal(state: &State) -> bool {
-    state.split.phase != Phase::Over || serving(state).all(|log| !is_sealed(log))
+    let mut parents = serving(state).chain(neighbour(state));
+    state.operation.phase != Phase::Over || parents.all(|log| !is_sealed(log))
 }

@@ -9,17 +9,19 @@ mod recovery;
 mod replication;
 mod retries;
 
+pub(crate) use retries::Known;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use stateright::{Model, Property};
 
 use crate::{
     action::Action,
+    operation::Operation,
     property,
     record::{Config, Content, Lsn, NodeId, Record, ReplicaId, last},
     rule::Rule,
     scenario::Scenario,
-    split::Split,
     state::{Attempt, Primary, Registry, Replica, Role, State},
 };
 
@@ -102,7 +104,7 @@ impl Protocol {
             acknowledged: BTreeSet::new(),
             refused: BTreeSet::new(),
             committed: vec![Some(start)],
-            split: Split::planned(nodes),
+            operation: Operation::planned(nodes, self.scenario.operation),
             broken: None,
         }
     }
@@ -165,7 +167,7 @@ impl Protocol {
             actions.push(Action::Restart(node));
         }
         if state.losses < self.scenario.losses {
-            if self.scenario.split {
+            if self.scenario.operation.is_some() {
                 actions.push(Action::Damage(node));
             } else {
                 let lengths = (0..).take(replica.log.len());
@@ -239,7 +241,7 @@ impl Protocol {
             Action::LeasedRead(node, applied) => Self::leased_read(state, node, applied),
             Action::Deliver(node, write) => self.deliver(state, node, write),
             Action::Expire(node) => self.expire(state, node),
-            Action::Split(step) => self.split(state, step),
+            Action::Operation(step) => self.operate(state, step),
             Action::Damage(node) => Self::damage(state, node),
         }
     }
@@ -285,7 +287,7 @@ impl Model for Protocol {
             }
             self.deliveries(state, node, actions);
             self.lease_deliveries(state, node, actions);
-            self.split_steps(state, node, actions);
+            self.parent_steps(state, node, actions);
             self.faults(state, node, actions);
         }
     }

@@ -22,11 +22,11 @@ pub(crate) enum Content {
     Write(u8),
     /// The outcomes of writes up to this number are forgotten: no retry of them is applied any more.
     Expire(u8),
-    /// A split begins with what is in front of this.
+    /// A child begins with what is in front of this.
     Base,
     /// No write of the range follows, unless it is unsealed: the range goes to a child.
     Seal,
-    /// The split was aborted: writes follow again, and no seal.
+    /// The operation was aborted: writes follow again, and no seal.
     Unseal,
 }
 
@@ -72,6 +72,15 @@ pub(crate) fn is_sealed(log: &[Record]) -> bool {
 /// The writes in `log`, in order.
 pub(crate) fn writes(log: &[Record]) -> impl Iterator<Item = u8> {
     log.iter().filter_map(|record| record.content.write())
+}
+
+/// What a parent hands over to the child of an operation: its writes, and what it knows of clients' writes.
+pub(crate) type Part = Vec<Content>;
+
+/// What is handed over of `log`.
+pub(crate) fn handed_over(log: &[Record]) -> impl Iterator<Item = Content> {
+    let contents = log.iter().map(|record| record.content);
+    contents.filter(|content| matches!(content, Content::Write(_) | Content::Expire(_)))
 }
 
 /// Where `content` is first.

@@ -47,6 +47,15 @@ pub(crate) enum Rule {
     ChildTokens,
     AbortBeforeUnseal,
     UnsealBeforeCleanup,
+    UniteWindows,
+    UniteExactly,
+    OneNumbering,
+    ChildKeepsExpiry,
+    SealBoth,
+    FollowBoth,
+    SnapshotPosition,
+    TokenShard,
+    UnsealBoth,
 }
 
 /// A rule, the scenario that misses it, and the property that fails there without it.
@@ -115,13 +124,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     rule(Rule::FilterAtBase, "filter_at_base", "a member filters its copy as it is at SPLIT_BASE", "split", property::CHILD),
     rule(Rule::CompareBases, "compare_bases", "a child opens with what enough members have alike", "split_damaged", property::CHILD),
     rule(Rule::OpenAtSeal, "open_at_seal", "a child has followed the parent's log up to SEAL (S6)", "split", property::CHILD),
-    rule(Rule::DecideAfterSeal, "decide_after_seal", "a split is committed when SEAL is, and the child has it (S7)", "split", property::ONE_HOME),
+    rule(Rule::DecideAfterSeal, "decide_after_seal", "an operation is committed when SEAL is, and the child has it (S7)", "split", property::ONE_HOME),
     rule(Rule::DecideOnce, "decide_once", "what was aborted is never committed (K4)", "split", property::ONE_HOME),
-    rule(Rule::ChildWaits, "child_waits", "a child accepts no write before the split is committed (K5)", "split", property::ONE_HOME),
+    rule(Rule::ChildWaits, "child_waits", "a child accepts no write before the operation is committed (K5)", "split", property::ONE_HOME),
     rule(Rule::SplitCopiesWindow, "split_copies_window", "a child takes over what the parent knows of clients' writes", "split", property::ONCE),
     rule(Rule::ChildTokens, "child_tokens", "a child honours its parent's tokens up to the seal, by epoch and position, and no others", "split", property::CHILD_TOKEN),
     rule(Rule::AbortBeforeUnseal, "abort_before_unseal", "UNSEAL follows a decision to abort (S5)", "split", property::SEALED),
-    rule(Rule::UnsealBeforeCleanup, "unseal_before_cleanup", "an aborted split is cleaned up when UNSEAL is committed", "split", property::ORPHAN),
+    rule(Rule::UnsealBeforeCleanup, "unseal_before_cleanup", "an aborted operation is cleaned up when UNSEAL is committed", "split", property::ORPHAN),
+    rule(Rule::UniteWindows, "unite_windows", "a merge unites what both parents know of clients' writes", "merge", property::ONCE),
+    rule(Rule::UniteExactly, "unite_exactly", "windows are united number by number, never by the highest one", "merge", property::ACKNOWLEDGED),
+    rule(Rule::OneNumbering, "one_numbering", "a client numbers its writes to all shards together, so that two parents never hold one number for two writes", "merge", property::ACKNOWLEDGED),
+    rule(Rule::ChildKeepsExpiry, "child_keeps_expiry", "a child refuses the retries that a parent would refuse as expired", "merge", property::ONCE),
+    rule(Rule::SealBoth, "seal_both", "a merge is committed when both parents are sealed", "merge", property::ONE_HOME),
+    rule(Rule::FollowBoth, "follow_both", "a merge is committed when the merged shard has followed both parents up to their seals", "merge", property::MOVED),
+    rule(Rule::SnapshotPosition, "snapshot_position", "a snapshot holds its own position, which is never asked for later", "merge", property::MOVED),
+    rule(Rule::TokenShard, "token_shard", "a token names its shard, and is looked up in the log of that parent", "merge", property::CHILD_TOKEN),
+    rule(Rule::UnsealBoth, "unseal_both", "an aborted merge is cleaned up when both parents have committed UNSEAL", "merge", property::ORPHAN),
 ];
 
 /// The rule that the command line calls `name`.

@@ -1,6 +1,9 @@
 //! The scenarios, and how far each goes.
 
-use crate::record::{Epoch, NodeId, Ticks};
+use crate::{
+    operation::Kind,
+    record::{Epoch, NodeId, Ticks},
+};
 
 /// What a coordinator may attempt: a primary, and its members.
 pub(crate) type Choice = (NodeId, &'static [NodeId]);
@@ -34,7 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) promise: Ticks,
     /// How far a clock is ahead of the slowest one at most.
     pub(crate) drift: Ticks,
-    pub(crate) split: bool,
+    /// What is done with the range.
+    pub(crate) operation: Option<Kind>,
     /// Whether a primary sends at a moment of its own: more states, though they show no more.
     pub(crate) sends_late: bool,
     /// Steps that come first: each the beginning of an action's text.
@@ -108,7 +112,7 @@ const MAJORITY: Scenario = Scenario {
     rounds: 0,
     promise: 3,
     drift: 1,
-    split: false,
+    operation: None,
     sends_late: false,
     prefix: &[],
     size: Size::Small,
@@ -218,6 +222,18 @@ const APART: &[&str] = &[
     "Ping(2",
 ];
 
+/// The members of the parent have made their copies.
+const COPIED: &[&str] = &[
+    "Operation(Base(0",
+    "Append(1",
+    "Append(1",
+    "AppendAck(0",
+    "Commit(0",
+    "Append(1",
+    "Operation(Filter(0",
+    "Operation(Filter(1",
+];
+
 /// Every scenario; those of `tiny`'s kind first.
 #[rustfmt::skip]
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -238,8 +254,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "leases_restart", attempts: OTHER_ALONE, rounds: 1, restarts: 1, ..PAIR },
     Scenario { name: "leases_change", members: &[0, 1], in_sync: true, attempts: &[(0, &[0, 2]), (2, &[2])], epochs: 3, rounds: 2, prefix: CHANGED, ..MAJORITY },
     Scenario { name: "retries", writes: 2, retries: 1, expiries: 1, ..PAIR },
-    Scenario { name: "split", split: true, ..PAIR },
-    Scenario { name: "split_damaged", split: true, losses: 1, ..PAIR },
+    Scenario { name: "split", operation: Some(Kind::Split), ..PAIR },
+    Scenario { name: "split_damaged", operation: Some(Kind::Split), losses: 1, ..PAIR },
+    Scenario { name: "merge", expiries: 1, operation: Some(Kind::Merge), prefix: COPIED, ..PAIR },
     Scenario { name: "tiny_late", restarts: 1, ..COUNTED },
     Scenario { name: "small_late", writes: 2, ..COUNTED },
     Scenario { name: "maj3x_late", epochs: 3, same_primary: false, ..COUNTED },
@@ -257,15 +274,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "leases_restarts", attempts: FAILOVER, rounds: 1, restarts: 1, prefix: SLOW, size: Size::Large, ..MAJORITY },
     Scenario { name: "leases_pair3", epochs: 3, rounds: 1, restarts: 1, size: Size::Large, ..PAIR },
     Scenario { name: "retries3", epochs: 3, writes: 2, retries: 1, expiries: 1, size: Size::Large, ..PAIR },
-    Scenario { name: "split_writes", writes: 2, split: true, size: Size::Large, ..PAIR },
-    Scenario { name: "split_restart", attempts: EITHER_OF_BOTH, restarts: 1, split: true, size: Size::Large, ..PAIR },
-    Scenario { name: "split3", epochs: 3, split: true, size: Size::Large, ..PAIR },
+    Scenario { name: "split_writes", writes: 2, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
+    Scenario { name: "split_restart", attempts: EITHER_OF_BOTH, restarts: 1, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
+    Scenario { name: "split3", epochs: 3, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
     Scenario { name: "leases_all", rounds: 1, restarts: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_twice", attempts: OTHER_OR_SAME, rounds: 2, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_lossy", attempts: FAILOVER, rounds: 1, losses: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "retries_all", attempts: FAILOVER, writes: 2, retries: 1, expiries: 1, size: Size::Endless, ..MAJORITY },
-    Scenario { name: "split_all", attempts: FAILOVER, split: true, size: Size::Endless, ..MAJORITY },
-    Scenario { name: "split_damaged_all", attempts: FAILOVER, split: true, losses: 1, size: Size::Endless, ..MAJORITY },
+    Scenario { name: "split_all", attempts: FAILOVER, operation: Some(Kind::Split), size: Size::Endless, ..MAJORITY },
+    Scenario { name: "split_damaged_all", attempts: FAILOVER, operation: Some(Kind::Split), losses: 1, size: Size::Endless, ..MAJORITY },
 ];
 
 /// The scenario that the command line calls `name`.

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    record::{Config, Content, Epoch, Log, Lsn, NodeId, Record, ReplicaId, Ticks, end},
-    split::Split,
+    operation::Operation,
+    record::{
+        Config, Content, Epoch, Log, Lsn, NodeId, Part, Record, ReplicaId, Ticks, end, writes,
+    },
 };
 
 /// The shard's record in the registry.
@@ -92,8 +94,8 @@ pub(crate) struct Replica {
     pub(crate) held: Ticks,
     /// How far its clock is ahead of the slowest one.
     pub(crate) ahead: Ticks,
-    /// The writes in its copy of what a child begins with.
-    pub(crate) base: Option<Vec<u8>>,
+    /// Its copy of what a child begins with.
+    pub(crate) base: Option<Part>,
     pub(crate) role: Role,
 }
 
@@ -138,6 +140,8 @@ pub(crate) enum Broken {
     CommitTruncated,
     StaleRead,
     StaleLeasedRead,
+    /// A child took a write for known that was never applied.
+    UnappliedAcknowledged,
 }
 
 /// One state of the whole system.
@@ -160,7 +164,7 @@ pub(crate) struct State {
     pub(crate) refused: BTreeSet<u8>,
     /// What anybody ever declared committed, by position.
     pub(crate) committed: Vec<Option<Record>>,
-    pub(crate) split: Split,
+    pub(crate) operation: Operation,
     pub(crate) broken: Option<Broken>,
 }
 
@@ -185,6 +189,20 @@ impl State {
             Role::Primary(primary) => Some(primary),
             Role::Replica | Role::Recovering(_) => None,
         }
+    }
+
+    /// The writes that were committed in the replicated shard.
+    pub(crate) fn committed_writes(&self) -> impl Iterator<Item = u8> {
+        let committed = self.committed.iter().flatten();
+        committed.filter_map(|record| record.content.write())
+    }
+
+    /// The writes that were applied anywhere.
+    pub(crate) fn applied_writes(&self) -> impl Iterator<Item = u8> {
+        let neighbour = self.operation.neighbour.iter();
+        let elsewhere = neighbour.flat_map(|neighbour| writes(&neighbour.log));
+        let accepted = self.operation.accepted.iter().copied();
+        self.committed_writes().chain(elsewhere).chain(accepted)
     }
 
     /// Records that `log` was declared committed up to `commit`, and acknowledges its writes.

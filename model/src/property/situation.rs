@@ -2,12 +2,12 @@
 
 use stateright::Property;
 
-use super::committed_writes;
+use super::neighbour;
 use crate::{
+    operation::{Kind, Phase},
     protocol::Protocol,
     record::{Content, position},
     scenario::Scenario,
-    split::Phase,
     state::{Role, State},
 };
 
@@ -32,7 +32,7 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
             |_, state: &State| state.registry.active.incarnation > 0,
         ));
     }
-    if scenario.losses > 0 && !scenario.split {
+    if scenario.losses > 0 && !scenario.operation.is_some() {
         all.push(Property::sometimes(
             "a copy that lost something is a member again, by another id",
             |_, state: &State| {
@@ -53,8 +53,11 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
     if scenario.retries > 0 {
         all.extend(retries());
     }
-    if scenario.split {
-        all.extend(splits());
+    if scenario.operation.is_some() {
+        all.extend(operations());
+    }
+    if scenario.operation == Some(Kind::Merge) {
+        all.extend(merges());
     }
     all
 }
@@ -96,7 +99,7 @@ fn retries() -> [Property<Protocol>; 3] {
         }),
         Property::sometimes(
             "a write is committed before one with a lower number",
-            |_, state: &State| !committed_writes(state).is_sorted(),
+            |_, state: &State| !state.committed_writes().is_sorted(),
         ),
         Property::sometimes(
             "a write is appended again, as its record was lost",
@@ -105,25 +108,54 @@ fn retries() -> [Property<Protocol>; 3] {
     ]
 }
 
-fn splits() -> [Property<Protocol>; 4] {
+fn operations() -> [Property<Protocol>; 4] {
     [
         Property::sometimes(
-            "a split is committed after a failover",
+            "an operation is committed after a failover",
             |_, state: &State| {
-                state.split.phase == Phase::Committed && state.registry.active.epoch > 1
+                state.operation.phase == Phase::Committed && state.registry.active.epoch > 1
             },
         ),
-        Property::sometimes("a split is aborted after its seal", |_, state: &State| {
-            let committed: Vec<_> = state.committed.iter().flatten().copied().collect();
-            let sealed = position(&committed, Content::Seal).is_some();
-            state.split.phase == Phase::Over && sealed
-        }),
-        Property::sometimes("a child opens with a write", |_, state: &State| {
-            let opened = state.split.opened.as_ref();
-            opened.is_some_and(|writes| !writes.is_empty())
-        }),
+        Property::sometimes(
+            "an operation is aborted after its seal",
+            |_, state: &State| {
+                let committed: Vec<_> = state.committed.iter().flatten().copied().collect();
+                let sealed = position(&committed, Content::Seal).is_some();
+                state.operation.phase == Phase::Over && sealed
+            },
+        ),
+        Property::sometimes(
+            "a child opens with something of each parent",
+            |_, state: &State| {
+                let opened = state.operation.opened.as_ref();
+                opened.is_some_and(|parts| parts.iter().all(|part| !part.is_empty()))
+            },
+        ),
         Property::sometimes("a child accepts a write", |_, state: &State| {
-            !state.split.accepted.is_empty()
+            !state.operation.accepted.is_empty()
         }),
+    ]
+}
+
+fn merges() -> [Property<Protocol>; 3] {
+    [
+        Property::sometimes(
+            "a merge is aborted after its second seal",
+            |_, state: &State| {
+                let sealed = neighbour(state).and_then(|log| position(log, Content::Seal));
+                state.operation.phase == Phase::Over && sealed.is_some()
+            },
+        ),
+        Property::sometimes(
+            "a merged shard refuses a write as expired",
+            |_, state: &State| !state.refused.is_empty(),
+        ),
+        Property::sometimes(
+            "a write that a failover lost is accepted by the merged shard",
+            |_, state: &State| {
+                let lost = state.written > 0 && state.committed_writes().count() == 0;
+                lost && state.operation.accepted.contains(&1)
+            },
+        ),
     ]
 }

@@ -6,7 +6,7 @@
 use super::Protocol;
 use crate::{
     action::Action,
-    record::{Content, Lsn, NodeId, Record, end},
+    record::{Content, Lsn, NodeId, Record},
     rule::Rule,
     state::{Primary, State},
 };
@@ -63,25 +63,15 @@ impl Protocol {
                 state.written += 1;
                 Self::append(state, node, Content::Write(write));
             }
-            // It waits: for the commit of its record, for that of the expiry, or for the split.
+            // It waits: for the commit of its record, for that of the expiry, or for the operation.
             Known::At(_) | Known::Expired(_) | Known::New => {}
         }
     }
 
     /// Looks `write` up in the window of outcomes that the log of `primary` holds.
     pub(crate) fn known(&self, log: &[Record], primary: &Primary, write: u8) -> Known {
-        let expiry = log
-            .iter()
-            .position(|record| matches!(record.content, Content::Expire(last) if write <= last));
-        let expiry = expiry.map(|index| end(&log[..=index]));
-        let expiry = expiry.or((write <= primary.forgotten).then_some(0));
-        if let Some(lsn) = expiry {
-            let applies = self.lacks(Rule::ExpiredRefused);
-            return if applies {
-                Known::New
-            } else {
-                Known::Expired(lsn)
-            };
+        if write <= primary.forgotten {
+            return Known::Expired(0);
         }
         // Without its part in the log, a primary knows only what it appended itself.
         let from = if self.lacks(Rule::WindowInLog) {
@@ -91,11 +81,33 @@ impl Protocol {
         };
         let highest = self.lacks(Rule::ExactSequences);
         let same = |other: u8| other == write || (highest && other > write);
-        let found = log
-            .iter()
-            .skip(from)
-            .position(|record| record.content.write().is_some_and(same));
-        found.map_or(Known::New, |index| Known::At(end(&log[..=from + index])))
+        let contents = log.iter().map(|record| record.content);
+        self.look_up(contents, from, write, same)
+    }
+
+    /// Looks `write` up in a window of outcomes: the contents of records, of which those before `from` have lost
+    /// their outcomes, and a test of whether another write is taken for the same.
+    pub(crate) fn look_up(
+        &self,
+        window: impl Iterator<Item = Content> + Clone,
+        from: usize,
+        write: u8,
+        same: impl Fn(u8) -> bool,
+    ) -> Known {
+        let records = (1..).zip(window);
+        let expires = |content: Content| matches!(content, Content::Expire(last) if write <= last);
+        let expiry = records.clone().find(|(_, content)| expires(*content));
+        if let Some((lsn, _)) = expiry {
+            let applies = self.lacks(Rule::ExpiredRefused);
+            return if applies {
+                Known::New
+            } else {
+                Known::Expired(lsn)
+            };
+        }
+        let known = |content: Content| content.write().is_some_and(&same);
+        let found = records.skip(from).find(|(_, content)| known(*content));
+        found.map_or(Known::New, |(lsn, _)| Known::At(lsn))
     }
 
     /// Forgets the outcome of the first write.

@@ -53,6 +53,8 @@ pub(crate) enum Action {
     LeasedRead(NodeId, Lsn),
     /// A client's write reaches a primary, perhaps again.
     Deliver(NodeId, u8),
+    /// A client is told that its write failed, as its deadline has passed.
+    Deny(NodeId, u8),
     /// Outcomes of old writes are forgotten.
     Expire(NodeId),
     Operation(OperationStep),
@@ -93,8 +95,6 @@ pub(crate) enum NeighbourStep {
     Unseal,
     /// The merged shard takes a snapshot.
     Copy,
-    /// The merged shard applies the records behind its copy.
-    Follow,
     /// The position of a snapshot is asked for when it was taken already.
     Position,
 }

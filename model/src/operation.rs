@@ -95,7 +95,7 @@ impl Protocol {
         }
         let undecided = operation.phase == Phase::Sealing
             || (operation.phase == Phase::Aborted && self.lacks(Rule::DecideOnce));
-        if undecided && self.has_neighbour(operation) {
+        if undecided && self.has_neighbours_seal(operation) {
             self.commits(state, &mut push);
         }
         if operation.phase == Phase::Aborted && self.is_clean(state) {
@@ -203,7 +203,7 @@ impl Protocol {
             OperationStep::Report(node) => {
                 state.operation.reports[usize::from(node)] = Some(Self::followed(state, node));
             }
-            OperationStep::Commit(node) => Self::open(state, node),
+            OperationStep::Commit(node) => self.open(state, node),
             OperationStep::Abort => state.operation.phase = Phase::Aborted,
             OperationStep::Finish => state.operation.phase = Phase::Over,
             OperationStep::Deliver(write) => self.deliver_to_child(state, write),

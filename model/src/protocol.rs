@@ -19,7 +19,7 @@ use crate::{
     action::Action,
     operation::Operation,
     property,
-    record::{Config, Content, Lsn, NodeId, Record, ReplicaId, last},
+    record::{Config, Content, Lsn, NodeId, Record, ReplicaId, end, last},
     rule::Rule,
     scenario::Scenario,
     state::{Attempt, Primary, Registry, Replica, Role, State},
@@ -162,7 +162,8 @@ impl Protocol {
         let replica = state.replica(node);
         let forgets = replica.role != Role::Replica
             || replica.held > 0
-            || (self.lacks(Rule::DurablePromise) && replica.promised > last(&replica.log).0);
+            || (self.lacks(Rule::DurablePromise) && replica.promised > last(&replica.log).0)
+            || (self.lacks(Rule::DurableRecord) && replica.commit < end(&replica.log));
         if state.restarts < self.scenario.restarts && forgets {
             actions.push(Action::Restart(node));
         }
@@ -182,6 +183,10 @@ impl Protocol {
         self.start_process(replica);
         if self.lacks(Rule::DurablePromise) {
             replica.promised = last(&replica.log).0;
+        }
+        if self.lacks(Rule::DurableRecord) {
+            let kept = usize::from(replica.commit);
+            Arc::make_mut(&mut replica.log).truncate(kept);
         }
     }
 
@@ -240,6 +245,9 @@ impl Protocol {
             Action::Pong(node, message) => self.ponged(state, node, &message),
             Action::LeasedRead(node, applied) => Self::leased_read(state, node, applied),
             Action::Deliver(node, write) => self.deliver(state, node, write),
+            Action::Deny(_, write) => {
+                state.refused.insert(write);
+            }
             Action::Expire(node) => self.expire(state, node),
             Action::Operation(step) => self.operate(state, step),
             Action::Damage(node) => Self::damage(state, node),

@@ -222,8 +222,8 @@ const APART: &[&str] = &[
     "Ping(2",
 ];
 
-/// The members of the parent have made their copies.
-const COPIED: &[&str] = &[
+/// All copies of the parents are made, and they may seal.
+const SEALING: &[&str] = &[
     "Operation(Base(0",
     "Append(1",
     "Append(1",
@@ -232,6 +232,8 @@ const COPIED: &[&str] = &[
     "Append(1",
     "Operation(Filter(0",
     "Operation(Filter(1",
+    "Operation(Neighbour(Copy",
+    "Operation(Touch",
 ];
 
 /// Every scenario; those of `tiny`'s kind first.
@@ -256,7 +258,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "retries", writes: 2, retries: 1, expiries: 1, ..PAIR },
     Scenario { name: "split", operation: Some(Kind::Split), ..PAIR },
     Scenario { name: "split_damaged", operation: Some(Kind::Split), losses: 1, ..PAIR },
-    Scenario { name: "merge", expiries: 1, operation: Some(Kind::Merge), prefix: COPIED, ..PAIR },
+    Scenario { name: "merge", expiries: 1, operation: Some(Kind::Merge), prefix: SEALING, ..PAIR },
     Scenario { name: "tiny_late", restarts: 1, ..COUNTED },
     Scenario { name: "small_late", writes: 2, ..COUNTED },
     Scenario { name: "maj3x_late", epochs: 3, same_primary: false, ..COUNTED },
@@ -277,11 +279,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "split_writes", writes: 2, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
     Scenario { name: "split_restart", attempts: EITHER_OF_BOTH, restarts: 1, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
     Scenario { name: "split3", epochs: 3, operation: Some(Kind::Split), size: Size::Large, ..PAIR },
+    Scenario { name: "merge_copies", expiries: 1, operation: Some(Kind::Merge), size: Size::Large, ..PAIR },
     Scenario { name: "leases_all", rounds: 1, restarts: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_twice", attempts: OTHER_OR_SAME, rounds: 2, size: Size::Endless, ..MAJORITY },
     Scenario { name: "leases_lossy", attempts: FAILOVER, rounds: 1, losses: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "retries_all", attempts: FAILOVER, writes: 2, retries: 1, expiries: 1, size: Size::Endless, ..MAJORITY },
     Scenario { name: "split_all", attempts: FAILOVER, operation: Some(Kind::Split), size: Size::Endless, ..MAJORITY },
+    Scenario { name: "merge_all", attempts: FAILOVER, expiries: 1, operation: Some(Kind::Merge), size: Size::Endless, ..MAJORITY },
     Scenario { name: "split_damaged_all", attempts: FAILOVER, operation: Some(Kind::Split), losses: 1, size: Size::Endless, ..MAJORITY },
 ];
 

@@ -3,7 +3,7 @@
 //! Its own replication is the same protocol again, so it stands for itself here: it has what the members whose copies
 //! agree have, and never loses it.
 
-use super::{Operation, Phase};
+use super::{Neighbour, Operation, Phase};
 use crate::{
     protocol::{Known, Protocol},
     record::{Content, NodeId, Part},
@@ -30,12 +30,15 @@ impl Protocol {
         (0..self.scenario.nodes).find(enough)
     }
 
-    /// Commits the operation: the child opens with what the child of `node` holds, and with what the neighbour
-    /// handed over.
-    pub(super) fn open(state: &mut State, node: NodeId) {
+    /// Commits the operation: the child opens with what the child of `node` holds, and with what the neighbour has
+    /// handed over. The copy of the neighbour follows up to the seal just now; to do so earlier shows no more.
+    pub(super) fn open(&self, state: &mut State, node: NodeId) {
         let reported = state.operation.reports[usize::from(node)].clone();
         let own = reported.unwrap_or_else(|| Self::followed(state, node));
         let operation = &mut state.operation;
+        if !self.lacks(Rule::FollowBoth) {
+            operation.neighbour.iter_mut().for_each(Neighbour::follow);
+        }
         let copies = operation.neighbour.iter().map(|one| one.copy.clone());
         operation.opened = Some([own].into_iter().chain(copies).collect());
         operation.phase = Phase::Committed;

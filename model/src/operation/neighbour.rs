@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Operation;
+use super::{Kind, Operation, Phase};
 use crate::{
     action::{NeighbourStep, OperationStep},
     protocol::Protocol,
@@ -43,7 +43,8 @@ impl Neighbour {
         Arc::make_mut(&mut self.log).push(Record { epoch: 1, content });
     }
 
-    fn follow(&mut self) {
+    /// Applies the records behind the copy.
+    pub(super) fn follow(&mut self) {
         let behind = &self.log[usize::from(self.copied)..];
         self.copy.extend(handed_over(behind));
         self.copied = end(&self.log);
@@ -54,7 +55,7 @@ impl Protocol {
     /// The highest number of a client's write. The last one of a merge is the neighbour's, whose keys are in its
     /// range.
     pub(super) fn numbers(&self) -> u8 {
-        let neighbour = self.scenario.operation == Some(super::Kind::Merge);
+        let neighbour = self.scenario.operation == Some(Kind::Merge);
         self.scenario.writes + u8::from(neighbour)
     }
 
@@ -67,13 +68,11 @@ impl Protocol {
         }
     }
 
-    /// Whether the neighbour, if there is one, has sealed, and the merged shard has all that is in front of it.
-    pub(super) fn has_neighbour(&self, operation: &Operation) -> bool {
-        operation.neighbour.as_ref().is_none_or(|neighbour| {
-            let sealed = position(&neighbour.log, Content::Seal).is_some();
-            let follows = neighbour.copied == end(&neighbour.log);
-            (sealed || self.lacks(Rule::SealBoth)) && (follows || self.lacks(Rule::FollowBoth))
-        })
+    /// Whether the neighbour, if there is one, has sealed.
+    pub(super) fn has_neighbours_seal(&self, operation: &Operation) -> bool {
+        let mut neighbour = operation.neighbour.iter();
+        neighbour.all(|one| position(&one.log, Content::Seal).is_some())
+            || self.lacks(Rule::SealBoth)
     }
 
     pub(super) fn neighbour_steps(&self, state: &State, push: &mut impl FnMut(OperationStep)) {
@@ -97,14 +96,11 @@ impl Protocol {
         if self.may_unseal(operation, log) {
             push(NeighbourStep::Unseal);
         }
-        let behind = *copied < end(log);
-        if operation.is_open() && *copied == 0 {
+        if operation.phase == Phase::Planned && *copied == 0 {
             push(NeighbourStep::Copy);
-        // To follow earlier than the seal is to have copied later.
-        } else if operation.is_open() && behind && sealed {
-            push(NeighbourStep::Follow);
         }
-        if behind && *copied > 0 && self.lacks(Rule::SnapshotPosition) {
+        let behind = *copied > 0 && *copied < end(log);
+        if behind && self.lacks(Rule::SnapshotPosition) {
             push(NeighbourStep::Position);
         }
     }
@@ -120,7 +116,7 @@ impl Protocol {
             NeighbourStep::Expire => neighbour.append(Content::Expire(write)),
             NeighbourStep::Seal => neighbour.append(Content::Seal),
             NeighbourStep::Unseal => neighbour.append(Content::Unseal),
-            NeighbourStep::Copy | NeighbourStep::Follow => neighbour.follow(),
+            NeighbourStep::Copy => neighbour.follow(),
             NeighbourStep::Position => neighbour.copied = end(&neighbour.log),
         }
     }

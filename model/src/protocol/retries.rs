@@ -6,7 +6,7 @@
 use super::Protocol;
 use crate::{
     action::Action,
-    record::{Content, Lsn, NodeId, Record},
+    record::{Content, Lsn, NodeId, Record, writes},
     rule::Rule,
     state::{Primary, State},
 };
@@ -35,6 +35,10 @@ impl Protocol {
         }
         for write in 1..=self.scenario.writes {
             actions.push(Action::Deliver(node, write));
+        }
+        if self.lacks(Rule::DeadlineUnknown) {
+            let waiting = &state.replica(node).log[usize::from(primary.commit)..];
+            actions.extend(writes(waiting).map(|write| Action::Deny(node, write)));
         }
         if state.expiries < self.scenario.expiries {
             actions.push(Action::Expire(node));

@@ -53,7 +53,7 @@ pub(crate) enum Action {
     LeasedRead(NodeId, Lsn),
     /// A client's write reaches a primary, perhaps again.
     Deliver(NodeId, u8),
-    /// A client is told that its write failed, as its deadline has passed.
+    /// A client is told that its write failed, as its deadline has passed or its transaction could not end.
     Deny(NodeId, u8),
     /// Outcomes of old writes are forgotten.
     Expire(NodeId),

@@ -203,10 +203,10 @@ fn has_one_home(state: &State) -> bool {
 
 fn holds_seal(state: &State) -> bool {
     let neighbour = neighbour(state).into_iter().flat_map(|log| log.iter());
-    follows_seal(state, state.committed.iter().flatten()) && follows_seal(state, neighbour)
+    keeps_seal(state, state.committed.iter().flatten()) && keeps_seal(state, neighbour)
 }
 
-fn follows_seal<'a>(state: &State, committed: impl Iterator<Item = &'a Record>) -> bool {
+fn keeps_seal<'a>(state: &State, committed: impl Iterator<Item = &'a Record>) -> bool {
     let mut sealed = false;
     for record in committed {
         match record.content {
@@ -227,7 +227,7 @@ fn parents(state: &State) -> Vec<Vec<Record>> {
     let mut parents: Vec<_> = [committed].into_iter().chain(neighbour).collect();
     for log in &mut parents {
         let seal = position(log, Content::Seal);
-        log.truncate(seal.map_or(log.len(), usize::from));
+        log.truncate(seal.map_or(log.len(), |seal| usize::from(seal) - 1));
     }
     parents
 }

@@ -117,7 +117,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     rule(Rule::WindowInLog, "window_in_log", "what is known of clients' writes is in the log, so a new primary has it", "retries", property::ONCE),
     rule(Rule::ExactSequences, "exact_sequences", "a write is known by its own number, never by a higher one", "retries", property::ACKNOWLEDGED),
     rule(Rule::DuplicateWaits, "duplicate_waits", "a retry is answered when its record is committed", "retries", property::ACKNOWLEDGED),
-    rule(Rule::DeadlineUnknown, "deadline_unknown", "a client whose deadline passes is told that nothing is known, not that its write failed (I16)", "retries", property::REFUSED),
+    rule(Rule::DeadlineUnknown, "deadline_unknown", "a client is never told that an appended write failed, only that its outcome is not known (I16)", "retries", property::REFUSED),
     rule(Rule::ExpiredRefused, "expired_refused", "a retry older than the window is not applied", "retries", property::ONCE),
     rule(Rule::ExpiryInLog, "expiry_in_log", "outcomes are forgotten by a record, at once everywhere", "retries", property::REFUSED),
     rule(Rule::ApplyCommitted, "apply_committed", "a member applies only what is committed (R3)", "tiny", property::APPLIED),

@@ -32,7 +32,7 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
             |_, state: &State| state.registry.active.incarnation > 0,
         ));
     }
-    if scenario.losses > 0 && !scenario.operation.is_some() {
+    if scenario.losses > 0 && scenario.operation.is_none() {
         all.push(Property::sometimes(
             "a copy that lost something is a member again, by another id",
             |_, state: &State| {

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
-use stateright::{Checker, Expectation, HasDiscoveries, Model, UniformChooser};
+use stateright::{Checker, Chooser, Expectation, HasDiscoveries, Model, UniformChooser};
 
-use crate::{clock, protocol::Protocol};
+use crate::{action::Action, clock, protocol::Protocol, state::State};
 
 /// How states are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,9 +70,34 @@ pub(crate) fn check(protocol: &Protocol, wanted: Option<&'static str>, limits: &
         Order::Breadth => verdict(protocol, limits, builder.spawn_bfs().join(), started),
         Order::Depth => verdict(protocol, limits, builder.spawn_dfs().join(), started),
         Order::Walk => {
-            let walk = builder.spawn_simulation(limits.seed, UniformChooser);
+            let walk = builder.spawn_simulation(limits.seed, Walker(protocol.clone()));
             verdict(protocol, limits, walk.join(), started)
         }
+    }
+}
+
+/// Chooses among the steps that change something. When others are chosen too, the checker cannot repeat the walk to what
+/// it found.
+#[derive(Clone)]
+struct Walker(Protocol);
+
+impl Chooser<Protocol> for Walker {
+    type State = <UniformChooser as Chooser<Protocol>>::State;
+
+    fn new_state(&self, seed: u64) -> Self::State {
+        Chooser::<Protocol>::new_state(&UniformChooser, seed)
+    }
+
+    fn choose_initial_state(&self, chance: &mut Self::State, initial: &[State]) -> usize {
+        Chooser::<Protocol>::choose_initial_state(&UniformChooser, chance, initial)
+    }
+
+    fn choose_action(&self, chance: &mut Self::State, state: &State, actions: &[Action]) -> usize {
+        let first = Chooser::<Protocol>::choose_action(&UniformChooser, chance, state, actions);
+        let mut from_first = (first..actions.len()).chain(0..first);
+        let changes = |index: &usize| self.0.next_state(state, actions[*index].clone()).is_some();
+        // Where nothing changes anything, the walk ends.
+        from_first.find(changes).unwrap_or(first)
     }
 }
 

@@ -243,6 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_finds_its_way_again() {
+        let scenario = scenario::named("retries").expect("it is a small scenario");
+        let protocol = Protocol {
+            scenario: scenario.clone(),
+            without: None,
+        };
+        let few = Limits {
+            states: NonZeroUsize::new(100_000),
+            ..limits(Order::Walk)
+        };
+        let verdict = check(&protocol, None, &few);
+        assert!(verdict.passed(), "{verdict:?}");
+        assert_eq!(verdict.unseen, [""; 0], "it is seen on walks too");
+    }
+
+    #[test]
     fn no_rule_can_be_left_out() {
         for mutation in rule::MUTATIONS {
             let scenario = scenario::named(mutation.scenario);

@@ -76,8 +76,8 @@ pub(crate) fn check(protocol: &Protocol, wanted: Option<&'static str>, limits: &
     }
 }
 
-/// Chooses among the steps that change something. When others are chosen too, the checker cannot repeat the walk to what
-/// it found.
+/// Chooses among the steps that change something. When others are chosen too, the checker cannot repeat the walk to
+/// what it found.
 #[derive(Clone)]
 struct Walker(Protocol);
 

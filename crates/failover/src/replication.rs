@@ -40,6 +40,7 @@ mod action;
 mod attempt;
 mod command;
 mod copies;
+mod deletion;
 mod event;
 mod members;
 mod nodes;
@@ -59,6 +60,7 @@ use shardwright_topology::{KeyspaceName, NodeId, ShardId, ShardRecord, ShardStat
 
 pub use self::{
     action::{Action, Command, Input, Instruction},
+    deletion::Kept,
     event::{Condition, Event, Purpose},
     refusal::Refused,
     report::{CopyReport, Health, Lead},

@@ -138,7 +138,8 @@ pub enum Instruction {
         learners: BTreeSet<Member>,
     },
     /// Delete a copy. The node reads the shard's record first, at this revision or a later one: a copy that is in its active or pending
-    /// configuration is kept, and so is one with another id, or of a shard that has reached a higher epoch.
+    /// configuration is kept, and so is one with another id, or of a shard that has reached another epoch. [`Instruction::may_delete`] is
+    /// that check.
     Drop {
         /// The shard.
         shard: ShardId,

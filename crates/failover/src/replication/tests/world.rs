@@ -337,14 +337,19 @@ impl World {
                 revision,
                 ..
             } => {
-                let is_here = node.copy.as_ref().map(|copy| copy.replica_id) == Some(replica_id);
                 let is_member = configs
                     .iter()
                     .flat_map(|config| &config.members)
                     .any(|member| member.replica_id == replica_id);
                 let is_current = revision == self.stored.revision;
                 assert!(!(is_current && is_member), "a member is dropped (I15)");
-                if is_here && !is_member {
+                let copy = node.copy.as_ref();
+                let may = copy.is_some_and(|copy| {
+                    instruction
+                        .may_delete(copy.replica_id, copy.place.0, &self.stored)
+                        .is_ok()
+                });
+                if may {
                     node.copy = None;
                     self.register(at.as_str());
                 }

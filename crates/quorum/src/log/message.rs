@@ -78,7 +78,8 @@ pub struct FenceAck {
     pub base: Point,
     /// The highest record that is known to be committed.
     pub known_commit: Lsn,
-    /// The highest epoch that is known to have been active: that of the highest committed record.
+    /// The highest epoch that is known to have been active: that of the highest committed record, or of what the registry has shown as
+    /// active.
     pub highest_active_epoch_seen: Epoch,
     /// Whether the copy is whole. What is left of a damaged one counts for no quorum.
     pub clean: bool,

@@ -15,6 +15,7 @@
 //! starts again is a member until the registry names its new incarnation.
 
 mod action;
+mod alarm;
 mod context;
 mod event;
 mod leadership;
@@ -35,6 +36,7 @@ pub use self::{
     settings::Settings,
 };
 use self::{
+    alarm::Alarm,
     context::Context,
     leadership::Leadership,
     recovery::{Recovery, Standing},
@@ -52,6 +54,7 @@ pub struct Participant {
     /// What the registry said at that epoch of losses that were accepted.
     data_loss_generation: u64,
     fault_reported: bool,
+    alarm: Alarm,
 }
 
 /// What every role works with.
@@ -123,6 +126,7 @@ impl Participant {
             attempted: Epoch::UNASSIGNED,
             data_loss_generation: 0,
             fault_reported: false,
+            alarm: Alarm::default(),
         })
     }
 
@@ -179,6 +183,13 @@ impl Participant {
         self.leads().map(|_| self.data_loss_generation)
     }
 
+    /// Returns whether this process has found that the registry went back in time, and the registry has not come forward again since:
+    /// nothing should be decided for the shard until somebody has looked.
+    #[must_use]
+    pub fn saw_registry_go_back(&self) -> bool {
+        self.alarm.is_raised()
+    }
+
     /// Returns how far the other copies are, if this process is a primary.
     pub fn followers(&self) -> impl Iterator<Item = Follower> {
         let primary = match &self.role {
@@ -195,7 +206,7 @@ impl Participant {
 
     /// Takes in an event, and appends what the driver has to do, in this order.
     pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
-        let mut ticked = false;
+        let (mut ticked, before) = (false, actions.len());
         match event {
             Event::Request {
                 from,
@@ -222,6 +233,7 @@ impl Participant {
         self.advance(now, ticked, actions);
         self.obey(actions);
         self.core.replica.flush(actions);
+        self.alarm.note(&actions[before..]);
         debug_assert_eq!(self.check_invariants(), Ok(()));
     }
 
@@ -274,7 +286,9 @@ impl Participant {
         zones: BTreeMap<NodeId, String>,
         actions: &mut Vec<Action>,
     ) {
+        self.alarm.shown(&record);
         if let Some(active) = &record.active {
+            self.core.replica.saw_active(active.epoch);
             self.activated(active.config_id);
             if self.epoch().is_some_and(|epoch| epoch < active.epoch) {
                 self.step_down(actions);

@@ -31,6 +31,8 @@ pub struct Replica {
     held_until: Timestamp,
     /// The epoch of a fence that was refused, and until when no lower one gets more promises: the refused one is to get through.
     wanted: (Epoch, Timestamp),
+    /// The highest epoch of a configuration that the registry has shown as the active one.
+    seen_active: Epoch,
     /// What has been applied, durably: nobody needs it from the log after a restart.
     applied: Lsn,
     /// Up to where the driver was told to apply.
@@ -64,6 +66,7 @@ impl Replica {
             lease_max,
             held_until,
             wanted: (Epoch::UNASSIGNED, now),
+            seen_active: Epoch::UNASSIGNED,
             applied: applied.lsn.min(durable.known_commit),
             told: applied.lsn,
             issued: Ticket::default(),
@@ -116,6 +119,11 @@ impl Replica {
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         self.fault
+    }
+
+    /// Notes that the registry has shown a configuration as the active one: a registry that later names an earlier one went back.
+    pub(super) fn saw_active(&mut self, epoch: Epoch) {
+        self.seen_active = epoch.max(self.seen_active);
     }
 
     pub(super) fn applied(&self) -> Lsn {

@@ -142,13 +142,21 @@ impl Recovery {
             return Standing::Waiting;
         }
         let (registry, seen) = (recover_from.epoch, ack.highest_active_epoch_seen);
-        if seen > registry {
-            let report = Report::RegistryWentBack { registry, seen };
-            context.actions.push(Action::Report(report));
+        if self.is_contradicted(context, registry, seen) {
             return Standing::Over;
         }
         self.acks.entry(replica_id).or_insert(ack);
         Standing::Waiting
+    }
+
+    /// Whether a copy has seen a later epoch active than the registry names. An attempt that was handed out before that one is old, and no
+    /// more than that; else the registry went back in time (I21).
+    fn is_contradicted(&self, context: &mut Context<'_>, registry: Epoch, seen: Epoch) -> bool {
+        if seen > registry && self.ballot.epoch > seen {
+            let report = Report::RegistryWentBack { registry, seen };
+            context.actions.push(Action::Report(report));
+        }
+        seen > registry
     }
 
     /// Does what has become possible: promises, fences, fetches. `ticked` after some time.
@@ -168,10 +176,16 @@ impl Recovery {
         if ticked && context.now >= self.again_at {
             self.fence(context);
         }
-        if self.recover_from.is_none() {
-            return Standing::Ready;
-        }
         let (own_id, own) = (context.replica.replica_id(), context.replica.fence_ack());
+        if self.recover_from.is_none() {
+            let seen = own.highest_active_epoch_seen;
+            let is_over = self.is_contradicted(context, Epoch::UNASSIGNED, seen);
+            return if is_over {
+                Standing::Over
+            } else {
+                Standing::Ready
+            };
+        }
         if self.fetching.is_none() && self.fenced(context, own_id, own) == Standing::Over {
             return Standing::Over;
         }

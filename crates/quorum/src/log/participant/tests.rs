@@ -2,6 +2,7 @@
 
 mod hand_over;
 mod loss;
+mod registry;
 
 use std::time::Duration;
 

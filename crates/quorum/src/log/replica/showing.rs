@@ -14,7 +14,7 @@ impl Replica {
             epoch_table: log.epoch_table().clone(),
             base: log.base(),
             known_commit: *known_commit,
-            highest_active_epoch_seen: committed.epoch,
+            highest_active_epoch_seen: committed.epoch.max(self.seen_active),
             clean: self.durable.clean,
         }
     }

@@ -412,6 +412,7 @@ impl Driver<'_> {
             applied: self.seen,
             followers: self.machine.followers().collect(),
             openings: status.openings,
+            registry_went_back: self.machine.saw_registry_go_back(),
         };
         status.send_if_modified(|status| {
             let next = next(status);

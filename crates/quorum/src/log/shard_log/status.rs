@@ -31,6 +31,8 @@ pub struct Status {
     pub followers: Vec<Follower>,
     /// How often it was opened.
     pub openings: u64,
+    /// Whether this copy has found that the registry went back in time: nothing should be decided for the shard until somebody has looked.
+    pub registry_went_back: bool,
 }
 
 /// Whether a copy runs.

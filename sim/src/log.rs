@@ -2,6 +2,24 @@
 //!
 //! The machines are those of production. What their drivers do is done here: carrying requests and answers, keeping writes on a disk that
 //! loses and damages them, applying what is committed, and asking the registry for an activation.
+//!
+//! By its number, each invariant of the protocol that these machines answer for:
+//!
+//! | invariant | where |
+//! | --- | --- |
+//! | I1, I12, I13, I14 | `rules`: each change of the record; I18 is that anybody makes them |
+//! | I2, I8 | `disks`: what becomes durable follows from what was |
+//! | I3, I5, I7, I8 | `rules`: records before they are written, and who begins an epoch, or leads |
+//! | I4, I6, I20 | `rules`: what a primary takes for committed; I11, as copies count by their ids |
+//! | I9, I10 | the machine itself, `rules`: what is applied, `carry`: a copy that is to truncate what must stay |
+//! | I16 | `rules`: acknowledgements, at each level, and what reads show |
+//! | I19 | no rule of writes asks a clock, and all clocks drift; a lease is judged by what reads show, and by who is active |
+//! | I21 | `rules::back`: the registry loses its latest writes, and nothing begins until somebody has brought it forward |
+//!
+//! I17, at most once, is not among them. A record carries the client and the serial of each of its writes, and the log keeps them as it
+//! keeps the rest; that a write which comes again is not applied again is up to the window in the data, which follows from the log alone.
+//! The model explores that. I22 is about operations on several shards, and I10's equal hashes are about data: here the last record applied
+//! stands for it.
 
 mod carry;
 mod clients;
@@ -77,6 +95,10 @@ pub(crate) enum Token {
     Catastrophe,
     /// The registry goes away for long.
     LongOutage,
+    /// The registry loses its latest writes.
+    GoBack,
+    /// Somebody brings it forward again.
+    BringForward,
     Restart(Pid),
 }
 
@@ -110,6 +132,10 @@ pub(crate) struct Logs {
     hand_over: Option<(Epoch, Duration)>,
     /// When the registry went away for long.
     away_since: Option<Duration>,
+    /// Whether the registry loses writes in this run.
+    loses_writes: bool,
+    /// Whether somebody looks at that, or has.
+    is_looked_at: bool,
 }
 
 const NODES: usize = 5;
@@ -121,6 +147,9 @@ const SLOW_SYNC_MS: std::ops::RangeInclusive<Duration> =
 const LEASE: Duration = Duration::from_millis(400);
 /// A lease that lasts as long as most faults, so that it is missed soon.
 const LONG_LEASE: Duration = Duration::from_millis(1200);
+/// How long it takes at most until a registry is noticed that went back: the attempts that it hands out come to nothing without a word, as
+/// long as their epochs are lower than what copies have promised.
+const TO_NOTICE: Duration = Duration::from_secs(20);
 /// How long after the faults clients go on.
 const CLIENTS_STOP: Duration = Duration::from_secs(3);
 
@@ -237,6 +266,9 @@ impl Scenario for Logs {
                 faults.kinds = vec![(3, FaultKind::Isolate), (1, FaultKind::Crash)];
             }
             Some(Missing::EpochOfAnswer) => faults.duplicate = 10_000,
+            Some(Missing::RegistryForward) => {
+                faults.kinds = vec![(3, FaultKind::Isolate), (2, FaultKind::Crash)];
+            }
             _ => {}
         }
         faults
@@ -261,6 +293,8 @@ impl Scenario for Logs {
             stuck_since: None,
             hand_over: None,
             away_since: None,
+            loses_writes: false,
+            is_looked_at: false,
         };
         if let Some(missing) = missing {
             (scenario.lease, scenario.restless) = (missing.lease(), 30);
@@ -303,11 +337,15 @@ impl Scenario for Logs {
                 }
             }
             Input::Ended { .. } => sim.list(at, Token::Follow, Prefix::all()),
-            Input::Got { token, found } => {
-                if let (Token::Activate(config_id), Ok(Some(found))) = (token, found) {
+            Input::Got {
+                token,
+                found: Ok(Some(found)),
+            } => {
+                if let Token::Activate(config_id) = token {
                     self.activate(sim, at, config_id, found);
                 }
             }
+            Input::Got { .. } => {}
             Input::Written { token, outcome } => {
                 let Token::Activating(config_id) = token else {
                     return;
@@ -331,6 +369,8 @@ impl Scenario for Logs {
             Token::MakeRoom(at) => self.node(at).disk.make_room(),
             Token::Catastrophe => self.catastrophe(sim),
             Token::LongOutage => self.long_outage(sim),
+            Token::GoBack => self.go_back(sim),
+            Token::BringForward => self.bring_forward(sim),
             _ => {}
         }
     }
@@ -349,12 +389,16 @@ impl Scenario for Logs {
     }
 
     fn recovered(&mut self, sim: &Sim<Self>) -> Result<(), String> {
+        if self.rules.is_back() {
+            return Err("the registry went back, and nobody noticed (I21)".to_owned());
+        }
         let record = self.record(sim).cloned().ok_or("no record")?;
         self.has_recovered(&record)
     }
 
     fn recovery_time(&self) -> Duration {
-        CLIENTS_STOP + TIMEOUT * 8
+        let is_back = self.rules.is_back();
+        CLIENTS_STOP + TIMEOUT * 8 + if is_back { TO_NOTICE } else { Duration::ZERO }
     }
 }
 

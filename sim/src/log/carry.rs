@@ -278,6 +278,9 @@ impl Logs {
         match report {
             Report::Leading(epoch) => {
                 self.rules.leads(&self.nodes[&at], at, epoch);
+                if self.is_looked_at && !self.rules.is_back() {
+                    sim.mark(situations::CAME_FORWARD);
+                }
                 self.is_handed_over(sim, epoch);
             }
             Report::SteppedDown(_) => {}
@@ -300,9 +303,9 @@ impl Logs {
             Report::Faulty(Fault::Diverged(lsn)) => self
                 .rules
                 .breaks(|| format!("{at} is to truncate after {lsn} what must stay (I9, I3)")),
-            Report::RegistryWentBack { .. } | Report::TwoConfigs(_) => self
-                .rules
-                .breaks(|| format!("{at} finds that the registry went back: {report:?}")),
+            Report::RegistryWentBack { .. } | Report::TwoConfigs(_) => {
+                self.alarmed(sim, at, report);
+            }
         }
     }
 }

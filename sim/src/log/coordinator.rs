@@ -20,44 +20,27 @@ impl Logs {
         let Some(stored) = stored.filter(|_| !sim.is_store_away()) else {
             return;
         };
-        let record = stored.value;
-        let now = sim.true_time();
-        let pending = record.pending.as_ref().map(|pending| pending.epoch);
-        if self.pending_since.map(|(epoch, _)| epoch) != pending {
-            self.pending_since = pending.map(|epoch| (epoch, now));
-        }
-        let patience = if record.accepts_loss() {
-            PATIENCE * 3
-        } else {
-            PATIENCE
-        };
-        let is_patient = self
-            .pending_since
-            .is_some_and(|(_, since)| now.saturating_sub(since) < patience);
+        let record = &stored.value;
+        let is_patient = self.is_patient(sim, record);
         let is_served = record.active.as_ref().is_some_and(|active| {
             let at = pid(&active.primary.node);
             let machine = self.nodes[&at].machine.as_ref();
             let leads = machine.is_some_and(|machine| machine.leads() == Some(active));
             leads && sim.is_up(at) && !sim.is_paused(at)
         });
-        let clean = self.conditions().clean;
-        let is_stuck = record
-            .active
-            .as_ref()
-            .is_some_and(|active| active.count_members(&clean) < active.recovery_quorum());
-        if !is_stuck {
-            self.stuck_since = None;
-        }
-        let next = if is_stuck {
-            (!is_patient).then(|| self.stuck(sim, &record)).flatten()
+        let next = if self.is_stuck(record) {
+            if self.rules.is_back() {
+                return self.look_at_registry(sim);
+            }
+            (!is_patient).then(|| self.stuck(sim, record)).flatten()
         } else if !sim.is_faulty() {
-            self.sensible(sim, &record, is_served, is_patient)
+            self.sensible(sim, record, is_served, is_patient)
         } else if sim.dice().chance(match (is_patient, is_served) {
             (true, _) => 8,
             (false, true) => self.restless,
             (false, false) => 40,
         }) {
-            self.anything(sim, &record)
+            self.anything(sim, record)
         } else {
             None
         };
@@ -68,6 +51,34 @@ impl Logs {
                 value: Some(next),
             });
         }
+    }
+
+    /// Whether what is pending has not had its time yet.
+    fn is_patient(&mut self, sim: &Sim<Self>, record: &ShardRecord) -> bool {
+        let now = sim.true_time();
+        let pending = record.pending.as_ref().map(|pending| pending.epoch);
+        if self.pending_since.map(|(epoch, _)| epoch) != pending {
+            self.pending_since = pending.map(|epoch| (epoch, now));
+        }
+        let patience = if record.accepts_loss() {
+            PATIENCE * 3
+        } else {
+            PATIENCE
+        };
+        self.pending_since
+            .is_some_and(|(_, since)| now.saturating_sub(since) < patience)
+    }
+
+    /// Whether too few copies are left to go on without a loss.
+    fn is_stuck(&mut self, record: &ShardRecord) -> bool {
+        let clean = self.conditions().clean;
+        let active = record.active.as_ref();
+        let is_stuck =
+            active.is_some_and(|active| active.count_members(&clean) < active.recovery_quorum());
+        if !is_stuck {
+            self.stuck_since = None;
+        }
+        is_stuck
     }
 
     pub(super) fn conditions(&self) -> Conditions {

@@ -130,7 +130,9 @@ impl Logs {
 
     /// Whether a copy may lose what it holds: no more than the width of a commit is made for.
     fn may_damage(&self, sim: &Sim<Self>, at: Pid) -> bool {
-        let Some(record) = self.record(sim).filter(|_| sim.is_faulty()) else {
+        // Which copies count is not known to a registry that went back.
+        let is_possible = sim.is_faulty() && !self.rules.is_back();
+        let Some(record) = self.record(sim).filter(|_| is_possible) else {
             return false;
         };
         let configs = || record.active.iter().chain(&record.pending);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_quorum::log::{
     Answer, Ask, EpochTable, FenceAck, Participant, Point, Reply, Request,
 };
-use shardwright_topology::{Config, ConfigId, Lsn, NodeId, ShardRecord, Timestamp};
+use shardwright_topology::{Config, ConfigId, Epoch, Lsn, NodeId, ShardRecord, Timestamp};
 
 use super::{LEASE, LONG_LEASE, rules::Rules};
 
@@ -58,6 +58,8 @@ pub(crate) enum Missing {
     LeaseFromSend,
     /// A primary counts on less than was promised.
     LeaseMargin,
+    /// Nothing begins that recovers from an earlier configuration than one that a copy has seen active (I21).
+    RegistryForward,
 }
 
 impl Missing {
@@ -85,6 +87,7 @@ impl Missing {
         Self::LeaseAfterRestart,
         Self::LeaseFromSend,
         Self::LeaseMargin,
+        Self::RegistryForward,
     ];
 
     /// How long leases last, so that it is missed soon.
@@ -109,7 +112,7 @@ impl Missing {
                     epoch_table: replica.log().epoch_table().clone(),
                     base: replica.log().base(),
                     known_commit: replica.known_commit(),
-                    highest_active_epoch_seen: shardwright_topology::Epoch(0),
+                    highest_active_epoch_seen: Epoch::UNASSIGNED,
                     clean: true,
                 }),
             }),
@@ -137,6 +140,11 @@ impl Missing {
             && self == Self::VerifiedRecords
         {
             *verified = last.max(*verified);
+        }
+        if let Answer::Fenced(ack) = &mut reply.answer
+            && self == Self::RegistryForward
+        {
+            ack.highest_active_epoch_seen = Epoch::UNASSIGNED;
         }
         let is_fence = matches!(reply.answer, Answer::Fenced(_) | Answer::Fetched { .. });
         if self == Self::LeaseHolds && reply.answer.is_obedient() && !is_fence {

@@ -1,11 +1,14 @@
-//! What people do, and what rarely happens: a planned hand-over, a loss that is accepted, a registry that is away for a minute.
+//! What people do, and what rarely happens: a planned hand-over, a loss that is accepted, a registry that is away for a minute, or that
+//! loses what it confirmed.
 
 use std::time::Duration;
 
-use shardwright_testkit::sim::{Pid, Sim};
+use shardwright_quorum::log::Report;
+use shardwright_registry::Revision;
+use shardwright_testkit::sim::{Pid, Sim, Write};
 use shardwright_topology::{AttemptRefused, Config, Epoch, ShardRecord};
 
-use super::{CLIENTS_STOP, Logs, TIMEOUT, Token, pid, situations};
+use super::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token, node_id, pid, situations};
 
 /// For how long the registry is away.
 const LONG: Duration = Duration::from_secs(60);
@@ -17,9 +20,17 @@ const LONG_EVENTS: u64 = 15_000;
 const HOPE: Duration = Duration::from_millis(1500);
 
 impl Logs {
-    pub(super) fn plan_rarities(&self, sim: &mut Sim<Self>) {
+    pub(super) fn plan_rarities(&mut self, sim: &mut Sim<Self>) {
         let soon = TIMEOUT * 2..=TIMEOUT * 8;
-        if sim.dice().chance(12) {
+        self.loses_writes = match self.missing {
+            None => sim.dice().chance(12),
+            // Without another rule it may go unnoticed, which is not what that one is for.
+            Some(missing) => missing == Missing::RegistryForward,
+        };
+        if self.loses_writes {
+            let when = sim.dice().time(&soon);
+            sim.plan(when, Token::GoBack);
+        } else if sim.dice().chance(14) {
             let when = sim.dice().time(&soon);
             sim.plan(when, Token::Catastrophe);
         }
@@ -35,6 +46,77 @@ impl Logs {
             sim.prolong(LONG_EVENTS);
             self.away_since = Some(sim.true_time());
         }
+    }
+
+    /// The registry loses its latest writes, as one that is restored from a backup. Its revisions go on.
+    pub(super) fn go_back(&mut self, sim: &mut Sim<Self>) {
+        let stored = sim.store().get(&self.key).cloned();
+        let Some(stored) = stored.filter(|_| sim.is_faulty()) else {
+            return;
+        };
+        let earlier = self.rules.earlier(&self.nodes);
+        if earlier.is_empty() || !self.rules.is_acknowledged() {
+            return sim.plan(TIMEOUT / 4, Token::GoBack);
+        }
+        let record = sim.dice().pick(&earlier).clone();
+        sim.trace(|| format!("the registry goes back to {record:?}"));
+        self.rules.goes_back(&record);
+        self.replace(sim, stored.revision, record);
+    }
+
+    fn replace(&self, sim: &mut Sim<Self>, expected: Revision, record: ShardRecord) {
+        sim.put(Write {
+            key: self.key.clone(),
+            expected: Some(expected),
+            value: Some(record),
+        });
+    }
+
+    /// A copy has found that the registry went back: somebody looks.
+    pub(super) fn alarmed(&mut self, sim: &mut Sim<Self>, at: Pid, report: Report) {
+        if !self.rules.is_of_lost_writes(&report) {
+            return self
+                .rules
+                .breaks(|| format!("{at} finds that the registry went back: {report:?}"));
+        }
+        sim.mark(situations::WENT_BACK);
+        self.look_at_registry(sim);
+    }
+
+    /// Somebody looks at the registry: it says what cannot be, or that there are too few copies.
+    pub(super) fn look_at_registry(&mut self, sim: &mut Sim<Self>) {
+        if !self.is_looked_at {
+            self.is_looked_at = true;
+            let soon = sim.dice().time(&(TIMEOUT..=TIMEOUT * 3));
+            sim.plan(soon, Token::BringForward);
+        }
+    }
+
+    /// Somebody brings the registry forward, and lets the last primary begin a new epoch, or another member: some members have promised to
+    /// obey what came to nothing, and follow nobody until then.
+    pub(super) fn bring_forward(&mut self, sim: &mut Sim<Self>) {
+        if sim.is_store_away() {
+            return sim.plan(TIMEOUT / 4, Token::BringForward);
+        }
+        if let Some(stored) = sim.store().get(&self.key).cloned() {
+            let forward = self.rules.comes_forward(&self.nodes, &stored.value);
+            let next = self.begin_again(sim, &forward);
+            let record = next.unwrap_or(forward);
+            sim.trace(|| format!("the registry is brought forward to {record:?}"));
+            self.replace(sim, stored.revision, record);
+        }
+    }
+
+    fn begin_again(&mut self, sim: &mut Sim<Self>, record: &ShardRecord) -> Option<ShardRecord> {
+        let active = record.active.as_ref()?;
+        let conditions = self.conditions();
+        let mut members = active.members.clone();
+        members.retain(|member| conditions.clean.contains(&member.replica_id));
+        let mut nodes: Vec<Pid> = members.iter().map(|member| pid(&member.node)).collect();
+        nodes.sort_by_key(|at| (!sim.is_up(*at), node_id(*at) != active.primary.node));
+        let w = Config::majority(members.len());
+        let proposal = self.proposal(*nodes.first()?, members, w, 1);
+        record.begin_attempt(proposal, &conditions).ok()
     }
 
     /// Whether the registry has been away for most of a minute.

@@ -1,5 +1,6 @@
 //! What must hold, and what is noted to check it. The numbers are those of the protocol's invariants.
 
+mod back;
 mod loss;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,7 +11,7 @@ use shardwright_topology::{
     Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord, Timestamp,
 };
 
-use self::loss::Loss;
+use self::{back::Back, loss::Loss};
 use super::{Logs, Node, node_id, pid, situations, zones};
 
 /// What is known of the whole run, by nobody in it.
@@ -26,6 +27,7 @@ pub(super) struct Rules {
     active: Option<Config>,
     activated: BTreeSet<ConfigId>,
     loss: Loss,
+    back: Back,
     marks: Vec<&'static str>,
     /// The configuration that was pending before the one that is, and never active.
     replaced: Option<Config>,
@@ -98,9 +100,13 @@ impl Rules {
         nodes: &BTreeMap<Pid, Node>,
         record: &ShardRecord,
     ) -> Result<(), String> {
+        self.back.says(record);
         if let Some(pending) = &record.pending {
-            let known = self.configs.last_key_value().map(|(epoch, _)| *epoch);
-            if self.configs.get(&pending.epoch) != Some(pending) {
+            let (known, is_back) = (self.configs.last_key_value(), self.is_back());
+            let known = known.map(|(epoch, _)| *epoch);
+            if self.configs.get(&pending.epoch) != Some(pending)
+                && !self.back.is_void(pending, is_back)
+            {
                 if known >= Some(pending.epoch) {
                     return Err(format!("{} is handed out twice (I1)", pending.epoch));
                 }
@@ -146,10 +152,15 @@ impl Rules {
     }
 
     fn activates(&mut self, nodes: &BTreeMap<Pid, Node>, active: &Config) -> Result<(), String> {
-        let begun = |copy: &Durable| copy.log.last().epoch == active.epoch;
+        let epoch = active.epoch;
+        if self.back.is_void(active, false) {
+            return Err(format!(
+                "{epoch} is active after the registry went back (I21)"
+            ));
+        }
+        let begun = |copy: &Durable| copy.log.last().epoch == epoch;
         let count = self.holders(nodes, active, begun);
         if count < active.w as usize {
-            let epoch = active.epoch;
             return Err(format!(
                 "{epoch} is active, and {count} copies hold its begin (I12)"
             ));
@@ -205,6 +216,7 @@ impl Rules {
     /// number of an epoch.
     pub(super) fn creates(&mut self, nodes: &BTreeMap<Pid, Node>, at: Pid, write: &Write) {
         let node = &nodes[&at];
+        self.begins_nothing_void(node, at, write);
         for record in &write.records {
             let place = (record.epoch, record.lsn);
             match self.created.get(&place) {

@@ -33,6 +33,9 @@ pub(super) const LOST: &str = "a committed record is lost with the acceptance of
 pub(super) const GIVEN_UP: &str = "a copy that has what was lost is given up";
 pub(super) const WITHOUT_REGISTRY: &str = "a write while the registry is away for a minute";
 
+pub(super) const WENT_BACK: &str = "the registry went back, and it was noticed";
+pub(super) const CAME_FORWARD: &str = "the registry is brought forward, and a primary goes on";
+
 pub(super) const ALL_HOLD: &str = "a write that every member holds";
 pub(super) const ALONE: &str = "a configuration of one member";
 pub(super) const STALE_EPOCH: &str = "a primary of the past is refused";
@@ -73,4 +76,6 @@ pub(super) const ALL: &[&str] = &[
     LOST,
     GIVEN_UP,
     WITHOUT_REGISTRY,
+    WENT_BACK,
+    CAME_FORWARD,
 ];

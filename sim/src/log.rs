@@ -1,7 +1,7 @@
 //! The replicated log of one shard: copies on five nodes, whose configurations are changed by anybody at any time.
 //!
 //! The machines are those of production. What their drivers do is done here: carrying requests and answers, keeping writes on a disk that
-//! loses and damages them, applying what is committed, and asking the registry for an activation.
+//! loses and damages them, applying what is committed, asking the registry for an activation, and deleting copies.
 //!
 //! By its number, each invariant of the protocol that these machines answer for:
 //!
@@ -12,6 +12,7 @@
 //! | I3, I5, I7, I8 | `rules`: records before they are written, and who begins an epoch, or leads |
 //! | I4, I6, I20 | `rules`: what a primary takes for committed; I11, as copies count by their ids |
 //! | I9, I10 | the machine itself, `rules`: what is applied, `carry`: a copy that is to truncate what must stay |
+//! | I15 | `rules::deletion`: copies that are deleted by the guard of `failover::replication` |
 //! | I16 | `rules`: acknowledgements, at each level, and what reads show |
 //! | I19 | no rule of writes asks a clock, and all clocks drift; a lease is judged by what reads show, and by who is active |
 //! | I21 | `rules::back`: the registry loses its latest writes, and nothing begins until somebody has brought it forward |
@@ -24,6 +25,7 @@
 mod carry;
 mod clients;
 mod coordinator;
+mod deletion;
 mod disks;
 mod missing;
 mod node;
@@ -36,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use shardwright_failover::replication::Instruction;
 use shardwright_quorum::log::{
     Event, Point, ReadLevel, Reply, Request, Settings, Submission, Ticket,
 };
@@ -76,6 +79,10 @@ pub(crate) enum Token {
     Recreate,
     /// A copy whose disk was full is opened again if there is room.
     Reopen,
+    /// A node is told what to do with its copy.
+    Told(Instruction),
+    /// The record is read, before a copy is deleted.
+    Deleting(Instruction),
     /// Somebody writes.
     Write(Vec<Submission>),
     /// Somebody reads.
@@ -340,11 +347,11 @@ impl Scenario for Logs {
             Input::Got {
                 token,
                 found: Ok(Some(found)),
-            } => {
-                if let Token::Activate(config_id) = token {
-                    self.activate(sim, at, config_id, found);
-                }
-            }
+            } => match token {
+                Token::Activate(config_id) => self.activate(sim, at, config_id, found),
+                Token::Deleting(instruction) => self.may_delete(sim, at, &instruction, &found),
+                _ => {}
+            },
             Input::Got { .. } => {}
             Input::Written { token, outcome } => {
                 let Token::Activating(config_id) = token else {

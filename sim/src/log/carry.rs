@@ -120,12 +120,15 @@ impl Logs {
                 node.data.aside = Some(point);
                 self.feed(sim, at, Event::SnapshotStored(point));
             }
+            // It may have been deleted meanwhile, and the one that is there now is another one.
+            Token::Recreate if self.nodes[&at].is_whole() => {}
             Token::Recreate => {
                 self.recreate(at);
                 let durable = self.nodes[&at].synced.clone();
                 self.open(sim, at, durable);
             }
             Token::Reopen => self.reopen(sim, at),
+            Token::Told(instruction) => self.told(sim, at, instruction),
             Token::Write(submissions) => self.feed(sim, at, Event::Submit(submissions)),
             Token::Read(read, level) => self.begin_read(sim, at, read, level),
             _ => {}

@@ -20,6 +20,7 @@ impl Logs {
         let Some(stored) = stored.filter(|_| !sim.is_store_away()) else {
             return;
         };
+        self.order_deletion(sim, &stored);
         let record = &stored.value;
         let is_patient = self.is_patient(sim, record);
         let is_served = record.active.as_ref().is_some_and(|active| {

@@ -102,6 +102,9 @@ impl Logs {
     /// Goes on with a copy whose disk was full, once there is room.
     pub(super) fn reopen(&mut self, sim: &mut Sim<Self>, at: Pid) {
         let now = sim.now(at);
+        if !self.nodes[&at].is_refused {
+            return;
+        }
         if self.nodes[&at].disk.is_full() {
             return sim.wake(at, now + TIMEOUT / 4, Token::Reopen);
         }

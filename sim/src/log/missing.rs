@@ -60,6 +60,8 @@ pub(crate) enum Missing {
     LeaseMargin,
     /// Nothing begins that recovers from an earlier configuration than one that a copy has seen active (I21).
     RegistryForward,
+    /// A copy is deleted only if the record says that nobody needs it (R5).
+    DeletionGuard,
 }
 
 impl Missing {
@@ -88,6 +90,7 @@ impl Missing {
         Self::LeaseFromSend,
         Self::LeaseMargin,
         Self::RegistryForward,
+        Self::DeletionGuard,
     ];
 
     /// How long leases last, so that it is missed soon.

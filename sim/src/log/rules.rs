@@ -1,6 +1,7 @@
 //! What must hold, and what is noted to check it. The numbers are those of the protocol's invariants.
 
 mod back;
+mod deletion;
 mod loss;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

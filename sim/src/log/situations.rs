@@ -35,6 +35,9 @@ pub(super) const WITHOUT_REGISTRY: &str = "a write while the registry is away fo
 
 pub(super) const WENT_BACK: &str = "the registry went back, and it was noticed";
 pub(super) const CAME_FORWARD: &str = "the registry is brought forward, and a primary goes on";
+pub(super) const DELETED: &str = "a copy that nobody needs is deleted";
+pub(super) const DELETION_REFUSED: &str = "a member is to be deleted, and kept";
+pub(super) const DELETION_TOO_LATE: &str = "a deletion that was decided too long ago";
 
 pub(super) const ALL_HOLD: &str = "a write that every member holds";
 pub(super) const ALONE: &str = "a configuration of one member";
@@ -78,4 +81,7 @@ pub(super) const ALL: &[&str] = &[
     WITHOUT_REGISTRY,
     WENT_BACK,
     CAME_FORWARD,
+    DELETED,
+    DELETION_REFUSED,
+    DELETION_TOO_LATE,
 ];

@@ -3,6 +3,8 @@
 //! The machines are those of production. What their drivers do is done here: carrying requests and answers, keeping writes on a disk that
 //! loses and damages them, applying what is committed, asking the registry for an activation, and deleting copies.
 //!
+//! In every second run the coordinator of production, `failover::replication`, is among those who decide, and after the faults it alone does.
+//!
 //! By its number, each invariant of the protocol that these machines answer for:
 //!
 //! | invariant | where |
@@ -32,6 +34,7 @@ mod node;
 mod operator;
 mod rules;
 mod situations;
+mod steward;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +54,7 @@ use shardwright_topology::{
 };
 
 pub(crate) use self::missing::Missing;
-use self::{node::Node, rules::Rules};
+use self::{node::Node, rules::Rules, steward::Steward};
 
 /// What nodes say to each other.
 #[derive(Debug, Clone)]
@@ -143,6 +146,8 @@ pub(crate) struct Logs {
     loses_writes: bool,
     /// Whether somebody looks at that, or has.
     is_looked_at: bool,
+    /// The coordinator of production; none in every second run.
+    steward: Option<Box<Steward>>,
 }
 
 const NODES: usize = 5;
@@ -302,7 +307,14 @@ impl Scenario for Logs {
             away_since: None,
             loses_writes: false,
             is_looked_at: false,
+            steward: None,
         };
+        if sim.dice().chance(50) {
+            let seed = u64::try_from(sim.dice().index(1 << 30)).unwrap_or_default();
+            scenario.steward = Some(Box::new(Steward::new(seed)));
+            // It says itself which copies are to be followed.
+            scenario.has_learners = false;
+        }
         if let Some(missing) = missing {
             (scenario.lease, scenario.restless) = (missing.lease(), 30);
         }

@@ -34,6 +34,8 @@ impl Logs {
                 return self.look_at_registry(sim);
             }
             (!is_patient).then(|| self.stuck(sim, record)).flatten()
+        } else if self.attend(sim, &stored) {
+            None
         } else if !sim.is_faulty() {
             self.sensible(sim, record, is_served, is_patient)
         } else if sim.dice().chance(match (is_patient, is_served) {

@@ -38,6 +38,8 @@ pub(super) const CAME_FORWARD: &str = "the registry is brought forward, and a pr
 pub(super) const DELETED: &str = "a copy that nobody needs is deleted";
 pub(super) const DELETION_REFUSED: &str = "a member is to be deleted, and kept";
 pub(super) const DELETION_TOO_LATE: &str = "a deletion that was decided too long ago";
+pub(super) const LOOKED_AFTER: &str =
+    "the coordinator of production sees a configuration activated";
 
 pub(super) const ALL_HOLD: &str = "a write that every member holds";
 pub(super) const ALONE: &str = "a configuration of one member";
@@ -84,4 +86,5 @@ pub(super) const ALL: &[&str] = &[
     DELETED,
     DELETION_REFUSED,
     DELETION_TOO_LATE,
+    LOOKED_AFTER,
 ];

@@ -96,7 +96,8 @@ impl Missing {
     /// How long leases last, so that it is missed soon.
     pub(super) fn lease(self) -> Duration {
         match self {
-            Self::LeaseHolds | Self::LeaseAfterRestart | Self::LeaseMargin => LONG_LEASE,
+            Self::LeaseAfterRestart => LONG_LEASE * 2,
+            Self::LeaseHolds | Self::LeaseMargin => LONG_LEASE,
             _ => LEASE,
         }
     }

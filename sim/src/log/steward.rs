@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use shardwright_failover::{
     Config, Detector, Observation, Written,
     replication::{
-        Action, Command, CopyReport, Event, Health, Input, Lead, Purpose, Registered, Replication,
-        Settings,
+        Action, Command, Condition, CopyReport, Event, Health, Input, Lead, Purpose, Registered,
+        Replication, Settings,
     },
 };
 use shardwright_registry::Stored;
@@ -53,6 +53,14 @@ impl Steward {
             detector: Detector::new(&detection),
             registered: BTreeMap::new(),
             commands: 0,
+        }
+    }
+
+    /// Checks that it has brought the shard back to what it should be.
+    pub(super) fn is_content(&self) -> Result<(), String> {
+        match self.machine.condition(&shard()) {
+            Some(Condition::Whole) => Ok(()),
+            other => Err(format!("the coordinator of production leaves it {other:?}")),
         }
     }
 }

@@ -96,8 +96,7 @@ impl Missing {
     /// How long leases last, so that it is missed soon.
     pub(super) fn lease(self) -> Duration {
         match self {
-            Self::LeaseAfterRestart => LONG_LEASE * 2,
-            Self::LeaseHolds | Self::LeaseMargin => LONG_LEASE,
+            Self::LeaseHolds | Self::LeaseAfterRestart | Self::LeaseMargin => LONG_LEASE,
             _ => LEASE,
         }
     }

@@ -48,6 +48,23 @@ impl Logs {
         }
     }
 
+    /// All members start again at once, while the primary to whom they promised a lease stands still.
+    pub(super) fn forget(&self, sim: &mut Sim<Self>) {
+        let active = self.record(sim).and_then(|record| record.active.clone());
+        let Some(active) = active.filter(|_| sim.is_faulty()) else {
+            return;
+        };
+        let primary = pid(&active.primary.node);
+        sim.pause(primary);
+        sim.plan(TIMEOUT, Token::Resume(primary));
+        for member in active.replicas() {
+            let at = pid(&member.node);
+            sim.crash(at);
+            sim.plan(TIMEOUT / 20, Token::Restart(at));
+        }
+        sim.plan(TIMEOUT * 3, Token::Forget);
+    }
+
     /// The registry loses its latest writes, as one that is restored from a backup. Its revisions go on.
     pub(super) fn go_back(&mut self, sim: &mut Sim<Self>) {
         let stored = sim.store().get(&self.key).cloned();

@@ -4,9 +4,9 @@ mod by_key;
 mod by_shard;
 mod ddl;
 mod execute;
-mod files;
 mod insert;
 mod journal;
+mod layout;
 mod lock;
 mod open;
 mod options;
@@ -26,24 +26,27 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use shardwright_store::ShardFile;
+use shardwright_store::Batch;
 
 pub use self::{
     execute::Explanation,
-    files::{CATALOG, Layout},
+    layout::{CATALOG, Layout},
     options::{Access, CreateOptions, Limits, Options, WriteMode},
     prepared::Prepared,
     session::Session,
 };
 pub(crate) use self::{
-    files::Files,
     lock::DirectoryLock,
     open::{IMPORT_MARKER, create_files},
     read::{own_value, sqlite_value},
     write::refuse_null,
 };
 use self::{records::Records, state::State};
-use crate::{error::Error, key::Key, shards::Place};
+use crate::{
+    error::Error,
+    key::Key,
+    shards::{Fragment, Place, Places},
+};
 
 /// A directory of SQLite files that answers as one SQLite database.
 ///
@@ -71,19 +74,16 @@ pub struct ShardedDatabase {
 
 #[derive(Debug)]
 struct Inner {
-    layout: Layout,
+    /// The directory, if the places are the files of one.
+    layout: Option<Layout>,
     options: Options,
-    files: Arc<Files>,
+    places: Arc<dyn Places>,
     records: Records,
     state: ArcSwap<State>,
     /// Serialises changes of the schema and writes that reach every place.
     broadcast: Mutex<()>,
     /// Held by writes that another shard's rows may forbid.
     constraints: Mutex<()>,
-    /// Asks other shards about unique values.
-    prober: Arc<unique::Prober>,
-    /// The lock that keeps other processes from writing; `None` when open for reading.
-    _lock: Option<DirectoryLock>,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.
@@ -99,15 +99,15 @@ pub struct ShardListing {
     pub rows: u64,
     /// The size of its file in bytes.
     pub bytes: u64,
-    /// The path of its file.
-    pub path: std::path::PathBuf,
+    /// The path of its file, if it is a file of this machine.
+    pub path: Option<std::path::PathBuf>,
 }
 
 impl ShardedDatabase {
-    /// The directory.
+    /// The directory, if the database is in one.
     #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.inner.layout.directory()
+    pub fn directory(&self) -> Option<&Path> {
+        self.inner.layout.as_ref().map(Layout::directory)
     }
 
     /// The logical schema at this moment.
@@ -119,13 +119,16 @@ impl ShardedDatabase {
     /// The number of shards, the catalog not counted.
     #[must_use]
     pub fn shard_count(&self) -> usize {
-        self.inner.files.shards().len()
+        self.inner.places.count()
     }
 
     /// The names of the shards, in the order of their ranges.
     #[must_use]
     pub fn shard_names(&self) -> Vec<String> {
-        self.inner.files.names().to_vec()
+        let places = &self.inner.places;
+        (0..places.count())
+            .map(|shard| places.name(Place::Shard(shard)).to_owned())
+            .collect()
     }
 
     /// Lists the shards and, last, the catalog.
@@ -154,26 +157,29 @@ impl ShardedDatabase {
         start: Option<String>,
         end: Option<String>,
     ) -> Result<ShardListing, Error> {
-        let file = self.inner.files.file(place);
-        let name = self.inner.files.name(place).to_owned();
+        let places = &self.inner.places;
         let state = self.inner.state.load();
-        let snapshot = file.snapshot().map_err(Error::at(&name))?;
+        let snapshot = Arc::clone(places).snapshots();
+        let mut batch = Batch::new();
         let mut rows = 0;
         for table in state
             .schema
             .tables()
             .filter(|table| state.lives_at(table, place))
         {
-            rows += snapshot.row_count(&table.name).map_err(Error::at(&name))?;
+            let table = crate::schema::quote_identifier(&table.name);
+            let count = Fragment::new(format!("SELECT count(*) FROM main.{table}"), Vec::new());
+            snapshot.run(place, &count)?.next_batch(&mut batch)?;
+            let found = batch.rows().next().and_then(|row| row.get(0).as_i64());
+            rows += found.map_or(0, i64::unsigned_abs);
         }
-        let bytes = file.size_bytes().map_err(Error::at(&name))?;
         Ok(ShardListing {
+            name: places.name(place).to_owned(),
             start,
             end,
             rows,
-            bytes,
-            path: file.path().to_path_buf(),
-            name,
+            bytes: places.size_bytes(place)?,
+            path: places.file(place).map(Path::to_path_buf),
         })
     }
 
@@ -186,7 +192,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let table = state.table_of_key(table, &key)?;
         let shard = state.routing().shard_of(table, key.value().as_ref());
-        Ok(self.inner.files.name(Place::Shard(shard)).to_owned())
+        Ok(self.inner.places.name(Place::Shard(shard)).to_owned())
     }
 
     /// Ends the database: writes go to the files and their write-ahead logs are removed. Dropping does the same but
@@ -198,22 +204,15 @@ impl ShardedDatabase {
         let Ok(inner) = Arc::try_unwrap(self.inner) else {
             return Ok(());
         };
-        let files = Arc::clone(&inner.files);
+        let places = Arc::clone(&inner.places);
         drop(inner);
-        match Arc::try_unwrap(files) {
-            Ok(files) => files.close(),
-            Err(_) => Ok(()),
-        }
-    }
-
-    pub(crate) fn file(&self, place: Place) -> &ShardFile {
-        self.inner.files.file(place)
+        places.close()
     }
 
     pub(crate) fn place_of(&self, shard: &str) -> Result<Place, Error> {
         self.inner
-            .files
-            .place(shard)
+            .places
+            .named(shard)
             .ok_or_else(|| Error::UnknownShard {
                 shard: shard.to_owned(),
             })

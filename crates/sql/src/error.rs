@@ -28,6 +28,14 @@ pub enum Error {
         /// The error of the file.
         source: shardwright_store::Error,
     },
+    /// A place that is not a file of this process answered with an error.
+    #[error("{place}: {fault}")]
+    Place {
+        /// The shard, or `catalog`.
+        place: String,
+        /// What it said.
+        fault: crate::shards::Fault,
+    },
     /// A file or directory could not be used.
     #[error("{action} {path}: {source}")]
     Io {

@@ -75,7 +75,11 @@ struct Places {
 
 impl Places {
     fn open(database: &ShardedDatabase) -> Result<Self, Error> {
-        let layout = Layout::of(database.directory());
+        let directory = database.directory().ok_or(Error::Unsupported {
+            what: "an export of a database that is not in a directory".to_owned(),
+            hint: "export where the files are",
+        })?;
+        let layout = Layout::of(directory);
         let open = |name: &str| Source::open(&layout.shard(name));
         let names = database.shard_names();
         Ok(Self {

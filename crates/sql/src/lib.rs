@@ -65,5 +65,6 @@ pub use crate::{
     },
     error::Error,
     key::Key,
+    local::LocalPlaces,
 };
 pub use shardwright_store::{Encoding, Params, Row, Synchronous, Value, ValueRef};

@@ -1,78 +1,241 @@
-//! The shards of one directory, as one statement sees them.
+//! The places of a database in a directory: one file each.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+mod snapshots;
+mod transaction;
 
-use shardwright_store::{Batch, Cursor, Snapshot};
-
-use crate::{
-    database::Files,
-    error::Error,
-    shards::{Fragment, Place, RowSource, Shards},
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-/// Snapshots of local files, each begun when it is first asked and held until the statement ends.
+use shardwright_store::{Row, ShardFile, Writer};
+
+use self::{snapshots::LocalShards, transaction::LocalTransaction};
+use crate::{
+    answer::Outcome,
+    database::{CATALOG, DirectoryLock},
+    error::Error,
+    schema::quote_identifier,
+    shards::{Call, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watch, Watching},
+};
+
+/// The shard files of one directory, open in this process.
+///
+/// [`ShardedDatabase::open`](crate::ShardedDatabase::open) uses them by itself. They are a value of their own for
+/// [`ShardedDatabase::over`](crate::ShardedDatabase::over), and for a process that serves them to another.
 #[derive(Debug)]
-pub(crate) struct LocalShards {
-    files: Arc<Files>,
-    snapshots: RefCell<BTreeMap<Place, Rc<Snapshot>>>,
+pub struct LocalPlaces {
+    /// In the order of the shard map.
+    shards: Vec<LocalPlace>,
+    catalog: LocalPlace,
+    /// The lock that keeps other processes from writing; `None` when open for reading. It goes last.
+    lock: Option<DirectoryLock>,
 }
 
-impl LocalShards {
-    pub(crate) fn new(files: Arc<Files>) -> Self {
+#[derive(Debug)]
+struct LocalPlace {
+    name: String,
+    file: ShardFile,
+    /// What the file's one writing connection notes.
+    watch: Mutex<Option<Arc<Watch>>>,
+}
+
+impl LocalPlaces {
+    /// Files by their names, in the order of the shard map, and the catalog's.
+    pub(crate) fn new(
+        shards: Vec<(String, ShardFile)>,
+        catalog: ShardFile,
+        lock: Option<DirectoryLock>,
+    ) -> Self {
+        let place = |(name, file)| LocalPlace {
+            name,
+            file,
+            watch: Mutex::default(),
+        };
         Self {
-            files,
-            snapshots: RefCell::default(),
+            shards: shards.into_iter().map(place).collect(),
+            catalog: place((CATALOG.to_owned(), catalog)),
+            lock,
         }
     }
 
-    fn snapshot(&self, place: Place) -> Result<Rc<Snapshot>, Error> {
-        let mut snapshots = self.snapshots.borrow_mut();
-        if let Some(snapshot) = snapshots.get(&place) {
-            return Ok(Rc::clone(snapshot));
+    #[inline]
+    fn place(&self, place: Place) -> &LocalPlace {
+        match place {
+            Place::Shard(index) => &self.shards[index],
+            Place::Catalog => &self.catalog,
         }
-        let snapshot = self
-            .files
-            .file(place)
-            .snapshot()
-            .map_err(Error::at(self.files.name(place)))?;
-        let snapshot = Rc::new(snapshot);
-        snapshots.insert(place, Rc::clone(&snapshot));
-        Ok(snapshot)
+    }
+
+    fn shard_file(&self, place: Place) -> &ShardFile {
+        &self.place(place).file
+    }
+
+    #[cold]
+    fn error(&self, place: Place, error: shardwright_store::Error) -> Error {
+        error_at(&self.place(place).name, error)
     }
 }
 
-impl Shards for LocalShards {
+/// Says at which place an error arose. What ended a transaction is what the caller has to know; that it ended can be
+/// asked.
+fn error_at(name: &str, error: shardwright_store::Error) -> Error {
+    match error {
+        shardwright_store::Error::TransactionEnded { source } => Error::at(name)(*source),
+        error => Error::at(name)(error),
+    }
+}
+
+impl Places for LocalPlaces {
     fn count(&self) -> usize {
-        self.files.shards().len()
+        self.shards.len()
     }
 
     fn name(&self, place: Place) -> &str {
-        self.files.name(place)
+        &self.place(place).name
     }
 
-    fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error> {
-        let name = self.files.name(place);
-        let cursor = self
-            .snapshot(place)?
-            .cursor(&*fragment.sql, &fragment.params)
-            .map_err(Error::at(name))?;
-        Ok(Box::new(LocalRows {
-            cursor,
-            place: name.to_owned(),
-        }))
+    fn size_bytes(&self, place: Place) -> Result<u64, Error> {
+        let size = self.shard_file(place).size_bytes();
+        size.map_err(|error| self.error(place, error))
+    }
+
+    fn file(&self, place: Place) -> Option<&Path> {
+        Some(self.shard_file(place).path())
+    }
+
+    fn read(&self, place: Place, call: Call<'_>, visit: &mut Visit<'_>) -> Result<(), Error> {
+        self.shard_file(place)
+            .reader()
+            .and_then(|mut reader| reader.query(call.sql, call.params, visit))
+            .map(drop)
+            .map_err(|error| self.error(place, error))
+    }
+
+    fn snapshots(self: Arc<Self>) -> Rc<dyn Shards> {
+        Rc::new(LocalShards::new(self))
+    }
+
+    fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error> {
+        self.shard_file(place)
+            .writer()
+            .and_then(|mut writer| run_unit(&mut writer, unit))
+            .map_err(|error| self.error(place, error))
+    }
+
+    fn begin(
+        &self,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let found = self.place(place);
+        let begun = found.file.writer().and_then(|mut writer| {
+            match watching {
+                Watching::Any => {}
+                Watching::Nothing => found.watch(&mut writer, None)?,
+                Watching::These(watch) => found.watch(&mut writer, Some(watch))?,
+            }
+            writer.begin()?;
+            Ok(writer)
+        });
+        let writer = begun.map_err(|error| self.error(place, error))?;
+        Ok(Box::new(LocalTransaction::new(found.name.clone(), writer)))
+    }
+
+    fn close(self: Arc<Self>) -> Result<(), Error> {
+        let Ok(places) = Arc::try_unwrap(self) else {
+            return Ok(());
+        };
+        let Self {
+            shards,
+            catalog,
+            lock,
+        } = places;
+        for LocalPlace { name, file, .. } in shards.into_iter().chain([catalog]) {
+            file.close().map_err(Error::at(&name))?;
+        }
+        drop(lock);
+        Ok(())
     }
 }
 
-#[derive(Debug)]
-struct LocalRows {
-    cursor: Cursor,
-    place: String,
+impl LocalPlace {
+    /// Makes the writing connection note what is wanted and nothing else. It must not be in a transaction.
+    fn watch(
+        &self,
+        writer: &mut Writer,
+        wanted: Option<&Arc<Watch>>,
+    ) -> shardwright_store::Result<()> {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = match (&*watch, wanted) {
+            (None, None) => true,
+            (Some(now), Some(wanted)) => Arc::ptr_eq(now, wanted) || now == wanted,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if is_same {
+            return Ok(());
+        }
+        writer.begin()?;
+        let replaced = replace_temporary(writer, wanted).and_then(|()| writer.commit());
+        if let Err(error) = replaced {
+            writer.rollback()?;
+            return Err(error);
+        }
+        *watch = wanted.cloned();
+        Ok(())
+    }
 }
 
-impl RowSource for LocalRows {
-    fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        self.cursor
-            .next_batch(batch)
-            .map_err(Error::at(&self.place))
+/// Drops all temporary tables and triggers, and makes those of a watch.
+fn replace_temporary(
+    writer: &mut Writer,
+    watch: Option<&Arc<Watch>>,
+) -> shardwright_store::Result<()> {
+    let mut drops = String::new();
+    let _ = writer.query(
+        "SELECT type, name FROM temp.sqlite_schema WHERE type IN ('trigger', 'table') ORDER BY type DESC",
+        (),
+        |row| {
+            if let (Some(kind), Some(name)) = (row.get(0).as_str(), row.get(1).as_str()) {
+                drops.push_str(&format!("DROP {kind} temp.{};\n", quote_identifier(name)));
+            }
+            ControlFlow::<()>::Continue(())
+        },
+    )?;
+    writer.execute_script(&drops)?;
+    match watch {
+        Some(watch) => writer.execute_script(&watch.script),
+        None => Ok(()),
     }
+}
+
+fn run_unit(writer: &mut Writer, unit: &[Call<'_>]) -> shardwright_store::Result<Vec<Ran>> {
+    // One statement is a transaction by itself.
+    if let [only] = unit {
+        return Ok(vec![run(writer, *only)?]);
+    }
+    // What fails before COMMIT is undone when the writer goes back.
+    writer.begin()?;
+    let ran = unit
+        .iter()
+        .map(|call| run(writer, *call))
+        .collect::<Result<_, _>>()?;
+    writer.commit()?;
+    Ok(ran)
+}
+
+/// Runs one statement and keeps its rows.
+fn run(writer: &mut Writer, call: Call<'_>) -> shardwright_store::Result<Ran> {
+    let mut rows = Vec::new();
+    let (outcome, _) = writer.query(call.sql, call.params, |row: &Row<'_>| {
+        rows.push(row.to_values());
+        ControlFlow::<()>::Continue(())
+    })?;
+    let outcome = Outcome {
+        changes: outcome.changes,
+        last_insert_rowid: Some(outcome.last_insert_rowid),
+    };
+    Ok(Ran { outcome, rows })
 }

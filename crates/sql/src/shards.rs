@@ -1,12 +1,28 @@
-//! What the engine asks of the shards: run a fragment, and hand over its rows.
+//! What the engine asks of the places where rows live, and all that it asks of them.
 //!
-//! Merging and virtual tables see nothing but [`RowSource`], so the engine of the embedded database is the engine of
-//! a gateway: there a source is the end of a channel, here it is a cursor of a local file.
+//! The engine plans with schema and map alone. What a plan needs from outside goes through [`Places`]: a statement
+//! for one place, a [unit](Places::write) of writes for one place, or a [transaction](PlaceTransaction) there. Reads of
+//! several places that belong together go through [`Shards`], one value for each statement. Merging and virtual tables
+//! see nothing but [`RowSource`].
+//!
+//! What goes in is text and values, and what comes out is rows, numbers and [`Fault`]s. So a place may be a file of
+//! this process, as those of [`LocalPlaces`](crate::LocalPlaces) are, or be on another machine: the engine of the
+//! embedded database is the engine of a gateway.
+
+mod call;
+mod fault;
+mod places;
 
 use std::{fmt::Debug, sync::Arc};
 
-use shardwright_store::{Batch, Value};
+use shardwright_store::Value;
+pub use shardwright_store::{Batch, Sql};
 
+pub use self::{
+    call::{Call, Ran},
+    fault::{Fault, FaultKind},
+    places::{PlaceTransaction, Places, Visit, Watch, Watching},
+};
 use crate::error::Error;
 
 /// A place where rows live: a shard, or the catalog shard.
@@ -18,16 +34,18 @@ pub enum Place {
     Catalog,
 }
 
-/// A statement for one place.
+/// A statement for one place, which owns all that it is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fragment {
     /// The SQL text.
     pub sql: Arc<str>,
-    /// Its positional parameters.
+    /// The values of its parameters, by position.
     pub params: Vec<Value>,
+    /// The values of those that are given by name.
+    pub named: Vec<(Arc<str>, Value)>,
 }
 
-/// The places of one keyspace, as one statement sees them.
+/// The places of one keyspace, as one statement that reads sees them.
 ///
 /// Implementations must answer every fragment for one place from one snapshot of it, for the life of the value: a
 /// statement that reads a shard twice sees the same rows.

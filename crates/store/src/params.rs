@@ -81,6 +81,17 @@ impl<'a> Params<'a> {
         self.len() == 0
     }
 
+    /// Returns the values that are given by position, in their order.
+    pub fn positional(&self) -> impl ExactSizeIterator<Item = ValueRef<'_>> {
+        (0..self.positional.len()).map(|index| self.positional.value(index).unwrap_or_default())
+    }
+
+    /// Returns the values that are given by name.
+    #[must_use]
+    pub fn named(&self) -> &'a [(&'a str, Value)] {
+        self.named
+    }
+
     /// Returns the value for the parameter that SQLite numbers `number`, from 1, and names `name`, prefix included.
     #[must_use]
     pub fn value_of(&self, number: usize, name: Option<&str>) -> Option<ValueRef<'_>> {

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     key::Key,
     plan::{Plan, RowKey},
-    shards::Place,
+    shards::{Call, Place},
 };
 
 impl ShardedDatabase {
@@ -113,15 +113,12 @@ impl ShardedDatabase {
         sql: &str,
         params: &Params<'_>,
     ) -> Result<Vec<Vec<Value>>, Error> {
-        let name = self.inner.files.name(place);
         let mut rows = Vec::new();
-        let mut reader = self.file(place).reader().map_err(Error::at(name))?;
-        let _ = reader
-            .query(sql, *params, |row| {
-                rows.push(row.to_values());
-                ControlFlow::<()>::Continue(())
-            })
-            .map_err(Error::at(name))?;
+        let call = Call::new(sql, *params);
+        self.inner.places.read(place, call, &mut |row| {
+            rows.push(row.to_values());
+            ControlFlow::Continue(())
+        })?;
         Ok(rows)
     }
 
@@ -131,11 +128,9 @@ impl ShardedDatabase {
         sql: &str,
         params: &Params<'_>,
     ) -> Result<Option<Vec<Value>>, Error> {
-        let name = self.inner.files.name(place);
-        let mut reader = self.file(place).reader().map_err(Error::at(name))?;
-        reader
-            .query_row(sql, *params, |row| row.to_values())
-            .map_err(Error::at(name))
+        let call = Call::new(sql, *params);
+        let places = &self.inner.places;
+        places.query_row(place, call, |row| row.to_values())
     }
 
     /// Runs `each` on every shard, in as many threads as the options allow.
@@ -143,7 +138,7 @@ impl ShardedDatabase {
         &self,
         each: impl Fn(Place) -> Result<T, Error> + Sync,
     ) -> Vec<ShardResult<T>> {
-        let names = self.inner.files.names();
+        let names = self.shard_names();
         let threads = self.inner.options.concurrency.clamp(1, names.len().max(1));
         let next = AtomicUsize::new(0);
         let work = || {
@@ -259,7 +254,7 @@ impl ShardedDatabase {
                 return Err(Error::WrongShard {
                     table: table.name.clone(),
                     key: state.routing().canonical(table, value).to_string(),
-                    shard: self.inner.files.name(place).to_owned(),
+                    shard: self.inner.places.name(place).to_owned(),
                 });
             }
         }

@@ -37,12 +37,8 @@ impl ShardedDatabase {
             catalog,
             schema: Some(after.stored().clone()),
         };
-        let done = self.broadcast(operation);
-        // The triggers that keep constraints were taken away, whatever became of the operation.
-        let current = if done.is_ok() { &after } else { before };
-        self.inner.prober.install(current, &self.inner.files)?;
-        done?;
         let next = State::new(state.version + 1, after, Arc::clone(&state.map))?;
+        self.broadcast(operation, &next.checks)?;
         self.inner.state.store(Arc::new(next));
         Ok(self.defined())
     }
@@ -58,9 +54,9 @@ impl ShardedDatabase {
     fn defined(&self) -> Answer {
         let places = self
             .inner
-            .files
-            .places()
-            .map(|place| self.inner.files.name(place).to_owned())
+            .places
+            .all()
+            .map(|place| self.inner.places.name(place).to_owned())
             .collect();
         Answer::of_changes(places, Tier::Broadcast, "the schema is the same everywhere")
     }

@@ -95,7 +95,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         let params = params.into();
-        let name = |place| self.inner.files.name(place).to_owned();
+        let name = |place| self.inner.places.name(place).to_owned();
         let single = |place, reason: &str| Explanation {
             tier: Tier::Single,
             places: vec![name(place)],
@@ -112,7 +112,7 @@ impl ShardedDatabase {
                     },
                     ReadTarget::Gather { reason } => Explanation {
                         tier: Tier::Gather,
-                        places: self.inner.files.places().map(name).collect(),
+                        places: self.inner.places.all().map(name).collect(),
                         reason: reason.to_string(),
                     },
                 }
@@ -121,7 +121,7 @@ impl ShardedDatabase {
                 Some(shard) => single(Place::Shard(shard), "all rows have keys of this shard"),
                 None => Explanation {
                     tier: Tier::Broadcast,
-                    places: self.inner.files.places().map(name).collect(),
+                    places: self.inner.places.all().map(name).collect(),
                     reason: "the rows are grouped by the shards of their keys".to_owned(),
                 },
             },
@@ -142,7 +142,7 @@ impl ShardedDatabase {
             }
             Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) => Explanation {
                 tier: Tier::Broadcast,
-                places: self.inner.files.places().map(name).collect(),
+                places: self.inner.places.all().map(name).collect(),
                 reason: "it concerns the whole database".to_owned(),
             },
         })

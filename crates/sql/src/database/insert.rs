@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use shardwright_store::{Params, Value, Writer};
+use shardwright_store::{Params, Value};
 
 use super::{
     ShardedDatabase, WriteMode,
     prepared::mismatch,
     state::{PlannedStatement, State},
-    write::{BoundStatement, Ran, bound, refuse_null, run_statement},
+    write::{bound, refuse_null},
 };
 use crate::{
     answer::Answer,
@@ -16,7 +16,7 @@ use crate::{
     key::Key,
     plan::InsertPlan,
     schema::{Generated, Table, TableKind, quote_identifier},
-    shards::Place,
+    shards::{Call, Fragment, Place},
 };
 
 /// How many rows one statement inserts when rows are sent on by value.
@@ -32,9 +32,7 @@ impl ShardedDatabase {
         mode: WriteMode,
     ) -> Result<Answer, Error> {
         let table = state.table(&plan.table)?;
-        let whole = |_: Place, writer: &mut Writer| {
-            run_statement(writer, (&planned.statement).into(), *params)
-        };
+        let whole = |_| vec![Call::new(&planned.statement, *params)];
         match table.kind {
             TableKind::Sharded(_) => {
                 if !plan.reads()
@@ -55,9 +53,7 @@ impl ShardedDatabase {
                 let rows = self.rows_of(state, plan, params)?;
                 let columns = columns_of(table, plan);
                 let statements = statements(table, plan, &columns, &rows)?;
-                self.write_places(planned, &[Place::Catalog], None, |_, writer| {
-                    run_all(writer, &statements)
-                })
+                self.write_places(planned, &[Place::Catalog], None, |_| calls(&statements))
             }
             TableKind::Reference => {
                 let rows = self.rows_of(state, plan, params)?;
@@ -93,8 +89,8 @@ impl ShardedDatabase {
         {
             return Err(Error::WrongShard {
                 table: table.name.clone(),
-                key: format!("a row of {}", self.inner.files.name(Place::Shard(*stray))),
-                shard: self.inner.files.name(place).to_owned(),
+                key: format!("a row of {}", self.inner.places.name(Place::Shard(*stray))),
+                shard: self.inner.places.name(place).to_owned(),
             });
         }
         if by_shard.len() > 1 && mode == WriteMode::Single {
@@ -111,9 +107,7 @@ impl ShardedDatabase {
                 statements(table, plan, &columns, &rows)?,
             );
         }
-        self.write_places(planned, &places, plan.rule, |place, writer| {
-            run_all(writer, &batches[&place])
-        })
+        self.write_places(planned, &places, plan.rule, |place| calls(&batches[&place]))
     }
 
     /// The rows that the statement inserts, by value.
@@ -239,7 +233,7 @@ fn statements(
     plan: &InsertPlan,
     columns: &[String],
     rows: &[Vec<Value>],
-) -> Result<Vec<BoundStatement>, Error> {
+) -> Result<Vec<Fragment>, Error> {
     if plan.tail.has_params {
         return Err(Error::Unsupported {
             what: "a parameter in ON CONFLICT or RETURNING of an INSERT whose rows are routed one by one".to_owned(),
@@ -251,10 +245,7 @@ fn statements(
         let sql = format!("{} {name} DEFAULT VALUES{}", plan.verb, plan.tail.sql);
         return Ok(rows
             .iter()
-            .map(|_| BoundStatement {
-                sql: sql.clone(),
-                params: Vec::new(),
-            })
+            .map(|_| Fragment::new(&*sql, Vec::new()))
             .collect());
     }
     let list: Vec<String> = columns
@@ -266,54 +257,23 @@ fn statements(
     let most = ROWS_PER_STATEMENT.min(32_766 / columns.len()).max(1);
     Ok(rows
         .chunks(most)
-        .map(|chunk| BoundStatement {
-            sql: format!(
+        .map(|chunk| {
+            let sql = format!(
                 "{} {name}({}) VALUES {}{}",
                 plan.verb,
                 list.join(","),
                 vec![marks.as_str(); chunk.len()].join(","),
                 plan.tail.sql
-            ),
-            params: chunk.concat(),
+            );
+            Fragment::new(sql, chunk.concat())
         })
         .collect())
 }
 
-/// Runs several statements as one transaction.
-pub(super) fn run_all(
-    writer: &mut Writer,
-    statements: &[BoundStatement],
-) -> shardwright_store::Result<Ran> {
-    if let [only] = statements {
-        return run_statement(writer, only.sql.as_str().into(), (&only.params).into());
-    }
-    // A session's transaction is around this one already.
-    let own = !writer.in_transaction();
-    if own {
-        writer.begin()?;
-    }
-    let mut all = Ran::default();
-    for statement in statements {
-        match run_statement(
-            writer,
-            statement.sql.as_str().into(),
-            (&statement.params).into(),
-        ) {
-            Ok(ran) => {
-                all.outcome.changes += ran.outcome.changes;
-                all.outcome.last_insert_rowid = ran.outcome.last_insert_rowid;
-                all.rows.extend(ran.rows);
-            }
-            Err(error) => {
-                if own && writer.in_transaction() {
-                    writer.rollback()?;
-                }
-                return Err(error);
-            }
-        }
-    }
-    if own {
-        writer.commit()?;
-    }
-    Ok(all)
+/// Statements that own their values, as the calls of a unit.
+pub(super) fn calls(statements: &[Fragment]) -> Vec<Call<'_>> {
+    statements
+        .iter()
+        .map(|statement| Call::new(&*statement.sql, &statement.params))
+        .collect()
 }

@@ -7,24 +7,25 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
-use shardwright_store::{Value, Writer};
+use shardwright_store::Value;
 
 use super::{
     ShardedDatabase,
-    files::Files,
     state::{PlannedStatement, State},
-    unique::Prober,
-    write::{BoundStatement, Ran, run_statement},
+    unique::Checks,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     schema::{StoredSchema, Table},
-    shards::Place,
+    shards::{Call, Fragment, Place, PlaceTransaction, Places, Ran, Watching},
 };
 
 /// The key under which a file keeps the number of the last operation that it has.
 const APPLIED: &str = "sql.broadcast";
+const GET_APPLIED: &str = "SELECT value FROM main._meta WHERE key = ?1";
+const SET_APPLIED: &str = "INSERT INTO main._meta(key, value) VALUES (?1, ?2)
+    ON CONFLICT(key) DO UPDATE SET value = excluded.value";
 
 /// An operation on several places.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,17 +66,17 @@ impl Step {
         }
     }
 
-    fn bound(statement: &BoundStatement) -> Self {
+    fn bound(statement: &Fragment) -> Self {
         let params = statement.params.iter().map(StoredValue::of).collect();
         Self {
-            sql: statement.sql.clone(),
+            sql: statement.sql.to_string(),
             params,
         }
     }
 
-    fn run(&self, writer: &mut Writer) -> shardwright_store::Result<Ran> {
+    fn run(&self, transaction: &mut dyn PlaceTransaction) -> Result<Ran, Error> {
         let params: Vec<Value> = self.params.iter().map(StoredValue::value).collect();
-        run_statement(writer, self.sql.as_str().into(), (&params).into())
+        transaction.execute(Call::new(&self.sql, &params))
     }
 }
 
@@ -110,36 +111,62 @@ impl Operation {
         }
     }
 
-    /// Runs the steps of one place in an open transaction.
-    pub(super) fn begin(&self, files: &Files, place: Place) -> Result<(Writer, Ran), Error> {
-        let at = || Error::at(files.name(place));
-        let mut writer = files.file(place).writer().map_err(at())?;
-        writer.begin().map_err(at())?;
-        if self.schema.is_some() {
-            Prober::remove(&mut writer).map_err(at())?;
-        }
-        let mut ran = Ran::default();
-        for step in self.steps(place) {
-            ran = step.run(&mut writer).map_err(at())?;
-        }
-        let number = i64::try_from(self.number).unwrap_or(i64::MAX);
-        writer
-            .set_meta(APPLIED, &Value::Integer(number))
-            .map_err(at())?;
-        Ok((writer, ran))
+    /// Begins a transaction on one place and runs its steps there.
+    pub(super) fn begin(
+        &self,
+        places: &dyn Places,
+        place: Place,
+        checks: &Checks,
+    ) -> Result<(Box<dyn PlaceTransaction>, Ran), Error> {
+        let mut transaction = self.open(places, place, checks)?;
+        let ran = self.run(place, &mut *transaction)?;
+        Ok((transaction, ran))
     }
 
-    /// Finishes an operation that was written to the registry before a crash.
-    pub(super) fn recover(&self, files: &Files) -> Result<(), Error> {
-        for place in files.places() {
-            let applied = files
-                .file(place)
-                .meta(APPLIED)
-                .map_err(Error::at(files.name(place)))?;
-            let applied = applied.and_then(|value| value.as_i64()).unwrap_or(0);
-            if u64::try_from(applied).unwrap_or(0) < self.number {
-                let (mut writer, _) = self.begin(files, place)?;
-                writer.commit().map_err(Error::at(files.name(place)))?;
+    fn open(
+        &self,
+        places: &dyn Places,
+        place: Place,
+        checks: &Checks,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let watching = match &self.schema {
+            // A trigger that names what changes would be in the way.
+            Some(_) => Watching::Nothing,
+            None => checks.watching(place),
+        };
+        places.begin(place, watching)
+    }
+
+    fn run(&self, place: Place, transaction: &mut dyn PlaceTransaction) -> Result<Ran, Error> {
+        let mut ran = Ran::default();
+        for step in self.steps(place) {
+            ran = step.run(transaction)?;
+        }
+        let number = i64::try_from(self.number).unwrap_or(i64::MAX);
+        let applied = [Value::from(APPLIED), Value::Integer(number)];
+        transaction.execute(Call::new(SET_APPLIED, &applied))?;
+        Ok(ran)
+    }
+
+    /// Whether a place has the operation already.
+    fn is_applied(&self, transaction: &mut dyn PlaceTransaction) -> Result<bool, Error> {
+        let key = [Value::from(APPLIED)];
+        let found = transaction.execute(Call::new(GET_APPLIED, &key))?;
+        let applied = found
+            .rows
+            .first()
+            .and_then(|row| row.first()?.as_i64())
+            .unwrap_or(0);
+        Ok(u64::try_from(applied).unwrap_or(0) >= self.number)
+    }
+
+    /// Finishes an operation that was written to the registry before a crash. Its rows were checked then.
+    pub(super) fn recover(&self, places: &dyn Places) -> Result<(), Error> {
+        for place in places.all() {
+            let mut transaction = self.open(places, place, &Checks::default())?;
+            if !self.is_applied(&mut *transaction)? {
+                self.run(place, &mut *transaction)?;
+                transaction.commit()?;
             }
         }
         Ok(())
@@ -147,23 +174,30 @@ impl Operation {
 }
 
 impl ShardedDatabase {
-    /// Runs an operation on every place, or on none.
-    pub(super) fn broadcast(&self, mut operation: Operation) -> Result<Ran, Error> {
+    /// Runs an operation on every place, or on none. What other shards may forbid is asked by `checks`.
+    pub(super) fn broadcast(
+        &self,
+        mut operation: Operation,
+        checks: &Checks,
+    ) -> Result<Ran, Error> {
         self.check_writable()?;
-        let files = &self.inner.files;
+        let places = &*self.inner.places;
         operation.number = self.inner.records.next_operation()?;
         let mut begun = Vec::new();
         let mut first = None;
-        for place in files.places() {
-            let (writer, ran) = operation.begin(files, place)?;
+        for place in places.all() {
+            let (mut transaction, ran) = operation.begin(places, place, checks)?;
+            if operation.schema.is_none() {
+                self.check_notes(checks, place, &mut *transaction, None)?;
+            }
             if !operation.steps(place).is_empty() {
                 first.get_or_insert(ran);
             }
-            begun.push((place, writer));
+            begun.push(transaction);
         }
         self.inner.records.begin(&operation)?;
-        for (place, mut writer) in begun {
-            writer.commit().map_err(Error::at(files.name(place)))?;
+        for mut transaction in begun {
+            transaction.commit()?;
         }
         self.inner.records.finish(&operation)?;
         Ok(first.unwrap_or_default())
@@ -174,7 +208,7 @@ impl ShardedDatabase {
         state: &State,
         table: &Table,
         planned: &PlannedStatement,
-        statement: &BoundStatement,
+        statement: &Fragment,
     ) -> Result<Answer, Error> {
         self.broadcast_writes(state, table, planned, std::slice::from_ref(statement))
     }
@@ -182,10 +216,10 @@ impl ShardedDatabase {
     /// Writes to a reference table, whose copies are everywhere.
     pub(super) fn broadcast_writes(
         &self,
-        _state: &State,
+        state: &State,
         table: &Table,
         planned: &PlannedStatement,
-        statements: &[BoundStatement],
+        statements: &[Fragment],
     ) -> Result<Answer, Error> {
         let _one = self.broadcast_guard();
         let steps: Vec<Step> = statements.iter().map(Step::bound).collect();
@@ -195,12 +229,20 @@ impl ShardedDatabase {
             catalog: steps,
             schema: None,
         };
-        let ran = self.broadcast(operation)?;
+        let _guard = self.guard(state, table);
+        // A foreign key may carry the change to rows that other shards have a say in.
+        let none = Checks::default();
+        let checks = if state.needs_guard(table) {
+            &state.checks
+        } else {
+            &none
+        };
+        let ran = self.broadcast(operation, checks)?;
         let places = self
             .inner
-            .files
-            .places()
-            .map(|place| self.inner.files.name(place).to_owned())
+            .places
+            .all()
+            .map(|place| self.inner.places.name(place).to_owned())
             .collect();
         let reason = format!(
             "{} is a reference table, with a copy everywhere",

@@ -8,21 +8,22 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use shardwright_registry::Registry;
 use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFile};
+use shardwright_topology::ShardMap;
 
 use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase,
-    files::Files,
     lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
     state::State,
-    unique::Prober,
 };
 use crate::{
     error::Error,
+    local::LocalPlaces,
     schema::{Schema, StoredSchema},
-    shards::Place,
+    shards::{Place, Places},
 };
 
 /// The file that marks a directory whose import has not ended.
@@ -46,52 +47,75 @@ impl ShardedDatabase {
     /// [`Error::NotADatabase`], [`Error::Locked`], [`Error::MissingFile`], [`Error::ImportUnfinished`], or what a file says.
     pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let layout = Layout::of(directory.as_ref());
-        let path = layout.directory().display().to_string();
-        if layout.directory().join(IMPORT_MARKER).exists() {
-            return Err(Error::ImportUnfinished { path });
-        }
-        if !layout.registry().exists() {
-            return Err(Error::NotADatabase { path });
-        }
-        let writable = options.access == Access::ReadWrite;
-        let lock = if writable {
-            Some(DirectoryLock::take(&layout)?)
-        } else {
-            None
+        let (places, records) = open_parts(&layout, options)?;
+        Self::assemble(Arc::new(places), records, options, Some(layout))
+    }
+
+    /// Opens a database whose places are anywhere. Its shard map and its schema are in the registry, and what is begun
+    /// on several places is noted there.
+    ///
+    /// The places must be those of the map, in its order. With [`Access::ReadWrite`], nobody else may write to them
+    /// meanwhile.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use shardwright_registry::{Registry, SqliteStore};
+    /// use shardwright_sql::{CreateOptions, Layout, LocalPlaces, Options, ShardedDatabase};
+    /// use shardwright_topology::KeyspaceName;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let path = directory.path().join("shop");
+    /// ShardedDatabase::create(&path, &CreateOptions::default())?.close()?;
+    ///
+    /// let options = Options::default();
+    /// let places = LocalPlaces::open(&path, &options)?;
+    /// let store = SqliteStore::open(Layout::of(&path).registry())?;
+    /// let registry = Registry::new(Arc::new(store), KeyspaceName::new("main")?);
+    /// let db = ShardedDatabase::over(Arc::new(places), registry, &options)?;
+    /// db.execute("CREATE TABLE users(id INTEGER PRIMARY KEY)", ())?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotADatabase`] if the registry has no keyspace, [`Error::UnknownShard`] if the places are not those of
+    /// the map, and failures of the registry and the places.
+    pub fn over(
+        places: Arc<dyn Places>,
+        registry: Registry,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let missing = || Error::NotADatabase {
+            path: "the registry".to_owned(),
         };
-        let records = Records::open(&layout, writable)?;
+        let records = Records::of(registry, missing)?;
+        Self::assemble(places, records, options, None)
+    }
+
+    fn assemble(
+        places: Arc<dyn Places>,
+        records: Records,
+        options: &Options,
+        layout: Option<Layout>,
+    ) -> Result<Self, Error> {
         let map = records.map()?;
-        let names: Vec<String> = map
-            .shards()
-            .iter()
-            .map(|shard| shard.id().to_string())
-            .collect();
-        let prober = Arc::new(Prober::default());
-        let files = Arc::new(open_files(&layout, options, &records, names, &prober)?);
-        prober.attach(&files);
-        if writable {
+        check_places(&*places, &map)?;
+        if options.access == Access::ReadWrite {
             for pending in records.pending()? {
-                pending.value.recover(&files)?;
+                pending.value.recover(&*places)?;
                 records.finish(&pending.value)?;
             }
         }
         let (version, stored) = records.schema()?;
-        let schema = Schema::derive(stored)?;
-        if writable {
-            prober.install(&schema, &files)?;
-        }
-        let state = ArcSwap::from_pointee(State::new(version, schema, Arc::new(map))?);
+        let state = State::new(version, Schema::derive(stored)?, Arc::new(map))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 layout,
                 options: options.clone(),
-                files,
+                places,
                 records,
-                state,
-                prober,
+                state: ArcSwap::from_pointee(state),
                 broadcast: Mutex::new(()),
                 constraints: Mutex::new(()),
-                _lock: lock,
             }),
         })
     }
@@ -163,42 +187,87 @@ pub(crate) fn create_files(
     Records::create(layout, shards, create.undeclared, &database, &schema)
 }
 
-fn open_files(
+impl LocalPlaces {
+    /// Opens the files of a database in a directory, for writing or for reading.
+    ///
+    /// # Errors
+    /// As [`ShardedDatabase::open`].
+    pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        let (places, _) = open_parts(&Layout::of(directory.as_ref()), options)?;
+        Ok(places)
+    }
+}
+
+/// The files of a directory and its registry.
+fn open_parts(layout: &Layout, options: &Options) -> Result<(LocalPlaces, Records), Error> {
+    let path = layout.directory().display().to_string();
+    if layout.directory().join(IMPORT_MARKER).exists() {
+        return Err(Error::ImportUnfinished { path });
+    }
+    if !layout.registry().exists() {
+        return Err(Error::NotADatabase { path });
+    }
+    let writable = options.access == Access::ReadWrite;
+    let lock = if writable {
+        Some(DirectoryLock::take(layout)?)
+    } else {
+        None
+    };
+    let records = Records::open(layout, writable)?;
+    let map = records.map()?;
+    let open = |name: &str| open_file(layout, options, records.database(), name);
+    let catalog = open(CATALOG)?;
+    let mut shards = Vec::with_capacity(map.shards().len());
+    for shard in map.shards() {
+        let name = shard.id().to_string();
+        let file = open(&name)?;
+        shards.push((name, file));
+    }
+    Ok((LocalPlaces::new(shards, catalog, lock), records))
+}
+
+fn open_file(
     layout: &Layout,
     options: &Options,
-    records: &Records,
-    names: Vec<String>,
-    prober: &Arc<Prober>,
-) -> Result<Files, Error> {
-    let access = file_access(layout, options.access);
-    let open = |name: &str, place: Place| {
-        let config = Config {
-            access,
-            readers: options.readers,
-            synchronous: options.synchronous,
-            snapshot_reads: options.snapshot_reads,
-            busy_timeout: options.busy_timeout,
-            functions: vec![prober.function(place)],
-            expect: Expect {
-                database: Some(records.database().to_owned()),
-                place: Some(name.to_owned()),
-            },
-            ..Config::default()
-        };
-        ShardFile::open(layout.shard(name), &config).map_err(|error| match error {
-            shardwright_store::Error::Missing { path } => Error::MissingFile {
-                place: name.to_owned(),
-                path: path.display().to_string(),
-            },
-            error => Error::at(name)(error),
-        })
+    database: &str,
+    name: &str,
+) -> Result<ShardFile, Error> {
+    let config = Config {
+        access: file_access(layout, options.access),
+        readers: options.readers,
+        synchronous: options.synchronous,
+        snapshot_reads: options.snapshot_reads,
+        busy_timeout: options.busy_timeout,
+        expect: Expect {
+            database: Some(database.to_owned()),
+            place: Some(name.to_owned()),
+        },
+        ..Config::default()
     };
-    let catalog = open(CATALOG, Place::Catalog)?;
-    let mut shards = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
-        shards.push(open(name, Place::Shard(index))?);
+    ShardFile::open(layout.shard(name), &config).map_err(|error| match error {
+        shardwright_store::Error::Missing { path } => Error::MissingFile {
+            place: name.to_owned(),
+            path: path.display().to_string(),
+        },
+        error => Error::at(name)(error),
+    })
+}
+
+/// Refuses places that are not the shards of the map in their order.
+fn check_places(places: &dyn Places, map: &ShardMap) -> Result<(), Error> {
+    for (index, shard) in map.shards().iter().enumerate() {
+        let name = shard.id().to_string();
+        if index >= places.count() || places.name(Place::Shard(index)) != name {
+            return Err(Error::UnknownShard { shard: name });
+        }
     }
-    Ok(Files::new(names, shards, catalog))
+    if places.count() > map.shards().len() {
+        let extra = places.name(Place::Shard(map.shards().len()));
+        return Err(Error::UnknownShard {
+            shard: extra.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// SQLite needs to write beside a file that it reads, unless it is told that nobody changes the file.

@@ -1,5 +1,7 @@
 //! PRAGMA: what there is to know is answered, what would change a file's behaviour is refused.
 
+use std::ops::ControlFlow;
+
 use shardwright_store::Value;
 use turso_parser::ast::{PragmaBody, Stmt};
 
@@ -8,6 +10,7 @@ use crate::{
     answer::{Answer, ResultColumn, Tier},
     error::Error,
     schema::{Schema, fold},
+    shards::Call,
 };
 
 /// Those that an empty copy of the schema answers.
@@ -68,18 +71,16 @@ impl ShardedDatabase {
 
     fn ask_files(&self, sql: &str) -> Result<Answer, Error> {
         let mut findings = Vec::new();
-        for place in self.inner.files.places() {
-            let name = self.inner.files.name(place);
-            let snapshot = self.file(place).snapshot().map_err(Error::at(name))?;
-            let _ = snapshot
-                .query(sql, (), |row| {
-                    let finding = row.get(0).as_str().unwrap_or_default();
-                    if finding != "ok" {
-                        findings.push(vec![Value::from(format!("{name}: {finding}"))]);
-                    }
-                    std::ops::ControlFlow::<()>::Continue(())
-                })
-                .map_err(Error::at(name))?;
+        let places = &self.inner.places;
+        for place in places.all() {
+            let name = places.name(place);
+            places.read(place, Call::new(sql, ()), &mut |row| {
+                let finding = row.get(0).as_str().unwrap_or_default();
+                if finding != "ok" {
+                    findings.push(vec![Value::from(format!("{name}: {finding}"))]);
+                }
+                ControlFlow::Continue(())
+            })?;
         }
         if findings.is_empty() {
             findings.push(vec![Value::from("ok")]);
@@ -104,16 +105,12 @@ impl ShardedDatabase {
             catalog: Vec::new(),
             schema: Some(stored.clone()),
         };
-        let done = self.broadcast(operation);
-        self.inner
-            .prober
-            .install(&state.schema, &self.inner.files)?;
-        done?;
         let next = State::new(
             state.version + 1,
             Schema::derive(stored)?,
             std::sync::Arc::clone(&state.map),
         )?;
+        self.broadcast(operation, &next.checks)?;
         self.inner.state.store(std::sync::Arc::new(next));
         Ok(answer(pragma, Vec::new()))
     }

@@ -14,7 +14,7 @@ use crate::{
     key::{CanonicalKey, Key},
     plan::{KeyExpr, Plan, RowKey},
     schema::Table,
-    shards::Place,
+    shards::{Call, Place},
 };
 
 /// A statement that is planned, to be run with different keys and parameters.
@@ -86,16 +86,9 @@ impl Prepared {
             && matches!(self.planned.plan, Plan::Read(_))
         {
             let shard = home.shard(key, &params, &state)?;
-            let files = &self.database.inner.files;
-            let place = Place::Shard(shard);
-            let at = Error::at;
-            let mut reader = files
-                .file(place)
-                .reader()
-                .map_err(|error| at(files.name(place))(error))?;
-            return reader
-                .query_row(&self.planned.statement, params, map)
-                .map_err(|error| at(files.name(place))(error));
+            let call = Call::new(&self.planned.statement, params);
+            let places = &self.database.inner.places;
+            return places.query_row(Place::Shard(shard), call, map);
         }
         drop(state);
         let flow = self.visit(&Key::new(key.to_value()), params, |row| {
@@ -195,11 +188,8 @@ impl ShardedDatabase {
             });
         };
         let place = Place::Shard(self.shard_by_key(state, planned, key, &params)?);
-        let name = self.inner.files.name(place);
-        let mut reader = self.file(place).reader().map_err(Error::at(name))?;
-        reader
-            .query(&planned.statement, params, visit)
-            .map_err(Error::at(name))
+        let call = Call::new(&planned.statement, params);
+        self.inner.places.query(place, call, visit)
     }
 
     /// The shard for a statement that is called with a key.

@@ -1,6 +1,6 @@
 //! Answering reads.
 
-use std::{fmt, ops::ControlFlow, rc::Rc, sync::Arc};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use shardwright_store::{Params, Row, Value};
 
@@ -12,9 +12,8 @@ use crate::{
     answer::{Answer, Tier},
     error::Error,
     gather::GatherRequest,
-    local::LocalShards,
     plan::{GatherReason, ReadPlan, ReadTarget},
-    shards::Place,
+    shards::{Call, Place},
 };
 
 impl ShardedDatabase {
@@ -32,13 +31,10 @@ impl ShardedDatabase {
         };
         let (places, tier, reason) = match plan.target(params, state.routing())? {
             ReadTarget::One(place) => {
-                let name = self.inner.files.name(place);
-                let mut reader = self.file(place).reader().map_err(Error::at(name))?;
-                let _ = reader
-                    .query(&planned.statement, *params, &mut keep)
-                    .map_err(Error::at(name))?;
+                let places = &self.inner.places;
+                places.read(place, Call::new(&planned.statement, *params), &mut keep)?;
                 (
-                    vec![name.to_owned()],
+                    vec![places.name(place).to_owned()],
                     Tier::Single,
                     self.why_single(plan, place).to_owned(),
                 )
@@ -56,7 +52,7 @@ impl ShardedDatabase {
                     &plan.gather_sql,
                     params,
                     GatherRequest {
-                        shards: Rc::new(LocalShards::new(Arc::clone(&self.inner.files))),
+                        shards: Arc::clone(&self.inner.places).snapshots(),
                         routing: state.owned_routing(),
                         pins: plan.pins(params)?,
                         limits: self.inner.options.limits,
@@ -66,7 +62,7 @@ impl ShardedDatabase {
                 let names = gathered
                     .places
                     .iter()
-                    .map(|place| self.inner.files.name(*place).to_owned());
+                    .map(|place| self.inner.places.name(*place).to_owned());
                 (names.collect(), Tier::Gather, reason.to_string())
             }
         };

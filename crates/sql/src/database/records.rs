@@ -9,7 +9,7 @@ use shardwright_registry::{
 };
 use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardMap, ShardRecord};
 
-use super::{files::Layout, journal::Operation};
+use super::{journal::Operation, layout::Layout};
 use crate::{
     error::Error,
     schema::{StoredSchema, Undeclared},
@@ -87,7 +87,11 @@ impl Records {
             SqliteStore::open_read_only(&path)
         };
         let store = store.map_err(|error| open_error(layout, error))?;
-        let registry = Registry::new(Arc::new(store), keyspace());
+        Self::of(Registry::new(Arc::new(store), keyspace()), missing)
+    }
+
+    /// The records in a registry, if it has a keyspace.
+    pub(super) fn of(registry: Registry, missing: impl FnOnce() -> Error) -> Result<Self, Error> {
         let record = block_on(registry.keyspace())?.ok_or_else(missing)?.value;
         let setting = |name: &str| record.settings.get(name).cloned().unwrap_or_default();
         Ok(Self {

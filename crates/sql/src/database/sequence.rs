@@ -2,13 +2,13 @@
 
 use std::sync::MutexGuard;
 
-use shardwright_store::Value;
+use shardwright_store::{Row, Value};
 
 use super::{ShardedDatabase, state::State};
 use crate::{
     error::Error,
     schema::{Table, quote_identifier},
-    shards::Place,
+    shards::{Call, Place},
 };
 
 /// The catalog's table of the greatest numbers that AUTOINCREMENT has given out.
@@ -80,49 +80,30 @@ impl ShardedDatabase {
             quote_identifier(&table.name)
         );
         let mut last = 0;
-        for place in self
-            .inner
-            .files
-            .places()
-            .filter(|place| state.lives_at(table, *place))
-        {
-            let name = self.inner.files.name(place);
-            let mut reader = self.file(place).reader().map_err(Error::at(name))?;
-            let found = reader
-                .query_row(sql.as_str(), (), |row| row.get(0).as_i64())
-                .map_err(Error::at(name))?;
+        let places = &self.inner.places;
+        let first = |row: &Row<'_>| row.get(0).as_i64();
+        for place in places.all().filter(|place| state.lives_at(table, *place)) {
+            let found = places.query_row(place, Call::new(&sql, ()), first)?;
             last = last.max(found.flatten().unwrap_or(0));
         }
         if table.autoincrement {
-            let name = Value::from(crate::schema::fold(&table.name));
-            let mut reader = self
-                .file(Place::Catalog)
-                .reader()
-                .map_err(Error::at(super::CATALOG))?;
-            let kept = reader
-                .query_row(
-                    "SELECT last FROM _sequence WHERE name = ?1",
-                    &[name],
-                    |row| row.get(0).as_i64(),
-                )
-                .map_err(Error::at(super::CATALOG))?;
+            let name = [Value::from(crate::schema::fold(&table.name))];
+            let sql = "SELECT last FROM _sequence WHERE name = ?1";
+            let kept = places.query_row(Place::Catalog, Call::new(sql, &name), first)?;
             last = last.max(kept.flatten().unwrap_or(0));
         }
         Ok(last)
     }
 
     fn remember(&self, table: &Table, last: i64) -> Result<(), Error> {
-        let mut writer = self.writer(Place::Catalog)?;
-        writer
-            .execute(
-                "INSERT INTO _sequence(name, last) VALUES (?1, ?2)
-                 ON CONFLICT(name) DO UPDATE SET last = max(last, excluded.last)",
-                &[
-                    Value::from(crate::schema::fold(&table.name)),
-                    Value::Integer(last),
-                ],
-            )
-            .map(drop)
-            .map_err(Error::at(super::CATALOG))
+        self.check_writable()?;
+        let sql = "INSERT INTO _sequence(name, last) VALUES (?1, ?2)
+            ON CONFLICT(name) DO UPDATE SET last = max(last, excluded.last)";
+        let params = [
+            Value::from(crate::schema::fold(&table.name)),
+            Value::Integer(last),
+        ];
+        let unit = [Call::new(sql, &params)];
+        self.inner.places.write(Place::Catalog, &unit).map(drop)
     }
 }

@@ -1,20 +1,17 @@
 //! Sessions: statements that may form a transaction on one shard.
 
-use std::ops::ControlFlow;
-
-use shardwright_store::{Params, Writer};
+use shardwright_store::Params;
 use turso_parser::ast::Stmt;
 
 use super::{
     ShardedDatabase,
     state::{PlannedStatement, State},
-    write::run_statement,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     plan::{Plan, ReadTarget},
-    shards::Place,
+    shards::{Call, Place, PlaceTransaction, Watching},
 };
 
 /// A sequence of statements, as one connection to a SQLite file would run them.
@@ -31,7 +28,10 @@ pub struct Session {
 enum Transaction {
     None,
     Begun,
-    Bound { place: Place, writer: Writer },
+    Bound {
+        place: Place,
+        held: Box<dyn PlaceTransaction>,
+    },
 }
 
 impl ShardedDatabase {
@@ -111,9 +111,8 @@ impl Session {
                 ..
             } => self.rollback()?,
             _ => match &mut self.transaction {
-                Transaction::Bound { place, writer } => {
-                    let name = self.database.inner.files.name(*place);
-                    writer.execute(sql, ()).map_err(Error::at(name))?;
+                Transaction::Bound { held, .. } => {
+                    held.execute(Call::new(sql, ()))?;
                 }
                 Transaction::None | Transaction::Begun => {
                     return Err(Error::Unsupported {
@@ -136,19 +135,12 @@ impl Session {
                 message: "cannot commit - no transaction is active".to_owned(),
             }),
             Transaction::Begun => Ok(()),
-            Transaction::Bound { place, mut writer } => {
-                let name = self.database.inner.files.name(place);
-                match writer.commit() {
-                    Ok(()) => Ok(()),
-                    Err(error) => {
-                        // Deferred constraints leave it open, to be mended.
-                        if writer.in_transaction() {
-                            self.transaction = Transaction::Bound { place, writer };
-                        }
-                        Err(Error::at(name)(error))
-                    }
+            Transaction::Bound { place, mut held } => held.commit().inspect_err(|_| {
+                // Deferred constraints leave it open, to be mended.
+                if held.is_open() {
+                    self.transaction = Transaction::Bound { place, held };
                 }
-            }
+            }),
         }
     }
 
@@ -158,14 +150,7 @@ impl Session {
                 message: "cannot rollback - no transaction is active".to_owned(),
             }),
             Transaction::Begun => Ok(()),
-            Transaction::Bound { place, mut writer } => {
-                if writer.in_transaction() {
-                    writer
-                        .rollback()
-                        .map_err(Error::at(self.database.inner.files.name(place)))?;
-                }
-                Ok(())
-            }
+            Transaction::Bound { mut held, .. } => held.rollback(),
         }
     }
 
@@ -175,34 +160,21 @@ impl Session {
         planned: &PlannedStatement,
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
-        let (wanted, rule) = self.place_for(state, planned, params)?;
-        let files = std::sync::Arc::clone(&self.database.inner.files);
-        let writer = self.bind(wanted)?;
-        let name = files.name(wanted);
-        let mut answer = Answer::of_changes(
-            vec![name.to_owned()],
-            Tier::Single,
-            "the transaction is there",
-        );
-        answer.columns.clone_from(&planned.columns);
-        if matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)) {
-            let _ = writer
-                .query(&planned.statement, *params, |row| {
-                    answer.rows.push(row.to_values());
-                    ControlFlow::<()>::Continue(())
-                })
-                .map_err(Error::at(name))?;
-            return Ok(answer);
-        }
-        let ran = run_statement(writer, (&planned.statement).into(), *params);
-        let still_open = writer.in_transaction();
-        if !still_open {
+        let wanted = self.place_for(state, planned, params)?;
+        let held = self.bind(wanted)?;
+        let ran = held.execute(Call::new(&planned.statement, *params));
+        if !held.is_open() {
             self.transaction = Transaction::None;
         }
-        let ran = ran.map_err(|error| self.database.write_error(wanted, error, rule))?;
-        answer.changes = ran.outcome.changes;
-        answer.last_insert_rowid = ran.outcome.last_insert_rowid;
+        let ran = ran?;
+        let name = self.database.inner.places.name(wanted).to_owned();
+        let mut answer = Answer::of_changes(vec![name], Tier::Single, "the transaction is there");
+        answer.columns.clone_from(&planned.columns);
         answer.rows = ran.rows;
+        if !matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)) {
+            answer.changes = ran.outcome.changes;
+            answer.last_insert_rowid = ran.outcome.last_insert_rowid;
+        }
         Ok(answer)
     }
 
@@ -212,7 +184,7 @@ impl Session {
         state: &State,
         planned: &PlannedStatement,
         params: &Params<'_>,
-    ) -> Result<(Place, Option<&'static str>), Error> {
+    ) -> Result<Place, Error> {
         let routing = state.routing();
         let several = |wanted: &str| Error::CrossShardTransaction {
             bound: self
@@ -224,9 +196,9 @@ impl Session {
         match &planned.plan {
             Plan::Read(plan) | Plan::Explain(plan) => match plan.target(params, routing)? {
                 ReadTarget::One(place) if plan.refs().is_empty() => {
-                    Ok((self.bound().unwrap_or(place), None))
+                    Ok(self.bound().unwrap_or(place))
                 }
-                ReadTarget::One(place) => Ok((place, None)),
+                ReadTarget::One(place) => Ok(place),
                 ReadTarget::SchemaCopy | ReadTarget::Gather { .. } => {
                     Err(several("several shards"))
                 }
@@ -237,9 +209,9 @@ impl Session {
                     return Err(several("all shards, to keep a constraint"));
                 }
                 match plan.shard(params, routing)? {
-                    Some(shard) => Ok((Place::Shard(shard), plan.rule)),
+                    Some(shard) => Ok(Place::Shard(shard)),
                     None if matches!(table.kind, crate::schema::TableKind::Global) => {
-                        Ok((Place::Catalog, None))
+                        Ok(Place::Catalog)
                     }
                     None => Err(several("several shards")),
                 }
@@ -252,12 +224,12 @@ impl Session {
                 match table.kind {
                     crate::schema::TableKind::Sharded(_) => match plan.shards(params, routing)?[..]
                     {
-                        [shard] => Ok((Place::Shard(shard), plan.rule)),
+                        [shard] => Ok(Place::Shard(shard)),
                         _ => Err(several("several shards")),
                     },
                     crate::schema::TableKind::Global => {
                         plan.check_unsharded(&state.schema)?;
-                        Ok((Place::Catalog, None))
+                        Ok(Place::Catalog)
                     }
                     crate::schema::TableKind::Reference => Err(several("every shard")),
                 }
@@ -266,23 +238,20 @@ impl Session {
         }
     }
 
-    fn bind(&mut self, wanted: Place) -> Result<&mut Writer, Error> {
+    fn bind(&mut self, wanted: Place) -> Result<&mut dyn PlaceTransaction, Error> {
+        let places = &self.database.inner.places;
         if let Transaction::Begun = self.transaction {
-            let mut writer = self.database.writer(wanted)?;
-            writer
-                .begin()
-                .map_err(Error::at(self.database.inner.files.name(wanted)))?;
+            self.database.check_writable()?;
             self.transaction = Transaction::Bound {
                 place: wanted,
-                writer,
+                held: places.begin(wanted, Watching::Any)?,
             };
         }
-        let files = &self.database.inner.files;
         match &mut self.transaction {
-            Transaction::Bound { place, writer } if *place == wanted => Ok(writer),
+            Transaction::Bound { place, held } if *place == wanted => Ok(&mut **held),
             Transaction::Bound { place, .. } => Err(Error::CrossShardTransaction {
-                bound: files.name(*place).to_owned(),
-                wanted: files.name(wanted).to_owned(),
+                bound: places.name(*place).to_owned(),
+                wanted: places.name(wanted).to_owned(),
             }),
             Transaction::None | Transaction::Begun => {
                 unreachable!("the transaction was bound above")
@@ -299,7 +268,7 @@ impl Session {
 
     fn places(&self) -> Vec<String> {
         self.bound()
-            .map(|place| self.database.inner.files.name(place).to_owned())
+            .map(|place| self.database.inner.places.name(place).to_owned())
             .into_iter()
             .collect()
     }

@@ -8,7 +8,10 @@ use std::{
 use shardwright_store::Statement;
 use shardwright_topology::ShardMap;
 
-use super::prepared::{Home, home_of};
+use super::{
+    prepared::{Home, home_of},
+    unique::Checks,
+};
 use crate::{
     answer::ResultColumn,
     error::Error,
@@ -28,6 +31,8 @@ pub(crate) struct State {
     pub(crate) schema: Arc<Schema>,
     pub(crate) map: Arc<ShardMap>,
     pub(crate) gather: GatherPool,
+    /// What has to be asked about new rows.
+    pub(super) checks: Checks,
     /// An empty database with the schema, to ask SQLite what it makes of a statement.
     copy: Mutex<rusqlite::Connection>,
     plans: RwLock<HashMap<Box<str>, Arc<PlannedStatement>, foldhash::fast::RandomState>>,
@@ -51,6 +56,7 @@ pub(crate) struct PlannedStatement {
 impl State {
     pub(crate) fn new(version: u64, schema: Schema, map: Arc<ShardMap>) -> Result<Self, Error> {
         let copy = Mutex::new(open_schema_copy(schema.stored())?);
+        let checks = Checks::of(&schema)?;
         let schema = Arc::new(schema);
         let gather = GatherPool::new(Arc::clone(&schema));
         Ok(Self {
@@ -58,6 +64,7 @@ impl State {
             schema,
             map,
             gather,
+            checks,
             copy,
             plans: RwLock::default(),
         })

@@ -406,7 +406,7 @@ fn a_transaction_is_on_one_shard() {
 #[test]
 fn a_database_is_the_same_after_it_is_closed_and_opened() {
     let shop = fixture(SHOP);
-    let path = shop.db.directory().to_path_buf();
+    let path = shop.db.directory().unwrap().to_path_buf();
     let Fixture {
         db,
         plain,
@@ -459,7 +459,7 @@ fn a_database_is_the_same_after_it_is_closed_and_opened() {
 #[test]
 fn a_missing_file_is_named() {
     let shop = fixture(SHOP);
-    let path = shop.db.directory().to_path_buf();
+    let path = shop.db.directory().unwrap().to_path_buf();
     shop.db.clone().close().unwrap();
     drop(shop.db);
     std::fs::remove_file(path.join("shard-1.db")).unwrap();
@@ -477,7 +477,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn an_operation_that_a_crash_interrupted_is_finished_when_the_database_is_opened() {
     let shop = fixture(SHOP);
-    let path = shop.db.directory().to_path_buf();
+    let path = shop.db.directory().unwrap().to_path_buf();
     let create = "CREATE TABLE late(id INTEGER PRIMARY KEY, n INT)";
     let mut stored = shop.db.schema().stored().clone();
     stored.objects.push(crate::schema::SchemaObject {
@@ -499,9 +499,11 @@ fn an_operation_that_a_crash_interrupted_is_finished_when_the_database_is_opened
     };
     // The process dies after the journal was written and one of the shards committed.
     inner.records.begin(&operation).unwrap();
-    let (mut writer, _) = operation.begin(&inner.files, Place::Shard(1)).unwrap();
-    writer.commit().unwrap();
-    drop(writer);
+    let checks = unique::Checks::default();
+    let begun = operation.begin(&*inner.places, Place::Shard(1), &checks);
+    let (mut transaction, _) = begun.unwrap();
+    transaction.commit().unwrap();
+    drop(transaction);
     let Fixture {
         db,
         plain,

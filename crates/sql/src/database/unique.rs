@@ -1,149 +1,163 @@
 //! Unique constraints that one shard cannot keep: each write asks the other shards.
 //!
-//! A temporary trigger on the writer of each shard calls a function with the values of every new row, and the function
-//! looks for them on the other shards. One process writes, and such writes are made one at a time, so no row can
-//! appear between the question and the commit.
+//! Temporary triggers on the writing connection of a shard note the values of every new row. Before such a write
+//! commits, the other shards are asked for rows with these values. One process writes, and such writes are made one at
+//! a time, so no row can appear between the question and the commit.
 
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, OnceLock, PoisonError, RwLock, Weak},
-};
+use std::{ops::ControlFlow, sync::Arc};
 
-use shardwright_store::{Determinism, Function, Value, ValueRef};
+use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
-use super::{files::Files, state::State};
+use super::{ShardedDatabase, state::State};
 use crate::{
     error::Error,
     schema::{Schema, Table, UniqueConstraint, quote_identifier},
-    shards::Place,
+    shards::{Call, Place, PlaceTransaction, Ran, Watch, Watching},
     statement,
 };
 
-const FUNCTION: &str = "_shardwright_unique";
-/// Begins the message by which the function refuses a row, so that it is told from SQLite's own.
-const CONFLICT: &str = "unique over shards: ";
+/// The temporary table of new rows: the number of a constraint, and the values of its terms. Its columns have no
+/// type, so that values stay as they are.
+const NOTES: &str = "_shardwright_unique";
 
-/// Asks other shards for rows that a new row would conflict with.
+/// What has to be asked about the rows of a schema.
 #[derive(Debug, Default)]
-pub(super) struct Prober {
-    files: OnceLock<Weak<Files>>,
-    probes: RwLock<Vec<Probe>>,
+pub(super) struct Checks {
+    /// Notes new rows; `None` if every shard can keep all constraints alone.
+    watch: Option<Arc<Watch>>,
+    /// By the number of the constraint.
+    probes: Vec<Probe>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Probe {
     /// `table.column, ...`, for the message.
     columns: String,
     /// Finds a row with the values given as parameters.
     sql: String,
+    /// How many values there are.
+    terms: usize,
 }
 
-impl Prober {
-    pub(super) fn attach(&self, files: &Arc<Files>) {
-        // A second attachment would be the same files.
-        let _ = self.files.set(Arc::downgrade(files));
-    }
-
-    /// The function for the writer of one place.
-    pub(super) fn function(self: &Arc<Self>, place: Place) -> Function {
-        let prober = Arc::clone(self);
-        Function::new(FUNCTION, 1, Determinism::Volatile, move |values| {
-            prober.check(place, values)
-        })
-        .variadic()
-    }
-
-    fn check(&self, own: Place, values: &[ValueRef<'_>]) -> Result<Value, String> {
-        let number = values
-            .first()
-            .and_then(|value| value.as_i64())
-            .unwrap_or(-1);
-        let probe = usize::try_from(number).ok().and_then(|number| {
-            self.probes
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(number)
-                .cloned()
-        });
-        let (Some(probe), Some(files)) = (probe, self.files.get().and_then(Weak::upgrade)) else {
-            return Err("the constraint is not known".to_owned());
-        };
-        for shard in 0..files.shards().len() {
-            let place = Place::Shard(shard);
-            if place == own {
-                continue;
-            }
-            let found = files
-                .file(place)
-                .reader()
-                .and_then(|mut reader| {
-                    reader.query(probe.sql.as_str(), &values[1..], |_| ControlFlow::Break(()))
-                })
-                .map_err(|error| error.to_string())?;
-            if found.is_break() {
-                return Err(format!(
-                    "{CONFLICT}{}: {}",
-                    files.name(place),
-                    probe.columns
-                ));
-            }
-        }
-        Ok(Value::Null)
-    }
-
-    /// Makes the writers of all shards keep the constraints of a schema.
-    pub(super) fn install(&self, schema: &Schema, files: &Files) -> Result<(), Error> {
+impl Checks {
+    pub(super) fn of(schema: &Schema) -> Result<Self, Error> {
         let mut probes = Vec::new();
-        let mut script = String::new();
+        let mut triggers = String::new();
         for table in schema.tables() {
             for unique in table.global_constraints() {
                 let terms = Terms::of(schema, table, unique)?;
-                script.push_str(&terms.triggers(table, probes.len()));
+                triggers.push_str(&terms.triggers(table, probes.len()));
                 probes.push(terms.probe(table));
             }
         }
-        *self.probes.write().unwrap_or_else(PoisonError::into_inner) = probes;
-        if script.is_empty() {
-            return Ok(());
-        }
-        for shard in 0..files.shards().len() {
-            let at = || Error::at(files.name(Place::Shard(shard)));
-            let mut writer = files.shards()[shard].writer().map_err(at())?;
-            // A rollback brings triggers back.
-            Self::remove(&mut writer).map_err(at())?;
-            writer.execute_script(&script).map_err(at())?;
-        }
-        Ok(())
+        let Some(most) = probes.iter().map(|probe| probe.terms).max() else {
+            return Ok(Self::default());
+        };
+        let columns: String = (1..=most).map(|number| format!(", v{number}")).collect();
+        let script = format!("CREATE TEMP TABLE {NOTES}(probe{columns});\n{triggers}");
+        Ok(Self {
+            watch: Some(Arc::new(Watch { script })),
+            probes,
+        })
     }
 
-    /// Takes the triggers away, before the schema under them changes.
-    pub(super) fn remove(writer: &mut shardwright_store::Writer) -> shardwright_store::Result<()> {
-        let mut names = Vec::new();
-        let _ = writer.query(
-            "SELECT name FROM temp.sqlite_schema WHERE type = 'trigger'",
-            (),
-            |row| {
-                names.extend(row.get(0).as_str().map(str::to_owned));
-                ControlFlow::<()>::Continue(())
-            },
-        )?;
-        for name in names {
-            writer.execute(
-                format!("DROP TRIGGER temp.{}", quote_identifier(&name)).as_str(),
-                (),
-            )?;
+    /// What a transaction on a place has to note; the catalog has no rows that others may forbid.
+    pub(super) fn watching(&self, place: Place) -> Watching<'_> {
+        match (&self.watch, place) {
+            (Some(watch), Place::Shard(_)) => Watching::These(watch),
+            (None, _) | (_, Place::Catalog) => Watching::Any,
         }
-        Ok(())
+    }
+
+    /// The question about a noted row.
+    fn question<'a>(&'a self, row: &'a [Value]) -> Result<(&'a Probe, Call<'a>), Error> {
+        let probe = row
+            .first()
+            .and_then(Value::as_i64)
+            .and_then(|number| self.probes.get(usize::try_from(number).ok()?));
+        let values = probe.and_then(|probe| row.get(1..=probe.terms));
+        match (probe, values) {
+            (Some(probe), Some(values)) => Ok((probe, Call::new(&probe.sql, values))),
+            _ => Err(Error::Sql {
+                message: "the constraint is not known".to_owned(),
+            }),
+        }
     }
 }
 
-/// Returns the constraint and the place, if the error is a conflict with a row of another shard.
-pub(super) fn conflict_in(error: &shardwright_store::Error) -> Option<(String, String)> {
-    let text = error.to_string();
-    let (_, found) = text.split_once(CONFLICT)?;
-    let (place, columns) = found.split_once(": ")?;
-    Some((columns.to_owned(), place.to_owned()))
+impl ShardedDatabase {
+    /// Writes on a shard what rows of other shards may forbid. The caller holds the lock of such writes.
+    pub(super) fn write_checked(
+        &self,
+        place: Place,
+        unit: &[Call<'_>],
+        rule: Option<&'static str>,
+    ) -> Result<Vec<Ran>, Error> {
+        let state = self.inner.state.load();
+        let watching = state.checks.watching(place);
+        if matches!(watching, Watching::Any) {
+            return self.inner.places.write(place, unit);
+        }
+        let mut transaction = self.inner.places.begin(place, watching)?;
+        let ran = unit
+            .iter()
+            .map(|call| transaction.execute(*call))
+            .collect::<Result<_, _>>()?;
+        self.check_notes(&state.checks, place, &mut *transaction, rule)?;
+        transaction.commit()?;
+        Ok(ran)
+    }
+
+    /// Asks about all rows that a transaction has written, and forgets them.
+    pub(super) fn check_notes(
+        &self,
+        checks: &Checks,
+        place: Place,
+        transaction: &mut dyn PlaceTransaction,
+        rule: Option<&'static str>,
+    ) -> Result<(), Error> {
+        if matches!(checks.watching(place), Watching::Any) {
+            return Ok(());
+        }
+        let take = format!("DELETE FROM temp.{NOTES} RETURNING *");
+        let notes = transaction.execute(Call::new(&take, ()))?.rows;
+        notes
+            .iter()
+            .try_for_each(|row| self.ask_others(checks, place, row, rule))
+    }
+
+    /// Refuses a row that another shard's row agrees with. That is a constraint, unless the statement says how to
+    /// resolve a conflict.
+    fn ask_others(
+        &self,
+        checks: &Checks,
+        own: Place,
+        row: &[Value],
+        rule: Option<&'static str>,
+    ) -> Result<(), Error> {
+        let (probe, question) = checks.question(row)?;
+        let places = &self.inner.places;
+        for place in (0..places.count()).map(Place::Shard) {
+            if place == own {
+                continue;
+            }
+            let found = places.query(place, question, |_| ControlFlow::Break(()))?;
+            if found.is_break() {
+                return Err(match rule {
+                    Some(rule) => Error::GlobalConflict {
+                        place: places.name(place).to_owned(),
+                        constraint: probe.columns.clone(),
+                        rule,
+                    },
+                    None => Error::Constraint {
+                        message: format!("UNIQUE constraint failed: {}", probe.columns),
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The parts of a constraint, as SQL.
@@ -213,14 +227,17 @@ impl Terms {
             conditions.push(own);
             format!(" FROM {name}")
         };
-        let check = format!(
-            "SELECT {FUNCTION}({number}{list}){from} WHERE {};",
+        let columns: String = (1..=self.terms.len())
+            .map(|number| format!(", v{number}"))
+            .collect();
+        let note = format!(
+            "INSERT INTO {NOTES}(probe{columns}) SELECT {number}{list}{from} WHERE {};",
             conditions.join(" AND ")
         );
         ["INSERT", "UPDATE"]
             .map(|event| {
                 format!(
-                    "CREATE TEMP TRIGGER \"_unique_{number}_{event}\" AFTER {event} ON main.{name} BEGIN {check} END;\n"
+                    "CREATE TEMP TRIGGER \"_unique_{number}_{event}\" AFTER {event} ON main.{name} BEGIN {note} END;\n"
                 )
             })
             .concat()
@@ -268,6 +285,7 @@ impl Terms {
         Probe {
             columns: self.names.clone(),
             sql,
+            terms: self.terms.len(),
         }
     }
 }

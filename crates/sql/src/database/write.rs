@@ -1,11 +1,8 @@
 //! Updates, deletes, and what all writes share.
 
-use std::{
-    ops::ControlFlow,
-    sync::{MutexGuard, PoisonError},
-};
+use std::sync::{MutexGuard, PoisonError};
 
-use shardwright_store::{Params, Row, Sql, Value, ValueRef, Writer};
+use shardwright_store::{Params, ValueRef};
 
 use super::{
     ShardedDatabase, WriteMode,
@@ -16,15 +13,8 @@ use crate::{
     error::Error,
     plan::ChangePlan,
     schema::{NullKeys, Table, TableKind},
-    shards::Place,
+    shards::{Call, Fragment, Place, Ran},
 };
-
-/// A statement with the values of its parameters, kept for every place that it runs on.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct BoundStatement {
-    pub(crate) sql: String,
-    pub(crate) params: Vec<Value>,
-}
 
 impl ShardedDatabase {
     pub(super) fn change(
@@ -46,17 +36,13 @@ impl ShardedDatabase {
                     });
                 }
                 let places = shards.into_iter().map(Place::Shard).collect::<Vec<_>>();
-                let run = |_: Place, writer: &mut Writer| {
-                    run_statement(writer, (&planned.statement).into(), *params)
-                };
-                self.write_places(planned, &places, plan.rule, run)
+                let unit = |_| vec![Call::new(&planned.statement, *params)];
+                self.write_places(planned, &places, plan.rule, unit)
             }
             TableKind::Global => {
                 plan.check_unsharded(&state.schema)?;
-                let run = |_: Place, writer: &mut Writer| {
-                    run_statement(writer, (&planned.statement).into(), *params)
-                };
-                self.write_places(planned, &[Place::Catalog], None, run)
+                let unit = |_| vec![Call::new(&planned.statement, *params)];
+                self.write_places(planned, &[Place::Catalog], None, unit)
             }
             TableKind::Reference => {
                 plan.check_unsharded(&state.schema)?;
@@ -65,13 +51,13 @@ impl ShardedDatabase {
         }
     }
 
-    /// Runs `run` on each place in turn, and adds up what it did.
-    pub(super) fn write_places(
+    /// Writes the unit of each place in turn, and adds up what they did.
+    pub(super) fn write_places<'a>(
         &self,
         planned: &PlannedStatement,
         places: &[Place],
         rule: Option<&'static str>,
-        mut run: impl FnMut(Place, &mut Writer) -> shardwright_store::Result<Ran>,
+        unit: impl Fn(Place) -> Vec<Call<'a>>,
     ) -> Result<Answer, Error> {
         let _guard = planned.needs_guard.then(|| self.lock_constraints());
         let tier = if places.len() > 1 {
@@ -82,9 +68,10 @@ impl ShardedDatabase {
         let mut answer = Answer::of_changes(Vec::new(), tier, "the shards that the rows are on");
         answer.columns.clone_from(&planned.columns);
         for &place in places {
-            let name = self.inner.files.name(place);
-            match self.write_place(place, rule, |writer| run(place, writer)) {
+            let name = self.inner.places.name(place);
+            match self.write_place(planned, place, rule, &unit(place)) {
                 Ok(ran) => {
+                    let ran = Ran::all(ran);
                     answer.changes += ran.outcome.changes;
                     answer.last_insert_rowid =
                         ran.outcome.last_insert_rowid.or(answer.last_insert_rowid);
@@ -104,15 +91,20 @@ impl ShardedDatabase {
         Ok(answer)
     }
 
-    /// Runs `run` on one place.
+    /// Writes a unit on one place. The caller holds the lock of constrained writes if this is one.
     fn write_place(
         &self,
+        planned: &PlannedStatement,
         place: Place,
         rule: Option<&'static str>,
-        run: impl FnOnce(&mut Writer) -> shardwright_store::Result<Ran>,
-    ) -> Result<Ran, Error> {
-        let mut writer = self.writer(place)?;
-        run(&mut writer).map_err(|error| self.write_error(place, error, rule))
+        unit: &[Call<'_>],
+    ) -> Result<Vec<Ran>, Error> {
+        self.check_writable()?;
+        if planned.needs_guard {
+            self.write_checked(place, unit, rule)
+        } else {
+            self.inner.places.write(place, unit)
+        }
     }
 
     /// Runs a planned write on one place, whose rows are known to belong there.
@@ -124,39 +116,9 @@ impl ShardedDatabase {
         params: Params<'_>,
     ) -> Result<Outcome, Error> {
         let _guard = planned.needs_guard.then(|| self.lock_constraints());
-        let ran = self.write_place(place, rule, |writer| {
-            run_statement(writer, (&planned.statement).into(), params)
-        })?;
-        Ok(ran.outcome)
-    }
-
-    /// A conflict with another shard's row is a constraint, unless the statement says how to resolve it.
-    pub(super) fn write_error(
-        &self,
-        place: Place,
-        error: shardwright_store::Error,
-        rule: Option<&'static str>,
-    ) -> Error {
-        match super::unique::conflict_in(&error) {
-            Some((constraint, found)) => match rule {
-                Some(rule) => Error::GlobalConflict {
-                    place: found,
-                    constraint,
-                    rule,
-                },
-                None => Error::Constraint {
-                    message: format!("UNIQUE constraint failed: {constraint}"),
-                },
-            },
-            None => Error::at(self.inner.files.name(place))(error),
-        }
-    }
-
-    pub(super) fn writer(&self, place: Place) -> Result<Writer, Error> {
-        self.check_writable()?;
-        self.file(place)
-            .writer()
-            .map_err(Error::at(self.inner.files.name(place)))
+        let unit = [Call::new(&planned.statement, params)];
+        let ran = self.write_place(planned, place, rule, &unit)?;
+        Ok(Ran::all(ran).outcome)
     }
 
     /// Held by a write that rows of other shards may forbid.
@@ -183,36 +145,8 @@ impl ShardedDatabase {
     }
 }
 
-/// What a statement did on one place.
-#[derive(Debug, Default)]
-pub(crate) struct Ran {
-    pub(crate) outcome: Outcome,
-    pub(crate) rows: Vec<Vec<Value>>,
-}
-
-/// Runs one statement and keeps its rows.
-pub(crate) fn run_statement(
-    writer: &mut Writer,
-    sql: Sql<'_>,
-    params: Params<'_>,
-) -> shardwright_store::Result<Ran> {
-    let mut rows = Vec::new();
-    let (outcome, _) = writer.query(sql, params, |row: &Row<'_>| {
-        rows.push(row.to_values());
-        ControlFlow::<()>::Continue(())
-    })?;
-    let outcome = Outcome {
-        changes: outcome.changes,
-        last_insert_rowid: Some(outcome.last_insert_rowid),
-    };
-    Ok(Ran { outcome, rows })
-}
-
 /// The values of a statement's parameters, by number.
-pub(super) fn bound(
-    planned: &PlannedStatement,
-    params: &Params<'_>,
-) -> Result<BoundStatement, Error> {
+pub(super) fn bound(planned: &PlannedStatement, params: &Params<'_>) -> Result<Fragment, Error> {
     let mut values = Vec::with_capacity(planned.parameters.len());
     for (index, name) in planned.parameters.iter().enumerate() {
         let value = params
@@ -220,10 +154,7 @@ pub(super) fn bound(
             .ok_or(Error::MissingParameter { number: index + 1 })?;
         values.push(value.to_value());
     }
-    Ok(BoundStatement {
-        sql: planned.statement.sql().to_owned(),
-        params: values,
-    })
+    Ok(Fragment::new(planned.statement.sql(), values))
 }
 
 /// Refuses a NULL key, unless the table keeps such rows.

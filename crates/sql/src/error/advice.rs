@@ -1,6 +1,7 @@
 //! The codes of errors, and what a caller can do about them.
 
 use super::Error;
+use crate::shards::FaultKind;
 
 impl Error {
     /// The stable code of this error.
@@ -9,7 +10,8 @@ impl Error {
         match self {
             Self::Sql { .. } => "SQL_ERROR",
             Self::Constraint { .. } => "CONSTRAINT",
-            Self::Store { source, .. } => code_of(source),
+            Self::Store { source, .. } => FaultKind::of(source).code(),
+            Self::Place { fault, .. } => fault.kind.code(),
             Self::Io { .. } => "IO",
             Self::KeyMismatch { .. } => "KEY_MISMATCH",
             Self::AmbiguousKey { .. } => "AMBIGUOUS_KEY",
@@ -101,7 +103,8 @@ impl Error {
             Self::NotEmpty { .. } => "name a directory that does not exist yet, or an empty one".into(),
             Self::MissingFile { .. } => "put the file back from a copy; the other shards are intact".into(),
             Self::UnknownShard { .. } => "list the shards with `shardwright shards DIR`".into(),
-            Self::Store { source, .. } => return hint_of(source),
+            Self::Store { source, .. } => FaultKind::of(source).hint()?.to_owned(),
+            Self::Place { fault, .. } => fault.kind.hint()?.to_owned(),
             _ => return None,
         })
     }
@@ -135,6 +138,7 @@ impl Error {
             Self::Sql { .. }
             | Self::Constraint { .. }
             | Self::Store { .. }
+            | Self::Place { .. }
             | Self::Io { .. }
             | Self::PartialWrite { .. }
             | Self::UnknownTable { .. }
@@ -163,43 +167,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_retryable(),
+            Self::Place { fault, .. } => fault.kind.is_retryable(),
             Self::Registry { source } => source.is_retryable(),
             Self::Locked { .. } | Self::SourceChanged { .. } => true,
             _ => false,
         }
     }
-}
-
-fn code_of(source: &shardwright_store::Error) -> &'static str {
-    use shardwright_store::Error as Store;
-    match source {
-        Store::Missing { .. } => "MISSING_FILE",
-        Store::NotADatabase { .. } | Store::NotAShardFile { .. } | Store::WrongIdentity { .. } => {
-            "WRONG_FILE"
-        }
-        Store::UnknownFormat { .. } => "UNKNOWN_FORMAT",
-        Store::Corrupt { .. } => "CORRUPT",
-        Store::Full { .. } => "DISK_FULL",
-        Store::ReadOnly { .. } => "READ_ONLY",
-        Store::Busy { .. } => "BUSY",
-        Store::Parameters { .. } | Store::UnknownParameter { .. } => "PARAMETERS",
-        Store::Interrupted => "INTERRUPTED",
-        Store::Disk { .. } | Store::Io { .. } | Store::CannotOpen { .. } => "IO",
-        _ => "STORE",
-    }
-}
-
-fn hint_of(source: &shardwright_store::Error) -> Option<String> {
-    use shardwright_store::Error as Store;
-    Some(match source {
-        Store::Corrupt { .. } => "restore the file from a copy; the other shards are intact".into(),
-        Store::Full { .. } => {
-            "free some space and do the same again; what was under way was undone".into()
-        }
-        Store::Busy { .. } => "repeat the statement; it was not run".into(),
-        Store::UnknownFormat { .. } => {
-            "open it with the release that wrote it, or a newer one".into()
-        }
-        _ => return None,
-    })
 }

@@ -86,10 +86,7 @@ impl Copies {
             return Ok(*size);
         }
         let sql = format!("SELECT count(*) FROM {}", quote_identifier(&table.name));
-        let fragment = Fragment {
-            sql: sql.into(),
-            params: Vec::new(),
-        };
+        let fragment = Fragment::new(sql, Vec::new());
         let mut size = 0;
         let mut batch = Batch::new();
         for place in all_places(execution, table) {
@@ -120,10 +117,7 @@ impl Copies {
         let rowid = table.rowid_name().unwrap_or("NULL");
         let name = quote_identifier(&table.name);
         let select = format!("SELECT {}, {rowid} FROM {name}", names.join(", "));
-        let fragment = Fragment {
-            sql: select.into(),
-            params: Vec::new(),
-        };
+        let fragment = Fragment::new(select, Vec::new());
         let marks = vec!["?"; names.len() + 2].join(",");
         let transaction = database.transaction().map_err(Error::from_sqlite)?;
         let mut insert = transaction

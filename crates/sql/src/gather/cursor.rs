@@ -354,10 +354,7 @@ unsafe impl VTabCursor for Cursor {
                         current: 0,
                     },
                     Scan::Shards(request) => Rows::Shards {
-                        fragment: Fragment {
-                            sql: request.sql(&self.table).into(),
-                            params: request.params,
-                        },
+                        fragment: Fragment::new(request.sql(&self.table), request.params),
                         waiting: request.places.into(),
                         source: None,
                         place: Place::Catalog,

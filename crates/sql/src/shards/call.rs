@@ -1,0 +1,134 @@
+//! A statement with the values of its parameters, and what it did.
+
+use std::sync::Arc;
+
+use shardwright_store::{Params, Sql, Value, ValueRef};
+
+use super::Fragment;
+use crate::answer::Outcome;
+
+/// A statement for one place, borrowed for the time of the call. [`Fragment::from`] owns what it borrows.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The text. Its number, if it has one, is a hint for places of this process and means nothing elsewhere.
+    pub sql: Sql<'a>,
+    /// The values of its parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// A statement and its values.
+    #[inline]
+    pub fn new(sql: impl Into<Sql<'a>>, params: impl Into<Params<'a>>) -> Self {
+        Self {
+            sql: sql.into(),
+            params: params.into(),
+        }
+    }
+}
+
+impl Fragment {
+    /// A statement whose parameters are numbered.
+    pub fn new(sql: impl Into<Arc<str>>, params: Vec<Value>) -> Self {
+        Self {
+            sql: sql.into(),
+            params,
+            named: Vec::new(),
+        }
+    }
+
+    /// Shows the statement as a call.
+    pub fn with_call<T>(&self, show: impl FnOnce(Call<'_>) -> T) -> T {
+        let params = Params::from(&self.params);
+        if self.named.is_empty() {
+            return show(Call::new(&*self.sql, params));
+        }
+        let named: Vec<(&str, Value)> = self
+            .named
+            .iter()
+            .map(|(name, value)| (&**name, value.clone()))
+            .collect();
+        show(Call::new(&*self.sql, params.and_named(&named)))
+    }
+}
+
+impl From<Call<'_>> for Fragment {
+    fn from(call: Call<'_>) -> Self {
+        Self {
+            sql: call.sql.as_str().into(),
+            params: call.params.positional().map(ValueRef::to_value).collect(),
+            named: call
+                .params
+                .named()
+                .iter()
+                .map(|(name, value)| ((*name).into(), value.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// What a statement did at a place.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ran {
+    /// What it changed.
+    pub outcome: Outcome,
+    /// The rows that it gave.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Ran {
+    /// What the statements of a unit did together.
+    pub(crate) fn all(mut ran: Vec<Self>) -> Self {
+        let Some(mut last) = ran.pop() else {
+            return Self::default();
+        };
+        if ran.is_empty() {
+            return last;
+        }
+        let mut rows = Vec::new();
+        for before in ran {
+            last.outcome.changes += before.outcome.changes;
+            rows.extend(before.rows);
+        }
+        rows.append(&mut last.rows);
+        last.rows = rows;
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fragment_shows_what_the_call_had() {
+        let named = [("b", Value::from("x")), (":c", Value::Null)];
+        let values = [ValueRef::Integer(7), ValueRef::Text(b"y")];
+        let call = Call::new(
+            "SELECT ?1, ?2, :b, :c",
+            Params::from(&values).and_named(&named),
+        );
+        let fragment = Fragment::from(call);
+        assert_eq!(fragment.with_call(|call| Fragment::from(call)), fragment);
+        assert_eq!(fragment.params, [Value::from(7), Value::from("y")]);
+        assert_eq!(fragment.named.len(), 2);
+    }
+
+    #[test]
+    fn a_unit_counts_all_changes_and_keeps_the_last_rowid() {
+        let ran = |changes, rowid, row: i64| Ran {
+            outcome: Outcome {
+                changes,
+                last_insert_rowid: Some(rowid),
+            },
+            rows: vec![vec![Value::from(row)]],
+        };
+        let all = Ran::all(vec![ran(1, 5, 1), ran(2, 7, 2)]);
+        assert_eq!(
+            (all.outcome.changes, all.outcome.last_insert_rowid),
+            (3, Some(7))
+        );
+        assert_eq!(all.rows, [[Value::from(1)], [Value::from(2)]]);
+        assert_eq!(Ran::all(Vec::new()), Ran::default());
+    }
+}

@@ -1,0 +1,171 @@
+//! Places, from the engine's side: reads, units of writes, and transactions.
+
+use std::{fmt::Debug, ops::ControlFlow, path::Path, rc::Rc, sync::Arc};
+
+use shardwright_store::Row;
+
+use super::{Call, Place, Ran, Shards};
+use crate::error::Error;
+
+/// Takes the rows of a read one by one, and says when it has enough.
+pub type Visit<'v> = dyn FnMut(&Row<'_>) -> ControlFlow<()> + 'v;
+
+/// The places of one keyspace.
+///
+/// The engine keeps to one rule that implementations may rely on: nothing that it does under a call waits for another
+/// place, so that a place can serve its calls one after the other.
+///
+/// Where a method fails, it has changed nothing, unless the error is a [`Fault`](super::Fault) of the kind
+/// [`Indeterminate`](super::FaultKind::Indeterminate).
+pub trait Places: Debug + Send + Sync {
+    /// How many shards there are, the catalog not counted. It does not change.
+    fn count(&self) -> usize;
+
+    /// The name of a place.
+    fn name(&self, place: Place) -> &str;
+
+    /// The size of a place in bytes.
+    ///
+    /// # Errors
+    /// When the place does not answer.
+    fn size_bytes(&self, place: Place) -> Result<u64, Error>;
+
+    /// The file of a place, if it is one of this machine.
+    fn file(&self, _place: Place) -> Option<&Path> {
+        None
+    }
+
+    /// Runs a statement that only reads, and shows each row to `visit` until that breaks. It sees every write of this
+    /// engine that has returned, and perhaps later ones.
+    ///
+    /// # Errors
+    /// What SQLite says of the statement, a refusal of one that writes, and failures of the place. Rows may have been
+    /// shown before.
+    fn read(&self, place: Place, call: Call<'_>, visit: &mut Visit<'_>) -> Result<(), Error>;
+
+    /// The places as one statement sees them. A place's snapshot begins when it is first asked.
+    fn snapshots(self: Arc<Self>) -> Rc<dyn Shards>;
+
+    /// Makes a unit of writes at one place: all of its statements, in their order and in one transaction, or none of
+    /// them. Returns what each did.
+    ///
+    /// # Errors
+    /// What SQLite says of the statement that failed, and failures of the place.
+    fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error>;
+
+    /// Begins a transaction that writes. It has the place for itself: other writes wait.
+    ///
+    /// # Errors
+    /// Failures of the place, or of the statements of the watch.
+    fn begin(
+        &self,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error>;
+
+    /// Lets go of the places, as dropping does, and reports what goes wrong.
+    ///
+    /// # Errors
+    /// When something cannot be written.
+    fn close(self: Arc<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// An open transaction at one place. Dropping it undoes it.
+pub trait PlaceTransaction: Debug + Send {
+    /// Runs one statement, which may also read, and SAVEPOINT, RELEASE or ROLLBACK TO.
+    ///
+    /// # Errors
+    /// What SQLite says of the statement, and failures of the place. The statement is undone, and the transaction goes
+    /// on unless [`PlaceTransaction::is_open`] says that the statement ended it.
+    fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error>;
+
+    /// Whether the transaction can go on.
+    fn is_open(&self) -> bool;
+
+    /// Makes what was done lasting.
+    ///
+    /// # Errors
+    /// A deferred constraint, after which the transaction is still open, or a failure of the place.
+    fn commit(&mut self) -> Result<(), Error>;
+
+    /// Undoes what was done. Without an open transaction it does nothing.
+    ///
+    /// # Errors
+    /// When the place fails.
+    fn rollback(&mut self) -> Result<(), Error>;
+}
+
+/// What the writing connection of a place notes of the rows that it writes.
+///
+/// The engine checks what no place can check alone. It lets temporary triggers note the rows that matter, and asks the
+/// other places about them before it commits. The notes are rows of a temporary table, which a transaction reads like
+/// any other; so they are never part of what is replicated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Statements that create temporary tables and triggers, separated by semicolons.
+    pub script: String,
+}
+
+/// What a transaction expects of the temporary tables and triggers of its connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Watching<'w> {
+    /// Nothing: it writes no row that a watch is about.
+    Any,
+    /// That there are none, because it changes the tables under them.
+    Nothing,
+    /// That there are those of this watch and no others. They are made before the transaction begins and outlive it,
+    /// so that implementations may keep them until something else is asked for.
+    These(&'w Arc<Watch>),
+}
+
+impl dyn Places + '_ {
+    /// Every place, the catalog first: what is known there is known before any shard has it.
+    pub fn all(&self) -> impl Iterator<Item = Place> + use<> {
+        std::iter::once(Place::Catalog).chain((0..self.count()).map(Place::Shard))
+    }
+
+    /// The place of that name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Place> {
+        self.all().find(|place| self.name(*place) == name)
+    }
+
+    /// Reads as [`Places::read`] does, and returns what `visit` breaks with.
+    ///
+    /// # Errors
+    /// As [`Places::read`].
+    #[inline]
+    pub fn query<B>(
+        &self,
+        place: Place,
+        call: Call<'_>,
+        mut visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
+        let mut flow = ControlFlow::Continue(());
+        self.read(place, call, &mut |row| match visit(row) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            found @ ControlFlow::Break(_) => {
+                flow = found;
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(flow)
+    }
+
+    /// Reads as [`Places::read`] does, and returns what `map` makes of the first row.
+    ///
+    /// # Errors
+    /// As [`Places::read`].
+    #[inline]
+    pub fn query_row<T>(
+        &self,
+        place: Place,
+        call: Call<'_>,
+        mut map: impl FnMut(&Row<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        let flow = self.query(place, call, |row| ControlFlow::Break(map(row)))?;
+        Ok(flow.break_value())
+    }
+}

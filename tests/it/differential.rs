@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test says what it counted")]
 
-use crate::sharded::Sharded;
+use crate::sharded::{Sharded, Storage};
 use shardwright_testkit::{
     Database, Failure, ForeignKeys, Oracle, Verdict, judge, minimise,
     sqlgen::{Case, Profile},
@@ -82,16 +82,30 @@ enum Origin {
     Import,
 }
 
-fn build(case: &Case, shards: usize, origin: Origin) -> Result<Pair, Trouble> {
-    match origin {
-        Origin::Statements => by_statements(case, shards),
-        Origin::Import => by_import(case, shards),
+/// The database that a case runs on.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    shards: usize,
+    origin: Origin,
+    storage: Storage,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} shards, {:?}", self.shards, self.storage)
     }
 }
 
-fn by_statements(case: &Case, shards: usize) -> Result<Pair, Trouble> {
+fn build(case: &Case, setting: Setting) -> Result<Pair, Trouble> {
+    match setting.origin {
+        Origin::Statements => by_statements(case, setting),
+        Origin::Import => by_import(case, setting),
+    }
+}
+
+fn by_statements(case: &Case, setting: Setting) -> Result<Pair, Trouble> {
     let mut oracle = Oracle::in_memory(ForeignKeys::Ignored).map_err(bad_case)?;
-    let mut tested = Sharded::create(shards);
+    let mut tested = Sharded::create_on(setting.storage, setting.shards);
     for sql in case.schema.statements() {
         oracle.execute(&sql, &[]).map_err(bad_case)?;
         tested
@@ -108,7 +122,7 @@ fn by_statements(case: &Case, shards: usize) -> Result<Pair, Trouble> {
     Ok(pair)
 }
 
-fn by_import(case: &Case, shards: usize) -> Result<Pair, Trouble> {
+fn by_import(case: &Case, setting: Setting) -> Result<Pair, Trouble> {
     let mut oracle = Oracle::in_memory(ForeignKeys::Ignored).map_err(bad_case)?;
     for sql in case.schema.statements() {
         oracle.execute(&sql, &[]).map_err(bad_case)?;
@@ -119,7 +133,7 @@ fn by_import(case: &Case, shards: usize) -> Result<Pair, Trouble> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("one.db");
     oracle.save(&file).map_err(bad_case)?;
-    let tested = Sharded::import(&file, shards)
+    let tested = Sharded::import_on(setting.storage, &file, setting.shards)
         .map_err(|failure| Trouble::Wrong(format!("the import fails: {failure}")))?;
     Ok(Pair { oracle, tested })
 }
@@ -129,13 +143,8 @@ fn bad_case(failure: Failure) -> Trouble {
 }
 
 /// Runs a case up to the first trouble; the number of the step says where it was, if it was in one.
-fn run(
-    case: &Case,
-    shards: usize,
-    origin: Origin,
-    tally: &mut Tally,
-) -> Result<(), (Option<usize>, Trouble)> {
-    let mut pair = build(case, shards, origin).map_err(|trouble| (None, trouble))?;
+fn run(case: &Case, setting: Setting, tally: &mut Tally) -> Result<(), (Option<usize>, Trouble)> {
+    let mut pair = build(case, setting).map_err(|trouble| (None, trouble))?;
     for (number, step) in case.steps.iter().enumerate() {
         let statement = &step.statement;
         let actual = pair.tested.execute(&statement.sql, &statement.params);
@@ -165,40 +174,44 @@ fn run(
 }
 
 /// The text of a failure: the smallest case that shows it.
-fn report(mut case: Case, shards: usize, origin: Origin, step: Option<usize>) -> String {
+fn report(mut case: Case, setting: Setting, step: Option<usize>) -> String {
     case.steps.truncate(step.map_or(0, |step| step + 1));
     let seed = case.seed;
-    let fails = |case: &Case| match run(case, shards, origin, &mut Tally::default()) {
+    let fails = |case: &Case| match run(case, setting, &mut Tally::default()) {
         Err((at, Trouble::Wrong(_) | Trouble::RefusedSelect(_))) => {
             at == case.steps.len().checked_sub(1)
         }
         Err((_, Trouble::BadCase(_))) | Ok(()) => false,
     };
     let case = minimise(case, fails);
-    let Err((_, trouble)) = run(&case, shards, origin, &mut Tally::default()) else {
-        return format!("seed {seed}, {shards} shards: fails only now and then");
+    let Err((_, trouble)) = run(&case, setting, &mut Tally::default()) else {
+        return format!("seed {seed}, {setting}: fails only now and then");
     };
     let statements = case.schema.statements().into_iter();
     let loads = case.loads.iter().map(ToString::to_string);
     let steps = case.steps.iter().map(|step| step.statement.to_string());
     let script: Vec<String> = statements.chain(loads).chain(steps).collect();
     format!(
-        "seed {seed}, {shards} shards: {trouble}\n\n{}",
+        "seed {seed}, {setting}: {trouble}\n\n{}",
         script.join(";\n")
     )
 }
 
-fn compare_all(origin: Origin) {
+fn compare_all(origin: Origin, storage: Storage) {
     let mut tally = Tally::default();
     for seed in seeds() {
         let case = Case::random(seed, PROFILE);
-        let shards = shards_of(seed);
-        if let Err((step, trouble)) = run(&case, shards, origin, &mut tally) {
+        let setting = Setting {
+            shards: shards_of(seed),
+            origin,
+            storage,
+        };
+        if let Err((step, trouble)) = run(&case, setting, &mut tally) {
             if std::env::var_os("SHARDWRIGHT_KEEP_GOING").is_some() {
-                println!("TROUBLE seed {seed}, {shards} shards, step {step:?}: {trouble}\n");
+                println!("TROUBLE seed {seed}, {setting}, step {step:?}: {trouble}\n");
                 continue;
             }
-            panic!("{}", report(case, shards, origin, step));
+            panic!("{}", report(case, setting, step));
         }
     }
     println!("{tally:?}");
@@ -211,10 +224,20 @@ fn compare_all(origin: Origin) {
 
 #[test]
 fn any_number_of_shards_answers_as_one_sqlite_database() {
-    compare_all(Origin::Statements);
+    compare_all(Origin::Statements, Storage::Files);
 }
 
 #[test]
 fn any_number_of_shards_answers_as_the_file_that_was_imported() {
-    compare_all(Origin::Import);
+    compare_all(Origin::Import, Storage::Files);
+}
+
+#[test]
+fn shards_behind_channels_answer_as_one_sqlite_database() {
+    compare_all(Origin::Statements, Storage::Channels);
+}
+
+#[test]
+fn shards_behind_channels_answer_as_the_file_that_was_imported() {
+    compare_all(Origin::Import, Storage::Channels);
 }

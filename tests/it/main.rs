@@ -1,11 +1,13 @@
 //! Whole-stack tests, through the facade as its users see it.
 
+mod channels;
 #[cfg(unix)]
 mod control;
 mod differential;
 mod documents;
 #[cfg(unix)]
 mod log;
+mod places;
 #[cfg(unix)]
 mod processes;
 mod public_names;

@@ -1,15 +1,28 @@
 //! A sharded database as the test kit sees one.
 
+use crate::channels::Channels;
 use shardwright::{
+    registry::{Registry, SqliteStore},
     sql::{
-        CreateOptions, Error, Options, ShardedDatabase, WriteMode,
+        CreateOptions, Error, Layout, LocalPlaces, Options, ShardedDatabase, WriteMode,
         adopt::{self, AdoptOptions},
+        shards::Places,
     },
     store,
+    topology::KeyspaceName,
 };
 use shardwright_testkit::{Answer, Database, Failure, FailureKind, Value};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
+
+/// Where the engine finds the files of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In its own hands.
+    Files,
+    /// Behind channels, each served by another thread.
+    Channels,
+}
 
 /// A sharded database in a directory that goes away with it.
 #[derive(Debug)]
@@ -21,6 +34,11 @@ pub(crate) struct Sharded {
 impl Sharded {
     /// An empty database of `shards` shards.
     pub(crate) fn create(shards: usize) -> Self {
+        Self::create_on(Storage::Files, shards)
+    }
+
+    /// An empty database of `shards` shards.
+    pub(crate) fn create_on(storage: Storage, shards: usize) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = CreateOptions {
             shards,
@@ -28,7 +46,14 @@ impl Sharded {
             ..CreateOptions::default()
         };
         let path = directory.path().join("db");
-        let database = ShardedDatabase::create(path, &options).expect("an empty database");
+        let database = ShardedDatabase::create(&path, &options).expect("an empty database");
+        let database = match storage {
+            Storage::Files => database,
+            Storage::Channels => {
+                database.close().expect("nobody else has it");
+                open(&path, storage).expect("it was there")
+            }
+        };
         Self {
             database,
             _directory: directory,
@@ -37,16 +62,43 @@ impl Sharded {
 
     /// The SQLite file at `source` as a database of `shards` shards.
     pub(crate) fn import(source: &Path, shards: usize) -> Result<Self, Failure> {
+        Self::import_on(Storage::Files, source, shards)
+    }
+
+    /// The SQLite file at `source` as a database of `shards` shards.
+    pub(crate) fn import_on(
+        storage: Storage,
+        source: &Path,
+        shards: usize,
+    ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("db");
         adopt::import(source, &path, shards, &AdoptOptions::default(), &mut |_| {})
             .map_err(|error| failure(&error))?;
-        let database = ShardedDatabase::open(path, &options()).map_err(|error| failure(&error))?;
+        let database = open(&path, storage).map_err(|error| failure(&error))?;
         Ok(Self {
             database,
             _directory: directory,
         })
     }
+
+    /// The database itself.
+    pub(crate) fn database(&self) -> &ShardedDatabase {
+        &self.database
+    }
+}
+
+fn open(path: &Path, storage: Storage) -> Result<ShardedDatabase, Error> {
+    if storage == Storage::Files {
+        return ShardedDatabase::open(path, &options());
+    }
+    let files: Arc<dyn Places> = Arc::new(LocalPlaces::open(path, &options())?);
+    let places = Channels::to(&files);
+    drop(files);
+    let store = SqliteStore::open(Layout::of(path).registry()).expect("the registry is there");
+    let keyspace = KeyspaceName::new("main").expect("a name");
+    let registry = Registry::new(Arc::new(store), keyspace);
+    ShardedDatabase::over(Arc::new(places), registry, &options())
 }
 
 /// Writes to several shards are allowed, and nothing survives a power failure.

@@ -1,7 +1,7 @@
 //! The scripts of `slt/`, each against sharded databases, and against one SQLite database, so that the scripts
 //! themselves are known to be right.
 
-use crate::sharded::Sharded;
+use crate::sharded::{Sharded, Storage};
 use shardwright_testkit::{Answer, Database, Failure, ForeignKeys, Oracle, Value};
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 use std::{fmt, path::PathBuf};
@@ -118,4 +118,9 @@ fn three_shards_pass_every_script() {
 #[test]
 fn sixteen_shards_pass_every_script() {
     pass_every_script("sharded", || Sharded::create(16));
+}
+
+#[test]
+fn five_shards_behind_channels_pass_every_script() {
+    pass_every_script("sharded", || Sharded::create_on(Storage::Channels, 5));
 }

@@ -67,4 +67,5 @@ pub use crate::{
     key::Key,
     local::LocalPlaces,
 };
+pub use shardwright_registry as registry;
 pub use shardwright_store::{Encoding, Params, Row, Synchronous, Value, ValueRef};

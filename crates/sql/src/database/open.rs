@@ -59,9 +59,8 @@ impl ShardedDatabase {
     ///
     /// ```
     /// use std::sync::Arc;
-    /// use shardwright_registry::{Registry, SqliteStore};
     /// use shardwright_sql::{CreateOptions, Layout, LocalPlaces, Options, ShardedDatabase};
-    /// use shardwright_topology::KeyspaceName;
+    /// use shardwright_sql::registry::{Registry, SqliteStore, topology::KeyspaceName};
     ///
     /// # let directory = tempfile::tempdir()?;
     /// let path = directory.path().join("shop");

@@ -39,16 +39,31 @@ impl Fragment {
 
     /// Shows the statement as a call.
     pub fn with_call<T>(&self, show: impl FnOnce(Call<'_>) -> T) -> T {
-        let params = Params::from(&self.params);
         if self.named.is_empty() {
-            return show(Call::new(&*self.sql, params));
+            return show(Call::new(&*self.sql, &self.params));
         }
-        let named: Vec<(&str, Value)> = self
-            .named
+        Self::with_calls(std::slice::from_ref(self), |calls| show(calls[0]))
+    }
+
+    /// Shows several statements as the calls of a unit.
+    pub fn with_calls<T>(unit: &[Self], show: impl FnOnce(&[Call<'_>]) -> T) -> T {
+        let named: Vec<Vec<(&str, Value)>> = unit.iter().map(Self::named_values).collect();
+        let calls: Vec<Call<'_>> = unit
             .iter()
-            .map(|(name, value)| (&**name, value.clone()))
+            .zip(&named)
+            .map(|(fragment, named)| {
+                let params = Params::from(&fragment.params).and_named(named);
+                Call::new(&*fragment.sql, params)
+            })
             .collect();
-        show(Call::new(&*self.sql, params.and_named(&named)))
+        show(&calls)
+    }
+
+    fn named_values(&self) -> Vec<(&str, Value)> {
+        let named = self.named.iter();
+        named
+            .map(|(name, value)| (&**name, value.clone()))
+            .collect()
     }
 }
 

@@ -31,6 +31,9 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! All that the engine asks of the places where rows live is in [`shards`]. The files of a directory are the usual
+//! places; [`ShardedDatabase::over`] takes any others.
+//!
 //! # Guarantees
 //!
 //! - A SELECT answers as one SQLite file would, or is refused. It never answers from a part of the rows.

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     local::LocalPlaces,
     schema::{Schema, StoredSchema},
-    shards::{Place, Places},
+    shards::{Call, Place, Places},
 };
 
 /// The file that marks a directory whose import has not ended.
@@ -54,7 +54,8 @@ impl ShardedDatabase {
     /// Opens a database whose places are anywhere. Its shard map and its schema are in the registry, and what is begun
     /// on several places is noted there.
     ///
-    /// The places must be those of the map, in its order. With [`Access::ReadWrite`], nobody else may write to them
+    /// The places must be those of the map, in its order. A keyspace without a schema and places without tables are an
+    /// empty database. With [`Access::ReadWrite`], nobody else may write to them
     /// meanwhile.
     ///
     /// ```
@@ -87,6 +88,9 @@ impl ShardedDatabase {
             path: "the registry".to_owned(),
         };
         let records = Records::of(registry, missing)?;
+        if options.access == Access::ReadWrite {
+            prepare_catalog(&*places)?;
+        }
         Self::assemble(places, records, options, None)
     }
 
@@ -250,6 +254,16 @@ fn open_file(
         },
         error => Error::at(name)(error),
     })
+}
+
+/// Makes the engine's own table in a catalog that has nothing yet.
+fn prepare_catalog(places: &dyn Places) -> Result<(), Error> {
+    let look = "SELECT 1 FROM main.sqlite_schema WHERE name = '_sequence'";
+    let found = places.query_row(Place::Catalog, Call::new(look, ()), |_| ())?;
+    if found.is_none() {
+        places.write(Place::Catalog, &[Call::new(SEQUENCE_TABLE, ())])?;
+    }
+    Ok(())
 }
 
 /// Refuses places that are not the shards of the map in their order.

@@ -117,6 +117,10 @@ impl Records {
     /// The schema and its version.
     pub(super) fn schema(&self) -> Result<(u64, StoredSchema), Error> {
         let record = self.keyspace()?;
+        if record.schema.is_null() {
+            // A keyspace that was made for us, and no statement has come yet.
+            return Ok((record.schema_version, StoredSchema::default()));
+        }
         let schema =
             serde_json::from_value(record.schema).map_err(|source| Error::BadSchemaRecord {
                 message: source.to_string(),

@@ -1,5 +1,7 @@
 //! Tests of the database as its users call it, each against one SQLite file.
 
+mod over;
+
 use tempfile::TempDir;
 
 use super::*;

@@ -12,8 +12,11 @@ pub type Visit<'v> = dyn FnMut(&Row<'_>) -> ControlFlow<()> + 'v;
 
 /// The places of one keyspace.
 ///
-/// The engine keeps to one rule that implementations may rely on: nothing that it does under a call waits for another
-/// place, so that a place can serve its calls one after the other.
+/// A place is a SQLite database with the table `_meta(key, value)` of a [shard file](shardwright_store::META_TABLE), in
+/// which the engine keeps the number of the last change that reached every place. It makes all other tables itself.
+///
+/// The engine keeps to one rule that implementations may rely on: no call of one place waits for another place, so
+/// that a place can serve its calls one after the other. A transaction may stay open while other places are asked.
 ///
 /// Where a method fails, it has changed nothing, unless the error is a [`Fault`](super::Fault) of the kind
 /// [`Indeterminate`](super::FaultKind::Indeterminate).

@@ -177,6 +177,8 @@ impl LocalPlace {
         if is_same {
             return Ok(());
         }
+        // A temporary file would be made for every transaction with notes.
+        writer.execute_script("PRAGMA temp_store = MEMORY")?;
         writer.begin()?;
         let replaced = replace_temporary(writer, wanted).and_then(|()| writer.commit());
         if let Err(error) = replaced {

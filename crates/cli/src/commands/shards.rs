@@ -49,9 +49,9 @@ pub(crate) fn sheet(database: &ShardedDatabase) -> anyhow::Result<Sheet> {
             shard.end.map_or(Value::Null, output::text),
             output::number(shard.rows),
             output::number(shard.bytes),
-            shard.path.map_or(Value::Null, |path| {
-                output::text(path.display().to_string())
-            }),
+            shard
+                .path
+                .map_or(Value::Null, |path| output::text(path.display().to_string())),
         ]);
     }
     Ok(sheet)

@@ -1,5 +1,6 @@
 //! Tests of the database as its users call it, each against one SQLite file.
 
+mod cascades;
 mod over;
 
 use tempfile::TempDir;

@@ -31,7 +31,7 @@ pub enum FaultKind {
     Busy,
     /// The statement was interrupted and undone.
     Interrupted,
-    /// There was not enough memory. Nothing was changed.
+    /// There was not enough memory, and nothing has changed.
     OutOfMemory,
     /// The place is open for reading only.
     ReadOnly,

@@ -1,9 +1,6 @@
 //! Rows copied out of SQLite, many at a time.
 
-use crate::{
-    row::{Cell, Row},
-    value::ValueRef,
-};
+use crate::row::{Cell, Row};
 
 /// Rows of a cursor in one reusable buffer.
 ///
@@ -75,8 +72,7 @@ impl Batch {
         }
         assert_eq!(row.len(), self.columns, "rows of a batch are equally wide");
         for value in row.iter() {
-            let cell = self.cell(value);
-            self.cells.push(cell);
+            self.cells.push(Cell::store(value, &mut self.bytes));
         }
         self.rows += 1;
     }
@@ -85,30 +81,6 @@ impl Batch {
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         self.bytes.len()
-    }
-
-    #[inline]
-    fn cell(&mut self, value: ValueRef<'_>) -> Cell {
-        let start = self.bytes.len();
-        match value {
-            ValueRef::Null => Cell::Null,
-            ValueRef::Integer(integer) => Cell::Integer(integer),
-            ValueRef::Real(real) => Cell::Real(real),
-            ValueRef::Text(text) => {
-                self.bytes.extend_from_slice(text);
-                Cell::Text {
-                    start,
-                    len: text.len(),
-                }
-            }
-            ValueRef::Blob(blob) => {
-                self.bytes.extend_from_slice(blob);
-                Cell::Blob {
-                    start,
-                    len: blob.len(),
-                }
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, ops::ControlFlow};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{META_TABLE, Result, Row, Snapshot, ValueRef, writer::quote};
+use crate::{Result, Row, Snapshot, ValueRef, writer::quote};
 
 /// A digest of rows.
 ///
@@ -101,7 +101,7 @@ impl RowDigest {
 }
 
 /// Appends a value so that no two lists of values read the same.
-fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
+pub(crate) fn encode(value: ValueRef<'_>, out: &mut Vec<u8>) {
     match value {
         ValueRef::Null => out.push(0),
         ValueRef::Integer(integer) => {
@@ -141,8 +141,8 @@ impl Snapshot {
         self.digest_of(&sql)
     }
 
-    /// Digests the schema and the rows of all tables but `_meta` and SQLite's statistics. Two copies of
-    /// a shard that went through the same writes have the same.
+    /// Digests the schema and the rows of all tables but the file's own and SQLite's statistics. Two
+    /// copies of a shard that went through the same writes have the same.
     ///
     /// # Errors
     ///
@@ -151,11 +151,12 @@ impl Snapshot {
         let mut hasher = Sha256::new();
         let schema = self.digest_of(
             "SELECT type, name, tbl_name, sql FROM main.sqlite_schema
-             WHERE tbl_name NOT LIKE 'sqlite^_stat%' ESCAPE '^'",
+             WHERE tbl_name NOT LIKE 'sqlite^_stat%' ESCAPE '^'
+             AND tbl_name NOT IN ('_repl', '_dedup')",
         )?;
         hasher.update(schema.0);
         for table in self.tables()? {
-            if table.name != META_TABLE && !table.name.starts_with("sqlite_stat") {
+            if !table.name.starts_with("sqlite_stat") {
                 hasher.update((table.name.len() as u64).to_be_bytes());
                 hasher.update(&table.name);
                 hasher.update(self.table_digest(&table.name)?.0);

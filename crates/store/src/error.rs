@@ -1,5 +1,7 @@
 //! What can go wrong with a shard file.
 
+#[cfg(feature = "capture")]
+mod replica;
 mod translate;
 
 use std::{
@@ -9,6 +11,9 @@ use std::{
 };
 
 use thiserror::Error as ThisError;
+
+#[cfg(feature = "capture")]
+pub use self::replica::{Difference, ReplicaError};
 
 /// The result of an operation on a shard file.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -210,6 +215,10 @@ pub enum Error {
         /// How many handles, besides the one to be closed.
         handles: usize,
     },
+    /// A failure between the copies of a shard.
+    #[cfg(feature = "capture")]
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// SQLite failed in a way that has no variant of its own.
     #[error("{message} (SQLite result {code})")]
     Sqlite {
@@ -299,6 +308,8 @@ impl Error {
             | Self::NoRowKey { .. }
             | Self::InUse { .. }
             | Self::Sqlite { .. } => false,
+            #[cfg(feature = "capture")]
+            Self::Replica(_) => false,
             // The batch was decided: applying it again is a duty, not a retry.
             Self::CommitFailed { .. } => false,
             Self::TransactionEnded { source } => source.is_retryable(),

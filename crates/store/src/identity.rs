@@ -7,6 +7,18 @@ use crate::{Error, Expect, Params, Result, Value, connection::Connection};
 /// The table that makes an SQLite file a shard file. Its rows are (key, value) pairs.
 pub const META_TABLE: &str = "_meta";
 
+/// The tables that a shard file keeps for itself. Clients may read them but not write to them, and
+/// they are not listed among a file's tables.
+pub const SYSTEM_TABLES: [&str; 3] = [META_TABLE, "_repl", "_dedup"];
+
+/// Returns whether a table is one of the file's own.
+pub(crate) fn is_system(table: &[u8]) -> bool {
+    table.starts_with(b"_")
+        && SYSTEM_TABLES
+            .iter()
+            .any(|system| table.eq_ignore_ascii_case(system.as_bytes()))
+}
+
 /// The version of the file format that this release reads and writes.
 pub const FORMAT: u32 = 1;
 
@@ -191,7 +203,7 @@ fn page_size(connection: &Connection) -> Result<u32> {
 /// Reads the value of one key of the `_meta` table.
 pub(crate) const META_SQL: &str = "SELECT value FROM main._meta WHERE key = ?1";
 
-fn meta(connection: &Connection, key: &str) -> Result<Option<Value>> {
+pub(crate) fn meta(connection: &Connection, key: &str) -> Result<Option<Value>> {
     connection.query_row(META_SQL, Params::from(&[Value::from(key)]), |row| {
         row.get(0).to_value()
     })
@@ -201,7 +213,7 @@ fn meta(connection: &Connection, key: &str) -> Result<Option<Value>> {
 pub(crate) fn set_meta(connection: &Connection, key: &str, value: &Value) -> Result<()> {
     connection
         .execute(
-            "INSERT INTO main._meta (key, value) VALUES (?1, ?2)
+            "/* shardwright */ INSERT INTO main._meta (key, value) VALUES (?1, ?2)
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             Params::from(&[Value::from(key), value.clone()]),
         )

@@ -37,6 +37,10 @@
 //! same file; SQLite's lock makes one wait for the other.
 
 mod batch;
+#[cfg(feature = "capture")]
+mod capture;
+#[cfg(feature = "capture")]
+mod changes;
 mod check;
 mod clock;
 mod commits;
@@ -44,15 +48,20 @@ mod config;
 mod connection;
 mod create;
 mod cursor;
+#[cfg(feature = "capture")]
+mod dedup;
 mod describe;
 mod digest;
 mod error;
 mod file;
 mod function;
+mod guard;
 mod identity;
 mod params;
 mod pool;
 mod reader;
+#[cfg(feature = "capture")]
+mod replica;
 mod row;
 mod session;
 mod snapshot;
@@ -72,7 +81,7 @@ pub use crate::{
     error::{ConstraintKind, Error, Holder, Result},
     file::ShardFile,
     function::{Determinism, Function},
-    identity::{Encoding, FORMAT, Identity, META_TABLE},
+    identity::{Encoding, FORMAT, Identity, META_TABLE, SYSTEM_TABLES},
     params::Params,
     reader::Reader,
     row::Row,
@@ -81,4 +90,15 @@ pub use crate::{
     table::{KeyColumn, KeyRange, RowKey, Table},
     value::{Value, ValueRef},
     writer::{Decision, Executed, Fate, Member, Writer},
+};
+#[cfg(feature = "capture")]
+pub use crate::{
+    changes::{
+        CHANGES_BYTES_MAX, CHANGES_VERSION, Change, ChangeSet, ChangedKey, ChangedTable, Changes,
+        RowChange, Setting, Values,
+    },
+    dedup::{Entry, Seen, Window},
+    error::{Difference, ReplicaError},
+    replica::{Applied, Replica},
+    writer::Captured,
 };

@@ -26,6 +26,44 @@ pub(crate) enum Cell {
     Blob { start: usize, len: usize },
 }
 
+impl Cell {
+    /// Stores a value; the bytes of a text or a blob go to the end of `bytes`.
+    #[inline]
+    pub(crate) fn store(value: ValueRef<'_>, bytes: &mut Vec<u8>) -> Self {
+        let start = bytes.len();
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(integer) => Self::Integer(integer),
+            ValueRef::Real(real) => Self::Real(real),
+            ValueRef::Text(text) => {
+                bytes.extend_from_slice(text);
+                Self::Text {
+                    start,
+                    len: text.len(),
+                }
+            }
+            ValueRef::Blob(blob) => {
+                bytes.extend_from_slice(blob);
+                Self::Blob {
+                    start,
+                    len: blob.len(),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(self, bytes: &[u8]) -> ValueRef<'_> {
+        match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(integer) => ValueRef::Integer(integer),
+            Self::Real(real) => ValueRef::Real(real),
+            Self::Text { start, len } => ValueRef::Text(&bytes[start..start + len]),
+            Self::Blob { start, len } => ValueRef::Blob(&bytes[start..start + len]),
+        }
+    }
+}
+
 impl<'a> Row<'a> {
     #[inline]
     pub(crate) fn of_statement(row: &'a rusqlite::Row<'a>) -> Self {
@@ -70,20 +108,14 @@ impl<'a> Row<'a> {
     pub fn get(&self, index: usize) -> ValueRef<'a> {
         match self.0 {
             Source::Statement(row) => RawValue::from(row.get_ref_unwrap(index)).0,
-            Source::Batch { cells, bytes } => match cells[index] {
-                Cell::Null => ValueRef::Null,
-                Cell::Integer(integer) => ValueRef::Integer(integer),
-                Cell::Real(real) => ValueRef::Real(real),
-                Cell::Text { start, len } => ValueRef::Text(&bytes[start..start + len]),
-                Cell::Blob { start, len } => ValueRef::Blob(&bytes[start..start + len]),
-            },
+            Source::Batch { cells, bytes } => cells[index].value(bytes),
             Source::Values(values) => values[index].as_ref(),
         }
     }
 
     /// Returns the values from the first column to the last.
     #[inline]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = ValueRef<'a>> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = ValueRef<'a>> + Clone + use<'a> {
         let row = *self;
         (0..row.len()).map(move |index| row.get(index))
     }

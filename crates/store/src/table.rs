@@ -2,7 +2,10 @@
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use crate::{Cursor, Error, Params, Result, Row, Snapshot, Value, writer::quote};
+use crate::{Cursor, Error, Params, Result, Row, Snapshot, Value, identity, writer::quote};
+
+/// The names by which SQL knows the rowid, unless columns have taken them.
+pub(crate) const ROWID_NAMES: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
 /// A table with rows of its own: neither a view nor a virtual table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +80,8 @@ impl RowKey {
 }
 
 impl Snapshot {
-    /// Returns the tables of the file in the order of their names, `_meta` and `sqlite_sequence` among
-    /// them if they exist.
+    /// Returns the tables of the file in the order of their names, `sqlite_sequence` among them if it
+    /// exists, and without [`SYSTEM_TABLES`](crate::SYSTEM_TABLES).
     ///
     /// # Errors
     ///
@@ -94,7 +97,11 @@ impl Snapshot {
                 ControlFlow::<()>::Continue(())
             },
         )?;
-        names.iter().map(|name| self.table(name)).collect()
+        names
+            .iter()
+            .filter(|name| !identity::is_system(name.as_bytes()))
+            .map(|name| self.table(name))
+            .collect()
     }
 
     /// Describes a table.
@@ -122,7 +129,7 @@ impl Snapshot {
                 let mut names = columns.iter().chain(&generated);
                 names.any(|column| column.eq_ignore_ascii_case(alias))
             };
-            ["rowid", "_rowid_", "oid"]
+            ROWID_NAMES
                 .into_iter()
                 .find(|alias| !taken(alias))
                 .map(RowKey::RowId)

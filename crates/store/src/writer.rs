@@ -1,7 +1,13 @@
 //! The one writer of a shard file.
 
+#[cfg(feature = "capture")]
+mod apply;
 mod batch;
+#[cfg(feature = "capture")]
+mod captured;
 mod keyword;
+#[cfg(feature = "capture")]
+mod position;
 
 use std::{
     ops::ControlFlow,
@@ -12,14 +18,14 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-
 use crate::{
     Description, Error, Holder, Interrupter, Outcome, Params, Result, Row, Sql, Value,
-    commits::Commits, connection::Connection, describe, file::Shared, identity,
+    commits::Commits, connection::Connection, describe, file::Shared, guard::Guard, identity,
 };
 
 pub use self::batch::{Decision, Executed, Fate, Member};
+#[cfg(feature = "capture")]
+pub use self::captured::Captured;
 
 /// The right to write to a shard file, for one holder at a time in this process.
 ///
@@ -76,10 +82,11 @@ impl Writer {
         params: impl Into<Params<'p>>,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<(Outcome, ControlFlow<B>)> {
+        let sql = sql.into().as_str();
+        Guard::check_text(sql)?;
+        self.serve_clients()?;
         let open = self.in_transaction();
-        let result = self
-            .connection()
-            .query(sql.into().as_str(), params.into(), visit);
+        let result = self.connection().query(sql, params.into(), visit);
         self.after_statement(open, result)
     }
 
@@ -114,6 +121,7 @@ impl Writer {
     /// As [`Writer::execute`]. The statements before the failed one have taken effect, unless a
     /// transaction around them is rolled back.
     pub fn execute_script(&mut self, sql: &str) -> Result<()> {
+        self.serve_clients()?;
         let open = self.in_transaction();
         let result = self.connection().run_script(sql);
         self.after_statement(open, result)
@@ -191,7 +199,9 @@ impl Writer {
     /// As [`Writer::execute`].
     pub fn set_meta(&mut self, key: &str, value: &Value) -> Result<()> {
         let open = self.in_transaction();
-        let result = identity::set_meta(self.connection(), key, value);
+        let result = self
+            .guard()
+            .ours(|| identity::set_meta(self.connection(), key, value));
         self.after_statement(open, result)
     }
 
@@ -211,6 +221,31 @@ impl Writer {
             .as_ref()
             .expect("a writer has its connection until it drops")
             .inner
+    }
+
+    fn guard(&self) -> &Guard {
+        &self
+            .connection
+            .as_ref()
+            .expect("a writer has its connection until it drops")
+            .guard
+    }
+
+    /// Says whether the statements from now on are our own.
+    #[cfg(feature = "capture")]
+    fn guard_ours(&self, ours: bool) {
+        self.guard().set_ours(ours);
+    }
+
+    /// Makes the connection one for clients' statements, if it applied changes before.
+    #[cfg(not(feature = "capture"))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "with the feature `capture` it works on the writer and may fail"
+    )]
+    fn serve_clients(&mut self) -> Result<()> {
+        Ok(())
     }
 
     fn connection_mut(&mut self) -> &mut WriterConnection {
@@ -266,15 +301,32 @@ impl Drop for Writer {
                 // A rollback that fails has nothing left to undo.
                 let _ended = connection.inner.execute("ROLLBACK", Params::NONE);
             }
+            #[cfg(feature = "capture")]
+            {
+                connection.capture_wanted = false;
+                if let Some(capture) = &mut connection.capture {
+                    capture.end();
+                }
+            }
             self.shared.writer.put(connection);
         }
     }
 }
 
-/// The connection that writes.
+/// The connection that writes. Fields drop in this order: the capture outlives the connection that
+/// reports to it.
 #[derive(Debug)]
 pub(crate) struct WriterConnection {
     inner: Connection,
+    guard: Arc<Guard>,
+    #[cfg(feature = "capture")]
+    capture: Option<crate::capture::Capture>,
+    /// Whether the batch that runs is to be captured.
+    #[cfg(feature = "capture")]
+    capture_wanted: bool,
+    /// Whether the connection is set up to apply changes, not to run clients' statements.
+    #[cfg(feature = "capture")]
+    applies: bool,
     interrupter: Option<Interrupter>,
     /// The commits after which readers were last told to let go.
     seen_commits: Option<u64>,
@@ -327,6 +379,8 @@ impl WriterSlot {
         let wal_pages = Arc::new(AtomicU32::new(0));
         let hook = Arc::clone(&wal_pages);
         let announced = Arc::clone(&commits);
+        let guard = Arc::new(Guard::default());
+        let (commit_guard, statement_guard) = (Arc::clone(&guard), Arc::clone(&guard));
         // SQLite calls it when a commit is complete and its lock released. It replaces SQLite's own
         // checkpoint, which would run before the readers have let go of their kept transactions.
         connection
@@ -339,15 +393,28 @@ impl WriterSlot {
             .and_then(|()| {
                 connection.raw_mut().commit_hook(Some(move || {
                     announced.announce();
-                    false
+                    commit_guard.take_late_change()
                 }))
             })
-            .and_then(|_| connection.raw_mut().authorizer(Some(authorize)))
+            .and_then(|_| {
+                connection.raw_mut().authorizer(Some(
+                    move |context: rusqlite::hooks::AuthContext<'_>| {
+                        statement_guard.authorize(&context)
+                    },
+                ))
+            })
             .map_err(|error| connection.error(error))?;
         Ok(Self {
             exists: true,
             queue: Mutex::new(Queue::new(Some(Box::new(WriterConnection {
                 inner: connection,
+                guard,
+                #[cfg(feature = "capture")]
+                capture: None,
+                #[cfg(feature = "capture")]
+                capture_wanted: false,
+                #[cfg(feature = "capture")]
+                applies: false,
                 interrupter: None,
                 seen_commits: Some(0),
                 wal_pages,
@@ -398,23 +465,6 @@ impl WriterSlot {
 impl Queue {
     fn new(idle: Option<Box<WriterConnection>>) -> Self {
         Self { idle, waiting: 0 }
-    }
-}
-
-/// Refuses the settings on which the readers' view of commits rests.
-fn authorize(context: AuthContext<'_>) -> Authorization {
-    const OURS: [&str; 3] = ["journal_mode", "locking_mode", "wal_autocheckpoint"];
-    match context.action {
-        AuthAction::Pragma {
-            pragma_name,
-            pragma_value: Some(_),
-        } if OURS
-            .iter()
-            .any(|ours| pragma_name.eq_ignore_ascii_case(ours)) =>
-        {
-            Authorization::Deny
-        }
-        _ => Authorization::Allow,
     }
 }
 

@@ -8,7 +8,10 @@
 
 use std::ops::ControlFlow;
 
-use super::{Writer, keyword};
+use super::{
+    Writer,
+    keyword::{self, Kind},
+};
 use crate::{
     ConstraintKind, Error, Outcome, Params, Result, Row, Sql, connection::deferred_violations,
 };
@@ -49,6 +52,12 @@ pub enum Fate<T> {
 pub struct Member<'w> {
     writer: &'w mut Writer,
     used_pragma: bool,
+    /// Whether it is one of several, so that it may not change the schema while changes are captured.
+    #[cfg(feature = "capture")]
+    shared: bool,
+    /// Whether it has to run in a batch of its own.
+    #[cfg(feature = "capture")]
+    needs_own_batch: bool,
 }
 
 impl Member<'_> {
@@ -80,14 +89,43 @@ impl Member<'_> {
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<(Outcome, ControlFlow<B>)> {
         let sql = sql.into();
-        if keyword::controls_transaction(sql.as_str()) {
+        let kind = keyword::kind(sql.as_str());
+        if kind == Kind::Transaction {
             return Err(Error::TransactionStatement);
         }
         if !self.writer.in_transaction() {
             return Err(Error::NoTransaction);
         }
-        self.used_pragma |= keyword::is_pragma(sql.as_str());
+        self.used_pragma |= matches!(kind, Kind::Pragma(_));
+        #[cfg(feature = "capture")]
+        if self.writer.captures() {
+            return self.query_captured(kind, sql, params.into(), visit);
+        }
         self.writer.query(sql, params, visit)
+    }
+
+    /// Runs a statement whose changes are captured.
+    #[cfg(feature = "capture")]
+    fn query_captured<B>(
+        &mut self,
+        kind: Kind<'_>,
+        sql: Sql<'_>,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        match kind {
+            Kind::Schema(_) if self.shared => {
+                self.needs_own_batch = true;
+                Err(crate::ReplicaError::NeedsOwnBatch.into())
+            }
+            Kind::Schema(definition) => self.writer.query_schema(definition, sql, params, visit),
+            Kind::Pragma(pragma) => {
+                self.writer.before_pragma(pragma)?;
+                self.writer.query(sql, params, visit)
+            }
+            Kind::File => Err(crate::capture::refused("VACUUM, ATTACH or DETACH")),
+            Kind::Rows | Kind::Transaction => self.writer.query(sql, params, visit),
+        }
     }
 
     /// Runs one statement to its end and returns what `map` makes of the first row it gives.
@@ -107,11 +145,22 @@ impl Member<'_> {
 }
 
 /// How far a transaction came.
-enum Run<T> {
+pub(super) enum Run<T> {
     /// All members have run, and the transaction is open.
     Open(Vec<Executed<T>>),
     /// A member ended the transaction: nothing of it is left.
     Ended { culprit: usize, error: Error },
+}
+
+/// How far a member came.
+enum Ran<T> {
+    /// It has run, and after an error nothing of it is left.
+    Done(Result<T>),
+    /// Nothing of it is left, because it has to run in a batch of its own.
+    #[cfg(feature = "capture")]
+    NeedsOwnBatch,
+    /// It ended the transaction.
+    Ended(Error),
 }
 
 impl Writer {
@@ -165,20 +214,24 @@ impl Writer {
     }
 
     /// Begins a transaction and runs members in it.
-    fn run_members<T>(
+    pub(super) fn run_members<T>(
         &mut self,
         chosen: &[usize],
         members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
     ) -> Result<Run<T>> {
         self.begin()?;
         let mut executed = Vec::with_capacity(chosen.len());
+        #[cfg(feature = "capture")]
+        self.begin_capture().inspect_err(|_| self.undo())?;
         for &member in chosen {
-            let result = self
-                .run_member(&mut members[member])
+            let ran = self
+                .run_member(&mut members[member], chosen.len() > 1)
                 .inspect_err(|_| self.undo())?;
-            match result {
-                Ok(result) => executed.push(Executed { member, result }),
-                Err(error) => {
+            match ran {
+                Ran::Done(result) => executed.push(Executed { member, result }),
+                #[cfg(feature = "capture")]
+                Ran::NeedsOwnBatch => {}
+                Ran::Ended(error) => {
                     return Ok(Run::Ended {
                         culprit: member,
                         error,
@@ -189,22 +242,39 @@ impl Writer {
         Ok(Run::Open(executed))
     }
 
-    /// Runs one member. The outer error is ours, the middle one says that the transaction has ended,
-    /// the inner one is the member's.
+    /// Runs one member, which shares its batch with others or not.
     fn run_member<T>(
         &mut self,
         run: &mut impl FnMut(&mut Member<'_>) -> Result<T>,
-    ) -> Result<Result<Result<T>>> {
+        #[cfg_attr(
+            not(feature = "capture"),
+            expect(unused_variables, reason = "it matters to capture alone")
+        )]
+        shared: bool,
+    ) -> Result<Ran<T>> {
         self.execute("SAVEPOINT member", ())?;
         let mut member = Member {
             writer: self,
             used_pragma: false,
+            #[cfg(feature = "capture")]
+            shared,
+            #[cfg(feature = "capture")]
+            needs_own_batch: false,
         };
-        let mut result = run(&mut member);
+        let result = run(&mut member);
         let used_pragma = member.used_pragma;
+        #[cfg(feature = "capture")]
+        let needs_own_batch = member.needs_own_batch;
         if !self.in_transaction() {
-            return Ok(Err(cause(result.err().unwrap_or(Error::NoTransaction))));
+            let error = result.err().unwrap_or(Error::NoTransaction);
+            return Ok(Ran::Ended(cause(error)));
         }
+        #[cfg(feature = "capture")]
+        let result = match needs_own_batch {
+            true => Err(crate::ReplicaError::NeedsOwnBatch.into()),
+            false => self.check_captured(result),
+        };
+        let mut result = result;
         if result.is_ok() && deferred_violations(self.connection())? {
             result = Err(Error::Constraint {
                 kind: ConstraintKind::ForeignKey,
@@ -219,7 +289,11 @@ impl Writer {
             // A member may have set it, and it would last until COMMIT.
             self.execute_script("PRAGMA defer_foreign_keys = OFF")?;
         }
-        Ok(Ok(result))
+        #[cfg(feature = "capture")]
+        if needs_own_batch {
+            return Ok(Ran::NeedsOwnBatch);
+        }
+        Ok(Ran::Done(result))
     }
 
     /// Asks for the decision, carries it out and records what became of the members.
@@ -250,14 +324,16 @@ impl Writer {
     }
 
     /// Rolls back after a failure, which is what the caller reports.
-    fn undo(&mut self) {
+    pub(super) fn undo(&mut self) {
+        #[cfg(feature = "capture")]
+        self.end_capture();
         // If this fails too, dropping the writer tries again.
         let _undone = self.rollback();
     }
 }
 
 /// Returns what made a transaction end.
-fn cause(error: Error) -> Error {
+pub(super) fn cause(error: Error) -> Error {
     match error {
         Error::TransactionEnded { source } => *source,
         other => other,

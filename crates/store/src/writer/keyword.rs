@@ -1,36 +1,114 @@
-//! The first word of a statement.
+//! The first words of a statement.
 
-/// Returns whether a statement begins, ends or divides a transaction.
-pub(super) fn controls_transaction(sql: &str) -> bool {
-    let word = first_word(sql);
-    ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"]
-        .iter()
-        .any(|control| word.eq_ignore_ascii_case(control))
+/// What a statement is, as far as its first words tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// It begins, ends or divides a transaction.
+    Transaction,
+    /// A PRAGMA.
+    Pragma(Pragma<'a>),
+    /// It defines something, or is ANALYZE.
+    Schema(Definition),
+    /// VACUUM, ATTACH or DETACH.
+    File,
+    /// It reads or changes rows.
+    Rows,
 }
 
-/// Returns whether a statement is a PRAGMA.
-pub(super) fn is_pragma(sql: &str) -> bool {
-    first_word(sql).eq_ignore_ascii_case("PRAGMA")
+/// The parts of a PRAGMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pragma<'a> {
+    pub(super) name: &'a str,
+    /// Whether it has an argument or a new value.
+    pub(super) has_argument: bool,
 }
 
-/// Returns the first word, past the blanks, comments and empty statements that SQLite skips.
-fn first_word(sql: &str) -> &str {
+/// What is being defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Definition {
+    /// CREATE TABLE.
+    Table,
+    /// ANALYZE.
+    Analyze,
+    /// Anything else.
+    Other,
+}
+
+/// Returns what a statement is.
+pub(super) fn kind(sql: &str) -> Kind<'_> {
+    let (word, rest) = next_word(sql);
+    let is = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
+    if is(&[
+        "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES",
+    ]) {
+        Kind::Rows
+    } else if is(&["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"]) {
+        Kind::Transaction
+    } else if is(&["PRAGMA"]) {
+        Kind::Pragma(pragma(rest))
+    } else if is(&["CREATE"]) {
+        Kind::Schema(definition(rest))
+    } else if is(&["DROP", "ALTER"]) {
+        Kind::Schema(Definition::Other)
+    } else if is(&["ANALYZE"]) {
+        Kind::Schema(Definition::Analyze)
+    } else if is(&["VACUUM", "ATTACH", "DETACH"]) {
+        Kind::File
+    } else {
+        Kind::Rows
+    }
+}
+
+fn definition(rest: &str) -> Definition {
+    let (word, rest) = next_word(rest);
+    let word = match word.to_ascii_uppercase().as_str() {
+        "TEMP" | "TEMPORARY" => next_word(rest).0,
+        _ => word,
+    };
+    match word.eq_ignore_ascii_case("TABLE") {
+        true => Definition::Table,
+        false => Definition::Other,
+    }
+}
+
+fn pragma(rest: &str) -> Pragma<'_> {
+    let (mut name, mut rest) = next_word(rest);
+    if let Some(after) = skip_blanks(rest).strip_prefix('.') {
+        (name, rest) = next_word(after);
+    }
+    let rest = skip_blanks(rest);
+    Pragma {
+        name,
+        has_argument: !(rest.is_empty() || rest.starts_with(';')),
+    }
+}
+
+/// Returns the next word, past the blanks, comments and empty statements that SQLite skips, and what
+/// follows it.
+fn next_word(sql: &str) -> (&str, &str) {
+    let rest = skip_blanks(sql.trim_start_matches([';', '\u{feff}']));
+    if rest.starts_with([';', '\u{feff}']) {
+        return next_word(rest);
+    }
+    let end = rest
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(rest.len());
+    rest.split_at(end)
+}
+
+/// Skips blanks and comments.
+fn skip_blanks(sql: &str) -> &str {
     let mut rest = sql;
     loop {
-        rest = rest
-            .trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\u{feff}');
+        rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace());
         rest = if let Some(comment) = rest.strip_prefix("--") {
             comment.split_once('\n').map_or("", |(_, rest)| rest)
         } else if let Some(comment) = rest.strip_prefix("/*") {
             comment.split_once("*/").map_or("", |(_, rest)| rest)
         } else {
-            break;
+            return rest;
         };
     }
-    let end = rest
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(rest.len());
-    &rest[..end]
 }
 
 #[cfg(test)]
@@ -47,7 +125,7 @@ mod tests {
             "/*;*/savepoint s",
             "\u{feff}RELEASE s",
         ] {
-            assert!(controls_transaction(sql), "{sql}");
+            assert_eq!(kind(sql), Kind::Transaction, "{sql}");
         }
         for sql in [
             "SELECT 1",
@@ -57,8 +135,50 @@ mod tests {
             "ENDING",
             "EXPLAIN COMMIT",
         ] {
-            assert!(!controls_transaction(sql), "{sql}");
+            assert_eq!(kind(sql), Kind::Rows, "{sql}");
         }
-        assert!(is_pragma("/**/ pragma defer_foreign_keys = 1"));
+    }
+
+    #[test]
+    fn a_pragma_has_a_name_and_perhaps_an_argument() {
+        for (sql, name, has_argument) in [
+            (
+                "/**/ pragma defer_foreign_keys = 1",
+                "defer_foreign_keys",
+                true,
+            ),
+            ("PRAGMA main . user_version;", "user_version", false),
+            ("PRAGMA temp.table_info(t)", "table_info", true),
+            ("PRAGMA\n--\nuser_version/**/=/**/1", "user_version", true),
+            ("PRAGMA \"user_version\" = 1", "", true),
+        ] {
+            let pragma = Pragma { name, has_argument };
+            assert_eq!(kind(sql), Kind::Pragma(pragma), "{sql}");
+        }
+    }
+
+    #[test]
+    fn definitions_are_told_apart() {
+        for (sql, kind_expected) in [
+            ("create table t (a)", Kind::Schema(Definition::Table)),
+            (
+                "CREATE /* */ TEMP TABLE t (a)",
+                Kind::Schema(Definition::Table),
+            ),
+            (
+                "CREATE VIRTUAL TABLE t USING fts5(a)",
+                Kind::Schema(Definition::Other),
+            ),
+            (
+                "CREATE UNIQUE INDEX i ON t (a)",
+                Kind::Schema(Definition::Other),
+            ),
+            ("DROP TABLE t", Kind::Schema(Definition::Other)),
+            ("analyze", Kind::Schema(Definition::Analyze)),
+            ("vacuum into 'x'", Kind::File),
+            ("attach 'x' as y", Kind::File),
+        ] {
+            assert_eq!(kind(sql), kind_expected, "{sql}");
+        }
     }
 }

@@ -1,0 +1,163 @@
+//! From touched rows to their net changes.
+
+use std::ops::ControlFlow;
+
+use super::{
+    Capture, KeyedRows, TableDef,
+    tap::{Arena, TouchedKey, TouchedRow, TouchedTable},
+};
+use crate::{
+    CHANGES_BYTES_MAX, ChangedKey, Params, ReplicaError, Result, Row, ValueRef, changes::Encoder,
+    connection::Connection, writer::quote,
+};
+
+impl Capture {
+    /// Writes the net changes of the touched rows, and forgets them. Rows of tables that exist no more
+    /// went with them.
+    pub(super) fn flush_rows(
+        &mut self,
+        connection: &Connection,
+        encoder: &mut Encoder,
+    ) -> Result<()> {
+        let mut touched = self.tap().take();
+        for mut table in touched.tables.drain(..) {
+            if self.tables.has(&table.name) {
+                let def = self.tables.def(connection, &table.name)?;
+                write_table(connection, &def, &mut table, &mut touched.arena, encoder)?;
+            }
+        }
+        self.tap().reuse(touched);
+        self.checked = 0;
+        Ok(())
+    }
+
+    /// Writes each row of a table as one that was inserted.
+    pub(super) fn write_all_rows(
+        &mut self,
+        connection: &Connection,
+        encoder: &mut Encoder,
+        table: &str,
+    ) -> Result<()> {
+        let def = self.tables.def(connection, table)?;
+        let number = encoder.table(&def.name, &def.key, def.columns.len());
+        let columns: Vec<_> = def.columns.iter().map(|column| quote(column)).collect();
+        let rowid = def.rowid_name.unwrap_or("NULL");
+        let sql = format!(
+            "SELECT {rowid}, {} FROM main.{}",
+            columns.join(", "),
+            quote(&def.name)
+        );
+        let (_, flow) = connection.query(&sql, Params::NONE, |row| {
+            encoder.insert(number, row.get(0).as_i64(), row.iter().skip(1));
+            match encoder.len() > CHANGES_BYTES_MAX {
+                true => ControlFlow::Break(too_large()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        match flow {
+            ControlFlow::Break(error) => Err(error.into()),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+}
+
+fn write_table(
+    connection: &Connection,
+    def: &TableDef,
+    table: &mut TouchedTable,
+    arena: &mut Arena,
+    encoder: &mut Encoder,
+) -> Result<()> {
+    let number = encoder.table(&def.name, &def.key, def.columns.len());
+    let mut rows = KeyedRows::new(connection, def)?;
+    let mut next = 0;
+    while let Some(&touched) = table.rows.get(next) {
+        next += 1;
+        let found = match touched.key {
+            TouchedKey::RowId(rowid) => {
+                let key = std::iter::once(ValueRef::Integer(rowid));
+                rows.find(key, |row| {
+                    write_row(def, number, &touched, row, arena, encoder);
+                    None
+                })?
+            }
+            TouchedKey::Columns(start) => {
+                let key = key_values(def, arena, start);
+                rows.find(key, |row| {
+                    let same = row.filter(|row| has_key(def, row, arena, start));
+                    write_row(def, number, &touched, same, arena, encoder);
+                    row.filter(|_| same.is_none()).map(Row::to_values)
+                })?
+            }
+        };
+        // The row that took the place of a key that is equal by collation was touched itself, unless
+        // SQLite stored its key in another form than it announced.
+        if let (Some(row), ChangedKey::Columns(columns)) = (found, &def.key) {
+            let key: Vec<_> = columns.iter().map(|&column| row[column].as_ref()).collect();
+            if let Some(key) = table.touch_also(&key, arena) {
+                table.rows.push(TouchedRow { key, old: None });
+            }
+        }
+        if encoder.len() > CHANGES_BYTES_MAX {
+            return Err(too_large().into());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the difference between what a row was and what it is.
+fn write_row(
+    def: &TableDef,
+    table: usize,
+    touched: &TouchedRow,
+    row: Option<&Row<'_>>,
+    arena: &Arena,
+    encoder: &mut Encoder,
+) {
+    let rowid = match (&def.key, touched.key) {
+        (ChangedKey::RowId, TouchedKey::RowId(rowid)) => Some(rowid),
+        (_, _) => None,
+    };
+    let old = |start: usize| {
+        let values = def.positions.iter().zip(&def.reals);
+        values.map(move |(position, real)| match arena.get(start + position) {
+            ValueRef::Integer(integer) if *real => ValueRef::Real(integer as f64),
+            value => value,
+        })
+    };
+    match (touched.old, row) {
+        (None, Some(row)) => encoder.insert(table, rowid, row.iter()),
+        (Some(start), None) => encoder.delete(table, rowid, old(start)),
+        (Some(start), Some(row)) => encoder.update(table, rowid, old(start), row.iter()),
+        (None, None) => {}
+    }
+}
+
+fn key_values<'a>(
+    def: &TableDef,
+    arena: &'a Arena,
+    start: usize,
+) -> impl Iterator<Item = ValueRef<'a>> + use<'a> {
+    let width = match &def.key {
+        ChangedKey::Columns(columns) => columns.len(),
+        ChangedKey::RowId => 0,
+    };
+    (start..start + width).map(|place| arena.get(place))
+}
+
+/// Returns whether a row has exactly that key.
+fn has_key(def: &TableDef, row: &Row<'_>, arena: &Arena, start: usize) -> bool {
+    match &def.key {
+        ChangedKey::Columns(columns) => columns
+            .iter()
+            .zip(key_values(def, arena, start))
+            .all(|(&column, value)| row.get(column) == value),
+        ChangedKey::RowId => true,
+    }
+}
+
+fn too_large() -> ReplicaError {
+    ReplicaError::TooLarge {
+        bytes_max: CHANGES_BYTES_MAX,
+    }
+}

@@ -1,0 +1,169 @@
+//! SQLite's preupdate hook, which the safe binding offers only where libclang is installed.
+//!
+//! The one place that calls its C functions. A change that SQLite announces becomes a [`Touch`], which
+//! lives as long as the call.
+
+use std::{
+    ffi::{CStr, c_char, c_int, c_void},
+    ptr, slice,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::ffi;
+
+use super::tap::Tap;
+use crate::{ValueRef, connection::Connection};
+
+/// Makes SQLite tell `tap` of each row that the connection is about to change.
+#[expect(
+    unsafe_code,
+    reason = "the safe binding has no sqlite3_preupdate_hook without libclang"
+)]
+pub(super) fn install(connection: &Connection, tap: &Arc<Mutex<Tap>>) {
+    let context = Arc::as_ptr(tap).cast_mut().cast::<c_void>();
+    // SAFETY: the handle belongs to an open connection that we borrow. SQLite passes `context` to
+    // `announce` while statements run on that connection and not otherwise; the owner of `tap`
+    // keeps it until the connection is closed.
+    unsafe {
+        ffi::sqlite3_preupdate_hook(connection.raw().handle(), Some(announce), context);
+    }
+}
+
+/// What SQLite calls before it changes a row. A panic in it ends the process.
+#[expect(unsafe_code, reason = "SQLite calls it, with pointers")]
+unsafe extern "C" fn announce(
+    context: *mut c_void,
+    database: *mut ffi::sqlite3,
+    operation: c_int,
+    schema: *const c_char,
+    table: *const c_char,
+    rowid_before: i64,
+    rowid_after: i64,
+) {
+    // SAFETY: `context` is what `install` gave, and both names are strings that end with a zero byte
+    // and stay for the time of the call.
+    let (tap, schema, table) = unsafe {
+        (
+            &*context.cast_const().cast::<Mutex<Tap>>(),
+            CStr::from_ptr(schema),
+            CStr::from_ptr(table),
+        )
+    };
+    let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
+    if schema.to_bytes() == b"main" && tap.is_listening() {
+        tap.touch(&Touch {
+            database,
+            operation,
+            table: table.to_bytes(),
+            rowid_before,
+            rowid_after,
+        });
+    }
+}
+
+/// A row that is about to change.
+pub(super) struct Touch<'a> {
+    database: *mut ffi::sqlite3,
+    operation: c_int,
+    /// The name of its table.
+    pub(super) table: &'a [u8],
+    /// Its rowid; of no meaning in a table WITHOUT ROWID.
+    pub(super) rowid_before: i64,
+    /// The rowid it will have.
+    pub(super) rowid_after: i64,
+}
+
+/// What is about to happen to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Insert,
+    Update,
+    /// It goes, or a part of it is written as a blob.
+    Delete,
+}
+
+impl Touch<'_> {
+    pub(super) fn operation(&self) -> Operation {
+        match self.operation {
+            ffi::SQLITE_INSERT => Operation::Insert,
+            ffi::SQLITE_UPDATE => Operation::Update,
+            _ => Operation::Delete,
+        }
+    }
+
+    /// Returns the number of columns of the table, generated ones among them.
+    #[expect(unsafe_code, reason = "it asks SQLite")]
+    pub(super) fn columns(&self) -> c_int {
+        // SAFETY: a touch exists only within the call of the hook, on the handle that SQLite gave.
+        unsafe { ffi::sqlite3_preupdate_count(self.database) }
+    }
+
+    /// Returns a value of the row as it is, or SQLite's result code. A column that is computed when it
+    /// is read has NULL.
+    #[expect(unsafe_code, reason = "it asks SQLite")]
+    pub(super) fn old(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `columns`; `value` is a local pointer that is written during the call.
+        let code = unsafe { ffi::sqlite3_preupdate_old(self.database, column, &raw mut value) };
+        // SAFETY: a value that SQLite gave is valid until the hook returns, and `self` is not longer.
+        unsafe { read(code, value) }
+    }
+
+    /// Returns a value of the row as it will be.
+    #[expect(unsafe_code, reason = "it asks SQLite")]
+    pub(super) fn new(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
+        let mut value = ptr::null_mut();
+        // SAFETY: as in `old`.
+        let code = unsafe { ffi::sqlite3_preupdate_new(self.database, column, &raw mut value) };
+        // SAFETY: as in `old`.
+        unsafe { read(code, value) }
+    }
+}
+
+/// Reads a value that SQLite gave together with a result code.
+///
+/// # Safety
+///
+/// With `SQLITE_OK`, `value` is null or a protected value that stays unchanged for `'a`.
+#[expect(unsafe_code, reason = "it reads what SQLite points to")]
+unsafe fn read<'a>(code: c_int, value: *mut ffi::sqlite3_value) -> Result<ValueRef<'a>, c_int> {
+    match code {
+        ffi::SQLITE_OK if !value.is_null() => {}
+        ffi::SQLITE_OK | ffi::SQLITE_RANGE => return Ok(ValueRef::Null),
+        code => return Err(code),
+    }
+    // SAFETY: the value is valid, says the caller. Its bytes are asked for before their number, as
+    // SQLite requires, and a null pointer stands for no bytes.
+    unsafe {
+        Ok(match ffi::sqlite3_value_type(value) {
+            ffi::SQLITE_INTEGER => ValueRef::Integer(ffi::sqlite3_value_int64(value)),
+            ffi::SQLITE_FLOAT => ValueRef::Real(ffi::sqlite3_value_double(value)),
+            ffi::SQLITE_TEXT => {
+                let text = ffi::sqlite3_value_text(value);
+                if text.is_null() {
+                    return Err(ffi::SQLITE_NOMEM);
+                }
+                ValueRef::Text(bytes(text, ffi::sqlite3_value_bytes(value)))
+            }
+            ffi::SQLITE_BLOB => {
+                let blob = ffi::sqlite3_value_blob(value).cast();
+                ValueRef::Blob(bytes(blob, ffi::sqlite3_value_bytes(value)))
+            }
+            _ => ValueRef::Null,
+        })
+    }
+}
+
+/// Makes a slice of what SQLite points to.
+///
+/// # Safety
+///
+/// `start` is null, or `len` bytes from it stay readable and unchanged for `'a`.
+#[expect(unsafe_code, reason = "it reads what SQLite points to")]
+unsafe fn bytes<'a>(start: *const u8, len: c_int) -> &'a [u8] {
+    match usize::try_from(len) {
+        // SAFETY: the caller says so.
+        Ok(len) if !start.is_null() => unsafe { slice::from_raw_parts(start, len) },
+        Ok(_) | Err(_) => &[],
+    }
+}

@@ -1,0 +1,345 @@
+//! The rows that a transaction has touched, each as it was before.
+
+use std::{collections::HashMap, ffi::c_int, sync::Arc};
+
+use foldhash::fast::FixedState;
+
+use super::{
+    hook::{Operation, Touch},
+    table::TableNames,
+};
+use crate::{
+    CHANGES_BYTES_MAX, ReplicaError, ValueRef, digest::encode, guard::Guard, identity, row::Cell,
+};
+
+/// Listens to the hook.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    state: State,
+    guard: Arc<Guard>,
+    names: Arc<TableNames>,
+    /// Whether a statement on the schema runs, which may fill tables that did not exist before it.
+    unknown_expected: bool,
+    failure: Option<Failure>,
+    touched: Touched,
+    /// The table of the last touch.
+    last: usize,
+    key: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Off,
+    Listening,
+    /// The changes are taken: nothing may be touched any more.
+    Sealed,
+}
+
+/// Why capture cannot go on.
+#[derive(Debug)]
+enum Failure {
+    UnknownTable(String),
+    Sqlite(c_int),
+    TooLarge,
+}
+
+/// The touched rows, and what they were.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    pub(crate) tables: Vec<TouchedTable>,
+    pub(crate) arena: Arena,
+}
+
+/// Values of many rows in two buffers.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    cells: Vec<Cell>,
+    bytes: Vec<u8>,
+}
+
+/// The touched rows of a table, in the order of their first touch.
+#[derive(Debug)]
+pub(crate) struct TouchedTable {
+    pub(crate) name: Box<str>,
+    /// The columns of the primary key, in a table WITHOUT ROWID.
+    primary_key: Option<Arc<[c_int]>>,
+    pub(crate) rows: Vec<TouchedRow>,
+    by_rowid: HashMap<i64, (), FixedState>,
+    by_key: HashMap<Box<[u8]>, (), FixedState>,
+}
+
+/// A touched row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TouchedRow {
+    pub(crate) key: TouchedKey,
+    /// Where its values begin in the arena, all columns of the table; `None` if it did not exist.
+    pub(crate) old: Option<usize>,
+}
+
+/// The key of a touched row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TouchedKey {
+    RowId(i64),
+    /// Where its values begin in the arena.
+    Columns(usize),
+}
+
+impl Tap {
+    pub(super) fn new(guard: Arc<Guard>) -> Self {
+        Self {
+            state: State::Off,
+            guard,
+            names: Arc::default(),
+            unknown_expected: false,
+            failure: None,
+            touched: Touched::default(),
+            last: 0,
+            key: Vec::new(),
+        }
+    }
+
+    /// Begins to listen, with no rows touched.
+    pub(super) fn start(&mut self, names: Arc<TableNames>) {
+        self.touched.clear();
+        self.names = names;
+        self.failure = None;
+        self.unknown_expected = false;
+        self.state = State::Listening;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.touched.clear();
+        self.state = State::Off;
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.touched.clear();
+        self.state = State::Sealed;
+    }
+
+    pub(super) fn expect_unknown_tables(&mut self, expected: bool) {
+        self.unknown_expected = expected;
+    }
+
+    /// Goes on with the tables of a changed schema.
+    pub(super) fn rename(&mut self, names: Arc<TableNames>) {
+        self.names = names;
+    }
+
+    pub(super) fn is_listening(&self) -> bool {
+        self.state != State::Off
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<ReplicaError> {
+        self.failure.take().map(|failure| match failure {
+            Failure::UnknownTable(table) => ReplicaError::Refused {
+                what: format!("a change of {table}, which the schema does not name,"),
+            },
+            Failure::Sqlite(code) => ReplicaError::Refused {
+                what: format!("a row that SQLite cannot show (result {code})"),
+            },
+            Failure::TooLarge => ReplicaError::TooLarge {
+                bytes_max: CHANGES_BYTES_MAX,
+            },
+        })
+    }
+
+    /// Returns the names of the touched tables from that one on.
+    pub(super) fn tables_from(&self, first: usize) -> Vec<Box<str>> {
+        let tables = self.touched.tables.get(first..).unwrap_or_default();
+        tables.iter().map(|table| table.name.clone()).collect()
+    }
+
+    /// Takes the touched rows. Give the buffers back with [`Tap::reuse`].
+    pub(super) fn take(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    pub(super) fn reuse(&mut self, mut touched: Touched) {
+        if self.touched.tables.is_empty() {
+            touched.clear();
+            self.touched = touched;
+        }
+    }
+
+    /// Records the first touch of a row.
+    pub(super) fn touch(&mut self, touch: &Touch<'_>) {
+        let Some(table) = self.table(touch.table) else {
+            return;
+        };
+        if self.state == State::Sealed {
+            self.guard.note_late_change();
+            return;
+        }
+        let result = if self.touched.tables[table].primary_key.is_some() {
+            self.touch_keyed(table, touch)
+        } else {
+            self.touch_rowid(table, touch)
+        };
+        if let Err(code) = result {
+            self.failure.get_or_insert(Failure::Sqlite(code));
+        }
+        if self.touched.arena.size() > CHANGES_BYTES_MAX {
+            self.failure.get_or_insert(Failure::TooLarge);
+        }
+    }
+
+    /// Finds the touched table of that name, or adds it. `None` if its rows are not captured.
+    fn table(&mut self, name: &[u8]) -> Option<usize> {
+        if let Some(table) = self.touched.tables.get(self.last)
+            && table.name.as_bytes() == name
+        {
+            return Some(self.last);
+        }
+        if name.starts_with(b"sqlite_") || identity::is_system(name) {
+            return None;
+        }
+        let mut tables = self.touched.tables.iter();
+        if let Some(found) = tables.position(|table| table.name.as_bytes() == name) {
+            self.last = found;
+            return Some(found);
+        }
+        let name = String::from_utf8_lossy(name);
+        let Some(primary_key) = self.names.get(&*name) else {
+            if !self.unknown_expected {
+                let unknown = Failure::UnknownTable(name.into_owned());
+                self.failure.get_or_insert(unknown);
+            }
+            return None;
+        };
+        self.last = self.touched.tables.len();
+        self.touched.tables.push(TouchedTable {
+            name: name.into(),
+            primary_key: primary_key.clone(),
+            rows: Vec::new(),
+            by_rowid: HashMap::default(),
+            by_key: HashMap::default(),
+        });
+        Some(self.last)
+    }
+
+    fn touch_rowid(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
+        let operation = touch.operation();
+        if self.touched.tables[table]
+            .by_rowid
+            .insert(touch.rowid_before, ())
+            .is_none()
+        {
+            let old = match operation {
+                Operation::Insert => None,
+                Operation::Update | Operation::Delete => Some(self.copy_old(touch)?),
+            };
+            self.touched.tables[table].rows.push(TouchedRow {
+                key: TouchedKey::RowId(touch.rowid_before),
+                old,
+            });
+        }
+        if operation == Operation::Update && touch.rowid_after != touch.rowid_before {
+            let table = &mut self.touched.tables[table];
+            if table.by_rowid.insert(touch.rowid_after, ()).is_none() {
+                table.rows.push(TouchedRow {
+                    key: TouchedKey::RowId(touch.rowid_after),
+                    old: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn touch_keyed(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
+        let operation = touch.operation();
+        if operation != Operation::Insert
+            && let Some(key) = self.new_key(table, |column| touch.old(column))?
+        {
+            let old = Some(self.copy_old(touch)?);
+            self.touched.tables[table]
+                .rows
+                .push(TouchedRow { key, old });
+        }
+        if operation != Operation::Delete
+            && let Some(key) = self.new_key(table, |column| touch.new(column))?
+        {
+            self.touched.tables[table]
+                .rows
+                .push(TouchedRow { key, old: None });
+        }
+        Ok(())
+    }
+
+    /// Copies a key that was not touched before.
+    fn new_key<'v>(
+        &mut self,
+        table: usize,
+        value: impl Fn(c_int) -> Result<ValueRef<'v>, c_int>,
+    ) -> Result<Option<TouchedKey>, c_int> {
+        let touched = &mut self.touched.tables[table];
+        let columns = touched.primary_key.clone().unwrap_or_default();
+        self.key.clear();
+        for &column in &*columns {
+            encode(value(column)?, &mut self.key);
+        }
+        if touched.by_key.contains_key(&*self.key) {
+            return Ok(None);
+        }
+        touched.by_key.insert(self.key.as_slice().into(), ());
+        let start = self.touched.arena.cells.len();
+        for &column in &*columns {
+            self.touched.arena.push(value(column)?);
+        }
+        Ok(Some(TouchedKey::Columns(start)))
+    }
+
+    /// Copies all columns of the row before the change.
+    fn copy_old(&mut self, touch: &Touch<'_>) -> Result<usize, c_int> {
+        let start = self.touched.arena.cells.len();
+        for column in 0..touch.columns() {
+            self.touched.arena.push(touch.old(column)?);
+        }
+        Ok(start)
+    }
+}
+
+impl TouchedTable {
+    /// Copies a key, unless it was touched.
+    pub(crate) fn touch_also(
+        &mut self,
+        key: &[ValueRef<'_>],
+        arena: &mut Arena,
+    ) -> Option<TouchedKey> {
+        let mut encoded = Vec::new();
+        for &value in key {
+            encode(value, &mut encoded);
+        }
+        self.by_key.insert(encoded.into(), ()).is_none().then(|| {
+            let start = arena.cells.len();
+            for &value in key {
+                arena.push(value);
+            }
+            TouchedKey::Columns(start)
+        })
+    }
+}
+
+impl Touched {
+    fn clear(&mut self) {
+        self.tables.clear();
+        self.arena.cells.clear();
+        self.arena.bytes.clear();
+    }
+}
+
+impl Arena {
+    /// Returns the value in a place.
+    pub(crate) fn get(&self, place: usize) -> ValueRef<'_> {
+        self.cells[place].value(&self.bytes)
+    }
+
+    fn push(&mut self, value: ValueRef<'_>) {
+        let cell = Cell::store(value, &mut self.bytes);
+        self.cells.push(cell);
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len() + self.cells.len() * size_of::<Cell>()
+    }
+}

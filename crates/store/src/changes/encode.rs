@@ -1,0 +1,201 @@
+//! From changes to bytes.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{CHANGES_VERSION, ChangeSet, ChangedKey, ChangedTable, Setting, tag};
+use crate::ValueRef;
+
+/// A value as it is written.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum Wire<'a> {
+    Null,
+    Integer(i64),
+    Real(f64),
+    #[serde(with = "serde_bytes", borrow)]
+    Text(&'a [u8]),
+    #[serde(with = "serde_bytes", borrow)]
+    Blob(&'a [u8]),
+}
+
+impl<'a> From<ValueRef<'a>> for Wire<'a> {
+    fn from(value: ValueRef<'a>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(integer) => Self::Integer(integer),
+            ValueRef::Real(real) => Self::Real(real),
+            ValueRef::Text(text) => Self::Text(text),
+            ValueRef::Blob(blob) => Self::Blob(blob),
+        }
+    }
+}
+
+impl<'a> From<Wire<'a>> for ValueRef<'a> {
+    fn from(value: Wire<'a>) -> Self {
+        match value {
+            Wire::Null => Self::Null,
+            Wire::Integer(integer) => Self::Integer(integer),
+            Wire::Real(real) => Self::Real(real),
+            Wire::Text(text) => Self::Text(text),
+            Wire::Blob(blob) => Self::Blob(blob),
+        }
+    }
+}
+
+/// Makes a [`ChangeSet`], change by change.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+    tables: Vec<ChangedTable>,
+    /// Whether rows were written since the last border.
+    rows: bool,
+    mask: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: vec![CHANGES_VERSION],
+            tables: Vec::new(),
+            rows: false,
+            mask: Vec::new(),
+        }
+    }
+
+    /// Returns how many bytes there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the number of a table, which is written where it is new.
+    pub(crate) fn table(&mut self, name: &str, key: &ChangedKey, columns: usize) -> usize {
+        let known = self
+            .tables
+            .iter()
+            .position(|table| table.name == name && table.columns == columns && table.key == *key);
+        if let Some(number) = known {
+            return number;
+        }
+        self.put(&tag::TABLE);
+        self.put(&name);
+        match key {
+            ChangedKey::RowId => self.put(&0_usize),
+            ChangedKey::Columns(columns) => {
+                self.put(&columns.len());
+                for column in columns {
+                    self.put(column);
+                }
+            }
+        }
+        self.put(&columns);
+        self.tables.push(ChangedTable {
+            name: name.to_owned(),
+            key: key.clone(),
+            columns,
+        });
+        self.tables.len() - 1
+    }
+
+    pub(crate) fn insert<'v>(
+        &mut self,
+        table: usize,
+        rowid: Option<i64>,
+        new: impl Iterator<Item = ValueRef<'v>>,
+    ) {
+        self.row(tag::INSERT, table, rowid, new);
+    }
+
+    pub(crate) fn delete<'v>(
+        &mut self,
+        table: usize,
+        rowid: Option<i64>,
+        old: impl Iterator<Item = ValueRef<'v>>,
+    ) {
+        self.row(tag::DELETE, table, rowid, old);
+    }
+
+    /// Writes an update, unless nothing differs.
+    pub(crate) fn update<'o, 'n>(
+        &mut self,
+        table: usize,
+        rowid: Option<i64>,
+        old: impl Iterator<Item = ValueRef<'o>> + Clone,
+        new: impl Iterator<Item = ValueRef<'n>> + Clone,
+    ) {
+        let mut mask = std::mem::take(&mut self.mask);
+        mask.clear();
+        mask.resize(self.tables[table].columns.div_ceil(8), 0);
+        let mut differs = false;
+        for (column, (old, new)) in old.clone().zip(new.clone()).enumerate() {
+            if old != new {
+                mask[column / 8] |= 1 << (column % 8);
+                differs = true;
+            }
+        }
+        if differs {
+            self.row(tag::UPDATE, table, rowid, old.clone());
+            self.bytes.extend_from_slice(&mask);
+            for (old, new) in old.zip(new) {
+                if old != new {
+                    self.put(&Wire::from(new));
+                }
+            }
+        }
+        self.mask = mask;
+    }
+
+    /// Separates the rows before from what comes after.
+    pub(crate) fn border(&mut self) {
+        if self.rows {
+            self.put(&tag::BORDER);
+            self.rows = false;
+        }
+    }
+
+    pub(crate) fn schema(&mut self, sql: &str, digest: Option<&[u8; 32]>) {
+        self.border();
+        self.put(&tag::SCHEMA);
+        self.put(&sql);
+        self.put(&digest);
+    }
+
+    pub(crate) fn setting(&mut self, setting: Setting, old: i32, new: i32) {
+        self.put(&tag::SETTING);
+        self.put(&(setting == Setting::ApplicationId));
+        self.put(&old);
+        self.put(&new);
+    }
+
+    pub(crate) fn finish(mut self) -> ChangeSet {
+        let sum = xxh3_64(&self.bytes);
+        self.bytes.extend_from_slice(&sum.to_le_bytes());
+        ChangeSet {
+            bytes: self.bytes,
+            tables: self.tables,
+        }
+    }
+
+    fn row<'v>(
+        &mut self,
+        kind: u8,
+        table: usize,
+        rowid: Option<i64>,
+        values: impl Iterator<Item = ValueRef<'v>>,
+    ) {
+        self.rows = true;
+        self.put(&kind);
+        self.put(&table);
+        if let Some(rowid) = rowid {
+            self.put(&rowid);
+        }
+        for value in values {
+            self.put(&Wire::from(value));
+        }
+    }
+
+    fn put(&mut self, value: &impl Serialize) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes =
+            postcard::to_extend(value, bytes).expect("writing plain values to memory cannot fail");
+    }
+}

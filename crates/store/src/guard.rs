@@ -1,0 +1,134 @@
+//! What a client's statement may not do to a file.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+use crate::{Error, Result, identity};
+
+/// How our own statements on system tables begin. They stay compiled, and SQLite asks the guard only when
+/// it compiles; so no statement of a client may have the text of one of them.
+pub(crate) const OURS: &str = "/* shardwright */ ";
+
+/// Watches over the statements that the writing connection compiles.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    /// Whether the statement is our own.
+    ours: AtomicBool,
+    /// Whether a statement that changes the schema was compiled.
+    schema: AtomicBool,
+    /// Whether rows changed after the changes of the transaction were taken.
+    late: AtomicBool,
+}
+
+impl Guard {
+    /// Runs statements of our own, which may write to system tables.
+    pub(crate) fn ours<T>(&self, run: impl FnOnce() -> T) -> T {
+        let before = self.ours.swap(true, Ordering::Relaxed);
+        let result = run();
+        self.ours.store(before, Ordering::Relaxed);
+        result
+    }
+
+    /// Says whether the statements from now on are our own.
+    #[cfg(feature = "capture")]
+    pub(crate) fn set_ours(&self, ours: bool) {
+        self.ours.store(ours, Ordering::Relaxed);
+    }
+
+    /// Refuses a client's statement that passes for one of ours.
+    pub(crate) fn check_text(sql: &str) -> Result<()> {
+        if sql.trim_start().starts_with(OURS.trim_end()) {
+            return Err(Error::Sql {
+                message: format!(
+                    "statements that begin with {} are reserved",
+                    OURS.trim_end()
+                ),
+                offset: Some(0),
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns whether a statement that changes the schema was compiled since the last call.
+    #[cfg(feature = "capture")]
+    pub(crate) fn take_schema(&self) -> bool {
+        self.schema.swap(false, Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "capture")]
+    pub(crate) fn note_late_change(&self) {
+        self.late.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the COMMIT that is about to happen must not.
+    pub(crate) fn take_late_change(&self) -> bool {
+        self.late.swap(false, Ordering::Relaxed)
+    }
+
+    /// Answers SQLite, which asks while it compiles a statement.
+    pub(crate) fn authorize(&self, context: &AuthContext<'_>) -> Authorization {
+        if self.ours.load(Ordering::Relaxed) {
+            return Authorization::Allow;
+        }
+        if let Some(table) = written_table(&context.action)
+            && identity::is_system(table.as_bytes())
+        {
+            return Authorization::Deny;
+        }
+        if is_schema_change(&context.action) {
+            self.schema.store(true, Ordering::Relaxed);
+        }
+        match context.action {
+            AuthAction::Pragma {
+                pragma_name,
+                pragma_value: Some(_),
+            } if is_our_setting(pragma_name) => Authorization::Deny,
+            _ => Authorization::Allow,
+        }
+    }
+}
+
+/// Returns whether it is a setting on which the readers' view of commits rests.
+fn is_our_setting(pragma: &str) -> bool {
+    ["journal_mode", "locking_mode", "wal_autocheckpoint"]
+        .iter()
+        .any(|ours| pragma.eq_ignore_ascii_case(ours))
+}
+
+/// Returns the table that a statement writes to or defines.
+fn written_table<'a>(action: &AuthAction<'a>) -> Option<&'a str> {
+    match *action {
+        AuthAction::Insert { table_name }
+        | AuthAction::Delete { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::CreateTable { table_name }
+        | AuthAction::DropTable { table_name }
+        | AuthAction::AlterTable { table_name, .. }
+        | AuthAction::CreateIndex { table_name, .. }
+        | AuthAction::DropIndex { table_name, .. }
+        | AuthAction::CreateTrigger { table_name, .. }
+        | AuthAction::DropTrigger { table_name, .. }
+        | AuthAction::CreateVtable { table_name, .. }
+        | AuthAction::DropVtable { table_name, .. } => Some(table_name),
+        AuthAction::CreateView { view_name } => Some(view_name),
+        _ => None,
+    }
+}
+
+fn is_schema_change(action: &AuthAction<'_>) -> bool {
+    matches!(
+        action,
+        AuthAction::CreateTable { .. }
+            | AuthAction::CreateIndex { .. }
+            | AuthAction::CreateView { .. }
+            | AuthAction::CreateTrigger { .. }
+            | AuthAction::CreateVtable { .. }
+            | AuthAction::DropTable { .. }
+            | AuthAction::DropIndex { .. }
+            | AuthAction::DropView { .. }
+            | AuthAction::DropTrigger { .. }
+            | AuthAction::DropVtable { .. }
+            | AuthAction::AlterTable { .. }
+    )
+}

@@ -1,0 +1,245 @@
+//! Batches whose changes are captured before they are committed.
+
+use std::ops::ControlFlow;
+
+use super::{
+    Writer, WriterConnection,
+    batch::{Executed, Member, Run, cause},
+    keyword::{Definition, Pragma},
+};
+use crate::{
+    Applied, ChangeSet, Entry, Error, Outcome, Params, ReplicaError, Result, Row, Sql,
+    capture::{Capture, SchemaStatement, refused},
+    connection::Connection,
+    dedup, replica,
+};
+
+/// A batch that has run, in a transaction that is still open.
+#[derive(Debug)]
+pub struct Captured<T> {
+    /// What the members in the transaction did, in the order of their places. After an error nothing of
+    /// a member is left.
+    pub executed: Vec<Executed<T>>,
+    /// The places of the members that are not in it, because each needs a batch of its own: they ended
+    /// the transaction, or change the schema.
+    pub alone: Vec<usize>,
+    /// What changed in the file.
+    pub changes: ChangeSet,
+}
+
+/// The PRAGMAs that take an argument and that copies can follow.
+const ALLOWED_WITH_ARGUMENT: [&str; 15] = [
+    "user_version",
+    "application_id",
+    "defer_foreign_keys",
+    "foreign_key_check",
+    "foreign_key_list",
+    "incremental_vacuum",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "optimize",
+    "quick_check",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+];
+
+impl Writer {
+    /// Runs each member in a savepoint of its own inside one transaction, and leaves that open.
+    ///
+    /// As [`Writer::write_batch`], except that members which need a transaction of their own do not get
+    /// it here: they are named in [`Captured::alone`], for a batch with just that member. End the
+    /// transaction with [`Writer::commit_at`] or [`Writer::rollback`]. A batch of one member is always in
+    /// the transaction, if only with its error.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports when it cannot begin or undo, and [`ReplicaError::TooLarge`]. No transaction
+    /// is open then, and nothing of the batch is left. A member fails with [`ReplicaError::Refused`] if
+    /// copies could not repeat what it did.
+    pub fn execute_batch<T>(
+        &mut self,
+        members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+    ) -> Result<Captured<T>> {
+        if self.in_transaction() {
+            return Err(Error::TransactionStatement);
+        }
+        self.serve_clients()?;
+        self.install_capture();
+        self.connection_mut().capture_wanted = true;
+        let result = self.run_captured(members);
+        self.connection_mut().capture_wanted = false;
+        result.inspect_err(|_| self.undo())
+    }
+
+    fn run_captured<T>(
+        &mut self,
+        members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+    ) -> Result<Captured<T>> {
+        let mut together: Vec<usize> = (0..members.len()).collect();
+        let executed = loop {
+            match self.run_members(&together, members)? {
+                Run::Open(executed) => break executed,
+                Run::Ended { culprit, error } if members.len() == 1 => {
+                    self.begin()?;
+                    self.begin_capture()?;
+                    break vec![Executed {
+                        member: culprit,
+                        result: Err(error),
+                    }];
+                }
+                Run::Ended { culprit, .. } => together.retain(|&member| member != culprit),
+            }
+        };
+        let changes = self.with_capture(Capture::finish)?;
+        let mut here = executed.iter().map(|executed| executed.member).peekable();
+        let alone = (0..members.len())
+            .filter(|member| here.next_if_eq(member).is_none())
+            .collect();
+        Ok(Captured {
+            executed,
+            alone,
+            changes,
+        })
+    }
+
+    /// Commits the transaction that [`Writer::execute_batch`] left open, together with its position and
+    /// the outcomes of its members.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTransaction`], [`ReplicaError::NotReplicated`], [`ReplicaError::NotNext`],
+    /// [`ReplicaError::DuplicateEntry`], and [`Error::CommitFailed`] if the COMMIT itself failed. The
+    /// transaction is rolled back then: apply the same changes with [`Writer::apply`], as a copy would.
+    pub fn commit_at(&mut self, applied: Applied, entries: &[Entry<'_>]) -> Result<()> {
+        if !self.in_transaction() {
+            return Err(Error::NoTransaction);
+        }
+        let moved = self.move_to(&applied, entries).and_then(|()| {
+            self.commit().map_err(|error| {
+                let source = match self.guard().take_late_change() {
+                    true => ReplicaError::ChangedAfterCapture.into(),
+                    false => cause(error),
+                };
+                Error::CommitFailed {
+                    source: Box::new(source),
+                }
+            })
+        });
+        match moved {
+            Ok(()) => self.end_capture(),
+            Err(_) => self.undo(),
+        }
+        moved
+    }
+
+    /// Writes the position and the outcomes into the open transaction.
+    pub(super) fn move_to(&self, applied: &Applied, entries: &[Entry<'_>]) -> Result<()> {
+        let connection = self.connection();
+        self.guard().ours(|| {
+            replica::applied(connection)?.check_next(applied)?;
+            dedup::store(connection, applied.lsn, entries)?;
+            replica::write_applied(connection, applied)
+        })
+    }
+
+    /// Returns whether the members that run are captured.
+    pub(super) fn captures(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection
+            .and_then(|connection| connection.capture.as_ref())
+            .is_some_and(Capture::is_on)
+    }
+
+    /// Begins to capture, if the batch that runs is to be captured.
+    pub(super) fn begin_capture(&mut self) -> Result<()> {
+        if !self.connection_mut().capture_wanted {
+            return Ok(());
+        }
+        self.guard().take_schema();
+        self.guard().take_late_change();
+        self.with_capture(Capture::begin)
+    }
+
+    pub(super) fn end_capture(&mut self) {
+        if let Some(capture) = &mut self.connection_mut().capture {
+            capture.end();
+        }
+    }
+
+    /// Turns a success into an error if copies could not repeat it.
+    pub(super) fn check_captured<T>(&mut self, result: Result<T>) -> Result<T> {
+        let value = result?;
+        if self.captures() {
+            if self.guard().take_schema() {
+                return Err(refused("a change of the schema by a statement on rows"));
+            }
+            self.with_capture(Capture::check)?;
+        }
+        Ok(value)
+    }
+
+    /// Runs a statement on the schema.
+    pub(super) fn query_schema<B>(
+        &mut self,
+        definition: Definition,
+        sql: Sql<'_>,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let statement = match definition {
+            Definition::Table => SchemaStatement::CreateTable,
+            Definition::Analyze => SchemaStatement::Analyze,
+            Definition::Other => SchemaStatement::Other,
+        };
+        let before = self.with_capture(Capture::before_schema_statement)?;
+        let result = self.query(sql, params, visit);
+        self.guard().take_schema();
+        let succeeded = result.is_ok();
+        self.with_capture(|capture, connection| {
+            capture.after_schema_statement();
+            match succeeded {
+                true => capture.record(connection, sql.as_str(), statement, before),
+                false => Ok(()),
+            }
+        })?;
+        result
+    }
+
+    /// Refuses the PRAGMAs that copies could not follow.
+    pub(super) fn before_pragma(&mut self, pragma: Pragma<'_>) -> Result<()> {
+        let is = |name: &&str| pragma.name.eq_ignore_ascii_case(name);
+        if pragma.has_argument && !ALLOWED_WITH_ARGUMENT.iter().any(|name| is(&name)) {
+            return Err(refused(format!("PRAGMA {} with an argument", pragma.name)));
+        }
+        if ["user_version", "application_id"]
+            .iter()
+            .any(|name| is(&name))
+        {
+            self.with_capture(Capture::note_settings)?;
+        }
+        Ok(())
+    }
+
+    fn with_capture<T>(
+        &mut self,
+        run: impl FnOnce(&mut Capture, &Connection) -> Result<T>,
+    ) -> Result<T> {
+        let WriterConnection { inner, capture, .. } = self.connection_mut();
+        let capture = capture
+            .as_mut()
+            .expect("capture is installed before a batch runs");
+        run(capture, inner)
+    }
+
+    /// Sets the hook, once for the connection.
+    pub(super) fn install_capture(&mut self) {
+        let connection = self.connection_mut();
+        if connection.capture.is_none() {
+            let capture = Capture::install(&connection.inner, &connection.guard);
+            connection.capture = Some(capture);
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
 const UNFINISHED: &str = ".creating";
 
 /// What SQLite adds to the name of a file for the files beside it; first the file itself.
-const LEFT_BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+pub(crate) const LEFT_BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Builds the file under a temporary name and links it to `path` when it is complete and on disk.
 pub(crate) fn create(path: &Path, identity: &Identity, config: &Config) -> Result<()> {
@@ -37,10 +37,8 @@ pub(crate) fn create(path: &Path, identity: &Identity, config: &Config) -> Resul
         remove_unfinished(path);
     } else {
         for suffix in LEFT_BESIDE {
-            let mut left = unfinished.clone().into_os_string();
-            left.push(suffix);
             // The creation has failed already, and an unfinished file does no harm.
-            let _removed = fs::remove_file(left);
+            let _removed = fs::remove_file(beside(&unfinished, suffix));
         }
     }
     result
@@ -84,7 +82,7 @@ fn publish(unfinished: &Path, path: &Path) -> Result<()> {
 }
 
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     let directory = directory(path);
     File::open(directory)
         .and_then(|directory| directory.sync_all())
@@ -92,7 +90,7 @@ fn sync_directory(path: &Path) -> Result<()> {
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> Result<()> {
+pub(crate) fn sync_directory(_: &Path) -> Result<()> {
     Ok(())
 }
 
@@ -139,13 +137,20 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
+/// Returns the name of a file beside another.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 fn exists(path: &Path) -> Error {
     Error::Exists {
         path: path.to_path_buf(),
     }
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
+pub(crate) fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io {
         action,
         path: path.to_path_buf(),

@@ -11,7 +11,7 @@ use crate::{Result, Row, Snapshot, ValueRef, writer::quote};
 /// Equal digests mean equal rows, whatever order they are stored in. It tells copies that went apart
 /// by accident; it does not withstand somebody who makes rows up to that end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 32]);
+pub struct Digest(pub(crate) [u8; 32]);
 
 impl Digest {
     /// Returns the bytes.

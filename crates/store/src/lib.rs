@@ -31,6 +31,26 @@
 //! - A file that is being created is never taken for a complete one, whenever the process dies.
 //! - A read sees every commit of this process that returned before it began.
 //!
+//! # Copies of a shard
+//!
+//! With the feature `capture`, which is off by default, a file can be one of several copies. One of them
+//! runs statements: `Writer::execute_batch` leaves the transaction open and gives the `ChangeSet` of
+//! its net changes, and `Writer::commit_at` commits it at a position in the shard's log. The others get
+//! the same change set, and `Writer::apply` brings them to the same rows at the same position, or says
+//! that they have gone apart. The outcomes of requests are stored in the same transaction, so
+//! `Writer::find` tells on every copy whether a request was executed. `Snapshot::copy_to` and
+//! `ShardFile::install` make a new copy from an old one, and a `Scrub` compares copies.
+//!
+//! SQLite has to be compiled with its preupdate hook for that. In a workspace that uses the feature,
+//! `.cargo/config.toml` needs
+//!
+//! ```toml
+//! [env]
+//! LIBSQLITE3_FLAGS = "-DSQLITE_ENABLE_SESSION -DSQLITE_ENABLE_PREUPDATE_HOOK"
+//! ```
+//!
+//! and the build says so where it is missing.
+//!
 //! # What this crate does not do
 //!
 //! It does not know keys, ranges or other shards, and it does not keep two processes from writing the
@@ -46,6 +66,8 @@ mod clock;
 mod commits;
 mod config;
 mod connection;
+#[cfg(feature = "capture")]
+mod copy;
 mod create;
 mod cursor;
 #[cfg(feature = "capture")]
@@ -57,12 +79,16 @@ mod file;
 mod function;
 mod guard;
 mod identity;
+#[cfg(feature = "capture")]
+mod install;
 mod params;
 mod pool;
 mod reader;
 #[cfg(feature = "capture")]
 mod replica;
 mod row;
+#[cfg(feature = "capture")]
+mod scrub;
 mod session;
 mod snapshot;
 mod statement;
@@ -97,8 +123,10 @@ pub use crate::{
         CHANGES_BYTES_MAX, CHANGES_VERSION, Change, ChangeSet, ChangedKey, ChangedTable, Changes,
         RowChange, Setting, Values,
     },
+    copy::FileCopy,
     dedup::{Entry, Seen, Window},
     error::{Difference, ReplicaError},
     replica::{Applied, Replica},
+    scrub::{Scrub, Scrubbed},
     writer::Captured,
 };

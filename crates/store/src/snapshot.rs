@@ -107,6 +107,11 @@ impl Snapshot {
         self.pooled().connection()
     }
 
+    #[cfg(feature = "capture")]
+    pub(crate) fn busy(&self) -> crate::Error {
+        self.shared.busy(crate::Holder::Lock)
+    }
+
     fn pooled(&self) -> &Pooled {
         &self
             .loan

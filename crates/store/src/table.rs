@@ -62,7 +62,7 @@ impl RowKey {
     }
 
     /// Returns SQL for each value of the key, with the collation that orders it.
-    fn terms(&self) -> Vec<String> {
+    pub(crate) fn terms(&self) -> Vec<String> {
         match self {
             Self::RowId(name) => vec![(*name).to_owned()],
             Self::Columns(columns) => columns
@@ -87,6 +87,12 @@ impl Snapshot {
     ///
     /// What SQLite reports.
     pub fn tables(&self) -> Result<Vec<Table>> {
+        let names = self.table_names()?;
+        names.iter().map(|name| self.table(name)).collect()
+    }
+
+    /// Returns the names of the tables that [`Snapshot::tables`] describes.
+    pub(crate) fn table_names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let _all = self.query(
             "SELECT name FROM pragma_table_list WHERE schema = 'main'
@@ -97,11 +103,8 @@ impl Snapshot {
                 ControlFlow::<()>::Continue(())
             },
         )?;
-        names
-            .iter()
-            .filter(|name| !identity::is_system(name.as_bytes()))
-            .map(|name| self.table(name))
-            .collect()
+        names.retain(|name| !identity::is_system(name.as_bytes()));
+        Ok(names)
     }
 
     /// Describes a table.
@@ -228,7 +231,7 @@ impl Snapshot {
 }
 
 /// Returns the result columns and the table of a scan.
-fn row_sql(table: &Table, key_terms: &[String]) -> String {
+pub(crate) fn row_sql(table: &Table, key_terms: &[String]) -> String {
     let columns = key_terms
         .iter()
         .cloned()

@@ -104,6 +104,11 @@ impl Member<'_> {
         self.writer.query(sql, params, visit)
     }
 
+    #[cfg(all(test, feature = "capture"))]
+    pub(super) fn writer(&self) -> &Writer {
+        self.writer
+    }
+
     /// Runs a statement whose changes are captured.
     #[cfg(feature = "capture")]
     fn query_captured<B>(

@@ -243,3 +243,58 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use rusqlite::MAIN_DB;
+
+    use super::*;
+    use crate::{Config, Identity, Replica, ShardFile, Value};
+
+    #[test]
+    fn blobs_written_piece_by_piece_are_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let [primary, copy] = ["a.db", "b.db"].map(|name| {
+            let path = directory.path().join(name);
+            let identity = Identity::new("shop", "shard-0");
+            let file = ShardFile::create(path, &identity, &Config::default()).unwrap();
+            let mut writer = file.writer().unwrap();
+            let applied = Applied::default();
+            writer
+                .start_replica(&Replica {
+                    id: [1; 16],
+                    applied,
+                })
+                .unwrap();
+            writer
+                .execute_script("CREATE TABLE t (b BLOB, c); INSERT INTO t VALUES (x'00000000', 1)")
+                .unwrap();
+            writer
+        });
+        let (mut primary, mut copy) = (primary, copy);
+        let mut members = [|member: &mut Member<'_>| {
+            let raw = member.writer().connection().raw();
+            let mut blob = raw.blob_open(MAIN_DB, "t", "b", 1, false).unwrap();
+            blob.seek(SeekFrom::Start(1)).unwrap();
+            blob.write_all(&[7, 8]).unwrap();
+            blob.close().unwrap();
+            member.execute("UPDATE t SET c = 2", ()).map(drop)
+        }];
+        let captured = primary.execute_batch(&mut members).unwrap();
+        let applied = Applied {
+            epoch: 1,
+            lsn: 1,
+            hash: [1; 32],
+        };
+        primary.commit_at(applied, &[]).unwrap();
+        copy.apply(applied, &captured.changes, &[]).unwrap();
+        let blob = copy
+            .query_row("SELECT b FROM t WHERE c = 2", (), |row| {
+                row.get(0).to_value()
+            })
+            .unwrap();
+        assert_eq!(blob, Some(Value::from(vec![0, 7, 8, 0])));
+    }
+}

@@ -12,9 +12,21 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As [`Writer::execute`], and [`ReplicaError::OutOfRange`](crate::ReplicaError::OutOfRange).
+    /// As [`Writer::execute`], and [`ReplicaError::OutOfRange`].
     pub fn start_replica(&mut self, replica: &Replica) -> Result<()> {
         self.own_transaction(|writer| replica::create(writer.connection(), replica))
+    }
+
+    /// Gives the copy another id, as one needs that was made from another copy or may have lost something.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplicaError::NotReplicated`], and as [`Writer::execute`].
+    pub fn set_replica_id(&mut self, id: &[u8; 16]) -> Result<()> {
+        self.own_transaction(|writer| {
+            replica::applied(writer.connection())?;
+            replica::write_id(writer.connection(), id)
+        })
     }
 
     /// Looks a request up, as the open transaction has it.

@@ -1,0 +1,144 @@
+//! A digest of all that copies of a shard have in common, made a slice at a time.
+
+use std::ops::ControlFlow;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Applied, Digest, Error, Params, ReplicaError, Result, RowDigest, Snapshot, Table, Value,
+    table::row_sql,
+};
+
+/// A digest of a file that is being made.
+///
+/// It covers the schema, the rows of all tables with their rowids, `sqlite_sequence`, `user_version` and
+/// `application_id`, and the outcomes of requests; not the id of the copy, `_meta` and SQLite's
+/// statistics. It holds its snapshot until it is dropped, so the write-ahead log cannot be reset meanwhile.
+#[derive(Debug)]
+pub struct Scrub {
+    snapshot: Snapshot,
+    applied: Applied,
+    /// The tables that are left, the next one last.
+    left: Vec<Table>,
+    /// The last key that was read of the next table.
+    after: Option<Vec<Value>>,
+    rows: RowDigest,
+    rows_total: u64,
+    hasher: Sha256,
+}
+
+/// What a file holds at a position. Copies at the same position have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// The position.
+    pub applied: Applied,
+    /// The digest of the contents.
+    pub digest: Digest,
+    /// The number of rows in it.
+    pub rows: u64,
+}
+
+/// How many bytes of keys, texts and blobs a slice reads before it takes no further row.
+const SLICE_BYTES: usize = 1 << 20;
+
+impl Scrub {
+    /// Begins a digest of what the snapshot shows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplicaError::NotReplicated`], and what SQLite reports.
+    pub fn new(snapshot: Snapshot) -> Result<Self> {
+        let replica = snapshot.replica()?.ok_or(ReplicaError::NotReplicated)?;
+        let mut hasher = Sha256::new();
+        hasher.update(crate::capture::schema_digest(snapshot.connection())?.as_bytes());
+        for pragma in ["PRAGMA main.user_version", "PRAGMA main.application_id"] {
+            let setting = snapshot.query_row(pragma, (), |row| row.get(0).as_i64())?;
+            hasher.update(setting.flatten().unwrap_or(0).to_be_bytes());
+        }
+        let mut left = Vec::new();
+        for name in snapshot.table_names()? {
+            match snapshot.table(&name) {
+                Ok(_) if name.starts_with("sqlite_stat") => {}
+                Ok(table) => left.push(table),
+                // No change of its rows can be captured, so there is none.
+                Err(Error::NoRowKey { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        left.push(snapshot.table("_dedup")?);
+        left.reverse();
+        Ok(Self {
+            snapshot,
+            applied: replica.applied,
+            left,
+            after: None,
+            rows: RowDigest::new(),
+            rows_total: 0,
+            hasher,
+        })
+    }
+
+    /// Reads at most so many rows, and no more after the first megabyte. Returns the digest once all
+    /// rows are read.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports.
+    pub fn slice(&mut self, rows_max: u64) -> Result<Option<Scrubbed>> {
+        let mut budget = rows_max.clamp(1, 1 << 32);
+        while budget > 0
+            && let Some(table) = self.left.last()
+        {
+            let (name, keys) = (table.name.clone(), table.key.len());
+            let before = self.rows.rows();
+            let all = self.read_rows(budget, keys)?;
+            budget = budget.saturating_sub(self.rows.rows() - before);
+            if !all {
+                return Ok(None);
+            }
+            let rows = std::mem::take(&mut self.rows);
+            self.rows_total += rows.rows();
+            self.hasher.update((name.len() as u64).to_be_bytes());
+            self.hasher.update(name);
+            self.hasher.update(rows.finish().as_bytes());
+            self.left.pop();
+            self.after = None;
+        }
+        Ok(self.left.is_empty().then(|| Scrubbed {
+            applied: self.applied,
+            digest: Digest(self.hasher.clone().finalize().into()),
+            rows: self.rows_total,
+        }))
+    }
+
+    /// Reads rows of the next table, and returns whether those were all.
+    fn read_rows(&mut self, rows_max: u64, keys: usize) -> Result<bool> {
+        let Some(table) = self.left.last() else {
+            return Ok(true);
+        };
+        let terms = table.key.terms();
+        let mut sql = format!("SELECT {}", row_sql(table, &terms));
+        if self.after.is_some() {
+            let values = vec!["?"; keys].join(", ");
+            sql.push_str(&format!(" WHERE ({}) > ({values})", terms.join(", ")));
+        }
+        sql.push_str(&format!(" ORDER BY {} LIMIT {rows_max}", terms.join(", ")));
+        let (mut count, mut bytes, mut last) = (0, 0, None);
+        let (rows, after) = (&mut self.rows, self.after.take().unwrap_or_default());
+        let flow = self.snapshot.query(&sql, Params::from(&after), |row| {
+            rows.add(row);
+            count += 1;
+            bytes += row
+                .iter()
+                .map(|value| value.as_bytes().map_or(8, <[u8]>::len))
+                .sum::<usize>();
+            if count == rows_max || bytes >= SLICE_BYTES {
+                last = Some(row.iter().take(keys).map(Value::from).collect());
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.after = last;
+        Ok(flow.is_continue())
+    }
+}

@@ -1,0 +1,228 @@
+//! Copies of files: made, installed and compared.
+
+use std::{fs, ops::ControlFlow, path::Path};
+
+use shardwright_store::{Applied, ChangeSet, Error, Expect, ReplicaError, Scrub, ShardFile, Value};
+
+use crate::pair::{Pair, config, digest, statements, value};
+
+fn filled() -> Pair {
+    Pair::after(&[
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+        "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+         INSERT INTO t SELECT i, hex(randomblob(300)) FROM n",
+    ])
+}
+
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn write(pair: &mut Pair) -> ChangeSet {
+    let next = pair.next();
+    let mut writer = pair.primary.writer().unwrap();
+    let captured = writer
+        .execute_batch(&mut [statements(&["UPDATE t SET a = a || 'x' WHERE id % 7 = 0"])])
+        .unwrap();
+    writer.commit_at(next, &[]).unwrap();
+    pair.applied = next;
+    captured.changes
+}
+
+#[test]
+fn a_copy_is_of_one_moment_while_the_writer_goes_on() {
+    let mut pair = filled();
+    let received = pair.directory.path().join("received.db");
+    let moment = digest(&pair.primary);
+    let snapshot = pair.primary.snapshot().unwrap();
+    let mut later = Vec::new();
+    let copied = snapshot
+        .copy_to(&received, |_, _| {
+            later.push((write(&mut pair), pair.applied));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    drop(snapshot);
+    assert!(!later.is_empty(), "the file is too small for this test");
+    assert_eq!(copied.source.applied, moment.applied);
+    let path = pair.directory.path().join("third.db");
+    let third = ShardFile::install(&received, &path, &[9; 16], &config()).unwrap();
+    assert_eq!(digest(&third), moment);
+    for (changes, applied) in later {
+        third
+            .writer()
+            .unwrap()
+            .apply(applied, &changes, &[])
+            .unwrap();
+    }
+    assert_eq!(digest(&third), digest(&pair.primary));
+}
+
+#[test]
+fn a_copy_that_is_broken_off_leaves_nothing() {
+    let pair = filled();
+    let received = pair.directory.path().join("received.db");
+    let snapshot = pair.primary.snapshot().unwrap();
+    let error = snapshot
+        .copy_to(&received, |_, _| ControlFlow::Break(()))
+        .unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert!(!received.exists());
+    fs::write(&received, "taken").unwrap();
+    let error = snapshot.copy_to(&received, go_on).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert_eq!(fs::read(&received).unwrap(), b"taken");
+}
+
+#[test]
+fn an_installed_copy_has_an_id_of_its_own_and_the_position_of_its_source() {
+    let pair = filled().reinstall();
+    let replica = pair.copy.replica().unwrap().unwrap();
+    assert_ne!(replica.id, pair.primary.replica().unwrap().unwrap().id);
+    assert_eq!(replica.applied, pair.applied);
+    assert!(!pair.directory.path().join("received.db").exists());
+    pair.compare();
+}
+
+/// Makes a received file, and closes the copy whose place it is to take.
+fn received(pair: Pair) -> (Pair, std::path::PathBuf, std::path::PathBuf) {
+    let received = pair.directory.path().join("received.db");
+    pair.primary
+        .snapshot()
+        .unwrap()
+        .copy_to(&received, go_on)
+        .unwrap();
+    let path = pair.copy.path().to_path_buf();
+    (pair, received, path)
+}
+
+#[test]
+fn no_log_of_the_old_file_reaches_the_new_one() {
+    let (pair, received, path) = received(filled());
+    // The old file as a killed process leaves it, with commits in its log.
+    let old = pair.directory.path().join("old.db");
+    pair.copy
+        .writer()
+        .unwrap()
+        .execute("DELETE FROM t WHERE id < 4000", ())
+        .unwrap();
+    for suffix in ["", "-wal"] {
+        fs::copy(beside(&path, suffix), beside(&old, suffix)).unwrap();
+    }
+    let installed = ShardFile::install(&received, &old, &[9; 16], &config()).unwrap();
+    assert_eq!(digest(&installed), digest(&pair.primary));
+}
+
+#[test]
+fn a_damaged_old_file_is_replaced() {
+    let (pair, received, _) = received(filled());
+    let old = pair.directory.path().join("old.db");
+    fs::write(&old, "rubbish".repeat(1000)).unwrap();
+    fs::write(beside(&old, "-wal"), "more rubbish").unwrap();
+    let installed = ShardFile::install(&received, &old, &[9; 16], &config()).unwrap();
+    assert_eq!(digest(&installed), digest(&pair.primary));
+}
+
+#[test]
+fn a_file_in_use_is_not_replaced() {
+    let (pair, received, path) = received(filled());
+    pair.copy
+        .writer()
+        .unwrap()
+        .execute("DELETE FROM t WHERE id = 1", ())
+        .unwrap();
+    let _reader = pair.copy.snapshot().unwrap();
+    let error = ShardFile::install(&received, &path, &[9; 16], &config()).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    assert_eq!(
+        value(&pair.copy, "SELECT count(*) FROM t"),
+        Value::from(4999)
+    );
+}
+
+#[test]
+fn a_received_file_is_checked_first() {
+    let (pair, received, path) = received(filled());
+    let elsewhere = shardwright_store::Config {
+        expect: Expect {
+            place: Some("shard-7".to_owned()),
+            ..Expect::default()
+        },
+        ..config()
+    };
+    let error = ShardFile::install(&received, &path, &[9; 16], &elsewhere).unwrap_err();
+    assert!(matches!(error, Error::WrongIdentity { .. }), "{error}");
+
+    let mut bytes = fs::read(&received).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 9000].fill(0xab);
+    fs::write(&received, bytes).unwrap();
+    let error = ShardFile::install(&received, &path, &[9; 16], &config()).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+
+    let plain = pair.directory.path().join("plain.db");
+    let identity = shardwright_store::Identity::new("shop", "shard-0");
+    ShardFile::create(&plain, &identity, &config())
+        .unwrap()
+        .close()
+        .unwrap();
+    let error = ShardFile::install(&plain, &path, &[9; 16], &config()).unwrap_err();
+    assert!(
+        matches!(error, Error::Replica(ReplicaError::NotReplicated)),
+        "{error}"
+    );
+    pair.compare();
+}
+
+fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[test]
+fn a_scrub_sees_one_moment_and_every_difference() {
+    let mut pair = filled();
+    let mut scrub = Scrub::new(pair.primary.snapshot().unwrap()).unwrap();
+    let moment = digest(&pair.primary);
+    assert_eq!(scrub.slice(100).unwrap(), None);
+    let changes = write(&mut pair);
+    let mut slices = 1;
+    let scrubbed = loop {
+        slices += 1;
+        if let Some(scrubbed) = scrub.slice(100).unwrap() {
+            break scrubbed;
+        }
+    };
+    assert_eq!(scrubbed, moment);
+    assert!(slices >= 50, "{slices}");
+    pair.follow(&changes, &[]).unwrap();
+    pair.compare();
+    let same = digest(&pair.copy);
+    for sql in [
+        "UPDATE t SET a = 1 WHERE id = 5000",
+        "DELETE FROM t WHERE id = 1",
+        "CREATE INDEX i ON t (a)",
+        "PRAGMA user_version = 1",
+    ] {
+        pair.copy.writer().unwrap().execute(sql, ()).unwrap();
+        let other = digest(&pair.copy);
+        assert_ne!(other.digest, same.digest, "{sql}");
+        pair = pair.reinstall();
+        assert_eq!(digest(&pair.copy), same);
+    }
+    // A copy that differs in its id alone is the same; at another position it is not compared.
+    pair.copy
+        .writer()
+        .unwrap()
+        .set_replica_id(&[77; 16])
+        .unwrap();
+    assert_eq!(digest(&pair.copy), same);
+    let ahead = Applied {
+        hash: [0; 32],
+        ..pair.next()
+    };
+    pair.copy.writer().unwrap().advance(ahead, &[]).unwrap();
+    assert_ne!(digest(&pair.copy).applied, same.applied);
+    assert_eq!(digest(&pair.copy).digest, same.digest);
+}

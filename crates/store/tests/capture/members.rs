@@ -1,0 +1,239 @@
+//! Members of a batch, and the ends of its transaction.
+
+use shardwright_store::{Applied, ChangeSet, Error, ReplicaError, Value};
+
+use crate::pair::{Pair, Step, error_of, statements, value};
+
+#[test]
+fn changes_of_a_member_that_was_undone_are_not_captured() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY, a)"]);
+    pair.execute("INSERT INTO t VALUES (1, 1)");
+    let (results, sets) = pair.run(&mut [
+        statements(&["UPDATE t SET a = 2"]),
+        statements(&[
+            "UPDATE t SET a = 3",
+            "DELETE FROM t",
+            "INSERT INTO t VALUES (1, 9), (2, 9), (1, 1)",
+        ]),
+        statements(&["INSERT INTO t VALUES (3, 3)"]),
+    ]);
+    assert!(results[1].as_ref().unwrap().is_err());
+    assert_eq!(sets[0].changes().count(), 2 + 1);
+    let (_, sets) = pair.run(&mut [statements(&["DELETE FROM t", "SELECT * FROM nowhere"])]);
+    assert!(sets[0].is_empty());
+}
+
+#[test]
+fn a_statement_that_fails_halfway_counts_as_far_as_sqlite_keeps_it() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+        "CREATE TABLE log (x)",
+    ]);
+    pair.execute("CREATE TRIGGER f AFTER INSERT ON t WHEN new.a = 'fail' BEGIN INSERT INTO log VALUES (1); SELECT RAISE(FAIL, 'f'); END");
+    let (results, _) = pair.run(&mut [Box::new(|member| {
+        assert!(
+            member
+                .execute(
+                    "INSERT OR FAIL INTO t VALUES (1, 1), (2, 2), (1, 3), (4, 4)",
+                    ()
+                )
+                .is_err()
+        );
+        assert!(
+            member
+                .execute("INSERT INTO t VALUES (5, 5), (6, 6), (5, 7)", ())
+                .is_err()
+        );
+        assert!(
+            member
+                .execute("INSERT INTO t VALUES (8, 8), (9, 'fail'), (10, 10)", ())
+                .is_err()
+        );
+        Ok(())
+    })]);
+    assert!(results[0].as_ref().unwrap().is_ok());
+    assert_eq!(
+        pair.one("SELECT group_concat(id) FROM t"),
+        value(&pair.primary, "SELECT group_concat(id) FROM t")
+    );
+    assert_eq!(
+        pair.one("SELECT group_concat(id) FROM t"),
+        Value::from("1,2,8,9")
+    );
+}
+
+#[test]
+fn a_member_that_ends_the_transaction_is_left_out() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    let (mut results, sets) = pair.run(&mut [
+        statements(&["INSERT INTO t VALUES (1)"]),
+        statements(&[
+            "INSERT INTO t VALUES (2)",
+            "INSERT OR ROLLBACK INTO t VALUES (2)",
+        ]),
+        statements(&["INSERT INTO t VALUES (3)"]),
+    ]);
+    assert_eq!(sets.len(), 2);
+    assert!(sets[1].is_empty());
+    let error = error_of(results.remove(1));
+    assert!(matches!(error, Error::Constraint { .. }), "{error}");
+    assert_eq!(
+        pair.one("SELECT group_concat(id) FROM t"),
+        Value::from("1,3")
+    );
+}
+
+#[test]
+fn the_same_execution_gives_the_same_bytes() {
+    let run = || {
+        let mut pair = Pair::after(&[
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+            "CREATE TABLE k (a, b, PRIMARY KEY (a, b)) WITHOUT ROWID",
+        ]);
+        let mut members: Vec<Step<'_>> = vec![
+            statements(&["INSERT INTO t VALUES (9, 'x'), (2, 'y'), (7, NULL)"]),
+            statements(&[
+                "INSERT INTO k SELECT id, a FROM t WHERE a IS NOT NULL",
+                "UPDATE t SET id = id + 1",
+            ]),
+            statements(&["INSERT INTO k VALUES ('z', 1.5)"]),
+        ];
+        pair.run(&mut members).1
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn nothing_is_committed_before_commit_at_and_nothing_after_rollback() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    let mut writer = pair.primary.writer().unwrap();
+    let captured = writer
+        .execute_batch(&mut [statements(&["INSERT INTO t VALUES (1)"])])
+        .unwrap();
+    assert!(!captured.changes.is_empty() && writer.in_transaction());
+    assert_eq!(
+        value(&pair.primary, "SELECT count(*) FROM t"),
+        Value::from(0)
+    );
+    assert!(matches!(
+        writer.execute_batch(&mut [statements(&[])]),
+        Err(Error::TransactionStatement)
+    ));
+    writer.rollback().unwrap();
+    assert!(matches!(
+        writer.commit_at(pair.next(), &[]),
+        Err(Error::NoTransaction)
+    ));
+    drop(writer);
+    assert!(pair.execute("SELECT 1").is_empty());
+    assert_eq!(
+        value(&pair.primary, "SELECT count(*) FROM t"),
+        Value::from(0)
+    );
+    assert_eq!(pair.primary.applied().unwrap(), pair.applied);
+}
+
+#[test]
+fn a_position_that_does_not_follow_is_refused() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    let wrong = [
+        pair.applied,
+        Applied {
+            lsn: pair.applied.lsn + 2,
+            ..pair.applied
+        },
+        Applied {
+            epoch: 0,
+            ..pair.next()
+        },
+    ];
+    for applied in wrong {
+        let mut writer = pair.primary.writer().unwrap();
+        writer
+            .execute_batch(&mut [statements(&["INSERT INTO t VALUES (1)"])])
+            .unwrap();
+        let error = writer.commit_at(applied, &[]).unwrap_err();
+        assert!(
+            matches!(error, Error::Replica(ReplicaError::NotNext { .. })),
+            "{error}"
+        );
+        assert!(!writer.in_transaction());
+        let mut copy = pair.copy.writer().unwrap();
+        let error = copy.apply(applied, &ChangeSet::default(), &[]).unwrap_err();
+        assert!(
+            matches!(error, Error::Replica(ReplicaError::NotNext { .. })),
+            "{error}"
+        );
+    }
+    pair.execute("INSERT INTO t VALUES (1)");
+}
+
+#[test]
+fn a_batch_without_changes_moves_the_position() {
+    let mut pair = Pair::new();
+    assert!(pair.execute("SELECT 1").is_empty());
+    assert_eq!(pair.copy.applied().unwrap().lsn, 1);
+}
+
+#[test]
+fn rows_changed_after_the_capture_make_the_commit_fail() {
+    let pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    let mut writer = pair.primary.writer().unwrap();
+    let captured = writer
+        .execute_batch(&mut [statements(&["INSERT INTO t VALUES (1)"])])
+        .unwrap();
+    writer.execute("INSERT INTO t VALUES (2)", ()).unwrap();
+    let error = writer.commit_at(pair.next(), &[]).unwrap_err();
+    assert!(matches!(error, Error::CommitFailed { .. }), "{error}");
+    assert!(!writer.in_transaction());
+    // The primary does then what a copy would do.
+    writer.apply(pair.next(), &captured.changes, &[]).unwrap();
+    drop(writer);
+    pair.copy
+        .writer()
+        .unwrap()
+        .apply(pair.next(), &captured.changes, &[])
+        .unwrap();
+    pair.compare();
+}
+
+#[test]
+fn a_file_without_a_position_is_no_copy() {
+    let pair = Pair::new();
+    let path = pair.directory.path().join("plain.db");
+    let identity = shardwright_store::Identity::new("shop", "shard-0");
+    let file =
+        shardwright_store::ShardFile::create(path, &identity, &crate::pair::config()).unwrap();
+    assert_eq!(file.replica().unwrap(), None);
+    let mut writer = file.writer().unwrap();
+    writer.execute_batch(&mut [statements(&[])]).unwrap();
+    let error = writer.commit_at(pair.next(), &[]).unwrap_err();
+    assert!(
+        matches!(error, Error::Replica(ReplicaError::NotReplicated)),
+        "{error}"
+    );
+}
+
+#[test]
+fn constraints_and_triggers_work_again_after_a_copy_takes_over() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE p (id INTEGER PRIMARY KEY CHECK (id > 0))",
+        "CREATE TABLE c (p REFERENCES p)",
+        "CREATE TABLE log (x)",
+        "CREATE TRIGGER r AFTER INSERT ON p BEGIN INSERT INTO log VALUES (new.id); END",
+    ]);
+    for _ in 0..2 {
+        pair = pair.swap();
+        let (results, _) = pair.run(&mut [
+            statements(&["INSERT INTO p VALUES (-1)"]),
+            statements(&["INSERT INTO c VALUES (99)"]),
+            statements(&["INSERT INTO p VALUES (NULL)"]),
+        ]);
+        let failed: Vec<_> = results
+            .iter()
+            .map(|result| result.as_ref().unwrap().is_err())
+            .collect();
+        assert_eq!(failed, [true, true, false]);
+    }
+    assert_eq!(pair.one("SELECT count(*) FROM log"), Value::from(2));
+}

@@ -33,7 +33,7 @@ pub use self::{
     records::ShardRecords,
     status::{Condition, Status},
 };
-use super::{Level, ReadLevel, Record, Settings, peer::Peers};
+use super::{Level, ReadLevel, Record, Settings, StateError, peer::Peers};
 
 /// What a copy runs on.
 #[derive(Debug, Clone)]
@@ -175,6 +175,16 @@ impl ShardLog {
     /// [`ReadError::NotRunning`] if the copy has stopped.
     pub async fn set_learners(&self, learners: BTreeSet<Member>) -> Result<(), ReadError> {
         let sent = self.commands.send(Command::Learners(learners)).await;
+        sent.map_err(|_| ReadError::NotRunning)
+    }
+
+    /// Says that the data of the copy cannot be used, as whoever else uses it has found: the copy stops as if it could not apply a record,
+    /// and is opened again, or begins anew, as that says.
+    ///
+    /// # Errors
+    /// [`ReadError::NotRunning`] if the copy has stopped.
+    pub async fn fail(&self, error: StateError) -> Result<(), ReadError> {
+        let sent = self.commands.send(Command::Fail(error)).await;
         sent.map_err(|_| ReadError::NotRunning)
     }
 

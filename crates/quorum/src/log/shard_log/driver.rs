@@ -70,6 +70,7 @@ pub(super) enum Command {
         answer: Reader<Vec<Arc<Record>>>,
     },
     Learners(BTreeSet<Member>),
+    Fail(StateError),
 }
 
 /// Why a copy does not run any more.
@@ -361,6 +362,7 @@ impl Driver<'_> {
                 }
                 Command::ReadFrom { after, answer } => self.waiting.tails.push((after, answer)),
                 Command::Learners(learners) => self.feed(now, Event::Learners(learners)),
+                Command::Fail(error) => self.told(now, Input::NotApplied(error)),
             }
         }
         if !submissions.is_empty() {

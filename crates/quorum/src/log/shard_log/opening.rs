@@ -118,7 +118,7 @@ fn refuse(command: Command) {
         Command::ReadFrom { answer, .. } => {
             let _told = answer.send(Err(ReadError::NotRunning));
         }
-        Command::Learners(_) => {}
+        Command::Learners(_) | Command::Fail(_) => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! A shard file and its connections.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use crate::{
     Access, Config, Error, Holder, Identity, Reader, Result, Snapshot, Value, Writer,
@@ -157,6 +157,26 @@ impl ShardFile {
             .query_row(identity::META_SQL, std::slice::from_ref(&key), |row| {
                 row.get(0).to_value()
             })
+    }
+
+    /// Makes durable what was committed, where [`Config::synchronous`] is less than full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What is durable is unknown then, and asking again would not tell: open the file anew.
+    pub fn sync(&self) -> Result<()> {
+        // SQLite locks nothing of the log itself, so opening and closing it here releases no lock of its own. What has moved from
+        // the log into the file was synced before the log was used again.
+        let mut path = self.shared.path.as_os_str().to_owned();
+        path.push("-wal");
+        match File::open(path).and_then(|log| log.sync_data()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io {
+                action: "sync the write-ahead log of",
+                path: self.path().to_owned(),
+                source: error,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Closes the file and removes its write-ahead log.

@@ -2,7 +2,7 @@
 //!
 //! The program is the example of the crate's front page, so that the first thing that a reader
 //! tries is known to work with nothing but what its manifest names. Settings of this repository's
-//! `.cargo/config.toml` do not reach it.
+//! `.cargo/config.toml` do not reach it; a page that asks for settings has them in a block of TOML.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -30,6 +30,10 @@ pub(super) fn run(root: &Path, package: &Package, lib_target: &Path) -> anyhow::
         directory.path().join("Cargo.toml"),
         manifest(package, &example),
     )?;
+    if let Some(config) = front_page_block(&page, |fence| fence == "```toml") {
+        fs::create_dir(directory.path().join(".cargo"))?;
+        fs::write(directory.path().join(".cargo/config.toml"), config)?;
+    }
     fs::copy(root.join("Cargo.lock"), directory.path().join("Cargo.lock"))
         .context("copy Cargo.lock, for the versions")?;
 
@@ -42,15 +46,18 @@ pub(super) fn run(root: &Path, package: &Package, lib_target: &Path) -> anyhow::
     shell::run(command.args(["run", "--quiet"]))
 }
 
-/// The first code block in the documentation of a crate that is meant to run, without the marks
-/// that hide lines from readers.
+/// The first code block in the documentation of a crate that is meant to run.
 fn front_page_example(page: &str) -> Option<String> {
+    front_page_block(page, |fence| matches!(fence, "```" | "```rust"))
+}
+
+/// The first block in the documentation of a crate that begins as wanted, without the marks that hide lines from readers.
+fn front_page_block(page: &str, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
     let mut lines = page.lines().map_while(|line| line.strip_prefix("//!"));
-    let runs = |line: &&str| matches!(line.trim(), "```" | "```rust");
     loop {
         let fence = lines.find(|line| line.trim().starts_with("```"))?;
         let block = lines.by_ref().take_while(|line| line.trim() != "```");
-        if runs(&fence) {
+        if is_wanted(fence.trim()) {
             return Some(block.map(|line| format!("{}\n", shown(line))).collect());
         }
         block.for_each(drop);
@@ -123,6 +130,13 @@ mod tests {
                     //! # use a::B;\n//! let b = B;\n//! # Ok::<_, B>(())\n//! ```\n\nmod b;\n";
         let example = front_page_example(page).unwrap();
         assert_eq!(example, "use a::B;\nlet b = B;\nOk::<_, B>(())\n");
+    }
+
+    #[test]
+    fn the_settings_that_a_page_asks_for_are_found() {
+        let page = "//! Text.\n//! ```\n//! x();\n//! ```\n//! ```toml\n//! [env]\n//! A = \"1\"\n//! ```\n";
+        let config = front_page_block(page, |fence| fence == "```toml");
+        assert_eq!(config.as_deref(), Some("[env]\nA = \"1\"\n"));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
 //! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
+//! | `server` | `shardwright-server` | a shard has to survive the node that it is on |
 //!
 //! ```
 //! use shardwright::hashing::{Position, hash_to_shard};
@@ -43,6 +44,7 @@
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
 //! | `sql` | the module `sql` |
+//! | `server` | the module `server`, and those it speaks of. It needs a flag for SQLite, which its front page gives |
 //! | `full` | all of these |
 
 #[cfg(feature = "coordinator")]
@@ -58,6 +60,8 @@ pub use shardwright_rebalancer as rebalancer;
 pub use shardwright_registry as registry;
 #[cfg(feature = "router")]
 pub use shardwright_router as router;
+#[cfg(feature = "server")]
+pub use shardwright_server as server;
 #[cfg(feature = "sql")]
 pub use shardwright_sql as sql;
 #[cfg(feature = "store")]

@@ -1,0 +1,283 @@
+//! The copies of a node, as the coordinators see them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use shardwright_coordinator::{
+    failover::replication::Instruction,
+    protocol::{CopyInstruction, CopyState},
+    rebalancer::PartitionId,
+    worker,
+};
+use shardwright_quorum::log::{
+    BoxError, Settings,
+    peer::Peers,
+    shard_log::{LogOptions, Registrar, ShardRecords},
+};
+use shardwright_registry::{Registry, Store};
+use shardwright_store::Config;
+use shardwright_topology::{Epoch, Incarnation, KeyspaceName, Member, NodeId, ReplicaId, ShardId};
+use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking};
+
+use super::{
+    NodeOptions, StartError,
+    deletion::{self, Deletion, Kept},
+    layout::Layout,
+    report::report,
+};
+use crate::shard::{Shard, ShardOptions};
+
+/// How often the records of shards are read although nothing was heard of a change.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// The copies of a node. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub(super) struct Copies {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    runtime: Handle,
+    node: NodeId,
+    store: Arc<dyn Store>,
+    peers: Peers,
+    log: Settings,
+    file: Config,
+    layout: Layout,
+    state: Mutex<State>,
+    /// Told when a copy is opened or goes.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keyspaces: BTreeMap<KeyspaceName, Keyspace>,
+    open: BTreeMap<PartitionId, Shard>,
+    /// Those that are being deleted: a second instruction changes nothing.
+    going: BTreeSet<PartitionId>,
+}
+
+/// What the copies of one keyspace share.
+#[derive(Debug, Clone)]
+struct Keyspace {
+    registry: Registry,
+    records: ShardRecords,
+}
+
+impl Copies {
+    /// Opens the copies that are there.
+    pub(super) fn open(
+        store: Arc<dyn Store>,
+        options: &NodeOptions,
+        peers: Peers,
+        layout: Layout,
+    ) -> Result<Self, StartError> {
+        let there = layout.copies()?;
+        let shared = Arc::new(Shared {
+            runtime: Handle::current(),
+            node: options.id.clone(),
+            store,
+            peers,
+            log: options.log.clone(),
+            file: options.file.clone(),
+            layout,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let copies = Self { shared };
+        for shard in there {
+            copies.start(&shard);
+        }
+        Ok(copies)
+    }
+
+    pub(super) fn shard(&self, shard: &PartitionId) -> Option<Shard> {
+        self.state().open.get(shard).cloned()
+    }
+
+    pub(super) fn shards(&self) -> Vec<PartitionId> {
+        self.state().open.keys().cloned().collect()
+    }
+
+    /// Ends when a copy is opened or goes, from this call on.
+    pub(super) fn changed(&self) -> impl Future<Output = ()> {
+        self.shared.changed.notified()
+    }
+
+    /// Stops all copies, at once.
+    pub(super) async fn stop(&self) {
+        let open = std::mem::take(&mut self.state().open);
+        let stopping: Vec<_> = open
+            .into_values()
+            .map(|shard| tokio::spawn(async move { shard.stop().await }))
+            .collect();
+        for stopped in stopping {
+            // One that panicked has stopped too.
+            let _stopped = stopped.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the copy of a shard, or makes an empty one, unless it is open.
+    fn start(&self, shard: &PartitionId) {
+        let shared = &self.shared;
+        let _runtime = shared.runtime.enter();
+        let mut state = self.state();
+        if state.open.contains_key(shard) || state.going.contains(shard) {
+            return;
+        }
+        let keyspace = shared.keyspace(&mut state, &shard.keyspace);
+        let registrar = Arc::new(Announcer(keyspace.registry));
+        let options = ShardOptions {
+            log: LogOptions {
+                settings: shared.log.clone(),
+                ..LogOptions::new(shared.peers.clone(), keyspace.records, registrar)
+            },
+            file: shared.file.clone(),
+        };
+        let opened = Shard::start(shard.clone(), shared.layout.copy(shard), options);
+        state.open.insert(shard.clone(), opened);
+        shared.changed.notify_waiters();
+    }
+
+    /// Lets the primary of the epoch keep these copies up to date.
+    fn fill(&self, shard: &PartitionId, epoch: Epoch, learners: BTreeSet<Member>) {
+        let Some(shard) = self.shard(shard) else {
+            return;
+        };
+        let log = shard.log().clone();
+        if log.status().borrow().leading() == Some(epoch) {
+            // A copy that has stopped is told again.
+            let told = async move { log.set_learners(learners).await };
+            self.shared.runtime.spawn(told);
+        }
+    }
+
+    /// Deletes a copy, unless it is another one or its shard may need it.
+    fn begin_deletion(&self, shard: PartitionId, replica_id: ReplicaId, instruction: Instruction) {
+        let mut state = self.state();
+        let Some(open) = state.open.get(&shard).cloned() else {
+            return;
+        };
+        let is_it = open.status().borrow().replica_id == Some(replica_id);
+        if !is_it || !state.going.insert(shard.clone()) {
+            return;
+        }
+        let registry = self.shared.keyspace(&mut state, &shard.keyspace).registry;
+        drop(state);
+        let copies = self.clone();
+        self.shared.runtime.spawn(async move {
+            let deleted = copies.delete(&shard, &open, instruction, &registry).await;
+            copies.state().going.remove(&shard);
+            match deleted {
+                Ok(()) => tracing::info!(%shard, copy = %replica_id, "deleted a copy"),
+                Err(why) => {
+                    tracing::info!(%shard, copy = %replica_id, %why, "kept a copy");
+                    copies.start(&shard);
+                }
+            }
+        });
+    }
+
+    async fn delete(
+        &self,
+        shard: &PartitionId,
+        open: &Shard,
+        instruction: Instruction,
+        registry: &Registry,
+    ) -> Result<(), Kept> {
+        // Before anybody looks whether it is needed: it must acknowledge nothing from then on.
+        self.state().open.remove(shard);
+        self.shared.changed.notify_waiters();
+        open.stop().await;
+        let status = open.status().borrow().clone();
+        let Some(replica_id) = status.replica_id else {
+            return Err(Kept::NoCopy);
+        };
+        let node = self.shared.node.clone();
+        let deletion = Deletion {
+            instruction,
+            shard: shard.shard.clone(),
+            copy: Member { node, replica_id },
+            promised: status.promised.map_or(Epoch(0), |ballot| ballot.epoch),
+        };
+        deletion.release(registry).await?;
+        let directory = self.shared.layout.copy(shard);
+        let removed = spawn_blocking(move || deletion::remove(&directory)).await;
+        removed.map_err(io::Error::other)??;
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn keyspace(&self, state: &mut State, name: &KeyspaceName) -> Keyspace {
+        let known = state.keyspaces.entry(name.clone());
+        let known = known.or_insert_with(|| {
+            let registry = Registry::new(Arc::clone(&self.store), name.clone());
+            let prefix = registry.shards().prefix().clone();
+            let records = ShardRecords::follow(Arc::clone(&self.store), prefix, READ_AGAIN);
+            Keyspace { registry, records }
+        });
+        known.clone()
+    }
+}
+
+impl worker::Copies for Copies {
+    fn states(&self) -> Vec<CopyState> {
+        let state = self.state();
+        let states = state.open.iter().filter_map(|(partition, shard)| {
+            let report = report(&shard.status().borrow())?;
+            let partition = partition.clone();
+            Some(CopyState { partition, report })
+        });
+        states.collect()
+    }
+
+    fn follow(&self, instructions: Vec<CopyInstruction>) {
+        for CopyInstruction {
+            keyspace,
+            instruction,
+        } in instructions
+        {
+            match instruction {
+                Instruction::Create { shard, .. } => self.start(&PartitionId::new(keyspace, shard)),
+                Instruction::Follow {
+                    shard,
+                    epoch,
+                    learners,
+                } => self.fill(&PartitionId::new(keyspace, shard), epoch, learners),
+                Instruction::Drop {
+                    ref shard,
+                    replica_id,
+                    ..
+                } => {
+                    let shard = PartitionId::new(keyspace, shard.clone());
+                    self.begin_deletion(shard, replica_id, instruction);
+                }
+            }
+        }
+    }
+}
+
+/// Announces copies in the registry.
+#[derive(Debug)]
+struct Announcer(Registry);
+
+#[async_trait]
+impl Registrar for Announcer {
+    async fn register(&self, shard: &ShardId, copy: &Member) -> Result<Incarnation, BoxError> {
+        Ok(self.0.register_copy(shard, copy).await?)
+    }
+}

@@ -1,0 +1,135 @@
+//! Where a node keeps what.
+//!
+//! ```text
+//! DIRECTORY/
+//!   LOCK                      held by the process that runs the node
+//!   NODE                      the name of the node whose directory this is
+//!   shards/KEYSPACE/SHARD/    the copy of a shard
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_topology::{KeyspaceName, NodeId, ShardId};
+
+use super::deletion::{GOING, remove_if_there};
+
+/// The directory of a node, which is this process's as long as this lives.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a directory cannot be that of a node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// Another process runs a node there.
+    #[error("another process uses the directory {}: stop it, or give another directory", .0.display())]
+    InUse(PathBuf),
+    /// It is the directory of another node.
+    #[error("the directory {} belongs to the node {owner:?}: give that name, or another directory", .directory.display())]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
+    /// It cannot be read or written.
+    #[error("use the directory {}", .directory.display())]
+    Io {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Layout {
+    /// Takes the directory, which is made if it is not there.
+    pub(super) fn open(root: &Path, node: &NodeId) -> Result<Self, LayoutError> {
+        let failed = |source| LayoutError::Io {
+            directory: root.to_owned(),
+            source,
+        };
+        fs::create_dir_all(root.join("shards")).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true);
+        let lock = lock.open(root.join("LOCK")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LayoutError::InUse(root.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let name = root.join("NODE");
+        match fs::read_to_string(&name) {
+            Ok(owner) if owner.trim() != node.as_str() => Err(LayoutError::Foreign {
+                directory: root.to_owned(),
+                owner: owner.trim().to_owned(),
+            }),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::write(&name, format!("{node}\n")).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }?;
+        Ok(Self {
+            root: root.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Returns where the copy of a shard is.
+    pub(super) fn copy(&self, shard: &PartitionId) -> PathBuf {
+        let keyspace = self.shards().join(shard.keyspace.as_str());
+        keyspace.join(shard.shard.as_str())
+    }
+
+    /// Returns the shards that there are copies of.
+    pub(super) fn copies(&self) -> Result<Vec<PartitionId>, LayoutError> {
+        let failed = |source| LayoutError::Io {
+            directory: self.shards(),
+            source,
+        };
+        let mut copies = Vec::new();
+        for keyspace in names(&self.shards()).map_err(failed)? {
+            let Ok(name) = KeyspaceName::new(&keyspace) else {
+                continue;
+            };
+            let keyspace = self.shards().join(&keyspace);
+            for shard in names(&keyspace).map_err(failed)? {
+                if shard.starts_with(GOING) {
+                    remove_if_there(&keyspace.join(&shard)).map_err(failed)?;
+                } else if let Ok(shard) = ShardId::new(&shard) {
+                    copies.push(PartitionId::new(name.clone(), shard));
+                }
+            }
+        }
+        copies.sort_unstable();
+        Ok(copies)
+    }
+
+    fn shards(&self) -> PathBuf {
+        self.root.join("shards")
+    }
+}
+
+/// The names of the directories in a directory.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

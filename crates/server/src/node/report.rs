@@ -1,0 +1,36 @@
+//! What coordinators are told of a copy.
+
+use shardwright_coordinator::failover::replication::{CopyReport, Health, Lead};
+use shardwright_quorum::log::shard_log::{Condition, Status};
+use shardwright_topology::Lsn;
+
+/// Returns how a copy stands; `None` while it takes no part.
+pub(super) fn report(status: &Status) -> Option<CopyReport> {
+    let is_open = status.condition == Condition::Running;
+    let me = status.me.as_ref().filter(|_| is_open)?;
+    Some(CopyReport {
+        replica_id: status.replica_id?,
+        incarnation: me.incarnation,
+        epoch: status.last.epoch,
+        durable: status.durable,
+        health: Health::Whole,
+        lead: lead(status),
+    })
+}
+
+/// What the primary knows.
+fn lead(status: &Status) -> Option<Lead> {
+    let epoch = status.leading()?;
+    let answered = status.followers.iter();
+    let answered = answered.filter(|follower| follower.matched > Lsn(0));
+    // What was committed before counts only once a record of this epoch is.
+    let is_of_epoch = status.last.epoch == epoch;
+    Some(Lead {
+        epoch,
+        last: status.last.lsn,
+        commit: is_of_epoch.then_some(status.known_commit),
+        followers: answered
+            .map(|follower| (follower.replica_id, follower.matched))
+            .collect(),
+    })
+}

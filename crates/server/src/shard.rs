@@ -1,0 +1,138 @@
+//! A copy of a shard: an SQLite file that a replicated log decides about.
+//!
+//! The primary runs writes in one transaction, has its changes appended to the log, and commits once a majority has them; the other
+//! copies make the same changes in the same order. So whatever a client was told has happened survives the loss of any minority.
+
+mod convert;
+mod data;
+mod executor;
+mod generations;
+mod interactive;
+mod read;
+mod round;
+mod state;
+mod write;
+
+use std::{path::PathBuf, sync::Arc};
+
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_quorum::log::{
+    ShardLog,
+    segments::Options,
+    shard_log::{InDirectory, LogOptions, Status},
+};
+use shardwright_registry::Clock;
+use shardwright_store::Config;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{
+    data::Data,
+    executor::{Claim, Executor, Request},
+    state::open_state,
+};
+pub use self::{
+    interactive::{Ended, Interactive, Limits, StatementError},
+    read::{Fresh, ReadError, ReadLevel},
+    write::{Identity, Token, Transaction, Write, WriteError, Written},
+};
+
+/// How many writes may wait for one shard.
+const WAITING_MAX: usize = 4_096;
+
+/// What a copy runs on.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    /// Its log.
+    pub log: LogOptions,
+    /// Its file. What makes it durable is the log, so [`Config::synchronous`] is chosen here.
+    pub file: Config,
+}
+
+/// A copy of a shard that runs. Clones are the same copy, which stops with the last of them.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    log: ShardLog,
+    data: Arc<Data>,
+    requests: mpsc::Sender<Request>,
+    clock: Clock,
+}
+
+/// A write that was handed over.
+#[derive(Debug)]
+struct Pending {
+    claim: Claim,
+    answer: oneshot::Receiver<Result<Written, WriteError>>,
+}
+
+impl Shard {
+    /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
+    #[must_use]
+    pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
+        let data = Arc::new(Data::default());
+        let open = open_state(Arc::clone(&data), &shard, options.file);
+        let home = InDirectory::new(directory, Options::default(), open);
+        let (log, _task) = ShardLog::start(shard.shard, home, options.log);
+        let (requests, inbox) = mpsc::channel(WAITING_MAX);
+        let clock = Clock::start();
+        let executor = Executor {
+            log: log.clone(),
+            data: Arc::clone(&data),
+            inbox,
+            clock,
+        };
+        tokio::spawn(executor.run());
+        Self {
+            log,
+            data,
+            requests,
+            clock,
+        }
+    }
+
+    /// Returns its log.
+    #[must_use]
+    pub fn log(&self) -> &ShardLog {
+        &self.log
+    }
+
+    /// Returns how the copy stands, as it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.log.status()
+    }
+
+    /// Writes to the shard. This copy has to be the primary. If this is dropped, the write may happen or not.
+    ///
+    /// # Errors
+    /// [`WriteError`] says whether it may have happened, and what to do.
+    pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let within = write.within;
+        let Pending { claim, mut answer } = self.submit(write)?;
+        match tokio::time::timeout(within, &mut answer).await {
+            Ok(Ok(answer)) => answer,
+            Err(_) if claim.give_up() => Err(WriteError::Late),
+            Ok(Err(_)) | Err(_) => Err(WriteError::Indeterminate),
+        }
+    }
+
+    fn submit(&self, write: Write) -> Result<Pending, WriteError> {
+        let (sender, answer) = oneshot::channel();
+        let claim = Claim::default();
+        let request = Request {
+            deadline: self.clock.now() + write.within,
+            write,
+            claim: claim.clone(),
+            answer: sender,
+        };
+        match self.requests.try_send(request) {
+            Ok(()) => Ok(Pending { claim, answer }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(WriteError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(WriteError::NotRunning),
+        }
+    }
+
+    /// Stops the copy, and waits until all that it took in is durable.
+    pub async fn stop(&self) {
+        self.log.shut_down().await;
+    }
+}

@@ -1,0 +1,72 @@
+//! What the log and the file say to one another, each in its own words.
+
+use std::io;
+
+use shardwright_quorum::log::{Hash, Point, Record, StateError};
+use shardwright_store::{Applied, Entry, Error as StoreError, ReplicaError};
+use shardwright_topology::{Epoch, Lsn};
+
+/// Returns the place that a file has reached once it has applied a record.
+pub(super) fn applied_of(record: &Record) -> Applied {
+    applied(record.point())
+}
+
+pub(super) fn applied(point: Point) -> Applied {
+    Applied {
+        epoch: point.epoch.0,
+        lsn: point.lsn.0,
+        hash: point.hash.0,
+    }
+}
+
+pub(super) fn point(applied: Applied) -> Point {
+    Point {
+        epoch: Epoch(applied.epoch),
+        lsn: Lsn(applied.lsn),
+        hash: Hash(applied.hash),
+    }
+}
+
+/// Returns what the file remembers of the writes of a record.
+pub(super) fn entries_of(record: &Record) -> Vec<Entry<'_>> {
+    let members = record.members.iter();
+    let entries = members.map(|member| Entry {
+        client: member.client.0,
+        sequence: member.sequence,
+        outcome: &member.outcome,
+    });
+    entries.collect()
+}
+
+/// Returns what a failure of the file means for the copy.
+pub(super) fn state_error(error: StoreError) -> StateError {
+    match error {
+        StoreError::Full { .. } => StateError::NoRoom(io::Error::other(error)),
+        StoreError::Replica(
+            ReplicaError::Diverged { .. }
+            | ReplicaError::NotNext { .. }
+            | ReplicaError::Damaged { .. }
+            | ReplicaError::UnknownVersion { .. }
+            | ReplicaError::DuplicateEntry { .. },
+        ) => StateError::Diverged(error.into()),
+        error => StateError::Failed(error.into()),
+    }
+}
+
+/// Returns what a failure of a write means for the copy; `None` if it is the write's own.
+pub(super) fn fault_of(error: &StoreError) -> Option<StateError> {
+    match error {
+        StoreError::Full { .. } => Some(StateError::NoRoom(io::Error::other(error.to_string()))),
+        StoreError::Corrupt { .. }
+        | StoreError::NotADatabase { .. }
+        | StoreError::CannotOpen { .. }
+        | StoreError::Disk { .. }
+        | StoreError::Io { .. } => Some(StateError::Failed(error.to_string().into())),
+        _ => None,
+    }
+}
+
+/// What a record meets when the file is not open.
+pub(super) fn not_open() -> StateError {
+    StateError::Failed("the file of the copy is not open".into())
+}

@@ -1,0 +1,262 @@
+//! Runs what clients write, many at a time, and lets the log decide whether it happened.
+//!
+//! ```text
+//! take what waits ─ run it in one open transaction ─ append its changes ─ the log commits ─ COMMIT
+//!                        └ on the data as a record left it    └ next to that record or not at all
+//! ```
+//! There is one transaction at a time: a batch takes a round trip to the members, and all that comes meanwhile is the next one.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use shardwright_quorum::log::{
+    Level, ShardLog, StateError,
+    shard_log::{Condition, Status},
+};
+use shardwright_registry::Clock;
+use shardwright_topology::{Epoch, Lsn, Timestamp};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::spawn_blocking,
+};
+
+use super::{
+    convert::fault_of,
+    data::{Changes, Data, Fate, Ran},
+    round::{Ended, Round},
+    write::{Token, Write, WriteError, Written},
+};
+
+/// How many writes are one batch, at most.
+const BATCH_MAX: usize = 256;
+
+/// A write that waits.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) write: Write,
+    pub(super) deadline: Timestamp,
+    pub(super) claim: Claim,
+    pub(super) answer: oneshot::Sender<Result<Written, WriteError>>,
+}
+
+/// Who has a write: those who wait for it, and may give it up, or the batch that it is in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Gives the write up. `false` if it is in a batch.
+    pub(super) fn give_up(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes the write into a batch. `false` if it was given up.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lets the write wait again.
+    fn release(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Request {
+    pub(super) fn answer(self, answer: Result<Written, WriteError>) {
+        // Whoever asked may have gone.
+        let _told = self.answer.send(answer);
+    }
+}
+
+/// The task that runs the writes of a shard.
+#[derive(Debug)]
+pub(super) struct Executor {
+    pub(super) log: ShardLog,
+    pub(super) data: Arc<Data>,
+    pub(super) inbox: mpsc::Receiver<Request>,
+    pub(super) clock: Clock,
+}
+
+impl Executor {
+    /// Runs what comes, until nobody is left who could ask.
+    pub(super) async fn run(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                let Some(request) = self.inbox.recv().await else {
+                    return;
+                };
+                waiting.push_back(request);
+            }
+            while waiting.len() < BATCH_MAX
+                && let Ok(request) = self.inbox.try_recv()
+            {
+                waiting.push_back(request);
+            }
+            // On data that has not come so far a batch would run in vain.
+            let last = self.log.status().borrow().last.lsn;
+            self.until_applied(last).await;
+            let batch = self.next_batch(&mut waiting);
+            if !batch.is_empty() {
+                let again = self.run_batch(batch).await;
+                for request in again.into_iter().rev() {
+                    request.claim.release();
+                    waiting.push_front(request);
+                }
+            }
+        }
+    }
+
+    /// Takes the first ones that may happen together, and turns away those that are late.
+    fn next_batch(&self, waiting: &mut VecDeque<Request>) -> Vec<Request> {
+        let now = self.clock.now();
+        let mut batch: Vec<Request> = Vec::new();
+        while let Some(request) = waiting.pop_front() {
+            let is_apart = batch.first().is_some_and(|first| {
+                let (first, write) = (&first.write, &request.write);
+                first.exclusive || write.exclusive || first.level != write.level
+            });
+            if is_apart {
+                waiting.push_front(request);
+                break;
+            }
+            if !request.claim.take() {
+                continue;
+            }
+            if now >= request.deadline {
+                request.answer(Err(WriteError::Late));
+            } else {
+                batch.push(request);
+            }
+        }
+        batch
+    }
+
+    /// Runs writes, answers them, and returns those that have to run again.
+    async fn run_batch(&self, mut batch: Vec<Request>) -> Vec<Request> {
+        let data = Arc::clone(&self.data);
+        let ran = spawn_blocking(move || {
+            let writes = batch.iter_mut().map(|request| &mut request.write);
+            let ran = data.run(&mut writes.collect::<Vec<_>>());
+            (batch, ran)
+        });
+        match ran.await {
+            Ok((batch, Ok(ran))) => self.decide(batch, ran).await,
+            Ok((batch, Err(error))) => {
+                self.stop_for(faults_in([&error])).await;
+                for request in batch {
+                    request.answer(Err(error.clone()));
+                }
+                Vec::new()
+            }
+            // A panic took along those who wait: for them it is not known what became of it, and nothing did.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Lets the log decide about a batch that has run.
+    async fn decide(&self, batch: Vec<Request>, ran: Ran) -> Vec<Request> {
+        let mut round = Round::default();
+        let mut again = Vec::new();
+        for (request, fate) in batch.into_iter().zip(ran.fates) {
+            match fate {
+                Fate::Ran(outcome) => round.ran.push((request, outcome)),
+                Fate::Refused(error) => round.refused.push((request, error)),
+                Fate::Answered(answer) => request.answer(answer),
+                Fate::Again => again.push(request),
+            }
+        }
+        let faults = faults_in(round.refused.iter().map(|(_, error)| error));
+        self.stop_for(faults).await;
+        match ran.changes {
+            Some(changes) => {
+                let mut first = self.append(round, changes).await;
+                first.append(&mut again);
+                first
+            }
+            None => {
+                round.confirm(&self.log).await;
+                again
+            }
+        }
+    }
+
+    /// Stops the copy if its disk has failed: another one has to go on.
+    async fn stop_for(&self, faults: Vec<StateError>) {
+        for fault in faults {
+            // One that has stopped already has nothing to stop.
+            let _told = self.log.fail(fault).await;
+        }
+    }
+
+    /// Appends what changed, and waits until the transaction is over. Returns what has to run again.
+    async fn append(&self, round: Round, changes: Changes) -> Vec<Request> {
+        let (level, within) = (round.level(), round.deadline().since(self.clock.now()));
+        let mut committed = changes.committed.clone();
+        let mut appending = tokio::spawn(round.append(self.log.clone(), changes, within));
+        let ended = tokio::select! {
+            // The members that lag hold up nobody else.
+            Ok(_) = committed.wait_for(|is_so| *is_so), if level == Level::All => return Vec::new(),
+            ended = &mut appending => ended,
+        };
+        match ended {
+            Ok(Ended::Reached(epoch)) => {
+                self.until_over(committed, epoch).await;
+                Vec::new()
+            }
+            Ok(Ended::Outrun { last, requests }) => {
+                self.roll_back().await;
+                self.until_applied(last).await;
+                requests
+            }
+            Ok(Ended::Refused) | Err(_) => {
+                self.roll_back().await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Waits until a transaction is committed or undone, or this copy is not its primary any more: then its record may be committed as any
+    /// other.
+    async fn until_over(&self, mut committed: watch::Receiver<bool>, epoch: Epoch) {
+        let mut status = self.log.status();
+        let is_over = |status: &Status| {
+            status.leading() != Some(epoch) || status.condition != Condition::Running
+        };
+        tokio::select! {
+            biased;
+            _ = committed.wait_for(|is_so| *is_so) => return,
+            _ = status.wait_for(is_over) => {}
+        }
+        self.roll_back().await;
+    }
+
+    /// Waits until the data has a record, or this copy is not the primary.
+    async fn until_applied(&self, last: Lsn) {
+        let (mut status, mut places) = (self.log.status(), self.data.places());
+        let has_come = |here: &Option<Token>| here.is_some_and(|here| here.lsn >= last);
+        tokio::select! {
+            _ = places.wait_for(has_come) => {}
+            _ = status.wait_for(|status| status.leading().is_none()) => {}
+        }
+    }
+
+    async fn roll_back(&self) {
+        let data = Arc::clone(&self.data);
+        // Only a panic is an error, and that has been reported.
+        let _undone = spawn_blocking(move || data.roll_back()).await;
+    }
+}
+
+/// Returns what these errors say of the disk.
+fn faults_in<'e>(errors: impl IntoIterator<Item = &'e WriteError>) -> Vec<StateError> {
+    let faults = errors.into_iter().filter_map(|error| match error {
+        WriteError::Refused(error) => fault_of(error),
+        _ => None,
+    });
+    faults.collect()
+}

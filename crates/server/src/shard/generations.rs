@@ -1,0 +1,173 @@
+//! The files of a copy: one is in use, and a snapshot of another copy becomes the next one.
+//!
+//! ```text
+//! DIRECTORY/
+//!   shard-NUMBER.db      the file; of several, the one with the highest number
+//!   received.db          a snapshot that is about to become one
+//!   sent-NUMBER.db       a snapshot on its way to another copy
+//! ```
+//! A file is never replaced under those who read it: the next one gets another name, and the one before is removed once it is there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use shardwright_store::{Config, Error as StoreError, ShardFile, Snapshot};
+
+/// The files of a copy.
+#[derive(Debug)]
+pub(super) struct Generations {
+    directory: PathBuf,
+    number: u64,
+    sent: AtomicU64,
+}
+
+impl Generations {
+    /// Finds the file in use, and removes what a crash has left.
+    pub(super) fn find(directory: &Path) -> io::Result<Self> {
+        let mut found = Self {
+            directory: directory.to_owned(),
+            number: 0,
+            sent: AtomicU64::new(0),
+        };
+        let names = found.names()?;
+        let numbers = names.iter().filter_map(|name| number(name));
+        found.number = numbers.max().unwrap_or(0);
+        found.clean()?;
+        Ok(found)
+    }
+
+    /// Returns the file in use, or where it is to be.
+    pub(super) fn current(&self) -> PathBuf {
+        self.file(self.number)
+    }
+
+    /// Lets a received snapshot be the next file, and returns that.
+    pub(super) fn receive(
+        &mut self,
+        content: &mut dyn Read,
+        config: &Config,
+    ) -> Result<ShardFile, StoreError> {
+        let received = self.directory.join(RECEIVED);
+        let failed = |source| StoreError::Io {
+            action: "write the snapshot",
+            path: received.clone(),
+            source,
+        };
+        let mut file = File::create(&received).map_err(failed)?;
+        io::copy(content, &mut file).map_err(failed)?;
+        drop(file);
+        let next = self.file(self.number + 1);
+        let installed = ShardFile::install(&received, next, &rand::random(), config)?;
+        self.number += 1;
+        Ok(installed)
+    }
+
+    /// Removes all files but the one in use.
+    pub(super) fn clean(&self) -> io::Result<()> {
+        let current = format!("shard-{}.db", self.number);
+        for name in self.names()? {
+            let is_data = name.starts_with("shard-") || name.starts_with("sent-");
+            let is_current = name
+                .strip_prefix(&current)
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+            if (is_data && !is_current) || name.starts_with(RECEIVED) {
+                fs::remove_file(self.directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what another copy takes for its next file. It is written when it is read first.
+    pub(super) fn send(&self, snapshot: Snapshot) -> impl Read + Send + use<> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        Sent {
+            path: self.directory.join(format!("sent-{number}.db")),
+            snapshot: Some(snapshot),
+            file: None,
+        }
+    }
+
+    fn file(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("shard-{number}.db"))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.directory)?;
+        let names = entries.filter_map(|entry| {
+            entry
+                .map(|entry| entry.file_name().into_string().ok())
+                .transpose()
+        });
+        names.collect()
+    }
+}
+
+const RECEIVED: &str = "received.db";
+
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix("shard-")?
+        .strip_suffix(".db")?
+        .parse()
+        .ok()
+}
+
+/// A snapshot on its way.
+struct Sent {
+    path: PathBuf,
+    snapshot: Option<Snapshot>,
+    file: Option<File>,
+}
+
+impl Read for Sent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(snapshot) = self.snapshot.take() {
+            let copied = snapshot.copy_to(&self.path, |_, _| std::ops::ControlFlow::Continue(()));
+            copied.map_err(io::Error::other)?;
+            self.file = Some(File::open(&self.path)?);
+        }
+        match &mut self.file {
+            Some(file) => file.read(buffer),
+            None => Err(io::Error::other("the snapshot could not be made")),
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        // If it stays, the next opening removes it.
+        let _removed = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_is_in_use_and_the_rest_goes() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let names = [
+            "shard-1.db",
+            "shard-1.db-wal",
+            "shard-12.db",
+            "shard-12.db-wal",
+            "sent-0.db",
+            "received.db",
+            "received.db-wal",
+            "note.txt",
+        ];
+        for name in names {
+            fs::write(directory.path().join(name), "")?;
+        }
+        let found = Generations::find(directory.path())?;
+        assert_eq!(found.current(), directory.path().join("shard-12.db"));
+        let mut left = found.names()?;
+        left.sort_unstable();
+        assert_eq!(left, ["note.txt", "shard-12.db", "shard-12.db-wal"]);
+        Ok(())
+    }
+}

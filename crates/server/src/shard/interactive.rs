@@ -1,0 +1,249 @@
+//! Transactions whose statements come one after the other.
+//!
+//! Such a transaction is a batch by itself: nothing else is written to the shard until it ends. So it may neither idle nor last for long,
+//! and it ends at once when this copy is not the primary any more.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use shardwright_quorum::log::shard_log::Status;
+use shardwright_registry::Clock;
+use shardwright_store::{Error as StoreError, Member};
+use shardwright_topology::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Pending, Shard,
+    write::{Transaction, Write, WriteError, Written},
+};
+
+/// How often a transaction that waits for its next statement looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a transaction may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From one statement to the next. 5 s.
+    pub idle: Duration,
+    /// In all, from its first statement on. 30 s.
+    pub total: Duration,
+    /// Until it begins: others may write now. 10 s.
+    pub begin: Duration,
+    /// From the commit to its acknowledgement. 10 s.
+    pub commit: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(5),
+            total: Duration::from_secs(30),
+            begin: Duration::from_secs(10),
+            commit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a transaction has ended by itself. Nothing of it has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ended {
+    /// It waited for too long for its next statement.
+    #[error("the transaction was idle for too long")]
+    Idle,
+    /// It lasted for too long.
+    #[error("the transaction lasted for too long")]
+    TooLong,
+    /// This copy is not the primary any more, or is about to hand over.
+    #[error("the shard has another primary now")]
+    NotPrimary,
+    /// A statement ended it, as `RAISE(ROLLBACK)` does.
+    #[error("a statement ended the transaction")]
+    ByStatement,
+}
+
+/// Why a statement of a transaction was not run, or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatementError {
+    /// SQLite refused it. The transaction goes on.
+    #[error(transparent)]
+    Refused(StoreError),
+    /// The transaction has ended.
+    #[error(transparent)]
+    Ended(Ended),
+}
+
+/// A transaction that has begun. Dropping it undoes it.
+#[derive(Debug)]
+pub struct Interactive {
+    steps: mpsc::Sender<Step>,
+    answer: oneshot::Receiver<Result<Written, WriteError>>,
+    ended: Arc<OnceLock<Ended>>,
+    commit: Duration,
+}
+
+/// What is to happen next.
+enum Step {
+    /// Run this, which tells by itself what came of it; whether the transaction is over then.
+    Run(Box<dyn FnOnce(&mut Member<'_>) -> bool + Send>),
+    /// Let it be committed.
+    Commit,
+}
+
+impl Shard {
+    /// Begins a transaction, once those before it have ended. This copy has to be the primary.
+    ///
+    /// # Errors
+    /// [`WriteError`]: it has not begun.
+    pub async fn begin(&self, limits: Limits) -> Result<Interactive, WriteError> {
+        let (steps, inbox) = mpsc::channel();
+        let (begun, mut began) = oneshot::channel();
+        let ended = Arc::default();
+        let conversation = Conversation {
+            inbox,
+            begun: Some(begun),
+            ended: Arc::clone(&ended),
+            status: self.status(),
+            clock: self.clock,
+            limits,
+        };
+        let write = Write {
+            exclusive: true,
+            within: limits.begin + limits.total + limits.commit,
+            ..Write::new(conversation)
+        };
+        let Pending { claim, mut answer } = self.submit(write)?;
+        let mut patience = pin!(tokio::time::sleep(limits.begin));
+        loop {
+            tokio::select! {
+                Ok(()) = &mut began => break,
+                answer = &mut answer => return match answer {
+                    Ok(Err(error)) => Err(error),
+                    Ok(Ok(_)) | Err(_) => Err(WriteError::NotRunning),
+                },
+                () = &mut patience, if !patience.is_elapsed() => {
+                    if claim.give_up() {
+                        return Err(WriteError::Late);
+                    }
+                }
+            }
+        }
+        Ok(Interactive {
+            steps,
+            answer,
+            ended,
+            commit: limits.commit,
+        })
+    }
+}
+
+impl Interactive {
+    /// Runs something in the transaction, and returns what it returns.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub async fn execute<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Member<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StatementError> {
+        let (told, ran) = oneshot::channel();
+        let step = Step::Run(Box::new(move |member| {
+            let result = run(member);
+            let is_over = matches!(&result, Err(StoreError::TransactionEnded { .. }));
+            // Whoever asked may have gone.
+            let _told = told.send(result);
+            is_over
+        }));
+        // What could not be sent is dropped, and so is the way back: it is as if it had ended before.
+        drop(self.steps.send(step));
+        let ended = |_| StatementError::Ended(self.reason());
+        ran.await.map_err(ended)?.map_err(StatementError::Refused)
+    }
+
+    /// Commits what was done, and waits until that is acknowledged.
+    ///
+    /// # Errors
+    /// [`WriteError`] says whether it may have happened. [`WriteError::Refused`] if a foreign key is not satisfied.
+    pub async fn commit(self) -> Result<Written, WriteError> {
+        // One that has ended has dropped its end, and its answer says so.
+        let _sent = self.steps.send(Step::Commit);
+        match tokio::time::timeout(self.commit, self.answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(WriteError::Indeterminate),
+        }
+    }
+
+    /// Returns why it has ended by itself; `None` while it goes on.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.ended.get().copied()
+    }
+
+    fn reason(&self) -> Ended {
+        self.ended().unwrap_or(Ended::NotPrimary)
+    }
+}
+
+/// The side of a transaction that is run as a batch.
+struct Conversation {
+    inbox: mpsc::Receiver<Step>,
+    begun: Option<oneshot::Sender<()>>,
+    ended: Arc<OnceLock<Ended>>,
+    status: watch::Receiver<Status>,
+    clock: Clock,
+    limits: Limits,
+}
+
+impl Transaction for Conversation {
+    fn run(&mut self, member: &mut Member<'_>) -> Result<Vec<u8>, StoreError> {
+        let began = self.clock.now();
+        // What was said in it cannot be said again.
+        let begun = self.begun.take().ok_or(StoreError::Interrupted)?;
+        begun.send(()).map_err(|()| StoreError::Interrupted)?;
+        let mut heard = began;
+        loop {
+            match self.inbox.recv_timeout(LOOK) {
+                Ok(Step::Commit) => return Ok(Vec::new()),
+                Ok(Step::Run(run)) => {
+                    if run(member) {
+                        return Err(self.end(Ended::ByStatement));
+                    }
+                    heard = self.clock.now();
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(StoreError::Interrupted),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(ended) = self.has_to_end(began, heard) {
+                return Err(self.end(ended));
+            }
+        }
+    }
+}
+
+impl Conversation {
+    fn has_to_end(&self, began: Timestamp, heard: Timestamp) -> Option<Ended> {
+        let now = self.clock.now();
+        if self.status.borrow().leading().is_none() {
+            Some(Ended::NotPrimary)
+        } else if now.since(began) >= self.limits.total {
+            Some(Ended::TooLong)
+        } else if now.since(heard) >= self.limits.idle {
+            Some(Ended::Idle)
+        } else {
+            None
+        }
+    }
+
+    fn end(&self, ended: Ended) -> StoreError {
+        // It ends once.
+        let _first = self.ended.set(ended);
+        StoreError::Interrupted
+    }
+}

@@ -1,0 +1,329 @@
+//! A coordinator, nodes with directories of their own, and what a test waits for.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use shardwright_coordinator::{
+    Coordinator,
+    core::{Replication, Settings},
+    failover::replication,
+    http::{Api, Settings as HttpSettings, bind, serve},
+    rebalancer::{PartitionId, ReplicaPolicy},
+    registry::{MemoryStore, Store},
+};
+use shardwright_quorum::log::Settings as LogSettings;
+use shardwright_server::{
+    Node, NodeOptions, Shard,
+    shard::{ReadLevel, Transaction, Write},
+};
+use shardwright_store::{Config, Digest, Member, ShardFile, Value};
+use shardwright_topology::{Config as Members, Incarnation, NodeId, ShardId};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
+
+/// How long a condition may take on a machine that does a lot else. Nothing is measured by it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Clones are the same cluster.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    store: Arc<dyn Store>,
+    leader: Arc<Mutex<Option<Leader>>>,
+    log: LogSettings,
+    url: String,
+    nodes: Arc<Mutex<BTreeMap<String, Place>>>,
+}
+
+struct Leader {
+    coordinator: Coordinator,
+    server: JoinHandle<()>,
+}
+
+/// Where a node runs, if it does.
+struct Place {
+    directory: TempDir,
+    running: Option<(Node, Runtime)>,
+}
+
+fn settings(nodes: u32) -> Settings {
+    let ms = Duration::from_millis;
+    let replication = replication::Settings {
+        factor: nodes,
+        w_min: Members::majority(nodes as usize).min(2),
+        patience: ms(3_000),
+        patience_max: ms(6_000),
+        steady: ms(100),
+        resend: ms(200),
+        // Of few nodes one that is down is a large share.
+        down_percent_max: 67,
+        ..replication::Settings::default()
+    };
+    Settings {
+        check_interval: ms(100),
+        // Late enough that no node loses its lease to a machine that is busy with other tests.
+        timing: Settings::timing_of(ms(3_000)).expect("a time-out"),
+        replication: Replication::new(replication).expect("settings that fit"),
+        shards: 1,
+        replication_factor: nodes,
+        ..Settings::new(NodeId::new("c1").expect("a name"), Incarnation(1))
+    }
+}
+
+fn shard() -> PartitionId {
+    PartitionId::from(ShardId::numbered(0))
+}
+
+/// What inserts a value that must not be there.
+pub(crate) fn insert(value: &str) -> impl Transaction + use<> {
+    let value = [Value::from(value)];
+    move |member: &mut Member<'_>| {
+        let outcome = member.execute("INSERT INTO written(value) VALUES (?1)", &value)?;
+        Ok(outcome.last_insert_rowid.to_be_bytes().to_vec())
+    }
+}
+
+/// How many rows a file has.
+pub(crate) fn count(file: &ShardFile) -> u64 {
+    file.snapshot()
+        .and_then(|snapshot| snapshot.row_count("written"))
+        .expect("it can be read")
+}
+
+impl Cluster {
+    /// Starts a coordinator and nodes, and waits until their shard has a primary and all its copies.
+    pub(crate) async fn start(nodes: u32) -> Self {
+        Self::with_log(nodes, |_| {}).await
+    }
+
+    /// Starts them with other settings of their logs.
+    pub(crate) async fn with_log(nodes: u32, change: impl FnOnce(&mut LogSettings)) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let policy = Box::new(ReplicaPolicy::default());
+        let coordinator = Coordinator::start(Arc::clone(&store), settings(nodes), policy);
+        let listener = bind("127.0.0.1:0", None).await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let handle = coordinator.handle().clone();
+        let api = Api::new(handle, Arc::clone(&store), HttpSettings::default());
+        api.announce(&url).await.expect("a store");
+        let server = tokio::spawn(serve(listener, api, std::future::pending()));
+        let mut log = LogSettings {
+            heartbeat: Duration::from_millis(30),
+            resend: Duration::from_millis(100),
+            lease: Duration::from_millis(200),
+            ..LogSettings::default()
+        };
+        change(&mut log);
+        let leader = Leader {
+            coordinator,
+            server,
+        };
+        let cluster = Self {
+            store,
+            leader: Arc::new(Mutex::new(Some(leader))),
+            log,
+            url,
+            nodes: Arc::default(),
+        };
+        for number in 1..=nodes {
+            let place = Place {
+                directory: tempfile::tempdir().expect("a directory"),
+                running: None,
+            };
+            let name = format!("n{number}");
+            cluster.places().insert(name.clone(), place);
+            cluster.restart(&name).await;
+        }
+        cluster.primary().await;
+        cluster
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
+        self.nodes.lock().expect("nodes")
+    }
+
+    pub(crate) async fn stop(self) {
+        let places = std::mem::take(&mut *self.places());
+        for (node, runtime) in places.into_values().filter_map(|place| place.running) {
+            node.stop().await;
+            runtime.shutdown_background();
+        }
+        let leader = self.leader.lock().expect("a leader").take();
+        let leader = leader.expect("it leads until the end");
+        leader.coordinator.stop().await;
+        leader.server.abort();
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.places().keys().cloned().collect()
+    }
+
+    /// Ends a node as a crash does.
+    pub(crate) fn kill(&self, name: &str) {
+        let running = self.places().get_mut(name).expect("a node").running.take();
+        let (node, runtime) = running.expect("it runs");
+        runtime.shutdown_background();
+        drop(node);
+    }
+
+    /// Ends a node in good order.
+    pub(crate) async fn shut_down(&self, name: &str) {
+        let running = self.places().get_mut(name).expect("a node").running.take();
+        let (node, runtime) = running.expect("it runs");
+        node.stop().await;
+        runtime.shutdown_background();
+    }
+
+    /// Where a node keeps its copy.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let directory = self.places()[name].directory.path().join("shards");
+        directory
+            .join(shard().keyspace.as_str())
+            .join(shard().shard.as_str())
+    }
+
+    /// Starts a node in a runtime of its own.
+    pub(crate) async fn restart(&self, name: &str) {
+        self.restart_with(name, Config::default()).await;
+    }
+
+    /// Starts a node that opens its files in another way.
+    pub(crate) async fn restart_with(&self, name: &str, file: Config) {
+        let directory = self.places()[name].directory.path().to_owned();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime");
+        // The threads of one that was killed may not have let go of the directory yet.
+        let node = wait("the directory", async || {
+            let listener = bind("127.0.0.1:0", None).await.expect("a port");
+            let address = format!("http://{}", listener.local_addr().expect("an address"));
+            let options = NodeOptions {
+                coordinators: vec![self.url.clone()],
+                log: self.log.clone(),
+                file: file.clone(),
+                ..NodeOptions::new(NodeId::new(name).expect("a name"), &directory, address)
+            };
+            let store = Arc::clone(&self.store);
+            let started = runtime.spawn(async move { Node::start(store, options).await });
+            let node = started.await.expect("no panic").ok()?;
+            let router = node.router();
+            runtime.spawn(async move {
+                shardwright_http::axum::serve(listener, router)
+                    .await
+                    .expect("it serves");
+            });
+            Some(node)
+        })
+        .await;
+        let mut places = self.places();
+        places.get_mut(name).expect("a node").running = Some((node, runtime));
+    }
+
+    /// The copy of a node.
+    pub(crate) fn shard(&self, name: &str) -> Option<Shard> {
+        let places = self.places();
+        let (node, _) = places.get(name)?.running.as_ref()?;
+        node.shard(&shard())
+    }
+
+    /// The node of the primary, and its copy.
+    async fn leading(&self) -> (String, Shard) {
+        let found = async {
+            loop {
+                let shards = self.names().into_iter().filter_map(|name| {
+                    let shard = self.shard(&name)?;
+                    Some((name, shard))
+                });
+                let mut shards = shards.collect::<Vec<_>>().into_iter();
+                let leading = shards.find(|(_, shard)| shard.status().borrow().leading().is_some());
+                if let Some(leading) = leading {
+                    return leading;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let found = timeout(PATIENCE, found).await;
+        found.expect("waited in vain for a primary")
+    }
+
+    pub(crate) async fn primary_name(&self) -> String {
+        self.leading().await.0
+    }
+
+    pub(crate) async fn primary(&self) -> Shard {
+        self.leading().await.1
+    }
+
+    pub(crate) async fn create_table(&self) {
+        let sql = "CREATE TABLE written(id INTEGER PRIMARY KEY, value TEXT UNIQUE NOT NULL)";
+        let create = move |member: &mut Member<'_>| {
+            member.execute(sql, ())?;
+            Ok(Vec::new())
+        };
+        let created = self.primary().await.write(Write::new(create)).await;
+        created.expect("it is written");
+    }
+
+    /// Waits until all copies have applied the same record, and checks that they hold the same then.
+    pub(crate) async fn until_equal(&self) {
+        let digests = wait("copies at one place", async || {
+            let mut digests = Vec::new();
+            for name in self.names() {
+                let snapshot = self.file(&name).await?.snapshot().ok()?;
+                let place = snapshot.replica().ok()??.applied;
+                digests.push((place, snapshot.content_digest().ok()?));
+            }
+            let (first, _) = digests[0];
+            let is_one = digests.iter().all(|(place, _)| *place == first);
+            is_one.then_some(digests)
+        })
+        .await;
+        let digests: Vec<Digest> = digests.into_iter().map(|(_, digest)| digest).collect();
+        assert!(
+            digests.windows(2).all(|pair| pair[0] == pair[1]),
+            "{digests:?}"
+        );
+    }
+
+    /// Waits until a copy has applied what the primary has.
+    pub(crate) async fn until_applied(&self, name: &str) {
+        wait("a copy that follows", async || {
+            let last = self.primary().await.status().borrow().known_commit;
+            let applied = self.shard(name)?.status().borrow().applied;
+            (applied >= last).then_some(())
+        })
+        .await;
+    }
+
+    /// The file of a copy, as it is.
+    pub(crate) async fn file(&self, name: &str) -> Option<Arc<ShardFile>> {
+        let fresh = self.shard(name)?.fresh(ReadLevel::Any, PATIENCE).await;
+        fresh.ok().map(|fresh| fresh.file)
+    }
+
+    /// How many rows a copy has.
+    pub(crate) async fn rows(&self, name: &str) -> u64 {
+        count(&self.file(name).await.expect("it is open"))
+    }
+}
+
+pub(crate) async fn wait<T>(what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let found = timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}

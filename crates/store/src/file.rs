@@ -60,7 +60,7 @@ impl ShardFile {
         let path: Arc<Path> = Arc::from(path.as_ref());
         match std::fs::metadata(&path) {
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing {
                     path: path.to_path_buf(),
                 });

@@ -53,12 +53,18 @@ impl Logs {
             .dice()
             .pick(&[Level::One, Level::Quorum, Level::Quorum, Level::All]);
         let deadline = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
+        // As one who runs a transaction on the data that is there.
+        let made_from = sim.dice().chance(20).then(|| self.nodes[&at].data.applied);
+        if let Some(point) = made_from {
+            self.rules.makes(id, point);
+        }
+        let is_told = self.missing != Some(Missing::FollowsItsBase);
         Submission {
             id,
             kind: Kind::Batch,
             members: Vec::new(),
             payload: id.to_be_bytes().to_vec(),
-            after: None,
+            after: made_from.filter(|_| is_told).map(|point| point.lsn),
             level,
             deadline,
         }
@@ -90,7 +96,8 @@ impl Logs {
                 self.rules.acknowledged(&self.nodes, at, id, lsn, level);
                 return;
             }
-            Outcome::NotPrimary | Outcome::Outrun { .. } => {}
+            Outcome::NotPrimary => {}
+            Outcome::Outrun { .. } => sim.mark(situations::OUTRUN),
             Outcome::Overloaded => sim.mark(situations::OVERLOADED),
             Outcome::Indeterminate => sim.mark(situations::INDETERMINATE),
         }

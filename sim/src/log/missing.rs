@@ -60,6 +60,8 @@ pub(crate) enum Missing {
     LeaseMargin,
     /// Nothing begins that recovers from an earlier configuration than one that a copy has seen active (I21).
     RegistryForward,
+    /// A record whose content was made from the data is appended next to what that was then.
+    FollowsItsBase,
     /// A copy is deleted only if the record says that nobody needs it (R5).
     DeletionGuard,
 }
@@ -90,6 +92,7 @@ impl Missing {
         Self::LeaseFromSend,
         Self::LeaseMargin,
         Self::RegistryForward,
+        Self::FollowsItsBase,
         Self::DeletionGuard,
     ];
 

@@ -6,7 +6,7 @@ mod loss;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shardwright_quorum::log::{Durable, Hash, Kind, Level, Point, Write};
+use shardwright_quorum::log::{Durable, Hash, Kind, Level, Point, Record, Write};
 use shardwright_testkit::sim::{Pid, Sim};
 use shardwright_topology::{
     Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord, Timestamp,
@@ -36,6 +36,8 @@ pub(super) struct Rules {
     /// Each record that was ever written, by its epoch and number.
     created: HashMap<(Epoch, Lsn), Hash>,
     contents: HashMap<Hash, u64>,
+    /// What the content of a write was made from, if it must follow that.
+    made_from: HashMap<u64, Point>,
     /// What was ever committed, in the order of the log.
     committed: Vec<Point>,
     /// The last record of which anybody was told, by an acknowledgement or a read.
@@ -232,11 +234,26 @@ impl Rules {
                         self.begins_epoch(nodes, at, record.epoch);
                     }
                     if let Ok(id) = record.payload.as_slice().try_into() {
-                        self.contents.insert(record.hash, u64::from_be_bytes(id));
+                        let id = u64::from_be_bytes(id);
+                        self.contents.insert(record.hash, id);
+                        self.follows(at, id, record);
                     }
                 }
             }
         }
+    }
+
+    /// Looks at a new record: nothing is between it and what its content was made from.
+    fn follows(&mut self, at: Pid, id: u64, record: &Record) {
+        let made_from = self.made_from.get(&id);
+        if made_from.is_some_and(|point| point.hash != record.prev_hash) {
+            self.breaks(|| format!("{at} appends {id} after something else than it was made from"));
+        }
+    }
+
+    /// Notes what the content of a write is made from.
+    pub(super) fn makes(&mut self, id: u64, from: Point) {
+        self.made_from.insert(id, from);
     }
 
     /// Looks at the begin of an epoch: enough members of the last active configuration have promised it.

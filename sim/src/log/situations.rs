@@ -19,6 +19,7 @@ pub(super) const ROUND: &str = "a read after a round of questions";
 pub(super) const READ_REFUSED: &str = "a read that is refused";
 pub(super) const INDETERMINATE: &str = "a write of which nobody knows";
 pub(super) const OVERLOADED: &str = "a write is refused because too many wait";
+pub(super) const OUTRUN: &str = "a write is refused because the log has gone on";
 pub(super) const WITHOUT_OWN: &str = "a record is committed before its primary has it on disk";
 pub(super) const SEVERAL_AT_ONCE: &str = "several records become durable at once";
 pub(super) const SUPERSEDED: &str = "an attempt is replaced before it is active";
@@ -65,6 +66,7 @@ pub(super) const ALL: &[&str] = &[
     READ_REFUSED,
     INDETERMINATE,
     OVERLOADED,
+    OUTRUN,
     WITHOUT_OWN,
     SEVERAL_AT_ONCE,
     SUPERSEDED,

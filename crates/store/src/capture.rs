@@ -47,7 +47,7 @@ pub(crate) use self::{
 };
 use self::{setting::Settings, tap::Tap};
 use crate::{
-    ChangeSet, Digest, Error, Params, ReplicaError, Result, changes::Encoder,
+    CHANGES_BYTES_MAX, ChangeSet, Digest, Error, Params, ReplicaError, Result, changes::Encoder,
     connection::Connection, guard::Guard,
 };
 
@@ -59,6 +59,8 @@ pub(crate) struct Capture {
     batch: Option<Batch>,
     /// How many touched tables are known to have keys.
     checked: usize,
+    /// Whether something could not be captured, so that nothing of the transaction may be used.
+    broken: bool,
 }
 
 /// What is known of the open transaction.
@@ -81,13 +83,16 @@ impl Capture {
             tables: Tables::default(),
             batch: None,
             checked: 0,
+            broken: false,
         }
     }
 
     /// Begins to capture the transaction that has just been opened.
     pub(crate) fn begin(&mut self, connection: &Connection) -> Result<()> {
+        self.broken = true;
         self.tables.refresh(connection)?;
         let sequences = Sequences::read(connection, &self.tables)?;
+        self.broken = false;
         self.batch = Some(Batch {
             encoder: Encoder::new(),
             sequences,
@@ -111,15 +116,21 @@ impl Capture {
 
     /// Checks that what was touched so far can be captured.
     pub(crate) fn check(&mut self, connection: &Connection) -> Result<()> {
+        if self.broken {
+            return Err(refused("what the member did"));
+        }
         let mut tap = self.tap();
         if let Some(failure) = tap.take_failure() {
-            return Err(failure.into());
+            return Err(failure);
         }
         let names = tap.tables_from(self.checked);
         drop(tap);
-        self.checked += names.len();
         for name in names {
-            self.tables.def(connection, &name)?;
+            self.checked += 1;
+            if let Err(error) = self.tables.def(connection, &name) {
+                self.tap().refuse_table(&name);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -137,6 +148,9 @@ impl Capture {
     /// Ends the capture of the open transaction and returns its changes. Rows that are touched from now
     /// on make its COMMIT fail.
     pub(crate) fn finish(&mut self, connection: &Connection) -> Result<ChangeSet> {
+        if self.broken {
+            return Err(refused("what the batch did"));
+        }
         if self.tables.version() != table::schema_version(connection)? {
             return Err(refused("a change of the schema by a virtual table"));
         }
@@ -152,6 +166,9 @@ impl Capture {
     /// Makes ready for a statement on the schema, and returns the digest of the schema before it.
     pub(crate) fn before_schema_statement(&mut self, connection: &Connection) -> Result<Digest> {
         self.flush(connection)?;
+        if let Some(batch) = &mut self.batch {
+            batch.encoder.border();
+        }
         self.tap().expect_unknown_tables(true);
         schema_digest(connection)
     }
@@ -169,7 +186,19 @@ impl Capture {
         statement: SchemaStatement,
         before: Digest,
     ) -> Result<()> {
-        let mut batch = self.batch.take().ok_or(Error::NoTransaction)?;
+        self.with_batch(|capture, batch| {
+            capture.record_in(connection, batch, sql, statement, before)
+        })
+    }
+
+    fn record_in(
+        &mut self,
+        connection: &Connection,
+        batch: &mut Batch,
+        sql: &str,
+        statement: SchemaStatement,
+        before: Digest,
+    ) -> Result<()> {
         let known = self.tables.names();
         self.tables.refresh(connection)?;
         self.tap().rename(self.tables.names());
@@ -191,7 +220,6 @@ impl Capture {
         }
         self.checked = 0;
         batch.sequences = Sequences::read(connection, &self.tables)?;
-        self.batch = Some(batch);
         Ok(())
     }
 
@@ -201,14 +229,21 @@ impl Capture {
             // Indexes for full text keep changes in memory until a savepoint or the COMMIT.
             connection.run_script("SAVEPOINT capture; RELEASE capture")?;
         }
+        self.with_batch(|capture, batch| {
+            capture.flush_rows(connection, &mut batch.encoder)?;
+            batch
+                .sequences
+                .write_changes(connection, &capture.tables, &mut batch.encoder)
+        })
+    }
+
+    /// Works on the open batch. After a failure nothing of it may be used.
+    fn with_batch(&mut self, run: impl FnOnce(&mut Self, &mut Batch) -> Result<()>) -> Result<()> {
         let mut batch = self.batch.take().ok_or(Error::NoTransaction)?;
-        self.flush_rows(connection, &mut batch.encoder)?;
-        batch
-            .sequences
-            .write_changes(connection, &self.tables, &mut batch.encoder)?;
-        batch.encoder.border();
+        let result = run(self, &mut batch);
         self.batch = Some(batch);
-        Ok(())
+        self.broken |= result.is_err();
+        result
     }
 
     fn tap(&self) -> MutexGuard<'_, Tap> {
@@ -243,6 +278,15 @@ pub(crate) fn schema_digest(connection: &Connection) -> Result<Digest> {
     Ok(digest.finish())
 }
 
+/// Says that the changes of one transaction take too much memory.
+fn too_large() -> Error {
+    ReplicaError::TooLarge {
+        bytes_max: CHANGES_BYTES_MAX,
+    }
+    .into()
+}
+
+/// Says that copies could not repeat what a statement does.
 pub(crate) fn refused(what: impl Into<String>) -> Error {
     ReplicaError::Refused { what: what.into() }.into()
 }

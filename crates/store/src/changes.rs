@@ -16,7 +16,7 @@ mod encode;
 use crate::{ReplicaError, Value, ValueRef};
 
 pub use self::decode::{Changes, Values};
-pub(crate) use self::encode::Encoder;
+pub(crate) use self::encode::{Encoder, Head};
 
 /// The version of the encoding that this release reads and writes.
 pub const CHANGES_VERSION: u8 = 1;
@@ -197,13 +197,13 @@ impl<'a> RowChange<'a> {
 
     /// Returns the stored columns before; `None` if the row did not exist.
     #[must_use]
-    pub fn old(&self) -> Option<Values<'a>> {
+    pub fn before(&self) -> Option<Values<'a>> {
         self.old
     }
 
     /// Returns the stored columns after; `None` if the row does not exist any more.
     #[must_use]
-    pub fn new(&self) -> Option<Values<'a>> {
+    pub fn after(&self) -> Option<Values<'a>> {
         self.new
     }
 

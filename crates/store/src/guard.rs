@@ -62,6 +62,12 @@ impl Guard {
     }
 
     /// Returns whether the COMMIT that is about to happen must not.
+    pub(crate) fn has_late_change(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether rows changed late, and forgets it.
+    #[cfg(feature = "capture")]
     pub(crate) fn take_late_change(&self) -> bool {
         self.late.swap(false, Ordering::Relaxed)
     }

@@ -102,14 +102,14 @@ fn settle(path: &Path, config: &Config) -> Result<()> {
     connection.close()
 }
 
-/// A log that remains after the last connection of this process closed belongs to another one.
+/// The last connection to close a file removes its log. A log that remains belongs to another one.
 fn in_use_if_logged(path: &Path) -> Result<()> {
-    match fs::metadata(beside(path, "-wal")) {
-        Ok(metadata) if metadata.len() > 0 => Err(Error::Busy {
+    match beside(path, "-wal").exists() {
+        true => Err(Error::Busy {
             path: Arc::from(path),
             holder: Holder::Lock,
         }),
-        Ok(_) | Err(_) => Ok(()),
+        false => Ok(()),
     }
 }
 

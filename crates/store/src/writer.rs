@@ -154,6 +154,8 @@ impl Writer {
     pub fn rollback(&mut self) -> Result<()> {
         if self.in_transaction() {
             self.connection().execute("ROLLBACK", Params::NONE)?;
+            #[cfg(feature = "capture")]
+            self.end_capture();
         }
         Ok(())
     }
@@ -239,11 +241,6 @@ impl Writer {
 
     /// Makes the connection one for clients' statements, if it applied changes before.
     #[cfg(not(feature = "capture"))]
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::unused_self,
-        reason = "with the feature `capture` it works on the writer and may fail"
-    )]
     fn serve_clients(&mut self) -> Result<()> {
         Ok(())
     }
@@ -260,6 +257,8 @@ impl Writer {
         if self.in_transaction() {
             return result;
         }
+        #[cfg(feature = "capture")]
+        self.end_capture();
         let commits = self.shared.commits.settled();
         if commits != self.connection_mut().seen_commits {
             self.connection_mut().seen_commits = commits;
@@ -393,7 +392,7 @@ impl WriterSlot {
             .and_then(|()| {
                 connection.raw_mut().commit_hook(Some(move || {
                     announced.announce();
-                    commit_guard.take_late_change()
+                    commit_guard.has_late_change()
                 }))
             })
             .and_then(|_| {

@@ -7,7 +7,10 @@ use crate::{
 };
 
 /// Names that the files of a sharded database use themselves.
-const RESERVED: [&str; 2] = [shardwright_store::META_TABLE, "_sequence"];
+const RESERVED: [&str; 4] = {
+    let [meta, position, outcomes] = shardwright_store::SYSTEM_TABLES;
+    [meta, position, outcomes, "_sequence"]
+};
 
 /// Reads tables, indexes, views and triggers in the order of their creation, without declarations. What SQLite makes
 /// by itself is left out: its own tables, the indexes of constraints, and the tables behind virtual tables.

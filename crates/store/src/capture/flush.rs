@@ -5,10 +5,13 @@ use std::ops::ControlFlow;
 use super::{
     Capture, KeyedRows, TableDef,
     tap::{Arena, TouchedKey, TouchedRow, TouchedTable},
+    too_large,
 };
 use crate::{
-    CHANGES_BYTES_MAX, ChangedKey, Params, ReplicaError, Result, Row, ValueRef, changes::Encoder,
-    connection::Connection, writer::quote,
+    CHANGES_BYTES_MAX, ChangedKey, Params, Result, Row, ValueRef,
+    changes::{Encoder, Head},
+    connection::Connection,
+    writer::quote,
 };
 
 impl Capture {
@@ -21,7 +24,7 @@ impl Capture {
     ) -> Result<()> {
         let mut touched = self.tap().take();
         for mut table in touched.tables.drain(..) {
-            if self.tables.has(&table.name) {
+            if self.tables.has(&table.name) && !table.refused {
                 let def = self.tables.def(connection, &table.name)?;
                 write_table(connection, &def, &mut table, &mut touched.arena, encoder)?;
             }
@@ -39,7 +42,7 @@ impl Capture {
         table: &str,
     ) -> Result<()> {
         let def = self.tables.def(connection, table)?;
-        let number = encoder.table(&def.name, &def.key, def.columns.len());
+        let mut head = Head::new(&def.name, &def.key, def.columns.len());
         let columns: Vec<_> = def.columns.iter().map(|column| quote(column)).collect();
         let rowid = def.rowid_name.unwrap_or("NULL");
         let sql = format!(
@@ -48,14 +51,14 @@ impl Capture {
             quote(&def.name)
         );
         let (_, flow) = connection.query(&sql, Params::NONE, |row| {
-            encoder.insert(number, row.get(0).as_i64(), row.iter().skip(1));
+            encoder.insert(&mut head, row.get(0).as_i64(), row.iter().skip(1));
             match encoder.len() > CHANGES_BYTES_MAX {
                 true => ControlFlow::Break(too_large()),
                 false => ControlFlow::Continue(()),
             }
         })?;
         match flow {
-            ControlFlow::Break(error) => Err(error.into()),
+            ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
@@ -68,7 +71,7 @@ fn write_table(
     arena: &mut Arena,
     encoder: &mut Encoder,
 ) -> Result<()> {
-    let number = encoder.table(&def.name, &def.key, def.columns.len());
+    let mut head = Head::new(&def.name, &def.key, def.columns.len());
     let mut rows = KeyedRows::new(connection, def)?;
     let mut next = 0;
     while let Some(&touched) = table.rows.get(next) {
@@ -77,7 +80,7 @@ fn write_table(
             TouchedKey::RowId(rowid) => {
                 let key = std::iter::once(ValueRef::Integer(rowid));
                 rows.find(key, |row| {
-                    write_row(def, number, &touched, row, arena, encoder);
+                    write_row(def, &mut head, &touched, row, arena, encoder);
                     None
                 })?
             }
@@ -85,7 +88,7 @@ fn write_table(
                 let key = key_values(def, arena, start);
                 rows.find(key, |row| {
                     let same = row.filter(|row| has_key(def, row, arena, start));
-                    write_row(def, number, &touched, same, arena, encoder);
+                    write_row(def, &mut head, &touched, same, arena, encoder);
                     row.filter(|_| same.is_none()).map(Row::to_values)
                 })?
             }
@@ -99,7 +102,7 @@ fn write_table(
             }
         }
         if encoder.len() > CHANGES_BYTES_MAX {
-            return Err(too_large().into());
+            return Err(too_large());
         }
     }
     Ok(())
@@ -108,7 +111,7 @@ fn write_table(
 /// Writes the difference between what a row was and what it is.
 fn write_row(
     def: &TableDef,
-    table: usize,
+    table: &mut Head<'_>,
     touched: &TouchedRow,
     row: Option<&Row<'_>>,
     arena: &Arena,
@@ -153,11 +156,5 @@ fn has_key(def: &TableDef, row: &Row<'_>, arena: &Arena, start: usize) -> bool {
             .zip(key_values(def, arena, start))
             .all(|(&column, value)| row.get(column) == value),
         ChangedKey::RowId => true,
-    }
-}
-
-fn too_large() -> ReplicaError {
-    ReplicaError::TooLarge {
-        bytes_max: CHANGES_BYTES_MAX,
     }
 }

@@ -101,7 +101,7 @@ impl Touch<'_> {
     /// Returns a value of the row as it is, or SQLite's result code. A column that is computed when it
     /// is read has NULL.
     #[expect(unsafe_code, reason = "it asks SQLite")]
-    pub(super) fn old(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
+    pub(super) fn before(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
         let mut value = ptr::null_mut();
         // SAFETY: as in `columns`; `value` is a local pointer that is written during the call.
         let code = unsafe { ffi::sqlite3_preupdate_old(self.database, column, &raw mut value) };
@@ -111,11 +111,11 @@ impl Touch<'_> {
 
     /// Returns a value of the row as it will be.
     #[expect(unsafe_code, reason = "it asks SQLite")]
-    pub(super) fn new(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
+    pub(super) fn after(&self, column: c_int) -> Result<ValueRef<'_>, c_int> {
         let mut value = ptr::null_mut();
-        // SAFETY: as in `old`.
+        // SAFETY: as in `before`.
         let code = unsafe { ffi::sqlite3_preupdate_new(self.database, column, &raw mut value) };
-        // SAFETY: as in `old`.
+        // SAFETY: as in `before`.
         unsafe { read(code, value) }
     }
 }

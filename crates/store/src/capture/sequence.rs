@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use super::Tables;
 use crate::{
-    ChangedKey, Params, Result, RowChange, Value, ValueRef, changes::Encoder,
+    ChangedKey, Params, Result, RowChange, Value, ValueRef,
+    changes::{Encoder, Head},
     connection::Connection,
 };
 
@@ -12,6 +13,9 @@ use crate::{
 /// table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sequences(Vec<(i64, [Value; 2])>);
+
+/// A rowid, and its row before and after.
+type Difference<'a> = (i64, Option<&'a [Value; 2]>, Option<&'a [Value; 2]>);
 
 impl Sequences {
     /// SQLite's name of the table.
@@ -41,8 +45,8 @@ impl Sequences {
         encoder: &mut Encoder,
     ) -> Result<()> {
         let now = Self::read(connection, tables)?;
+        let table = &mut Head::new(Self::TABLE, &ChangedKey::RowId, 2);
         for (rowid, old, new) in self.differences(&now) {
-            let table = encoder.table(Self::TABLE, &ChangedKey::RowId, 2);
             match (old, new) {
                 (None, Some(new)) => encoder.insert(table, Some(rowid), refs(new)),
                 (Some(old), None) => encoder.delete(table, Some(rowid), refs(old)),
@@ -61,7 +65,7 @@ impl Sequences {
         let rowid = change.rowid().unwrap_or_default();
         let place = self.0.binary_search_by_key(&rowid, |(rowid, _)| *rowid);
         let old = place.ok().map(|at| &self.0[at].1);
-        let expected = change.old();
+        let expected = change.before();
         let matches = match (old, expected) {
             (None, None) => true,
             (Some(old), Some(expected)) => refs(old).eq(expected),
@@ -70,7 +74,7 @@ impl Sequences {
         if !matches {
             return false;
         }
-        let new = change.new().map(|values| {
+        let new = change.after().map(|values| {
             let mut values = values.map(ValueRef::to_value);
             [(); 2].map(|()| values.next().unwrap_or_default())
         });
@@ -91,7 +95,7 @@ impl Sequences {
             if old.is_some() {
                 connection.execute(
                     "DELETE FROM main.sqlite_sequence WHERE rowid = ?1",
-                    Params::from(&[rowid.clone()]),
+                    Params::from(std::slice::from_ref(&rowid)),
                 )?;
             }
             if let Some([name, seq]) = new {
@@ -105,10 +109,7 @@ impl Sequences {
     }
 
     /// Returns the rows that differ, in the order of their rowids.
-    fn differences<'a>(
-        &'a self,
-        other: &'a Self,
-    ) -> Vec<(i64, Option<&'a [Value; 2]>, Option<&'a [Value; 2]>)> {
+    fn differences<'a>(&'a self, other: &'a Self) -> Vec<Difference<'a>> {
         let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut differences = Vec::new();
         loop {

@@ -6,10 +6,12 @@ use foldhash::fast::FixedState;
 
 use super::{
     hook::{Operation, Touch},
+    refused,
     table::TableNames,
+    too_large,
 };
 use crate::{
-    CHANGES_BYTES_MAX, ReplicaError, ValueRef, digest::encode, guard::Guard, identity, row::Cell,
+    CHANGES_BYTES_MAX, Error, ValueRef, digest::encode, guard::Guard, identity, row::Cell,
 };
 
 /// Listens to the hook.
@@ -27,6 +29,9 @@ pub(crate) struct Tap {
     key: Vec<u8>,
 }
 
+/// About what a touched row takes, besides its values.
+const ROW_BYTES: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Off,
@@ -39,6 +44,7 @@ enum State {
 #[derive(Debug)]
 enum Failure {
     UnknownTable(String),
+    NoRowKey(String),
     Sqlite(c_int),
     TooLarge,
 }
@@ -61,6 +67,8 @@ pub(crate) struct Arena {
 #[derive(Debug)]
 pub(crate) struct TouchedTable {
     pub(crate) name: Box<str>,
+    /// Whether its rows have no key, so that no change of them is kept.
+    pub(crate) refused: bool,
     /// The columns of the primary key, in a table WITHOUT ROWID.
     primary_key: Option<Arc<[c_int]>>,
     pub(crate) rows: Vec<TouchedRow>,
@@ -130,18 +138,25 @@ impl Tap {
         self.state != State::Off
     }
 
-    pub(super) fn take_failure(&mut self) -> Option<ReplicaError> {
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
         self.failure.take().map(|failure| match failure {
-            Failure::UnknownTable(table) => ReplicaError::Refused {
-                what: format!("a change of {table}, which the schema does not name,"),
-            },
-            Failure::Sqlite(code) => ReplicaError::Refused {
-                what: format!("a row that SQLite cannot show (result {code})"),
-            },
-            Failure::TooLarge => ReplicaError::TooLarge {
-                bytes_max: CHANGES_BYTES_MAX,
-            },
+            Failure::UnknownTable(table) => refused(format!(
+                "a change of {table}, which the schema does not name,"
+            )),
+            Failure::NoRowKey(table) => Error::NoRowKey { table },
+            Failure::Sqlite(code) => {
+                refused(format!("a row that SQLite cannot show (result {code})"))
+            }
+            Failure::TooLarge => too_large(),
         })
+    }
+
+    /// Makes whoever touches a table from now on fail, because its rows have no key.
+    pub(super) fn refuse_table(&mut self, name: &str) {
+        let mut tables = self.touched.tables.iter_mut();
+        if let Some(table) = tables.find(|table| &*table.name == name) {
+            table.refused = true;
+        }
     }
 
     /// Returns the names of the touched tables from that one on.
@@ -171,6 +186,11 @@ impl Tap {
             self.guard.note_late_change();
             return;
         }
+        if self.touched.tables[table].refused {
+            let name = self.touched.tables[table].name.to_string();
+            self.failure.get_or_insert(Failure::NoRowKey(name));
+            return;
+        }
         let result = if self.touched.tables[table].primary_key.is_some() {
             self.touch_keyed(table, touch)
         } else {
@@ -179,7 +199,8 @@ impl Tap {
         if let Err(code) = result {
             self.failure.get_or_insert(Failure::Sqlite(code));
         }
-        if self.touched.arena.size() > CHANGES_BYTES_MAX {
+        let rows = self.touched.tables[table].rows.len();
+        if self.touched.arena.size() + rows * ROW_BYTES > CHANGES_BYTES_MAX {
             self.failure.get_or_insert(Failure::TooLarge);
         }
     }
@@ -210,6 +231,7 @@ impl Tap {
         self.last = self.touched.tables.len();
         self.touched.tables.push(TouchedTable {
             name: name.into(),
+            refused: false,
             primary_key: primary_key.clone(),
             rows: Vec::new(),
             by_rowid: HashMap::default(),
@@ -249,7 +271,7 @@ impl Tap {
     fn touch_keyed(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
         let operation = touch.operation();
         if operation != Operation::Insert
-            && let Some(key) = self.new_key(table, |column| touch.old(column))?
+            && let Some(key) = self.new_key(table, |column| touch.before(column))?
         {
             let old = Some(self.copy_old(touch)?);
             self.touched.tables[table]
@@ -257,7 +279,7 @@ impl Tap {
                 .push(TouchedRow { key, old });
         }
         if operation != Operation::Delete
-            && let Some(key) = self.new_key(table, |column| touch.new(column))?
+            && let Some(key) = self.new_key(table, |column| touch.after(column))?
         {
             self.touched.tables[table]
                 .rows
@@ -293,7 +315,7 @@ impl Tap {
     fn copy_old(&mut self, touch: &Touch<'_>) -> Result<usize, c_int> {
         let start = self.touched.arena.cells.len();
         for column in 0..touch.columns() {
-            self.touched.arena.push(touch.old(column)?);
+            self.touched.arena.push(touch.before(column)?);
         }
         Ok(start)
     }

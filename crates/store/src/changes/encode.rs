@@ -42,6 +42,27 @@ impl<'a> From<Wire<'a>> for ValueRef<'a> {
     }
 }
 
+/// A table whose rows are written, if any are.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    name: &'a str,
+    key: &'a ChangedKey,
+    columns: usize,
+    /// Its number in the change set, once it has one.
+    number: Option<usize>,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn new(name: &'a str, key: &'a ChangedKey, columns: usize) -> Self {
+        Self {
+            name,
+            key,
+            columns,
+            number: None,
+        }
+    }
+}
+
 /// Makes a [`ChangeSet`], change by change.
 #[derive(Debug)]
 pub(crate) struct Encoder {
@@ -67,18 +88,23 @@ impl Encoder {
         self.bytes.len()
     }
 
-    /// Returns the number of a table, which is written where it is new.
-    pub(crate) fn table(&mut self, name: &str, key: &ChangedKey, columns: usize) -> usize {
-        let known = self
-            .tables
-            .iter()
-            .position(|table| table.name == name && table.columns == columns && table.key == *key);
-        if let Some(number) = known {
+    /// Returns the number of a table, which is written before its first row.
+    fn table(&mut self, head: &mut Head<'_>) -> usize {
+        if let Some(number) = head.number {
             return number;
         }
+        let known = self.tables.iter().position(|table| {
+            table.name == head.name && table.columns == head.columns && table.key == *head.key
+        });
+        let number = known.unwrap_or_else(|| self.write_table(head));
+        head.number = Some(number);
+        number
+    }
+
+    fn write_table(&mut self, head: &Head<'_>) -> usize {
         self.put(&tag::TABLE);
-        self.put(&name);
-        match key {
+        self.put(&head.name);
+        match head.key {
             ChangedKey::RowId => self.put(&0_usize),
             ChangedKey::Columns(columns) => {
                 self.put(&columns.len());
@@ -87,18 +113,18 @@ impl Encoder {
                 }
             }
         }
-        self.put(&columns);
+        self.put(&head.columns);
         self.tables.push(ChangedTable {
-            name: name.to_owned(),
-            key: key.clone(),
-            columns,
+            name: head.name.to_owned(),
+            key: head.key.clone(),
+            columns: head.columns,
         });
         self.tables.len() - 1
     }
 
     pub(crate) fn insert<'v>(
         &mut self,
-        table: usize,
+        table: &mut Head<'_>,
         rowid: Option<i64>,
         new: impl Iterator<Item = ValueRef<'v>>,
     ) {
@@ -107,7 +133,7 @@ impl Encoder {
 
     pub(crate) fn delete<'v>(
         &mut self,
-        table: usize,
+        table: &mut Head<'_>,
         rowid: Option<i64>,
         old: impl Iterator<Item = ValueRef<'v>>,
     ) {
@@ -117,14 +143,14 @@ impl Encoder {
     /// Writes an update, unless nothing differs.
     pub(crate) fn update<'o, 'n>(
         &mut self,
-        table: usize,
+        table: &mut Head<'_>,
         rowid: Option<i64>,
         old: impl Iterator<Item = ValueRef<'o>> + Clone,
         new: impl Iterator<Item = ValueRef<'n>> + Clone,
     ) {
         let mut mask = std::mem::take(&mut self.mask);
         mask.clear();
-        mask.resize(self.tables[table].columns.div_ceil(8), 0);
+        mask.resize(table.columns.div_ceil(8), 0);
         let mut differs = false;
         for (column, (old, new)) in old.clone().zip(new.clone()).enumerate() {
             if old != new {
@@ -178,10 +204,11 @@ impl Encoder {
     fn row<'v>(
         &mut self,
         kind: u8,
-        table: usize,
+        table: &mut Head<'_>,
         rowid: Option<i64>,
         values: impl Iterator<Item = ValueRef<'v>>,
     ) {
+        let table = self.table(table);
         self.rows = true;
         self.put(&kind);
         self.put(&table);

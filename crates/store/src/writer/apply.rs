@@ -190,7 +190,7 @@ impl<'a> Segment<'a> {
                 return Err(change.diverged(Difference::Values));
             }
         }
-        let has = |row: &RowChange<'_>| (row.old().is_some(), row.new().is_some());
+        let has = |row: &RowChange<'_>| (row.before().is_some(), row.after().is_some());
         for step in [(true, false), (true, true), (false, true)] {
             let rows: Vec<_> = self
                 .rows
@@ -255,7 +255,7 @@ impl<'a> Segment<'a> {
         for row in rows {
             check_old(connection, def, row)?;
             bind(&mut statement, 1, row.key().into_iter())?;
-            let new = row.new().into_iter().flatten().enumerate();
+            let new = row.after().into_iter().flatten().enumerate();
             let changed = new.filter(|(column, _)| row.changes_column(*column));
             bind(&mut statement, key_len + 1, changed.map(|(_, value)| value))?;
             match statement
@@ -300,7 +300,7 @@ fn key_len(def: &TableDef) -> usize {
 
 /// Checks that the row is there as it was before the change.
 fn check_old(connection: &Connection, def: &TableDef, change: &RowChange<'_>) -> Result<()> {
-    let old = change.old().into_iter().flatten();
+    let old = change.before().into_iter().flatten();
     let same = KeyedRows::new(connection, def)?.find(change.key().into_iter(), |row| {
         row.map(|row| row.iter().zip(old).all(|(found, old)| found == old))
     })?;
@@ -341,7 +341,7 @@ fn insert(connection: &Connection, def: &TableDef, rows: &[RowChange<'_>]) -> Re
     ))?;
     for row in rows {
         let rowid = row.rowid().map(ValueRef::Integer);
-        let values = rowid.into_iter().chain(row.new().into_iter().flatten());
+        let values = rowid.into_iter().chain(row.after().into_iter().flatten());
         bind(&mut statement, 1, values)?;
         statement
             .raw_execute()

@@ -290,6 +290,11 @@ impl Writer {
             self.execute("ROLLBACK TO member", ())?;
         }
         self.execute("RELEASE member", ())?;
+        #[cfg(feature = "capture")]
+        if result.is_err() && !shared {
+            // What it did to the schema was recorded already, and is undone.
+            self.begin_capture()?;
+        }
         if used_pragma {
             // A member may have set it, and it would last until COMMIT.
             self.execute_script("PRAGMA defer_foreign_keys = OFF")?;

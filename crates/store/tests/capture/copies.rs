@@ -10,7 +10,7 @@ fn filled() -> Pair {
     Pair::after(&[
         "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
         "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-         INSERT INTO t SELECT i, hex(randomblob(300)) FROM n",
+         INSERT INTO t SELECT i, hex(randomblob(800)) FROM n",
     ])
 }
 

@@ -11,7 +11,7 @@ fn counts(changes: &ChangeSet, table: &str) -> (usize, usize, usize) {
         if let Change::Row(row) = change
             && row.table().name == table
         {
-            match (row.old(), row.new()) {
+            match (row.before(), row.after()) {
                 (None, _) => counts.0 += 1,
                 (Some(_), Some(_)) => counts.1 += 1,
                 (Some(_), None) => counts.2 += 1,
@@ -330,10 +330,21 @@ fn text_in_utf_16_follows() {
 
 #[test]
 fn a_table_whose_rowid_has_no_name_is_refused() {
-    let mut pair = Pair::after(&[
-        "CREATE TABLE hidden (rowid, oid, _rowid_)",
-        "CREATE TABLE t (a)",
-    ]);
+    let mut pair = Pair::after(&["CREATE TABLE t (a)"]);
+    let (mut results, sets) =
+        pair.run(&mut [statements(&["CREATE TABLE refused (rowid, oid, _rowid_)"])]);
+    let error = crate::pair::error_of(results.remove(0));
+    assert!(
+        matches!(error, shardwright_store::Error::NoRowKey { .. }),
+        "{error}"
+    );
+    assert!(sets[0].is_empty());
+    for file in [&pair.primary, &pair.copy] {
+        let mut writer = file.writer().unwrap();
+        writer
+            .execute("CREATE TABLE hidden (rowid, oid, _rowid_)", ())
+            .unwrap();
+    }
     let (mut results, _) = pair.run(&mut [
         statements(&["INSERT INTO hidden VALUES (1, 2, 3)"]),
         statements(&["INSERT INTO t VALUES (1)"]),

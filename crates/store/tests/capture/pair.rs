@@ -117,12 +117,16 @@ impl Pair {
     pub(crate) fn compare(&self) {
         let (primary, copy) = (digest(&self.primary), digest(&self.copy));
         if primary != copy {
+            let (primary, copy) = (dump(&self.primary), dump(&self.copy));
+            let only = |left: &[String], right: &[String]| -> Vec<String> {
+                let mut lines = left.to_vec();
+                lines.retain(|line| !right.contains(line));
+                lines
+            };
             panic!(
-                "the files differ at {:?} and {:?}:\n{}\n\n{}",
-                primary.applied,
-                copy.applied,
-                dump(&self.primary),
-                dump(&self.copy)
+                "the files differ: {:#?} only in the primary, {:#?} only in the copy",
+                only(&primary, &copy),
+                only(&copy, &primary)
             );
         }
     }
@@ -211,44 +215,37 @@ pub(crate) fn value(file: &ShardFile, sql: &str) -> Value {
         .unwrap_or_default()
 }
 
-/// Shows the rows of a file, for the message of a test that fails.
-fn dump(file: &ShardFile) -> String {
+/// Shows the schema and the rows of a file, for the message of a test that fails.
+fn dump(file: &ShardFile) -> Vec<String> {
     let snapshot = file.snapshot().unwrap();
-    let mut text = String::new();
-    let _all = snapshot
-        .query(
-            "SELECT name, sql FROM sqlite_schema ORDER BY name",
-            (),
-            |row| {
-                text.push_str(&format!("{:?}\n", row.to_values()));
-                ControlFlow::<()>::Continue(())
-            },
-        )
-        .unwrap();
+    let mut lines = Vec::new();
+    let mut queries = vec!["SELECT name, sql FROM sqlite_schema".to_owned()];
     for table in snapshot.tables().unwrap() {
-        text.push_str(&format!("-- {}\n", table.name));
-        let key = if table.columns.contains(&"rowid".to_owned()) {
-            "1"
-        } else {
-            "*"
-        };
-        let key = if matches!(table.key, shardwright_store::RowKey::RowId(_)) {
-            "rowid, *"
-        } else {
-            key
-        };
+        queries.push(match table.key {
+            shardwright_store::RowKey::RowId(name) => {
+                format!("SELECT '{0}', {name}, * FROM \"{0}\"", table.name)
+            }
+            shardwright_store::RowKey::Columns(_) => {
+                format!("SELECT '{0}', * FROM \"{0}\"", table.name)
+            }
+        });
+    }
+    for query in queries {
         let _all = snapshot
-            .query(
-                &format!("SELECT {key} FROM \"{}\"", table.name),
-                (),
-                |row| {
-                    text.push_str(&format!("{:?}\n", row.to_values()));
-                    ControlFlow::<()>::Continue(())
-                },
-            )
+            .query(&query, (), |row| {
+                let values: Vec<_> = row
+                    .iter()
+                    .map(|value| match value.as_str() {
+                        Some(text) => format!("{text:?}"),
+                        None => format!("{value:?}"),
+                    })
+                    .collect();
+                lines.push(values.join(" | "));
+                ControlFlow::<()>::Continue(())
+            })
             .unwrap();
     }
-    text
+    lines
 }
 
 /// Returns the error that a member failed with.

@@ -66,7 +66,7 @@ fn rows_before_within_and_after_definitions_keep_their_order() {
         "CREATE TABLE x (a)",
         "INSERT INTO x VALUES (1), (2)",
         "ALTER TABLE x ADD COLUMN b DEFAULT 3",
-        "UPDATE x SET a = a + 1, b = 4 WHERE a = 1",
+        "UPDATE x SET a = a + 10, b = 4 WHERE a = 1",
         "ALTER TABLE x RENAME TO y",
         "DELETE FROM y WHERE a = 2",
         "INSERT INTO c VALUES (3, 2)",
@@ -75,7 +75,7 @@ fn rows_before_within_and_after_definitions_keep_their_order() {
         "INSERT INTO p VALUES ('new')",
     ])]);
     assert_eq!(pair.one("SELECT count(p) FROM c"), Value::from(0));
-    assert_eq!(pair.one("SELECT b FROM y"), Value::from(3));
+    assert_eq!(pair.one("SELECT b FROM y"), Value::from(4));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn statistics_are_each_copy_s_own() {
         "ANALYZE",
     ]);
     assert_eq!(
-        pair.one("SELECT count(*) FROM sqlite_stat1"),
+        pair.one("SELECT count(*) FROM sqlite_stat1 WHERE tbl = 't'"),
         Value::from(1)
     );
     assert!(
@@ -133,6 +133,7 @@ fn statistics_are_each_copy_s_own() {
     );
     assert!(pair.execute("DROP TABLE sqlite_stat1").is_empty());
     pair.execute("INSERT INTO t VALUES (3)");
+    pair.execute("PRAGMA optimize(0x10002)");
     pair.execute("ANALYZE t");
 }
 

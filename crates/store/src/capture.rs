@@ -220,6 +220,9 @@ impl Capture {
         }
         self.checked = 0;
         batch.sequences = Sequences::read(connection, &self.tables)?;
+        if after != before && self.tables.has_sequences() {
+            batch.sequences.write_all(&mut batch.encoder);
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An item is a table (its name, what its key is, how many columns it stores), a row that was
-//! inserted, deleted or updated, a statement on the schema, a setting, or a border. Rows between two
+//! inserted, deleted or updated, a statement on the schema, the sequences after it, a setting, or a border. Rows between two
 //! borders belong together: each key occurs once, and a copy may apply them in any order that its
 //! unique constraints allow. An update holds the whole old row, a bit for each column, and the new
 //! values of the columns that changed. Numbers are varints, as `postcard` writes them.
@@ -36,6 +36,7 @@ mod tag {
     pub(super) const BORDER: u8 = 5;
     pub(super) const SCHEMA: u8 = 6;
     pub(super) const SETTING: u8 = 7;
+    pub(super) const SEQUENCES: u8 = 8;
 }
 
 /// The net changes of one transaction.
@@ -90,6 +91,10 @@ pub enum Change<'a> {
         /// Its value after.
         new: i32,
     },
+    /// The whole of `sqlite_sequence` after a statement on the schema: of each row the rowid, the name
+    /// and the value. The statement may have run triggers where it was executed, which it does not on
+    /// a copy.
+    Sequences(Values<'a>),
     /// Changes before it are to be applied before changes after it.
     Border,
 }

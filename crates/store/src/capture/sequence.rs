@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::Tables;
 use crate::{
-    ChangedKey, Params, Result, RowChange, Value, ValueRef,
+    ChangedKey, Params, Result, RowChange, Value, ValueRef, Values,
     changes::{Encoder, Head},
     connection::Connection,
 };
@@ -58,6 +58,28 @@ impl Sequences {
         }
         *self = now;
         Ok(())
+    }
+
+    /// Writes all rows, as they are after a statement on the schema.
+    pub(crate) fn write_all(&self, encoder: &mut Encoder) {
+        let rows = self
+            .0
+            .iter()
+            .flat_map(|(rowid, row)| std::iter::once(ValueRef::Integer(*rowid)).chain(refs(row)));
+        encoder.sequences(self.0.len(), rows);
+    }
+
+    /// Reads what [`Sequences::write_all`] wrote.
+    pub(crate) fn of_values(values: Values<'_>) -> Self {
+        let mut rows = Vec::new();
+        let mut values = values.map(ValueRef::to_value);
+        while let (Some(rowid), Some(name), Some(seq)) =
+            (values.next(), values.next(), values.next())
+        {
+            rows.push((rowid.as_i64().unwrap_or_default(), [name, seq]));
+        }
+        rows.sort_by_key(|(rowid, _)| *rowid);
+        Self(rows)
     }
 
     /// Makes a recorded change, and returns whether the row was as it says.

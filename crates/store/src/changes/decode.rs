@@ -145,6 +145,11 @@ fn item<'t, 'b: 't>(rest: &mut &'b [u8], tables: &'t [ChangedTable]) -> Result<I
             sql: take(rest)?,
             digest: digest(rest)?,
         },
+        tag::SEQUENCES => {
+            let rows: usize = take(rest)?;
+            let count = rows.checked_mul(3).ok_or(damaged("it is too long"))?;
+            Change::Sequences(values(rest, count)?)
+        }
         tag::SETTING => Change::Setting {
             setting: match take(rest)? {
                 false => Setting::UserVersion,

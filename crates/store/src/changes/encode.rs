@@ -185,6 +185,19 @@ impl Encoder {
         self.put(&digest);
     }
 
+    /// Writes all rows of `sqlite_sequence`, three values each.
+    pub(crate) fn sequences<'v>(
+        &mut self,
+        rows: usize,
+        values: impl Iterator<Item = ValueRef<'v>>,
+    ) {
+        self.put(&tag::SEQUENCES);
+        self.put(&rows);
+        for value in values {
+            self.put(&Wire::from(value));
+        }
+    }
+
     pub(crate) fn setting(&mut self, setting: Setting, old: i32, new: i32) {
         self.put(&tag::SETTING);
         self.put(&(setting == Setting::ApplicationId));

@@ -64,6 +64,10 @@ impl Writer {
                     apply_schema(connection, sql, digest)?;
                     tables.refresh(connection)?;
                 }
+                Change::Sequences(values) => {
+                    segment.apply(connection, tables)?;
+                    Sequences::of_values(values).write(connection, tables)?;
+                }
                 Change::Setting { setting, old, new } => {
                     apply_setting(connection, setting, old, new)?;
                 }

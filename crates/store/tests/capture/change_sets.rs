@@ -40,7 +40,10 @@ fn a_change_shows_its_table_key_and_rows() {
         .changes()
         .filter_map(|change| match change {
             Change::Row(row) => Some(row),
-            Change::Schema { .. } | Change::Setting { .. } | Change::Border => None,
+            Change::Schema { .. }
+            | Change::Setting { .. }
+            | Change::Sequences(_)
+            | Change::Border => None,
         })
         .collect();
     let values = |values: Option<shardwright_store::Values<'_>>| -> Option<Vec<Value>> {

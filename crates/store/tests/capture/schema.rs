@@ -45,7 +45,7 @@ fn create_table_as_select_is_split() {
         .map(|change| match change {
             Change::Schema { sql, .. } => sql.replace('\n', ""),
             Change::Row(row) => row.table().name.clone(),
-            Change::Setting { .. } | Change::Border => String::new(),
+            Change::Setting { .. } | Change::Sequences(_) | Change::Border => String::new(),
         })
         .filter(|kind| !kind.is_empty())
         .collect();
@@ -76,6 +76,21 @@ fn rows_before_within_and_after_definitions_keep_their_order() {
     ])]);
     assert_eq!(pair.one("SELECT count(p) FROM c"), Value::from(0));
     assert_eq!(pair.one("SELECT b FROM y"), Value::from(4));
+}
+
+#[test]
+fn a_sequence_that_a_drop_began_by_a_trigger_follows() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE p (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE c (p REFERENCES p ON DELETE CASCADE)",
+        "CREATE TABLE log (id INTEGER PRIMARY KEY AUTOINCREMENT, x)",
+        "CREATE TRIGGER d AFTER DELETE ON c BEGIN INSERT INTO log (x) VALUES (1); END",
+        "INSERT INTO p VALUES (1), (2)",
+        "INSERT INTO c VALUES (1), (2)",
+    ]);
+    pair.execute("DROP TABLE p");
+    assert_eq!(pair.one("SELECT count(*) FROM log"), Value::from(2));
+    assert_eq!(pair.one("SELECT seq FROM sqlite_sequence"), Value::from(2));
 }
 
 #[test]

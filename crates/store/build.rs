@@ -5,7 +5,6 @@ use std::env;
 const FLAGS: &str = "LIBSQLITE3_FLAGS";
 const NEEDED: &str = "SQLITE_ENABLE_PREUPDATE_HOOK";
 
-#[expect(clippy::print_stderr, reason = "cargo shows it to whoever builds")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={FLAGS}");

@@ -82,8 +82,8 @@ pub enum ReplicaError {
         /// The sequence.
         sequence: u64,
     },
-    /// The transaction was changed after its changes were taken. It is rolled back.
-    #[error("the transaction was changed after its changes were taken")]
+    /// Rows of the transaction changed after its changes were taken. It is rolled back.
+    #[error("rows changed after the changes of the transaction were taken")]
     ChangedAfterCapture,
 }
 

@@ -53,12 +53,15 @@ impl Logs {
             .dice()
             .pick(&[Level::One, Level::Quorum, Level::Quorum, Level::All]);
         let deadline = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
-        // As one who runs a transaction on the data that is there.
-        let made_from = sim.dice().chance(20).then(|| self.nodes[&at].data.applied);
+        // As one who runs a transaction on the data that is there. Those who write whatever there is make other rules missed sooner.
+        let is_ignored = Some(Missing::FollowsItsBase);
+        let makes = self.missing.is_none() || self.missing == is_ignored;
+        let makes = makes && sim.dice().chance(20);
+        let made_from = makes.then(|| self.nodes[&at].data.applied);
         if let Some(point) = made_from {
             self.rules.makes(id, point);
         }
-        let is_told = self.missing != Some(Missing::FollowsItsBase);
+        let is_told = self.missing != is_ignored;
         Submission {
             id,
             kind: Kind::Batch,

@@ -4,7 +4,7 @@
 //! something where the times alone do not.
 
 use std::{
-    fs,
+    env, fs,
     num::NonZeroUsize,
     path::Path,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use tempfile::TempDir;
 
 /// How long one side of a round runs, at least.
 const SIDE: Duration = Duration::from_millis(20);
@@ -73,17 +74,11 @@ impl Suite {
         };
         let rounds: Vec<[f64; 2]> = (0..self.rounds.get())
             .map(|round| {
-                let mut times = [Duration::ZERO; 2];
-                // The sides take turns at going first.
-                for side in [round % 2, (round + 1) % 2] {
-                    times[side] = match side {
-                        0 => time(&mut ours, our_calls),
-                        _ => time(&mut baseline, their_calls),
-                    };
-                }
+                let ours = (&mut ours, our_calls);
+                let [our_time, their_time] = each_side(round, ours, (&mut baseline, their_calls));
                 [
-                    nanoseconds(times[0], our_calls),
-                    nanoseconds(times[1], their_calls),
+                    nanoseconds(our_time, our_calls),
+                    nanoseconds(their_time, their_calls),
                 ]
             })
             .collect();
@@ -109,6 +104,22 @@ impl Suite {
         let ours_ns = median(rounds.map(|round| round / each));
         let goal = (Some(1.0), Better::Lower);
         self.figure(case, "ns", goal, ours_ns, limit_ns);
+    }
+
+    /// Calls each of two closures, which do `operations` in a call, once in each round, and records how many were done in a second.
+    pub(crate) fn throughput(
+        &mut self,
+        case: &'static str,
+        goal: Option<f64>,
+        operations: usize,
+        mut ours: impl FnMut(),
+        mut baseline: impl FnMut(),
+    ) {
+        let rate = |time: Duration| operations as f64 / time.as_secs_f64();
+        let rounds = (0..self.rounds.get())
+            .map(|round| each_side(round, (&mut ours, 1), (&mut baseline, 1)).map(rate))
+            .collect::<Vec<_>>();
+        self.medians(case, "1/s", (goal, Better::Higher), &rounds);
     }
 
     /// Records how often each of two sides did something in a second. The closure measures both, once in each round.
@@ -211,6 +222,22 @@ impl Figure {
     }
 }
 
+/// Times the calls of both sides, which take turns at going first.
+fn each_side(
+    round: usize,
+    (ours, our_calls): (&mut impl FnMut(), u32),
+    (baseline, their_calls): (&mut impl FnMut(), u32),
+) -> [Duration; 2] {
+    let mut times = [Duration::ZERO; 2];
+    for side in [round % 2, (round + 1) % 2] {
+        times[side] = match side {
+            0 => time(ours, our_calls),
+            _ => time(baseline, their_calls),
+        };
+    }
+    times
+}
+
 /// Returns how many calls take about the time of one side, after warming up for as long.
 fn calls_for_a_side(work: &mut impl FnMut()) -> u32 {
     let mut calls = 1;
@@ -247,6 +274,13 @@ pub(crate) fn milliseconds<R>(work: impl FnOnce() -> R) -> f64 {
     let elapsed = start.elapsed();
     drop(result);
     elapsed.as_secs_f64() * 1e3
+}
+
+/// Makes a directory beside the program: the one for temporary files may be in memory, where a sync costs nothing.
+pub(crate) fn directory() -> anyhow::Result<TempDir> {
+    let program = env::current_exe()?;
+    let beside = program.parent().context("the program is in a directory")?;
+    Ok(TempDir::new_in(beside)?)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -1,9 +1,13 @@
 //! Benchmarks of Shardwright against its peers: `cargo xtask bench NAME`.
 
+mod bare_file;
 mod control;
+mod copies;
 mod harness;
 mod hashing;
+mod helper;
 mod quorum;
+mod replication;
 mod sql;
 
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -35,15 +39,14 @@ enum Group {
     Hashing,
     /// Copies on several nodes.
     Quorum,
+    /// SQLite on several nodes.
+    Replication,
     /// Statements by key.
     Sql,
 }
 
 fn main() -> anyhow::Result<()> {
-    if let Some(directory) = quorum::follower_directory() {
-        return quorum::follow(&directory);
-    }
-    if let Some(ended) = quorum::hold_copy() {
+    if let Some(ended) = quorum::hold().or_else(replication::hold) {
         return ended;
     }
     let arguments = Arguments::parse();
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Group::Control => control::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,
         Group::Quorum => quorum::run(&mut suite)?,
+        Group::Replication => replication::run(&mut suite)?,
         Group::Sql => sql::run(&mut suite)?,
     }
     suite.report(arguments.out.as_deref())

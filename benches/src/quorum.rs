@@ -3,11 +3,15 @@
 mod append;
 mod put;
 
-pub(crate) use self::append::{follow, follower_directory, hold_copy};
 use crate::harness::Suite;
 
 /// Measures every case.
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     put::run(suite)?;
     append::run(suite)
+}
+
+/// Does the part of a process that another one has started for these cases.
+pub(crate) fn hold() -> Option<anyhow::Result<()>> {
+    append::hold()
 }

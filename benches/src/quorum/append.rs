@@ -1,27 +1,23 @@
 //! Appends that are acknowledged once they are durable, by one writer and by 64.
 
-mod bare_file;
 mod fan_out;
 mod follower;
 mod local;
 mod log;
 mod storage;
 
-use std::{env, future::Future, path::PathBuf};
+use std::future::Future;
 
-use anyhow::Context;
-use tempfile::TempDir;
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
 
-use self::{fan_out::FanOut, local::Local, log::Replicated};
-pub(crate) use self::{
-    follower::{follow, follower_directory},
-    log::hold_copy,
+use self::{fan_out::FanOut, local::Local, log::BareLog};
+use crate::{
+    copies::{self, ThreeCopies},
+    harness::{Suite, directory},
 };
-use crate::harness::Suite;
 
 /// What one append carries.
 const PAYLOAD: [u8; 100] = [0x5a; 100];
@@ -35,6 +31,11 @@ trait Appends: Clone + Send + Sync + 'static {
     fn append(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
+/// Does the part of a process that another one has started for these cases.
+pub(super) fn hold() -> Option<anyhow::Result<()>> {
+    follower::hold().or_else(copies::hold::<BareLog>)
+}
+
 /// Measures the storage alone, and beside the bare fan-out a replicated log and a local one.
 pub(super) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let directory = directory()?;
@@ -45,7 +46,7 @@ pub(super) fn run(suite: &mut Suite) -> anyhow::Result<()> {
         .build()?;
     let bare = FanOut::start(directory.path())?;
     let local = Local::start(&directory.path().join("local"))?;
-    let log = Replicated::start(directory.path(), &runtime)?;
+    let log = ThreeCopies::<BareLog>::start(directory.path(), &runtime)?;
     compare(suite, &runtime, "append_1", Some(1.6), 1, (&log, &bare))?;
     compare(suite, &runtime, "append_64", Some(2.0), 64, (&log, &bare))?;
     compare(suite, &runtime, "local_1", None, 1, (&local, &bare))?;
@@ -92,11 +93,4 @@ fn write(runtime: &Runtime, writers: usize, appends: &impl Appends) -> anyhow::R
         }
         Ok(())
     })
-}
-
-/// A directory beside the program: the one for temporary files may be in memory, where a sync costs nothing.
-fn directory() -> anyhow::Result<TempDir> {
-    let program: PathBuf = env::current_exe()?;
-    let beside = program.parent().context("the program is in a directory")?;
-    Ok(TempDir::new_in(beside)?)
 }

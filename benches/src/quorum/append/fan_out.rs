@@ -16,15 +16,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Appends, PAYLOAD,
-    bare_file::BareFile,
-    follower::{Follower, HEAD},
+    follower::{self, HEAD},
 };
+use crate::{bare_file::BareFile, helper::Helper};
 
 /// The leader and its two followers.
 #[derive(Debug, Clone)]
 pub(super) struct FanOut {
     submit: mpsc::UnboundedSender<oneshot::Sender<()>>,
-    _followers: Arc<[Follower; 2]>,
+    _followers: Arc<[Helper; 2]>,
 }
 
 /// What is not acknowledged yet.
@@ -76,8 +76,8 @@ impl FanOut {
     /// Starts it, with its files in a directory.
     pub(super) fn start(directory: &Path) -> anyhow::Result<Self> {
         let file = BareFile::create(&directory.join("leader"))?;
-        let (first, to_first) = Follower::start(directory)?;
-        let (second, to_second) = Follower::start(directory)?;
+        let (first, to_first) = follower::start(directory)?;
+        let (second, to_second) = follower::start(directory)?;
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let streams = [to_first, to_second];
         for (follower, stream) in streams.iter().enumerate() {

@@ -10,8 +10,11 @@ use shardwright_quorum::{
     topology::ReplicaId,
 };
 
-use super::{PAYLOAD, bare_file::BareFile, local::Chain};
-use crate::harness::{Better, Suite, milliseconds};
+use super::{PAYLOAD, local::Chain};
+use crate::{
+    bare_file::BareFile,
+    harness::{Better, Suite, milliseconds},
+};
 
 /// The records of the log that is opened: about 100 MB of files.
 const BATCHES: usize = 9_300;

@@ -11,14 +11,14 @@ const LENGTH: usize = 16 << 20;
 
 /// The file, written round and round.
 #[derive(Debug)]
-pub(super) struct BareFile {
+pub(crate) struct BareFile {
     file: File,
     end: usize,
 }
 
 impl BareFile {
     /// Makes it.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut file = File::create(path)?;
         file.write_all(&vec![0; LENGTH])?;
         file.sync_all()?;
@@ -26,13 +26,19 @@ impl BareFile {
     }
 
     /// Writes bytes durably.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes)?;
+        self.file.sync_data()
+    }
+
+    /// Writes bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.end + bytes.len() > LENGTH {
             self.end = 0;
         }
         self.file.seek(SeekFrom::Start(self.end as u64))?;
         self.file.write_all(bytes)?;
         self.end += bytes.len();
-        self.file.sync_data()
+        Ok(())
     }
 }

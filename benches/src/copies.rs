@@ -24,7 +24,7 @@ use shardwright_quorum::{
 use shardwright_registry::{Registry, SqliteStore};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::helper::Helper;
+use crate::subprocess::Subprocess;
 
 /// Tells a process to hold a copy: what kind, the number of the node, the address of the leader, and the directory.
 const VARIABLE: &str = "SHARDWRIGHT_BENCH_COPY";
@@ -45,7 +45,7 @@ pub(crate) trait Replica: Sized {
 #[derive(Debug)]
 pub(crate) struct ThreeCopies<R> {
     own: R,
-    _others: Vec<Helper>,
+    _others: Vec<Subprocess>,
 }
 
 /// Where the nodes are, as far as it is known.
@@ -133,7 +133,7 @@ impl<R: Replica> ThreeCopies<R> {
                     own.address,
                     directory.display()
                 );
-                let (other, line) = Helper::start(VARIABLE, place)?;
+                let (other, line) = Subprocess::start(VARIABLE, place)?;
                 others.push(other);
                 let (address, replica_id) = line.split_once(' ').context("two words")?;
                 own.addresses.add(node_id(number)?, address.to_owned());

@@ -5,10 +5,10 @@ mod control;
 mod copies;
 mod harness;
 mod hashing;
-mod helper;
 mod quorum;
 mod replication;
 mod sql;
+mod subprocess;
 
 use std::{num::NonZeroUsize, path::PathBuf};
 

@@ -23,7 +23,7 @@ use tokio::{runtime::Builder, time::sleep};
 use crate::{
     copies::{begin, until},
     harness::{Better, Suite},
-    helper::Helper,
+    subprocess::Subprocess,
 };
 
 /// Tells a process to run a node: the number of its shards, and the directory.
@@ -50,7 +50,8 @@ struct Cost {
 impl Cost {
     /// Measures a node in a process of its own.
     fn of(shards: u32, directory: &Path) -> anyhow::Result<Self> {
-        let (_node, line) = Helper::start(VARIABLE, format!("{shards} {}", directory.display()))?;
+        let (_node, line) =
+            Subprocess::start(VARIABLE, format!("{shards} {}", directory.display()))?;
         let (memory, cpu) = line
             .split_once(' ')
             .context("a node could not be measured")?;

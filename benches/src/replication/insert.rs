@@ -16,7 +16,7 @@ use shardwright_quorum::{
 use shardwright_rebalancer::PartitionId;
 use shardwright_server::{
     Shard,
-    shard::{Identity, ShardOptions, Write},
+    shard::{Identity, Memory, ShardOptions, Write},
 };
 use shardwright_store::{Config, Error as StoreError, Member, ValueRef};
 use tokio::{
@@ -51,7 +51,11 @@ impl Replica for Copy {
 
     fn start(shard: ShardId, directory: PathBuf, log: LogOptions) -> Self {
         let file = Config::default();
-        let options = ShardOptions { log, file };
+        let options = ShardOptions {
+            log,
+            memory: Memory::default(),
+            file,
+        };
         Self(Shard::start(PartitionId::from(shard), directory, options))
     }
 

@@ -18,13 +18,13 @@ use super::{
     Appends, PAYLOAD,
     follower::{self, HEAD},
 };
-use crate::{bare_file::BareFile, helper::Helper};
+use crate::{bare_file::BareFile, subprocess::Subprocess};
 
 /// The leader and its two followers.
 #[derive(Debug, Clone)]
 pub(super) struct FanOut {
     submit: mpsc::UnboundedSender<oneshot::Sender<()>>,
-    _followers: Arc<[Helper; 2]>,
+    _followers: Arc<[Subprocess; 2]>,
 }
 
 /// What is not acknowledged yet.

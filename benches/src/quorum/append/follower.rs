@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{bare_file::BareFile, helper::Helper};
+use crate::{bare_file::BareFile, subprocess::Subprocess};
 
 /// Tells a process to follow, and where.
 const VARIABLE: &str = "SHARDWRIGHT_BENCH_FOLLOWER";
@@ -18,8 +18,8 @@ const VARIABLE: &str = "SHARDWRIGHT_BENCH_FOLLOWER";
 pub(super) const HEAD: usize = 16;
 
 /// Starts a process that follows, and connects to it.
-pub(super) fn start(directory: &Path) -> anyhow::Result<(Helper, TcpStream)> {
-    let (follower, port) = Helper::start(VARIABLE, directory)?;
+pub(super) fn start(directory: &Path) -> anyhow::Result<(Subprocess, TcpStream)> {
+    let (follower, port) = Subprocess::start(VARIABLE, directory)?;
     let port: u16 = port.parse().context("the port of a follower")?;
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;

@@ -11,9 +11,9 @@ use anyhow::Context;
 
 /// A process that runs until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Helper(Child);
+pub(crate) struct Subprocess(Child);
 
-impl Helper {
+impl Subprocess {
     /// Starts one that finds a value in a variable, and returns the first line that it prints.
     pub(crate) fn start(
         variable: &str,
@@ -25,14 +25,14 @@ impl Helper {
             .spawn()
             .context("start a process")?;
         let output = child.stdout.take().context("it is piped")?;
-        let helper = Self(child);
+        let process = Self(child);
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        Ok((helper, line.trim().to_owned()))
+        Ok((process, line.trim().to_owned()))
     }
 }
 
-impl Drop for Helper {
+impl Drop for Subprocess {
     fn drop(&mut self) {
         // It may have ended by itself: then there is nothing to end, and nobody to tell.
         if self.0.kill().is_ok() {

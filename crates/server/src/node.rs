@@ -20,7 +20,7 @@ use shardwright_topology::{Location, NodeId};
 
 pub use self::layout::LayoutError;
 use self::{copies::Copies, layout::Layout, peers::PeerAddresses};
-use crate::shard::Shard;
+use crate::shard::{Memory, Shard};
 
 /// What a node is made of.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct NodeOptions {
     pub token: Option<Token>,
     /// What the copies of a shard agree on: equal on all nodes.
     pub log: Settings,
+    /// What its shards remember of the writes of clients, where it is the primary.
+    pub memory: Memory,
     /// How the files of the shards are opened.
     pub file: Config,
 }
@@ -61,6 +63,7 @@ impl NodeOptions {
             location: Location::default(),
             token: None,
             log: Settings::default(),
+            memory: Memory::default(),
             file: Config::default(),
         }
     }

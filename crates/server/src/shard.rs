@@ -4,7 +4,7 @@
 //! copies make the same changes in the same order. So whatever a client was told has happened survives the loss of any minority.
 
 mod convert;
-mod data;
+mod copy_file;
 mod executor;
 mod generations;
 mod interactive;
@@ -13,7 +13,10 @@ mod round;
 mod state;
 mod write;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{
@@ -22,11 +25,11 @@ use shardwright_quorum::log::{
     shard_log::{InDirectory, LogOptions, Status},
 };
 use shardwright_registry::Clock;
-use shardwright_store::Config;
+use shardwright_store::{Config, Window};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    data::Data,
+    copy_file::CopyFile,
     executor::{Claim, Executor, Request},
     state::open_state,
 };
@@ -44,15 +47,35 @@ const WAITING_MAX: usize = 4_096;
 pub struct ShardOptions {
     /// Its log.
     pub log: LogOptions,
+    /// What it remembers of the writes of clients.
+    pub memory: Memory,
     /// Its file. What makes it durable is the log, so [`Config::synchronous`] is chosen here.
     pub file: Config,
+}
+
+/// What a shard remembers of the writes that have numbers: a retry of what it has forgotten is refused, and never run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// How many outcomes are kept.
+    pub window: Window,
+    /// After how many writes the others are forgotten. 16,384.
+    pub forget_every: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            window: Window::default(),
+            forget_every: 1 << 14,
+        }
+    }
 }
 
 /// A copy of a shard that runs. Clones are the same copy, which stops with the last of them.
 #[derive(Debug, Clone)]
 pub struct Shard {
     log: ShardLog,
-    data: Arc<Data>,
+    data: Arc<CopyFile>,
     requests: mpsc::Sender<Request>,
     clock: Clock,
 }
@@ -68,7 +91,7 @@ impl Shard {
     /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
-        let data = Arc::new(Data::default());
+        let data = Arc::new(CopyFile::default());
         let open = open_state(Arc::clone(&data), &shard, options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let (log, _task) = ShardLog::start(shard.shard, home, options.log);
@@ -79,6 +102,8 @@ impl Shard {
             data: Arc::clone(&data),
             inbox,
             clock,
+            memory: options.memory,
+            remembered: AtomicU64::new(0),
         };
         tokio::spawn(executor.run());
         Self {

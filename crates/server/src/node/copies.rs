@@ -30,7 +30,7 @@ use super::{
     layout::Layout,
     report::report,
 };
-use crate::shard::{Shard, ShardOptions};
+use crate::shard::{Memory, Shard, ShardOptions};
 
 /// How often the records of shards are read although nothing was heard of a change.
 const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -48,6 +48,7 @@ struct Shared {
     store: Arc<dyn Store>,
     peers: Peers,
     log: Settings,
+    memory: Memory,
     file: Config,
     layout: Layout,
     state: Mutex<State>,
@@ -85,6 +86,7 @@ impl Copies {
             store,
             peers,
             log: options.log.clone(),
+            memory: options.memory,
             file: options.file.clone(),
             layout,
             state: Mutex::default(),
@@ -145,6 +147,7 @@ impl Copies {
                 settings: shared.log.clone(),
                 ..LogOptions::new(shared.peers.clone(), keyspace.records, registrar)
             },
+            memory: shared.memory,
             file: shared.file.clone(),
         };
         let opened = Shard::start(shard.clone(), shared.layout.copy(shard), options);

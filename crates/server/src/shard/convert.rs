@@ -3,7 +3,7 @@
 use std::io;
 
 use shardwright_quorum::log::{Hash, Point, Record, StateError};
-use shardwright_store::{Applied, Entry, Error as StoreError, ReplicaError};
+use shardwright_store::{Applied, Entry, Error as StoreError, ReplicaError, Window};
 use shardwright_topology::{Epoch, Lsn};
 
 /// Returns the place that a file has reached once it has applied a record.
@@ -36,6 +36,32 @@ pub(super) fn entries_of(record: &Record) -> Vec<Entry<'_>> {
         outcome: &member.outcome,
     });
     entries.collect()
+}
+
+/// Returns the content of a record that lets the copies forget outcomes: three numbers.
+pub(super) fn encode_window(window: &Window) -> Vec<u8> {
+    let numbers = [window.per_client, window.total, window.floors];
+    numbers.map(u64::to_le_bytes).concat()
+}
+
+/// Returns what a record says is to be remembered.
+pub(super) fn window_of(record: &Record) -> Result<Window, StoreError> {
+    let mut numbers = record.payload.chunks_exact(8).map_while(|bytes| {
+        let bytes = bytes.try_into().ok()?;
+        Some(u64::from_le_bytes(bytes))
+    });
+    let mut next = || numbers.next().filter(|_| record.payload.len() == 24);
+    match (next(), next(), next()) {
+        (Some(per_client), Some(total), Some(floors)) => Ok(Window {
+            per_client,
+            total,
+            floors,
+        }),
+        _ => Err(ReplicaError::Damaged {
+            reason: "an expiry is three numbers",
+        }
+        .into()),
+    }
 }
 
 /// Returns what a failure of the file means for the copy.

@@ -10,13 +10,14 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use shardwright_quorum::log::{
-    Level, ShardLog, StateError,
-    shard_log::{Condition, Status},
+    Kind, Level, ShardLog, StateError,
+    shard_log::{Condition, Entry, Status},
 };
 use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Lsn, Timestamp};
@@ -26,14 +27,18 @@ use tokio::{
 };
 
 use super::{
-    convert::fault_of,
-    data::{Changes, Data, Fate, Ran},
+    Memory,
+    convert::{encode_window, fault_of},
+    copy_file::{Changes, CopyFile, Fate, Ran},
     round::{Ended, Round},
     write::{Token, Write, WriteError, Written},
 };
 
 /// How many writes are one batch, at most.
 const BATCH_MAX: usize = 256;
+
+/// How long the primary waits until it has a record on its disk that lets the copies forget.
+const FORGETTING: Duration = Duration::from_secs(5);
 
 /// A write that waits.
 #[derive(Debug)]
@@ -76,9 +81,12 @@ impl Request {
 #[derive(Debug)]
 pub(super) struct Executor {
     pub(super) log: ShardLog,
-    pub(super) data: Arc<Data>,
+    pub(super) data: Arc<CopyFile>,
     pub(super) inbox: mpsc::Receiver<Request>,
     pub(super) clock: Clock,
+    pub(super) memory: Memory,
+    /// How many writes with numbers it has made since others were forgotten.
+    pub(super) remembered: AtomicU64,
 }
 
 impl Executor {
@@ -97,6 +105,7 @@ impl Executor {
             {
                 waiting.push_back(request);
             }
+            self.forget().await;
             // On data that has not come so far a batch would run in vain.
             let last = self.log.status().borrow().last.lsn;
             self.until_applied(last).await;
@@ -193,8 +202,21 @@ impl Executor {
         }
     }
 
+    /// Lets all copies forget old outcomes, now and then.
+    async fn forget(&self) {
+        if self.remembered.load(Ordering::Relaxed) < self.memory.forget_every {
+            return;
+        }
+        self.remembered.store(0, Ordering::Relaxed);
+        let entry = Entry::new(Kind::Expire, encode_window(&self.memory.window));
+        // If it is not appended, what is remembered grows until the next time.
+        let _appended = self.log.append(entry, Level::One, FORGETTING).await;
+    }
+
     /// Appends what changed, and waits until the transaction is over. Returns what has to run again.
     async fn append(&self, round: Round, changes: Changes) -> Vec<Request> {
+        let members = changes.entry.members.len() as u64;
+        self.remembered.fetch_add(members, Ordering::Relaxed);
         let (level, within) = (round.level(), round.deadline().since(self.clock.now()));
         let mut committed = changes.committed.clone();
         let mut appending = tokio::spawn(round.append(self.log.clone(), changes, within));

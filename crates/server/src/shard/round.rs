@@ -9,7 +9,7 @@ use shardwright_quorum::log::{
 use shardwright_topology::{Epoch, Lsn, Timestamp};
 
 use super::{
-    data::Changes,
+    copy_file::Changes,
     executor::Request,
     write::{Token, WriteError, Written},
 };

@@ -10,13 +10,13 @@ use shardwright_store::{
 
 use super::{
     convert::{applied, not_open, point, state_error},
-    data::Data,
+    copy_file::CopyFile,
     generations::Generations,
 };
 
 /// Returns how the data of a shard is opened: what opens it can be asked again after a failure.
 pub(super) fn open_state(
-    data: Arc<Data>,
+    data: Arc<CopyFile>,
     shard: &PartitionId,
     config: Config,
 ) -> impl FnMut(&Path) -> Result<SqliteState, StateError> + Send + 'static {
@@ -47,7 +47,7 @@ pub(super) fn open_state(
 /// An SQLite file that the records of a log change.
 #[derive(Debug)]
 pub(super) struct SqliteState {
-    data: Arc<Data>,
+    data: Arc<CopyFile>,
     generations: Generations,
     identity: Identity,
     config: Config,

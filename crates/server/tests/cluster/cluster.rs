@@ -18,7 +18,7 @@ use shardwright_coordinator::{
 use shardwright_quorum::log::Settings as LogSettings;
 use shardwright_server::{
     Node, NodeOptions, Shard,
-    shard::{ReadLevel, Transaction, Write},
+    shard::{Memory, ReadLevel, Transaction, Write},
 };
 use shardwright_store::{Config, Digest, Member, ShardFile, Value};
 use shardwright_topology::{Config as Members, Incarnation, NodeId, ShardId};
@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     store: Arc<dyn Store>,
     leader: Arc<Mutex<Option<Leader>>>,
     log: LogSettings,
+    memory: Memory,
     url: String,
     nodes: Arc<Mutex<BTreeMap<String, Place>>>,
 }
@@ -99,11 +100,14 @@ pub(crate) fn count(file: &ShardFile) -> u64 {
 impl Cluster {
     /// Starts a coordinator and nodes, and waits until their shard has a primary and all its copies.
     pub(crate) async fn start(nodes: u32) -> Self {
-        Self::with_log(nodes, |_| {}).await
+        Self::with(nodes, |_, _| {}).await
     }
 
-    /// Starts them with other settings of their logs.
-    pub(crate) async fn with_log(nodes: u32, change: impl FnOnce(&mut LogSettings)) -> Self {
+    /// Starts them with other settings.
+    pub(crate) async fn with(
+        nodes: u32,
+        change: impl FnOnce(&mut LogSettings, &mut Memory),
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let policy = Box::new(ReplicaPolicy::default());
         let coordinator = Coordinator::start(Arc::clone(&store), settings(nodes), policy);
@@ -119,7 +123,8 @@ impl Cluster {
             lease: Duration::from_millis(200),
             ..LogSettings::default()
         };
-        change(&mut log);
+        let mut memory = Memory::default();
+        change(&mut log, &mut memory);
         let leader = Leader {
             coordinator,
             server,
@@ -128,6 +133,7 @@ impl Cluster {
             store,
             leader: Arc::new(Mutex::new(Some(leader))),
             log,
+            memory,
             url,
             nodes: Arc::default(),
         };
@@ -208,6 +214,7 @@ impl Cluster {
             let options = NodeOptions {
                 coordinators: vec![self.url.clone()],
                 log: self.log.clone(),
+                memory: self.memory,
                 file: file.clone(),
                 ..NodeOptions::new(NodeId::new(name).expect("a name"), &directory, address)
             };

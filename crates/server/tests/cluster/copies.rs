@@ -12,7 +12,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_was_away_for_long_gets_a_snapshot() {
-    let cluster = Cluster::with_log(3, |log| {
+    let cluster = Cluster::with(3, |log, _| {
         (log.retain, log.retain_max, log.trim_step) = (10, 20, 1);
     })
     .await;

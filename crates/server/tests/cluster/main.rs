@@ -73,6 +73,32 @@ async fn a_write_with_a_number_happens_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgotten_is_never_run_again() {
+    let cluster = Cluster::with(3, |_, memory| {
+        memory.window.per_client = 5;
+        memory.forget_every = 10;
+    })
+    .await;
+    cluster.create_table().await;
+    let primary = cluster.primary().await;
+    let write = |sequence: u64| {
+        let client = ClientId([7; 16]);
+        let identity = Identity { client, sequence };
+        Write::new(insert(&format!("value {sequence}"))).identified(identity, Vec::new())
+    };
+    for sequence in 0..40 {
+        primary.write(write(sequence)).await.expect("it is new");
+    }
+    let old = primary.write(write(1)).await;
+    assert!(matches!(old, Err(WriteError::Forgotten)), "{old:?}");
+    let last = primary.write(write(39)).await.expect("it is remembered");
+    assert!(last.repeated);
+    cluster.until_equal().await;
+    assert_eq!(cluster.rows("n1").await, 40);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_takes_no_other_along() {
     let cluster = Cluster::start(3).await;
     cluster.create_table().await;

@@ -16,7 +16,7 @@ use shardwright_store::{
 use tokio::sync::watch;
 
 use super::{
-    convert::{applied_of, entries_of, not_open, state_error},
+    convert::{applied_of, entries_of, not_open, state_error, window_of},
     write::{Identity, Token, Write, WriteError, Written},
 };
 
@@ -25,7 +25,7 @@ const CHANGES_MAX: usize = 1 << 20;
 
 /// The file of a copy, while it is open.
 #[derive(Debug)]
-pub(super) struct Data {
+pub(super) struct CopyFile {
     slot: Mutex<Option<Slot>>,
     /// The same file, for those who read.
     file: ArcSwapOption<ShardFile>,
@@ -80,7 +80,7 @@ pub(super) struct Changes {
     pub(super) committed: watch::Receiver<bool>,
 }
 
-impl Default for Data {
+impl Default for CopyFile {
     fn default() -> Self {
         Self {
             slot: Mutex::default(),
@@ -90,7 +90,7 @@ impl Default for Data {
     }
 }
 
-impl Data {
+impl CopyFile {
     /// Returns the file for those who read; `None` while it is not open.
     pub(super) fn file(&self) -> Option<Arc<ShardFile>> {
         self.file.load_full()
@@ -327,7 +327,9 @@ impl Slot {
                 let changes = ChangeSet::from_bytes(record.payload.as_slice())?;
                 self.writer.apply(applied, &changes, &entries)
             }
-            _ => self.writer.advance(applied, &entries),
+            Kind::Expire => self.writer.expire(applied, &window_of(record)?),
+            // Nothing but the place changes.
+            _ => self.writer.apply(applied, &ChangeSet::default(), &entries),
         }
     }
 

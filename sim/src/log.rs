@@ -17,12 +17,11 @@
 //! | I9, I10 | the machine itself, `rules`: what is applied, `carry`: a copy that is to truncate what must stay |
 //! | I15 | `rules::deletion`: copies that are deleted by the guard of `failover::replication` |
 //! | I16 | `rules`: acknowledgements, at each level, and what reads show |
+//! | I17 | `rules::once`: clients that write again look at the data, and their records follow what they have seen |
 //! | I19 | no rule of writes asks a clock, and all clocks drift; a lease is judged by what reads show, and by who is active |
 //! | I21 | `rules::back`: the registry loses its latest writes, and nothing begins until somebody has brought it forward |
 //!
-//! I17, at most once, is not among them. A record carries the client and the serial of each of its writes, and the log keeps them as it
-//! keeps the rest; that a write which comes again is not applied again is up to the window in the data, which follows from the log alone.
-//! The model explores that. I22 is about operations on several shards, and I10's equal hashes are about data: here the last record applied
+//! I22 is about operations on several shards, which the model explores, and I10's equal hashes are about data: here the last record applied
 //! stands for it.
 
 mod carry;
@@ -124,6 +123,8 @@ pub(crate) struct Logs {
     key: Key,
     /// Counts whatever needs a name of its own.
     names: u64,
+    /// The writes of which nobody knows what became of them.
+    unknown: Vec<u64>,
     /// Which copies may become members.
     registered: BTreeMap<Pid, Member>,
     /// When the pending configuration was first seen, and which it was.
@@ -300,6 +301,7 @@ impl Scenario for Logs {
             missing,
             key: Key::new("shard/main/shard-0").expect("a key"),
             names: 0,
+            unknown: Vec::new(),
             registered: BTreeMap::new(),
             pending_since: None,
             has_damage: sim.dice().chance(60),

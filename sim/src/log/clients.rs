@@ -47,21 +47,21 @@ impl Logs {
     }
 
     fn submission(&mut self, sim: &mut Sim<Self>, at: Pid) -> Submission {
-        let id = self.name();
-        self.rules.begins(id);
         let level = *sim
             .dice()
             .pick(&[Level::One, Level::Quorum, Level::Quorum, Level::All]);
         let deadline = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
         // As one who runs a transaction on the data that is there. Those who write whatever there is make other rules missed sooner.
-        let is_ignored = Some(Missing::FollowsItsBase);
-        let makes = self.missing.is_none() || self.missing == is_ignored;
+        let is_ignored = [Missing::FollowsItsBase, Missing::LooksBefore].map(Some);
+        let makes = self.missing.is_none() || is_ignored.contains(&self.missing);
         let makes = makes && sim.dice().chance(20);
+        let id = self.again(sim, at, makes).unwrap_or_else(|| self.name());
+        self.rules.begins(id);
         let made_from = makes.then(|| self.nodes[&at].data.applied);
         if let Some(point) = made_from {
             self.rules.makes(id, point);
         }
-        let is_told = self.missing != is_ignored;
+        let is_told = self.missing != Some(Missing::FollowsItsBase);
         Submission {
             id,
             kind: Kind::Batch,
@@ -71,6 +71,22 @@ impl Logs {
             level,
             deadline,
         }
+    }
+
+    /// Returns a write that is to come again, because nobody knows what became of it, unless the data here shows that it has happened.
+    fn again(&mut self, sim: &mut Sim<Self>, at: Pid, makes: bool) -> Option<u64> {
+        if !makes || self.unknown.is_empty() || sim.dice().chance(30) {
+            return None;
+        }
+        let choice = sim.dice().index(self.unknown.len());
+        let id = self.unknown.swap_remove(choice);
+        let looks = self.missing != Some(Missing::LooksBefore);
+        if looks && self.rules.has_happened(&self.nodes[&at], id) {
+            sim.mark(situations::RECOGNIZED);
+            return None;
+        }
+        sim.mark(situations::RETRIED);
+        Some(id)
     }
 
     pub(super) fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid, read: u64, level: ReadLevel) {
@@ -102,7 +118,10 @@ impl Logs {
             Outcome::NotPrimary => {}
             Outcome::Outrun { .. } => sim.mark(situations::OUTRUN),
             Outcome::Overloaded => sim.mark(situations::OVERLOADED),
-            Outcome::Indeterminate => sim.mark(situations::INDETERMINATE),
+            Outcome::Indeterminate => {
+                sim.mark(situations::INDETERMINATE);
+                self.unknown.push(id);
+            }
         }
         self.rules.forgets(id);
     }

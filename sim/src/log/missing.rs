@@ -62,6 +62,8 @@ pub(crate) enum Missing {
     RegistryForward,
     /// A record whose content was made from the data is appended next to what that was then.
     FollowsItsBase,
+    /// Whoever writes again looks first whether that has happened (I17).
+    LooksBefore,
     /// A copy is deleted only if the record says that nobody needs it (R5).
     DeletionGuard,
 }
@@ -93,6 +95,7 @@ impl Missing {
         Self::LeaseMargin,
         Self::RegistryForward,
         Self::FollowsItsBase,
+        Self::LooksBefore,
         Self::DeletionGuard,
     ];
 

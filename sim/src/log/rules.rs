@@ -3,6 +3,7 @@
 mod back;
 mod deletion;
 mod loss;
+mod once;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +13,7 @@ use shardwright_topology::{
     Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord, Timestamp,
 };
 
-use self::{back::Back, loss::Loss};
+use self::{back::Back, loss::Loss, once::Once};
 use super::{Logs, Node, node_id, pid, situations, zones};
 
 /// What is known of the whole run, by nobody in it.
@@ -29,6 +30,7 @@ pub(super) struct Rules {
     activated: BTreeSet<ConfigId>,
     loss: Loss,
     back: Back,
+    once: Once,
     marks: Vec<&'static str>,
     /// The configuration that was pending before the one that is, and never active.
     replaced: Option<Config>,
@@ -309,6 +311,7 @@ impl Rules {
                 return self.fails(|| format!("{at} commits {}: {rule}", last.lsn));
             }
         }
+        self.happens(&fresh);
         self.committed.extend(fresh);
         if let Some(node) = nodes.get_mut(&at) {
             node.judged = known;

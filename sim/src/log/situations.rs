@@ -20,6 +20,8 @@ pub(super) const READ_REFUSED: &str = "a read that is refused";
 pub(super) const INDETERMINATE: &str = "a write of which nobody knows";
 pub(super) const OVERLOADED: &str = "a write is refused because too many wait";
 pub(super) const OUTRUN: &str = "a write is refused because the log has gone on";
+pub(super) const RETRIED: &str = "a write of which nobody knew comes again";
+pub(super) const RECOGNIZED: &str = "a write that comes again has happened before";
 pub(super) const WITHOUT_OWN: &str = "a record is committed before its primary has it on disk";
 pub(super) const SEVERAL_AT_ONCE: &str = "several records become durable at once";
 pub(super) const SUPERSEDED: &str = "an attempt is replaced before it is active";
@@ -67,6 +69,8 @@ pub(super) const ALL: &[&str] = &[
     INDETERMINATE,
     OVERLOADED,
     OUTRUN,
+    RETRIED,
+    RECOGNIZED,
     WITHOUT_OWN,
     SEVERAL_AT_ONCE,
     SUPERSEDED,

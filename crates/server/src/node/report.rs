@@ -13,7 +13,11 @@ pub(super) fn report(status: &Status) -> Option<CopyReport> {
         incarnation: me.incarnation,
         epoch: status.last.epoch,
         durable: status.durable,
-        health: Health::Whole,
+        health: if status.registry_went_back {
+            Health::RegistryWentBack
+        } else {
+            Health::Whole
+        },
         lead: lead(status),
     })
 }

@@ -26,6 +26,7 @@ impl Rules {
             |point: &Point| point.lsn <= log.base().lsn || log.point(point.lsn) == Some(*point);
         while let Some(last) = self.committed.pop_if(|point| !is_kept(point)) {
             self.loss.points.insert((last.epoch, last.lsn.0));
+            self.is_gone(last);
             self.marks.push(situations::LOST);
         }
         self.loss.since = Some(active.epoch);

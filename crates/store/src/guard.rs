@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
-use crate::{Error, Result, identity};
+use crate::{Error, META_TABLE, Result, identity};
 
 /// How our own statements on system tables begin. They stay compiled, and SQLite asks the guard only when
 /// it compiles; so no statement of a client may have the text of one of them.
@@ -15,6 +15,8 @@ pub(crate) const OURS: &str = "/* shardwright */ ";
 pub(crate) struct Guard {
     /// Whether the statement is our own.
     ours: AtomicBool,
+    /// Whether the statement is that of a client whose changes copies are to repeat.
+    captured: AtomicBool,
     /// Whether a statement that changes the schema was compiled.
     schema: AtomicBool,
     /// Whether rows changed after the changes of the transaction were taken.
@@ -34,6 +36,12 @@ impl Guard {
     #[cfg(feature = "capture")]
     pub(crate) fn set_ours(&self, ours: bool) {
         self.ours.store(ours, Ordering::Relaxed);
+    }
+
+    /// Says whether copies are to repeat what the statements from now on change.
+    #[cfg(feature = "capture")]
+    pub(crate) fn set_captured(&self, captured: bool) {
+        self.captured.store(captured, Ordering::Relaxed);
     }
 
     /// Refuses a client's statement that passes for one of ours.
@@ -79,6 +87,7 @@ impl Guard {
         }
         if let Some(table) = written_table(&context.action)
             && identity::is_system(table.as_bytes())
+            && !self.may_note(&context.action)
         {
             return Authorization::Deny;
         }
@@ -91,6 +100,21 @@ impl Guard {
                 pragma_value: Some(_),
             } if is_our_setting(pragma_name) => Authorization::Deny,
             _ => Authorization::Allow,
+        }
+    }
+}
+
+impl Guard {
+    /// Whether it writes rows of `_meta`, which may hold notes of whoever uses the file, where no copies have to repeat that.
+    fn may_note(&self, action: &AuthAction<'_>) -> bool {
+        match *action {
+            AuthAction::Insert { table_name }
+            | AuthAction::Delete { table_name }
+            | AuthAction::Update { table_name, .. } => {
+                table_name.eq_ignore_ascii_case(META_TABLE)
+                    && !self.captured.load(Ordering::Relaxed)
+            }
+            _ => false,
         }
     }
 }

@@ -209,6 +209,10 @@ fn system_tables_are_not_for_clients() {
         let (mut results, _) = pair.run(&mut [statements(&[sql])]);
         let error = error_of(results.remove(0));
         assert!(matches!(error, Error::Sql { .. }), "{sql}: {error}");
+        if sql.contains("_meta") {
+            // Whoever uses the file may keep notes there, where no copies have to repeat that.
+            continue;
+        }
         let mut writer = pair.primary.writer().unwrap();
         assert!(writer.execute(sql, ()).is_err(), "{sql}");
         assert!(writer.execute_script(sql).is_err(), "{sql}");

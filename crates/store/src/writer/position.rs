@@ -12,7 +12,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As [`Writer::execute`], and [`ReplicaError::OutOfRange`].
+    /// As [`Writer::execute`], and [`ReplicaError::OutOfRange`](crate::ReplicaError::OutOfRange).
     pub fn start_replica(&mut self, replica: &Replica) -> Result<()> {
         self.own_transaction(|writer| replica::create(writer.connection(), replica))
     }
@@ -21,7 +21,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`ReplicaError::NotReplicated`], and as [`Writer::execute`].
+    /// [`ReplicaError::NotReplicated`](crate::ReplicaError::NotReplicated), and as [`Writer::execute`].
     pub fn set_replica_id(&mut self, id: &[u8; 16]) -> Result<()> {
         self.own_transaction(|writer| {
             replica::applied(writer.connection())?;

@@ -15,7 +15,10 @@ mod write;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use shardwright_coordinator::rebalancer::PartitionId;
@@ -78,6 +81,7 @@ pub struct Shard {
     data: Arc<CopyFile>,
     requests: mpsc::Sender<Request>,
     clock: Clock,
+    stops: Arc<AtomicBool>,
 }
 
 /// A write that was handed over.
@@ -103,7 +107,7 @@ impl Shard {
             inbox,
             clock,
             memory: options.memory,
-            remembered: AtomicU64::new(0),
+            remembered: 0,
         };
         tokio::spawn(executor.run());
         Self {
@@ -111,6 +115,7 @@ impl Shard {
             data,
             requests,
             clock,
+            stops: Arc::default(),
         }
     }
 
@@ -156,8 +161,9 @@ impl Shard {
         }
     }
 
-    /// Stops the copy, and waits until all that it took in is durable.
+    /// Stops the copy, and waits until all that it took in is durable. A transaction that goes on from statement to statement ends.
     pub async fn stop(&self) {
+        self.stops.store(true, Ordering::Release);
         self.log.shut_down().await;
     }
 }

@@ -62,6 +62,8 @@ struct State {
     open: BTreeMap<PartitionId, Shard>,
     /// Those that are being deleted: a second instruction changes nothing.
     going: BTreeSet<PartitionId>,
+    /// Whether the node stops: nothing is opened any more.
+    is_over: bool,
 }
 
 /// What the copies of one keyspace share.
@@ -114,7 +116,11 @@ impl Copies {
 
     /// Stops all copies, at once.
     pub(super) async fn stop(&self) {
-        let open = std::mem::take(&mut self.state().open);
+        let open = {
+            let mut state = self.state();
+            state.is_over = true;
+            std::mem::take(&mut state.open)
+        };
         let stopping: Vec<_> = open
             .into_values()
             .map(|shard| tokio::spawn(async move { shard.stop().await }))
@@ -137,7 +143,8 @@ impl Copies {
         let shared = &self.shared;
         let _runtime = shared.runtime.enter();
         let mut state = self.state();
-        if state.open.contains_key(shard) || state.going.contains(shard) {
+        let is_there = state.open.contains_key(shard) || state.going.contains(shard);
+        if is_there || state.is_over {
             return;
         }
         let keyspace = shared.keyspace(&mut state, &shard.keyspace);

@@ -133,3 +133,38 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_serves_one_node_and_one_process() -> Result<(), LayoutError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [one, two] = ["n1", "n2"].map(|name| NodeId::new(name).expect("a name"));
+        let layout = Layout::open(directory.path(), &one)?;
+        let again = Layout::open(directory.path(), &one);
+        assert!(matches!(again, Err(LayoutError::InUse(_))), "{again:?}");
+        drop(layout);
+        let foreign = Layout::open(directory.path(), &two);
+        assert!(matches!(foreign, Err(LayoutError::Foreign { owner, .. }) if owner == "n1"));
+        Layout::open(directory.path(), &one).map(drop)
+    }
+
+    #[test]
+    fn what_is_half_removed_is_no_copy_and_goes() -> Result<(), LayoutError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let node = NodeId::new("n1").expect("a name");
+        let layout = Layout::open(directory.path(), &node)?;
+        let shard = PartitionId::from(ShardId::numbered(3));
+        let copy = layout.copy(&shard);
+        fs::create_dir_all(&copy).expect("room");
+        let gone = copy.with_file_name(format!("{GOING}shard-4"));
+        fs::create_dir(&gone).expect("room");
+        assert_eq!(layout.copies()?, [shard]);
+        assert!(!gone.exists());
+        crate::node::deletion::remove(&copy).expect("it is there");
+        assert_eq!(layout.copies()?, []);
+        Ok(())
+    }
+}

@@ -64,3 +64,25 @@ pub(super) fn advertised(options: &NodeOptions, listening: SocketAddr) -> String
 fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_find_a_node_at_the_host_that_it_gives() {
+        let listening = SocketAddr::from(([127, 0, 0, 1], 7559));
+        let node = NodeId::new("n1").expect("a name");
+        let at = |given: Option<&str>| {
+            let options = NodeOptions {
+                advertise_peers: given.map(str::to_owned),
+                ..NodeOptions::new(node.clone(), "n1", "http://127.0.0.1:7558")
+            };
+            advertised(&options, listening)
+        };
+        assert_eq!(at(None), "127.0.0.1:7559");
+        assert_eq!(at(Some("db-1.example")), "db-1.example:7559");
+        assert_eq!(at(Some("db-1.example:80")), "db-1.example:80");
+        assert_eq!(at(Some("[2001:db8::1]")), "[2001:db8::1]:7559");
+    }
+}

@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -86,7 +86,7 @@ pub(super) struct Executor {
     pub(super) clock: Clock,
     pub(super) memory: Memory,
     /// How many writes with numbers it has made since others were forgotten.
-    pub(super) remembered: AtomicU64,
+    pub(super) remembered: u64,
 }
 
 impl Executor {
@@ -146,7 +146,7 @@ impl Executor {
     }
 
     /// Runs writes, answers them, and returns those that have to run again.
-    async fn run_batch(&self, mut batch: Vec<Request>) -> Vec<Request> {
+    async fn run_batch(&mut self, mut batch: Vec<Request>) -> Vec<Request> {
         let data = Arc::clone(&self.data);
         let ran = spawn_blocking(move || {
             let writes = batch.iter_mut().map(|request| &mut request.write);
@@ -168,7 +168,7 @@ impl Executor {
     }
 
     /// Lets the log decide about a batch that has run.
-    async fn decide(&self, batch: Vec<Request>, ran: Ran) -> Vec<Request> {
+    async fn decide(&mut self, batch: Vec<Request>, ran: Ran) -> Vec<Request> {
         let mut round = Round::default();
         let mut again = Vec::new();
         for (request, fate) in batch.into_iter().zip(ran.fates) {
@@ -203,20 +203,19 @@ impl Executor {
     }
 
     /// Lets all copies forget old outcomes, now and then.
-    async fn forget(&self) {
-        if self.remembered.load(Ordering::Relaxed) < self.memory.forget_every {
+    async fn forget(&mut self) {
+        if self.remembered < self.memory.forget_every {
             return;
         }
-        self.remembered.store(0, Ordering::Relaxed);
+        self.remembered = 0;
         let entry = Entry::new(Kind::Expire, encode_window(&self.memory.window));
         // If it is not appended, what is remembered grows until the next time.
         let _appended = self.log.append(entry, Level::One, FORGETTING).await;
     }
 
     /// Appends what changed, and waits until the transaction is over. Returns what has to run again.
-    async fn append(&self, round: Round, changes: Changes) -> Vec<Request> {
-        let members = changes.entry.members.len() as u64;
-        self.remembered.fetch_add(members, Ordering::Relaxed);
+    async fn append(&mut self, round: Round, changes: Changes) -> Vec<Request> {
+        self.remembered += changes.entry.members.len() as u64;
         let (level, within) = (round.level(), round.deadline().since(self.clock.now()));
         let mut committed = changes.committed.clone();
         let mut appending = tokio::spawn(round.append(self.log.clone(), changes, within));

@@ -7,6 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::Duration,
@@ -60,8 +61,8 @@ pub enum Ended {
     /// It lasted for too long.
     #[error("the transaction lasted for too long")]
     TooLong,
-    /// This copy is not the primary any more, or is about to hand over.
-    #[error("the shard has another primary now")]
+    /// This copy is not the primary any more, or stops.
+    #[error("this copy is not the primary of the shard any more")]
     NotPrimary,
     /// A statement ended it, as `RAISE(ROLLBACK)` does.
     #[error("a statement ended the transaction")]
@@ -111,6 +112,7 @@ impl Shard {
             begun: Some(begun),
             ended: Arc::clone(&ended),
             status: self.status(),
+            stops: Arc::clone(&self.stops),
             clock: self.clock,
             limits,
         };
@@ -170,13 +172,16 @@ impl Interactive {
     /// Commits what was done, and waits until that is acknowledged.
     ///
     /// # Errors
-    /// [`WriteError`] says whether it may have happened. [`WriteError::Refused`] if a foreign key is not satisfied.
+    /// [`WriteError`] says whether it may have happened. [`WriteError::Refused`] if a foreign key is not satisfied,
+    /// [`WriteError::Ended`] if it had ended by itself.
     pub async fn commit(self) -> Result<Written, WriteError> {
-        // One that has ended has dropped its end, and its answer says so.
-        let _sent = self.steps.send(Step::Commit);
-        match tokio::time::timeout(self.commit, self.answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(WriteError::Indeterminate),
+        // Where nobody takes that any more, the answer says why.
+        drop(self.steps.send(Step::Commit));
+        let answer = tokio::time::timeout(self.commit, self.answer).await;
+        match (answer, self.ended.get()) {
+            (_, Some(ended)) => Err(WriteError::Ended(*ended)),
+            (Ok(Ok(answer)), None) => answer,
+            (Ok(Err(_)) | Err(_), None) => Err(WriteError::Indeterminate),
         }
     }
 
@@ -197,6 +202,7 @@ struct Conversation {
     begun: Option<oneshot::Sender<()>>,
     ended: Arc<OnceLock<Ended>>,
     status: watch::Receiver<Status>,
+    stops: Arc<AtomicBool>,
     clock: Clock,
     limits: Limits,
 }
@@ -230,7 +236,7 @@ impl Transaction for Conversation {
 impl Conversation {
     fn has_to_end(&self, began: Timestamp, heard: Timestamp) -> Option<Ended> {
         let now = self.clock.now();
-        if self.status.borrow().leading().is_none() {
+        if self.status.borrow().leading().is_none() || self.stops.load(Ordering::Acquire) {
             Some(Ended::NotPrimary)
         } else if now.since(began) >= self.limits.total {
             Some(Ended::TooLong)

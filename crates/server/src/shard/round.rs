@@ -84,7 +84,6 @@ impl Round {
         if self.refused.is_empty() {
             return;
         }
-
         match log.barrier(ReadLevel::Leased).await {
             Ok(_) => self.answer_refused(),
             Err(error) => self.refuse(&not_confirmed(error)),

@@ -7,6 +7,8 @@ use shardwright_quorum::log::{ClientId, Level};
 use shardwright_store::{Error as StoreError, Member};
 use shardwright_topology::{Epoch, Lsn, NodeId};
 
+use super::Ended;
+
 /// What happens on a shard entirely or not at all: some statements, one after the other.
 ///
 /// It may run more than once, and then only the last run counts: implementations must do nothing but use what they are given.
@@ -136,6 +138,9 @@ pub enum WriteError {
     /// It did not happen in time. Try again later.
     #[error("the write did not begin in time")]
     Late,
+    /// It did not happen: the transaction ended by itself before.
+    #[error(transparent)]
+    Ended(Ended),
     /// It did not happen: its changes take more room than one record may. Write less at once.
     #[error("the changes take {bytes} bytes, more than {max}")]
     TooLarge {
@@ -165,6 +170,8 @@ impl WriteError {
             | Self::Late
             | Self::NotRunning
             | Self::Indeterminate => true,
+            // What was said in it is gone: its author has to begin again.
+            Self::Ended(_) => false,
             Self::Refused(error) => error.is_retryable(),
             Self::TooLarge { .. } | Self::Forgotten => false,
         }

@@ -146,7 +146,7 @@ impl Cluster {
             cluster.places().insert(name.clone(), place);
             cluster.restart(&name).await;
         }
-        cluster.primary().await;
+        cluster.create_table().await;
         cluster
     }
 
@@ -269,7 +269,7 @@ impl Cluster {
         self.leading().await.1
     }
 
-    pub(crate) async fn create_table(&self) {
+    async fn create_table(&self) {
         let sql = "CREATE TABLE written(id INTEGER PRIMARY KEY, value TEXT UNIQUE NOT NULL)";
         let create = move |member: &mut Member<'_>| {
             member.execute(sql, ())?;

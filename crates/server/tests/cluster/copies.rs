@@ -16,7 +16,6 @@ async fn a_member_that_was_away_for_long_gets_a_snapshot() {
         (log.retain, log.retain_max, log.trim_step) = (10, 20, 1);
     })
     .await;
-    cluster.create_table().await;
     let mut writers = Writers::start(&cluster, 4);
     writers.at_least(50).await;
     let primary = cluster.primary_name().await;
@@ -59,7 +58,6 @@ async fn a_member_that_was_away_for_long_gets_a_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_differs_is_set_aside_and_made_anew() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     for value in ["one", "two"] {
         primary.write(Write::new(insert(value))).await.expect("new");
@@ -107,7 +105,6 @@ async fn a_copy_that_differs_is_set_aside_and_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_without_room_stops_until_there_is_some() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let full = cluster.primary_name().await;
     cluster.shut_down(&full).await;
     let small = Config {

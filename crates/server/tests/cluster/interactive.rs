@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_server::shard::{Ended, Limits, StatementError, Write, WriteError};
 use shardwright_store::{Member, Value};
 
-use crate::cluster::{Cluster, insert, wait};
+use crate::cluster::{Cluster, PATIENCE, insert, wait};
 
 fn count_rows(member: &mut Member<'_>) -> shardwright_store::Result<Option<i64>> {
     let sql = "SELECT count(*) FROM written";
@@ -26,7 +26,6 @@ fn insert_value(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_happens_as_a_whole_on_every_copy() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let transaction = primary.begin(Limits::default()).await.expect("it begins");
     for value in ["one", "two"] {
@@ -48,7 +47,6 @@ async fn a_transaction_happens_as_a_whole_on_every_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_dropped_leaves_nothing_and_others_wait_for_it() {
     let cluster = Cluster::start(1).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let transaction = primary.begin(Limits::default()).await.expect("it begins");
     transaction
@@ -75,7 +73,6 @@ async fn a_transaction_that_is_dropped_leaves_nothing_and_others_wait_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_idles_is_undone() {
     let cluster = Cluster::start(1).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let limits = Limits {
         idle: Duration::from_millis(100),
@@ -90,7 +87,11 @@ async fn a_transaction_that_idles_is_undone() {
     assert_eq!(transaction.ended(), Some(Ended::Idle));
     let refused = transaction.execute(count_rows).await;
     assert!(matches!(refused, Err(StatementError::Ended(Ended::Idle))));
-    assert!(transaction.commit().await.is_err());
+    let refused = transaction.commit().await;
+    assert!(
+        matches!(refused, Err(WriteError::Ended(Ended::Idle))),
+        "{refused:?}"
+    );
     primary
         .write(Write::new(insert("next")))
         .await
@@ -102,7 +103,6 @@ async fn a_transaction_that_idles_is_undone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_can_end_its_transaction() {
     let cluster = Cluster::start(1).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let transaction = primary.begin(Limits::default()).await.expect("it begins");
     transaction.execute(insert_value("one")).await.expect("new");
@@ -120,7 +120,6 @@ async fn a_statement_can_end_its_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_ends_with_its_primary() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let (name, primary) = (cluster.primary_name().await, cluster.primary().await);
     let transaction = primary.begin(Limits::default()).await.expect("it begins");
     transaction
@@ -142,5 +141,25 @@ async fn a_transaction_ends_with_its_primary() {
         .await
         .expect("it leads");
     assert_eq!(cluster.rows(&other).await, 1);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_stops_waits_for_no_transaction() {
+    let cluster = Cluster::start(1).await;
+    let primary = cluster.primary().await;
+    let limits = Limits {
+        idle: PATIENCE * 2,
+        total: PATIENCE * 2,
+        ..Limits::default()
+    };
+    let transaction = primary.begin(limits).await.expect("it begins");
+    transaction
+        .execute(insert_value("gone"))
+        .await
+        .expect("new");
+    let stopped = tokio::time::timeout(PATIENCE, primary.stop()).await;
+    assert!(stopped.is_ok(), "the transaction lasts for longer");
+    assert_eq!(transaction.ended(), Some(Ended::NotPrimary));
     cluster.stop().await;
 }

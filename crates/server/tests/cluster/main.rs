@@ -18,7 +18,6 @@ use self::{
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_on_every_copy() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let mut writers = Writers::start(&cluster, 8);
     writers.at_least(400).await;
     writers.stop().await;
@@ -33,7 +32,6 @@ async fn what_is_written_is_on_every_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_primary_costs_nothing_that_was_acknowledged() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let mut writers = Writers::start(&cluster, 5);
     for round in 1..=3 {
         writers.at_least(round * 100).await;
@@ -51,7 +49,6 @@ async fn a_killed_primary_costs_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_with_a_number_happens_once() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let identity = Identity {
         client: ClientId([7; 16]),
@@ -79,7 +76,6 @@ async fn what_is_forgotten_is_never_run_again() {
         memory.forget_every = 10;
     })
     .await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let write = |sequence: u64| {
         let client = ClientId([7; 16]);
@@ -101,7 +97,6 @@ async fn what_is_forgotten_is_never_run_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_takes_no_other_along() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let writes = (0..40).map(|number| {
         let primary = primary.clone();
@@ -126,7 +121,6 @@ async fn a_write_that_fails_takes_no_other_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_shows_what_led_to_a_token() {
     let cluster = Cluster::start(3).await;
-    cluster.create_table().await;
     let primary = cluster.primary().await;
     let name = cluster.primary_name().await;
     for number in 0..20 {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
 
 /// A column of a result.
@@ -57,7 +58,7 @@ impl fmt::Display for Tier {
 }
 
 /// The outcome of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// How many rows were inserted, updated or deleted.
     pub changes: u64,

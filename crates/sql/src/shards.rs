@@ -7,7 +7,8 @@
 //!
 //! What goes in is text and values, and what comes out is rows, numbers and [`Fault`]s. So a place may be a file of
 //! this process, as those of [`LocalPlaces`](crate::LocalPlaces) are, or be on another machine: the engine of the
-//! embedded database is the engine of a gateway.
+//! embedded database is the engine of a gateway. Everything that is sent is `Serialize` and `Deserialize`, in a form
+//! that suits compact encodings such as postcard.
 
 mod call;
 mod fault;
@@ -15,6 +16,7 @@ mod places;
 
 use std::{fmt::Debug, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
 pub use shardwright_store::{Batch, Sql};
 
@@ -26,7 +28,7 @@ pub use self::{
 use crate::error::Error;
 
 /// A place where rows live: a shard, or the catalog shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Place {
     /// The shard at this index of the shard map.
     Shard(usize),
@@ -35,7 +37,7 @@ pub enum Place {
 }
 
 /// A statement for one place, which owns all that it is made of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fragment {
     /// The SQL text.
     pub sql: Arc<str>,

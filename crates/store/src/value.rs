@@ -10,7 +10,10 @@ use std::hash::{Hash, Hasher};
 /// Two values are equal if they have the same kind and the same bits: `Integer(1)` differs from
 /// `Real(1.0)`, `Real(0.0)` from `Real(-0.0)`, and a NaN equals itself. That is what comparing
 /// copies needs, and it is not how SQL compares. SQLite stores NaN as NULL.
+///
+/// With the feature `serde` it can be sent; texts and blobs go as bytes.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Value {
     /// SQL NULL.
     #[default]
@@ -20,9 +23,9 @@ pub enum Value {
     /// A double.
     Real(f64),
     /// Text in UTF-8, possibly malformed.
-    Text(Vec<u8>),
+    Text(#[cfg_attr(feature = "serde", serde(with = "serde_bytes"))] Vec<u8>),
     /// Bytes.
-    Blob(Vec<u8>),
+    Blob(#[cfg_attr(feature = "serde", serde(with = "serde_bytes"))] Vec<u8>),
 }
 
 /// A [`Value`] that borrows its bytes.
@@ -343,5 +346,26 @@ mod tests {
         let value = Value::Text(vec![0xff, 0x61]);
         assert_eq!(value.as_str(), None);
         assert_eq!(value.as_bytes(), Some([0xff, 0x61].as_slice()));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_value_that_is_sent_arrives_bit_for_bit() {
+        let values = [
+            Value::Null,
+            Value::Integer(i64::MIN),
+            Value::Real(f64::NAN),
+            Value::Real(-0.0),
+            Value::from("a"),
+            Value::Text(vec![0xff, 0x61]),
+            Value::Blob(vec![0; 1000]),
+        ];
+        let sent = postcard::to_stdvec(&values).unwrap();
+        assert_eq!(postcard::from_bytes::<[Value; 7]>(&sent).unwrap(), values);
+        assert!(
+            sent.len() < 1050,
+            "bytes go as they are: {} of them",
+            sent.len()
+        );
     }
 }

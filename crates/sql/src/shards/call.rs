@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use shardwright_store::{Params, Sql, Value, ValueRef};
 
 use super::Fragment;
@@ -83,7 +84,7 @@ impl From<Call<'_>> for Fragment {
 }
 
 /// What a statement did at a place.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Ran {
     /// What it changed.
     pub outcome: Outcome,
@@ -145,5 +146,24 @@ mod tests {
         );
         assert_eq!(all.rows, [[Value::from(1)], [Value::from(2)]]);
         assert_eq!(Ran::all(Vec::new()), Ran::default());
+    }
+
+    #[test]
+    fn what_is_sent_arrives() {
+        let fragment = Fragment {
+            named: vec![(":c".into(), Value::Text(vec![0xff]))],
+            ..Fragment::new("SELECT ?1, :c", vec![Value::from(vec![1, 2])])
+        };
+        let sent = postcard::to_stdvec(&fragment).unwrap();
+        assert_eq!(postcard::from_bytes::<Fragment>(&sent).unwrap(), fragment);
+        let ran = Ran {
+            outcome: Outcome {
+                changes: 2,
+                last_insert_rowid: Some(-1),
+            },
+            rows: vec![vec![Value::Null, Value::from(0.5)]],
+        };
+        let sent = postcard::to_stdvec(&ran).unwrap();
+        assert_eq!(postcard::from_bytes::<Ran>(&sent).unwrap(), ran);
     }
 }

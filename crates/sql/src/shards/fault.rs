@@ -51,6 +51,14 @@ pub enum FaultKind {
     Unreachable,
     /// The place was lost while it worked. Whether the write was made is not known.
     Indeterminate,
+    /// The place's schema is another one than the statement was planned for. Nothing was run.
+    SchemaChanged,
+    /// The work is for the engine that is the writer, and this one is not, or not any more. Nothing was run.
+    NotWriter,
+    /// The write has an identity that is too old to tell whether it was made before. It was not made now.
+    Forgotten,
+    /// What was sent, or the changes of the write, are larger than the place takes. Nothing was changed.
+    TooLarge,
     /// Anything else.
     Other,
 }
@@ -74,6 +82,10 @@ impl FaultKind {
             Self::Corrupt => "CORRUPT",
             Self::Unreachable => "UNREACHABLE",
             Self::Indeterminate => "INDETERMINATE",
+            Self::SchemaChanged => "SCHEMA_CHANGED",
+            Self::NotWriter => "NOT_WRITER",
+            Self::Forgotten => "DEDUP_EXPIRED",
+            Self::TooLarge => "TOO_LARGE",
             Self::OutOfMemory | Self::Other => "STORE",
         }
     }
@@ -82,7 +94,12 @@ impl FaultKind {
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Busy | Self::Interrupted | Self::OutOfMemory | Self::Unreachable => true,
+            Self::Busy
+            | Self::Interrupted
+            | Self::OutOfMemory
+            | Self::Unreachable
+            | Self::SchemaChanged
+            | Self::NotWriter => true,
             Self::Sql
             | Self::Constraint
             | Self::Parameters
@@ -94,6 +111,8 @@ impl FaultKind {
             | Self::UnknownFormat
             | Self::Corrupt
             | Self::Indeterminate
+            | Self::Forgotten
+            | Self::TooLarge
             | Self::Other => false,
         }
     }
@@ -110,6 +129,16 @@ impl FaultKind {
                 Some("repeat the statement when the place is back; it was not run")
             }
             Self::Indeterminate => Some("look whether the write is there before repeating it"),
+            Self::SchemaChanged => {
+                Some("repeat the statement: it is planned anew for the schema of now")
+            }
+            Self::NotWriter => {
+                Some("repeat the statement: it goes to the engine that is the writer")
+            }
+            Self::Forgotten => {
+                Some("look whether the write is there; repeat it sooner next time, or as a new one")
+            }
+            Self::TooLarge => Some("write in smaller parts"),
             _ => None,
         }
     }

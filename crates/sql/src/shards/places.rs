@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, ops::ControlFlow, path::Path, rc::Rc, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use shardwright_store::Row;
 
 use super::{Call, Place, Ran, Shards};
@@ -105,7 +106,7 @@ pub trait PlaceTransaction: Debug + Send {
 /// The engine checks what no place can check alone. It lets temporary triggers note the rows that matter, and asks the
 /// other places about them before it commits. The notes are rows of a temporary table, which a transaction reads like
 /// any other; so they are never part of what is replicated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
     /// Statements that create temporary tables and triggers, separated by semicolons.
     pub script: String,

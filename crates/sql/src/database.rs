@@ -1,5 +1,6 @@
 //! The sharded database: a directory of SQLite files as one.
 
+mod broadcast;
 mod by_key;
 mod by_shard;
 mod ddl;
@@ -16,8 +17,10 @@ mod read;
 mod records;
 mod sequence;
 mod session;
+mod several;
 mod state;
 mod unique;
+mod view;
 mod write;
 
 use std::{
@@ -41,7 +44,7 @@ pub(crate) use self::{
     read::{own_value, sqlite_value},
     write::refuse_null,
 };
-use self::{records::Records, state::State};
+use self::{records::Records, state::State, view::View};
 use crate::{
     error::Error,
     key::Key,
@@ -74,12 +77,22 @@ pub struct ShardedDatabase {
 
 #[derive(Debug)]
 struct Inner {
+    shared: Arc<Shared>,
+    /// Where the statements of this handle go.
+    places: Arc<dyn Places>,
+    /// The schema of now; in a view, that of the moment when it was made.
+    state: ArcSwap<State>,
+    /// `None` for the database itself.
+    view: Option<View>,
+}
+
+/// What the database and all views of it have in common.
+#[derive(Debug)]
+struct Shared {
     /// The directory, if the places are the files of one.
     layout: Option<Layout>,
     options: Options,
-    places: Arc<dyn Places>,
     records: Records,
-    state: ArcSwap<State>,
     /// Serialises changes of the schema and writes that reach every place.
     broadcast: Mutex<()>,
     /// Held by writes that another shard's rows may forbid.
@@ -107,7 +120,7 @@ impl ShardedDatabase {
     /// The directory, if the database is in one.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
-        self.inner.layout.as_ref().map(Layout::directory)
+        self.inner.shared.layout.as_ref().map(Layout::directory)
     }
 
     /// The logical schema at this moment.
@@ -195,8 +208,8 @@ impl ShardedDatabase {
         Ok(self.inner.places.name(Place::Shard(shard)).to_owned())
     }
 
-    /// Ends the database: writes go to the files and their write-ahead logs are removed. Dropping does the same but
-    /// cannot report what went wrong.
+    /// Ends the database, if this is the last handle on it: writes go to the files and their write-ahead logs are
+    /// removed. Dropping does the same but cannot report what went wrong.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -204,6 +217,9 @@ impl ShardedDatabase {
         let Ok(inner) = Arc::try_unwrap(self.inner) else {
             return Ok(());
         };
+        if inner.view.is_some() {
+            return Ok(());
+        }
         let places = Arc::clone(&inner.places);
         drop(inner);
         places.close()

@@ -96,6 +96,13 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// A change of the schema or of a reference table was written down and did not reach every place in time. It is
+    /// finished before the next one, or when the database is next opened for writing.
+    #[error("the change was begun and is not known to be at every place: {source}")]
+    Unfinished {
+        /// Why.
+        source: Box<Self>,
+    },
     /// An update would change a shard key.
     #[error("the statement changes the shard key {table}.{column}")]
     ShardKeyUpdate {
@@ -360,6 +367,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the statement was refused because its plan is for another schema. Nothing was run.
+    pub(crate) fn is_schema_change(&self) -> bool {
+        matches!(self, Self::Place { fault, .. } if fault.kind == crate::shards::FaultKind::SchemaChanged)
+    }
+
     /// Says at which place an error of a file arose; what SQLite says of the statement is the same everywhere.
     pub(crate) fn at(place: &str) -> impl FnOnce(shardwright_store::Error) -> Self + use<> {
         let place = place.to_owned();

@@ -27,6 +27,11 @@ pub use self::{
 };
 use crate::error::Error;
 
+/// The key of a place's table `_meta` under which it keeps the number of the last broadcast that it has: of the last
+/// change of the schema or of a reference table. Broadcasts are numbered from one without gaps, and reach every place
+/// in their order. A place without the key has had none.
+pub const BROADCAST_KEY: &str = "sql.broadcast";
+
 /// A place where rows live: a shard, or the catalog shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Place {

@@ -139,7 +139,12 @@ impl ShardedDatabase {
         each: impl Fn(Place) -> Result<T, Error> + Sync,
     ) -> Vec<ShardResult<T>> {
         let names = self.shard_names();
-        let threads = self.inner.options.concurrency.clamp(1, names.len().max(1));
+        let threads = self
+            .inner
+            .shared
+            .options
+            .concurrency
+            .clamp(1, names.len().max(1));
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
@@ -223,7 +228,7 @@ impl ShardedDatabase {
             }
             _ => None,
         };
-        self.write_one(planned, place, rule, *params)
+        self.write_one(state, planned, place, rule, *params)
     }
 
     /// Whether every key of an INSERT is plain to see; then each must belong to the place.

@@ -1,14 +1,8 @@
 //! Changes of the schema: checked on an empty copy, then made on every place as one operation.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
-
 use turso_parser::ast::{AlterTableBody, CreateTableBody, Stmt};
 
-use super::{
-    ShardedDatabase,
-    journal::{Operation, Step},
-    state::State,
-};
+use super::{ShardedDatabase, journal::Step};
 use crate::{
     answer::{Answer, Tier},
     error::Error,
@@ -21,34 +15,22 @@ use crate::{
 impl ShardedDatabase {
     /// Runs a statement that changes the schema.
     pub(super) fn define(&self, statement: &Stmt, sql: &str) -> Result<Answer, Error> {
-        self.check_writable()?;
-        let _one = self.broadcast_guard();
-        let state = self.inner.state.load_full();
+        let (_one, state) = self.begin_broadcast()?;
         let before = &state.schema;
-        let Some(stored) = changed(before, statement, sql, self.inner.records.undeclared())? else {
+        let Some(stored) = changed(
+            before,
+            statement,
+            sql,
+            self.inner.shared.records.undeclared(),
+        )?
+        else {
             return Ok(self.defined());
         };
         let after = Schema::derive(stored)?;
         after.check_triggers()?;
         let (shards, catalog) = steps(before, &after, statement, sql)?;
-        let operation = Operation {
-            number: 0,
-            shards,
-            catalog,
-            schema: Some(after.stored().clone()),
-        };
-        let next = State::new(state.version + 1, after, Arc::clone(&state.map))?;
-        self.broadcast(operation, &next.checks)?;
-        self.inner.state.store(Arc::new(next));
+        self.change_schema(&state, after, shards, catalog)?;
         Ok(self.defined())
-    }
-
-    /// One change at a time reaches all places.
-    pub(super) fn broadcast_guard(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .broadcast
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn defined(&self) -> Answer {

@@ -45,7 +45,7 @@ impl ShardedDatabase {
     /// What SQLite says of it, or why it is refused. A statement that fails has changed nothing, except where
     /// [`Error::PartialWrite`] says so.
     pub fn execute<'p>(&self, sql: &str, params: impl Into<Params<'p>>) -> Result<Answer, Error> {
-        self.execute_with(sql, params, self.inner.options.write_mode)
+        self.execute_with(sql, params, self.inner.shared.options.write_mode)
     }
 
     /// Runs one statement, and says what a write to several shards does.
@@ -58,9 +58,28 @@ impl ShardedDatabase {
         params: impl Into<Params<'p>>,
         mode: WriteMode,
     ) -> Result<Answer, Error> {
-        let state = self.inner.state.load();
-        let planned = state.plan(sql)?;
-        self.run_planned(&state, &planned, &params.into(), mode)
+        self.run_current(sql, &params.into(), mode)
+    }
+
+    /// Runs one statement with the schema of now. If that changes before the statement has begun, it is planned again.
+    pub(super) fn run_current(
+        &self,
+        sql: &str,
+        params: &Params<'_>,
+        mode: WriteMode,
+    ) -> Result<Answer, Error> {
+        loop {
+            let state = self.inner.state.load();
+            let planned = state.plan(sql)?;
+            match self.run_planned(&state, &planned, params, mode) {
+                Err(error) if error.is_schema_change() && self.has_moved_from(&state) => {}
+                ran => return ran,
+            }
+        }
+    }
+
+    fn has_moved_from(&self, state: &State) -> bool {
+        self.inner.state.load().version != state.version
     }
 
     pub(super) fn run_planned(

@@ -38,12 +38,18 @@ impl ShardedDatabase {
                 if !plan.reads()
                     && let Some(shard) = plan.shard(params, state.routing())?
                 {
-                    return self.write_places(planned, &[Place::Shard(shard)], plan.rule, whole);
+                    return self.write_places(
+                        state,
+                        planned,
+                        &[Place::Shard(shard)],
+                        plan.rule,
+                        whole,
+                    );
                 }
                 self.insert_by_row(state, planned, plan, params, mode, None)
             }
             TableKind::Global if !plan.reads() => {
-                self.write_places(planned, &[Place::Catalog], None, whole)
+                self.write_places(state, planned, &[Place::Catalog], None, whole)
             }
             TableKind::Reference if !plan.reads() && plan.deterministic => {
                 let statement = bound(planned, params)?;
@@ -53,7 +59,9 @@ impl ShardedDatabase {
                 let rows = self.rows_of(state, plan, params)?;
                 let columns = columns_of(table, plan);
                 let statements = statements(table, plan, &columns, &rows)?;
-                self.write_places(planned, &[Place::Catalog], None, |_| calls(&statements))
+                self.write_places(state, planned, &[Place::Catalog], None, |_| {
+                    calls(&statements)
+                })
             }
             TableKind::Reference => {
                 let rows = self.rows_of(state, plan, params)?;
@@ -78,7 +86,7 @@ impl ShardedDatabase {
         let mut columns = columns_of(table, plan);
         let mut rows = check_width(table, &columns, rows)?;
         // Drawing numbers and using them is one step, or two inserts would draw the same.
-        let _numbers = self.sequence_guard(state, table);
+        let _numbers = self.sequence_guard(state, table)?;
         self.fill_rowids(state, table, &mut columns, &mut rows)?;
         fill_key(state, table, &mut columns, &mut rows)?;
         let by_shard = group(state, table, &columns, rows, home.and_then(|(_, key)| key))?;
@@ -107,7 +115,9 @@ impl ShardedDatabase {
                 statements(table, plan, &columns, &rows)?,
             );
         }
-        self.write_places(planned, &places, plan.rule, |place| calls(&batches[&place]))
+        self.write_places(state, planned, &places, plan.rule, |place| {
+            calls(&batches[&place])
+        })
     }
 
     /// The rows that the statement inserts, by value.

@@ -13,7 +13,7 @@ use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFil
 use shardwright_topology::ShardMap;
 
 use super::{
-    Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase,
+    Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase, Shared,
     lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
@@ -48,15 +48,19 @@ impl ShardedDatabase {
     pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let layout = Layout::of(directory.as_ref());
         let (places, records) = open_parts(&layout, options)?;
-        Self::assemble(Arc::new(places), records, options, Some(layout))
+        let database = Self::assemble(Arc::new(places), records, options, Some(layout))?;
+        if options.access == Access::ReadWrite {
+            database.recover()?;
+        }
+        Ok(database)
     }
 
     /// Opens a database whose places are anywhere. Its shard map and its schema are in the registry, and what is begun
     /// on several places is noted there.
     ///
     /// The places must be those of the map, in its order. A keyspace without a schema and places without tables are an
-    /// empty database. With [`Access::ReadWrite`], nobody else may write to them
-    /// meanwhile.
+    /// empty database. With [`Access::ReadWrite`], nobody else may write to them meanwhile: engines that share their
+    /// places [join](ShardedDatabase::join) a database.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -84,17 +88,21 @@ impl ShardedDatabase {
         registry: Registry,
         options: &Options,
     ) -> Result<Self, Error> {
-        let missing = || Error::NotADatabase {
-            path: "the registry".to_owned(),
-        };
-        let records = Records::of(registry, missing)?;
+        let database = Self::assemble(places, Self::records_in(registry)?, options, None)?;
         if options.access == Access::ReadWrite {
-            prepare_catalog(&*places)?;
+            database.prepare_catalog()?;
+            database.recover()?;
         }
-        Self::assemble(places, records, options, None)
+        Ok(database)
     }
 
-    fn assemble(
+    pub(super) fn records_in(registry: Registry) -> Result<Records, Error> {
+        Records::of(registry, || Error::NotADatabase {
+            path: "the registry".to_owned(),
+        })
+    }
+
+    pub(super) fn assemble(
         places: Arc<dyn Places>,
         records: Records,
         options: &Options,
@@ -102,29 +110,40 @@ impl ShardedDatabase {
     ) -> Result<Self, Error> {
         let map = records.map()?;
         check_places(&*places, &map)?;
-        if options.access == Access::ReadWrite {
-            for pending in records.pending()? {
-                pending.value.recover(&*places)?;
-                records.finish(&pending.value)?;
-            }
-        }
-        let (version, stored) = records.schema()?;
-        let state = State::new(version, Schema::derive(stored)?, Arc::new(map))?;
+        let standing = records.standing()?;
+        let (version, number) = (standing.version, standing.number);
+        let schema = Schema::derive(standing.schema()?)?;
+        let state = State::new(version, number, schema, Arc::new(map))?;
+        let shared = Shared {
+            layout,
+            options: options.clone(),
+            records,
+            broadcast: Mutex::new(()),
+            constraints: Mutex::new(()),
+        };
         Ok(Self {
             inner: Arc::new(Inner {
-                layout,
-                options: options.clone(),
+                shared: Arc::new(shared),
                 places,
-                records,
                 state: ArcSwap::from_pointee(state),
-                broadcast: Mutex::new(()),
-                constraints: Mutex::new(()),
+                view: None,
             }),
         })
     }
 
+    /// Makes the engine's own table in a catalog that has nothing yet.
+    pub(super) fn prepare_catalog(&self) -> Result<(), Error> {
+        let places = &self.inner.places;
+        let look = "SELECT 1 FROM main.sqlite_schema WHERE name = '_sequence'";
+        let found = places.query_row(Place::Catalog, Call::new(look, ()), |_| ())?;
+        if found.is_none() {
+            places.write(Place::Catalog, &[Call::new(SEQUENCE_TABLE, ())])?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
-        match self.inner.options.access {
+        match self.inner.shared.options.access {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Error::ReadOnly {
                 reason: "it was opened so".to_owned(),
@@ -256,18 +275,8 @@ fn open_file(
     })
 }
 
-/// Makes the engine's own table in a catalog that has nothing yet.
-fn prepare_catalog(places: &dyn Places) -> Result<(), Error> {
-    let look = "SELECT 1 FROM main.sqlite_schema WHERE name = '_sequence'";
-    let found = places.query_row(Place::Catalog, Call::new(look, ()), |_| ())?;
-    if found.is_none() {
-        places.write(Place::Catalog, &[Call::new(SEQUENCE_TABLE, ())])?;
-    }
-    Ok(())
-}
-
 /// Refuses places that are not the shards of the map in their order.
-fn check_places(places: &dyn Places, map: &ShardMap) -> Result<(), Error> {
+pub(super) fn check_places(places: &dyn Places, map: &ShardMap) -> Result<(), Error> {
     for (index, shard) in map.shards().iter().enumerate() {
         let name = shard.id().to_string();
         if index >= places.count() || places.name(Place::Shard(index)) != name {

@@ -26,6 +26,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How many shards a call on all shards asks at once.
     pub concurrency: usize,
+    /// How long a change that has to reach every place is tried again, once it is written down and a place fails.
+    pub finish_timeout: Duration,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             limits: Limits::default(),
             busy_timeout: Duration::from_secs(5),
             concurrency: 8,
+            finish_timeout: Duration::from_secs(10),
         }
     }
 }

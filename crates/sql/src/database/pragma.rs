@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use shardwright_store::Value;
 use turso_parser::ast::{PragmaBody, Stmt};
 
-use super::{ShardedDatabase, journal::Operation, read::own_value, state::State};
+use super::{ShardedDatabase, read::own_value, state::State};
 use crate::{
     answer::{Answer, ResultColumn, Tier},
     error::Error,
@@ -31,6 +31,9 @@ const OF_SCHEMA: &[&str] = &[
     "user_version",
 ];
 
+/// Those that are kept with the schema, and can be set.
+const KEPT: &[&str] = &["user_version", "application_id"];
+
 /// Those that ask each file about itself.
 const OF_FILES: &[&str] = &["integrity_check", "quick_check"];
 
@@ -49,8 +52,8 @@ impl ShardedDatabase {
             (known, None | Some(PragmaBody::Call(_))) if OF_SCHEMA.contains(&known) => {
                 schema_answer(state, sql)
             }
-            ("user_version" | "application_id", Some(PragmaBody::Equals(value))) => {
-                self.set_number(&pragma, &value.to_string())
+            (kept, Some(PragmaBody::Equals(value))) if KEPT.contains(&kept) => {
+                self.set_number(kept, &value.to_string())
             }
             (known, _) if OF_FILES.contains(&known) => self.ask_files(sql),
             ("foreign_keys", None) => Ok(answer("foreign_keys", vec![vec![Value::Integer(1)]])),
@@ -92,27 +95,26 @@ impl ShardedDatabase {
         let number: i32 = value.parse().map_err(|_| Error::Sql {
             message: format!("{value} is not a number"),
         })?;
-        let _one = self.broadcast_guard();
-        let state = self.inner.state.load_full();
+        let (_one, state) = self.begin_broadcast()?;
         let mut stored = state.schema.stored().clone();
         match pragma {
             "user_version" => stored.user_version = number,
             _ => stored.application_id = number,
         }
-        let operation = Operation {
-            number: 0,
-            shards: Vec::new(),
-            catalog: Vec::new(),
-            schema: Some(stored.clone()),
-        };
-        let next = State::new(
-            state.version + 1,
-            Schema::derive(stored)?,
-            std::sync::Arc::clone(&state.map),
-        )?;
-        self.broadcast(operation, &next.checks)?;
-        self.inner.state.store(std::sync::Arc::new(next));
+        let after = Schema::derive(stored)?;
+        self.change_schema(&state, after, Vec::new(), Vec::new())?;
         Ok(answer(pragma, Vec::new()))
+    }
+}
+
+/// Whether a PRAGMA changes what is kept with the schema.
+pub(super) fn sets_number(statement: &Stmt) -> bool {
+    match statement {
+        Stmt::Pragma {
+            name,
+            body: Some(PragmaBody::Equals(_)),
+        } => KEPT.contains(&fold(name.name.as_str()).as_str()),
+        _ => false,
     }
 }
 

@@ -55,7 +55,7 @@ impl ShardedDatabase {
                         shards: Arc::clone(&self.inner.places).snapshots(),
                         routing: state.owned_routing(),
                         pins: plan.pins(params)?,
-                        limits: self.inner.options.limits,
+                        limits: self.inner.shared.options.limits,
                     },
                     &mut keep,
                 )?;

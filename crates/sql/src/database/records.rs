@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pollster::block_on;
 use shardwright_registry::{
-    KeyspaceRecord, Partitioning, Record, Records as Journals, Registration, Registry, SqliteStore,
-    Stored,
+    Error as RegistryError, KeyspaceRecord, Partitioning, Record, Records as Journals,
+    Registration, Registry, SqliteStore, StoreError,
 };
 use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardMap, ShardRecord};
 
@@ -30,6 +30,28 @@ pub(super) struct Records {
     registry: Registry,
     undeclared: Undeclared,
     database: String,
+}
+
+/// What the record of the keyspace says at one moment.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Grows with every change of the schema.
+    pub(super) version: u64,
+    /// The number of the last operation that the schema includes.
+    pub(super) number: u64,
+    schema: serde_json::Value,
+}
+
+impl Standing {
+    pub(super) fn schema(self) -> Result<StoredSchema, Error> {
+        if self.schema.is_null() {
+            // A keyspace that was made for us, and no statement has come yet.
+            return Ok(StoredSchema::default());
+        }
+        serde_json::from_value(self.schema).map_err(|source| Error::BadSchemaRecord {
+            message: source.to_string(),
+        })
+    }
 }
 
 impl Record for Operation {
@@ -114,26 +136,17 @@ impl Records {
         Ok(block_on(self.registry.map())?)
     }
 
-    /// The schema and its version.
-    pub(super) fn schema(&self) -> Result<(u64, StoredSchema), Error> {
+    /// The schema of now, read at one moment with its version and the number of the last operation.
+    pub(super) fn standing(&self) -> Result<Standing, Error> {
         let record = self.keyspace()?;
-        if record.schema.is_null() {
-            // A keyspace that was made for us, and no statement has come yet.
-            return Ok((record.schema_version, StoredSchema::default()));
-        }
-        let schema =
-            serde_json::from_value(record.schema).map_err(|source| Error::BadSchemaRecord {
-                message: source.to_string(),
-            })?;
-        Ok((record.schema_version, schema))
+        Ok(Standing {
+            version: record.schema_version,
+            number: last_broadcast(&record),
+            schema: record.schema,
+        })
     }
 
-    /// The number of the next operation.
-    pub(super) fn next_operation(&self) -> Result<u64, Error> {
-        Ok(last_broadcast(&self.keyspace()?) + 1)
-    }
-
-    /// Writes an operation down before its first commit.
+    /// Writes an operation down before its first commit, unless another one has its number.
     pub(super) fn begin(&self, operation: &Operation) -> Result<(), Error> {
         block_on(
             self.journals()?
@@ -159,15 +172,22 @@ impl Records {
         };
         block_on(self.registry.update_keyspace(done))?;
         let journals = self.journals()?;
-        if let Some(entry) = block_on(journals.get(operation.number.to_string()))? {
-            block_on(journals.delete(&entry))?;
+        let Some(entry) = block_on(journals.get(operation.number.to_string()))? else {
+            return Ok(());
+        };
+        match block_on(journals.delete(&entry)) {
+            // Another engine has finished it too.
+            Err(RegistryError::Store(StoreError::Conflict { found: None, .. })) => Ok(()),
+            deleted => Ok(deleted?),
         }
-        Ok(())
     }
 
-    /// The operations that were begun and not finished.
-    pub(super) fn pending(&self) -> Result<Vec<Stored<Operation>>, Error> {
-        Ok(block_on(self.journals()?.list())?)
+    /// The operations that were begun and not finished, in the order of their numbers.
+    pub(super) fn pending(&self) -> Result<Vec<Operation>, Error> {
+        let listed = block_on(self.journals()?.list())?;
+        let mut pending: Vec<Operation> = listed.into_iter().map(|stored| stored.value).collect();
+        pending.sort_by_key(|operation| operation.number);
+        Ok(pending)
     }
 
     fn journals(&self) -> Result<Journals<Operation>, Error> {

@@ -20,8 +20,9 @@ impl ShardedDatabase {
         &self,
         state: &State,
         table: &Table,
-    ) -> Option<MutexGuard<'_, ()>> {
-        (table.rowid_alias.is_some() && !state.needs_guard(table)).then(|| self.lock_constraints())
+    ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+        let wanted = table.rowid_alias.is_some() && !state.needs_guard(table);
+        wanted.then(|| self.lock_constraints()).transpose()
     }
 
     /// Gives every row without a rowid the next one, as SQLite would in one file.
@@ -35,7 +36,7 @@ impl ShardedDatabase {
         let Some(alias) = table.rowid_alias else {
             return Ok(());
         };
-        let _guard = self.guard(state, table);
+        let _guard = self.guard(state, table)?;
         let position = match columns
             .iter()
             .position(|name| table.resolve(name) == Some(alias))

@@ -88,7 +88,8 @@ impl Session {
         match &planned.plan {
             Plan::Transaction(statement) => self.control(statement, sql),
             _ if !self.in_transaction() => {
-                database.run_planned(&state, &planned, &params, database.inner.options.write_mode)
+                drop(state);
+                database.run_current(sql, &params, database.inner.shared.options.write_mode)
             }
             _ => self.in_bound(&state, &planned, &params),
         }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use shardwright_store::Statement;
@@ -28,6 +31,8 @@ const PLANS_MOST: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) version: u64,
+    /// The number of the last broadcast that the schema includes. Those that change rows alone leave the rest as it is.
+    number: AtomicU64,
     pub(crate) schema: Arc<Schema>,
     pub(crate) map: Arc<ShardMap>,
     pub(crate) gather: GatherPool,
@@ -54,13 +59,19 @@ pub(crate) struct PlannedStatement {
 }
 
 impl State {
-    pub(crate) fn new(version: u64, schema: Schema, map: Arc<ShardMap>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        version: u64,
+        number: u64,
+        schema: Schema,
+        map: Arc<ShardMap>,
+    ) -> Result<Self, Error> {
         let copy = Mutex::new(open_schema_copy(schema.stored())?);
         let checks = Checks::of(&schema)?;
         let schema = Arc::new(schema);
         let gather = GatherPool::new(Arc::clone(&schema));
         Ok(Self {
             version,
+            number: AtomicU64::new(number),
             schema,
             map,
             gather,
@@ -68,6 +79,16 @@ impl State {
             copy,
             plans: RwLock::default(),
         })
+    }
+
+    /// The number of the last broadcast that the schema includes.
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Notes that the schema is the same after the broadcast of that number. Returns whether that is news.
+    pub(super) fn reach(&self, number: u64) -> bool {
+        self.number.fetch_max(number, Ordering::AcqRel) < number
     }
 
     pub(crate) fn routing(&self) -> Routing<'_> {

@@ -1,7 +1,9 @@
 //! Tests of the database as its users call it, each against one SQLite file.
 
 mod cascades;
+mod elsewhere;
 mod over;
+mod several;
 
 use tempfile::TempDir;
 
@@ -494,17 +496,16 @@ fn an_operation_that_a_crash_interrupted_is_finished_when_the_database_is_opened
         .declarations
         .insert("late".to_owned(), declaration.unwrap().unwrap());
     let inner = &shop.db.inner;
+    let records = &inner.shared.records;
     let operation = journal::Operation {
-        number: inner.records.next_operation().unwrap(),
-        shards: vec![journal::Step::new(create)],
-        catalog: Vec::new(),
-        schema: Some(stored),
+        number: records.standing().unwrap().number + 1,
+        ..journal::Operation::new(vec![journal::Step::new(create)], Vec::new(), Some(stored))
     };
     // The process dies after the journal was written and one of the shards committed.
-    inner.records.begin(&operation).unwrap();
+    records.begin(&operation).unwrap();
     let checks = unique::Checks::default();
     let begun = operation.begin(&*inner.places, Place::Shard(1), &checks);
-    let (mut transaction, _) = begun.unwrap();
+    let (mut transaction, _) = begun.unwrap().unwrap();
     transaction.commit().unwrap();
     drop(transaction);
     let Fixture {
@@ -529,7 +530,7 @@ fn an_operation_that_a_crash_interrupted_is_finished_when_the_database_is_opened
         "INSERT INTO customers(id, name, email) VALUES (10, 'thief', 'ada@x')",
         "CONSTRAINT",
     );
-    assert!(shop.db.inner.records.pending().unwrap().is_empty());
+    assert!(shop.db.inner.shared.records.pending().unwrap().is_empty());
 }
 
 #[test]

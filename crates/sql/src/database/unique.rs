@@ -90,11 +90,11 @@ impl ShardedDatabase {
     /// Writes on a shard what rows of other shards may forbid. The caller holds the lock of such writes.
     pub(super) fn write_checked(
         &self,
+        state: &State,
         place: Place,
         unit: &[Call<'_>],
         rule: Option<&'static str>,
     ) -> Result<Vec<Ran>, Error> {
-        let state = self.inner.state.load();
         let watching = state.checks.watching(place);
         if matches!(watching, Watching::Any) {
             return self.inner.places.write(place, unit);

@@ -1,6 +1,6 @@
 //! Updates, deletes, and what all writes share.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use shardwright_store::{Params, ValueRef};
 
@@ -37,12 +37,12 @@ impl ShardedDatabase {
                 }
                 let places = shards.into_iter().map(Place::Shard).collect::<Vec<_>>();
                 let unit = |_| vec![Call::new(&planned.statement, *params)];
-                self.write_places(planned, &places, plan.rule, unit)
+                self.write_places(state, planned, &places, plan.rule, unit)
             }
             TableKind::Global => {
                 plan.check_unsharded(&state.schema)?;
                 let unit = |_| vec![Call::new(&planned.statement, *params)];
-                self.write_places(planned, &[Place::Catalog], None, unit)
+                self.write_places(state, planned, &[Place::Catalog], None, unit)
             }
             TableKind::Reference => {
                 plan.check_unsharded(&state.schema)?;
@@ -54,12 +54,13 @@ impl ShardedDatabase {
     /// Writes the unit of each place in turn, and adds up what they did.
     pub(super) fn write_places<'a>(
         &self,
+        state: &State,
         planned: &PlannedStatement,
         places: &[Place],
         rule: Option<&'static str>,
         unit: impl Fn(Place) -> Vec<Call<'a>>,
     ) -> Result<Answer, Error> {
-        let _guard = planned.needs_guard.then(|| self.lock_constraints());
+        let _guard = self.guard_of(planned)?;
         let tier = if places.len() > 1 {
             Tier::Broadcast
         } else {
@@ -69,7 +70,7 @@ impl ShardedDatabase {
         answer.columns.clone_from(&planned.columns);
         for &place in places {
             let name = self.inner.places.name(place);
-            match self.write_place(planned, place, rule, &unit(place)) {
+            match self.write_place(state, planned, place, rule, &unit(place)) {
                 Ok(ran) => {
                     let ran = Ran::all(ran);
                     answer.changes += ran.outcome.changes;
@@ -94,6 +95,7 @@ impl ShardedDatabase {
     /// Writes a unit on one place. The caller holds the lock of constrained writes if this is one.
     fn write_place(
         &self,
+        state: &State,
         planned: &PlannedStatement,
         place: Place,
         rule: Option<&'static str>,
@@ -101,7 +103,7 @@ impl ShardedDatabase {
     ) -> Result<Vec<Ran>, Error> {
         self.check_writable()?;
         if planned.needs_guard {
-            self.write_checked(place, unit, rule)
+            self.write_checked(state, place, unit, rule)
         } else {
             self.inner.places.write(place, unit)
         }
@@ -110,27 +112,31 @@ impl ShardedDatabase {
     /// Runs a planned write on one place, whose rows are known to belong there.
     pub(super) fn write_one(
         &self,
+        state: &State,
         planned: &PlannedStatement,
         place: Place,
         rule: Option<&'static str>,
         params: Params<'_>,
     ) -> Result<Outcome, Error> {
-        let _guard = planned.needs_guard.then(|| self.lock_constraints());
+        let _guard = self.guard_of(planned)?;
         let unit = [Call::new(&planned.statement, params)];
-        let ran = self.write_place(planned, place, rule, &unit)?;
+        let ran = self.write_place(state, planned, place, rule, &unit)?;
         Ok(Ran::all(ran).outcome)
     }
 
     /// Held by a write that rows of other shards may forbid.
-    pub(super) fn guard(&self, state: &State, table: &Table) -> Option<MutexGuard<'_, ()>> {
-        state.needs_guard(table).then(|| self.lock_constraints())
+    pub(super) fn guard(
+        &self,
+        state: &State,
+        table: &Table,
+    ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+        let wanted = state.needs_guard(table);
+        wanted.then(|| self.lock_constraints()).transpose()
     }
 
-    pub(super) fn lock_constraints(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .constraints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn guard_of(&self, planned: &PlannedStatement) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+        let wanted = planned.needs_guard;
+        wanted.then(|| self.lock_constraints()).transpose()
     }
 
     fn write_reference(

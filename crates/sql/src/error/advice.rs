@@ -19,6 +19,7 @@ impl Error {
             Self::KeyRequired { .. } => "KEY_REQUIRED",
             Self::MultiShardWrite { .. } => "MULTI_SHARD_WRITE",
             Self::PartialWrite { .. } => "PARTIAL_WRITE",
+            Self::Unfinished { .. } => FaultKind::Indeterminate.code(),
             Self::ShardKeyUpdate { .. } => "SHARD_KEY_UPDATE",
             Self::NotShardLocal { .. } => "NOT_SHARD_LOCAL",
             Self::CrossShardTransaction { .. } => "CROSS_SHARD_TRANSACTION",
@@ -73,6 +74,7 @@ impl Error {
                 "add the shard key of {table} to the WHERE clause, write shard by shard, or ask for best effort"
             ),
             Self::PartialWrite { .. } => "repeat the statement where it failed; it is committed elsewhere".into(),
+            Self::Unfinished { .. } => "look whether the change is there; it is finished before the next one".into(),
             Self::WrongShard { .. } => "call with the key, or without a shard: the row finds its own".into(),
             Self::ShardKeyUpdate { .. } => "insert the row under its new key and delete the old one".into(),
             Self::NotShardLocal { table, other } => {
@@ -141,6 +143,7 @@ impl Error {
             | Self::Place { .. }
             | Self::Io { .. }
             | Self::PartialWrite { .. }
+            | Self::Unfinished { .. }
             | Self::UnknownTable { .. }
             | Self::Registry { .. }
             | Self::OpenRegistry { .. }

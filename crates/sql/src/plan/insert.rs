@@ -135,6 +135,20 @@ impl InsertPlan {
                 .is_some_and(|keys| !keys.contains(&RowKey::Next))
     }
 
+    /// Whether rows may have to be looked at one by one, because not all keys are plain to see, some may be NULL and
+    /// ask for a rowid, or the rows may be on several shards.
+    pub(crate) fn may_go_by_row(&self, table: &Table) -> bool {
+        let is_plain = |key: &RowKey| match key {
+            RowKey::Given(KeyExpr::Constant(value)) => !(value.is_null() && is_next(table)),
+            RowKey::Given(_) => !is_next(table),
+            RowKey::Next => false,
+        };
+        match self.keys.as_deref() {
+            Some([key]) => self.reads_rows || !is_plain(key),
+            Some(_) | None => true,
+        }
+    }
+
     /// Whether the rows of the statement come from other tables.
     pub(crate) fn reads(&self) -> bool {
         self.reads_rows

@@ -201,6 +201,7 @@ impl From<&Error> for Fault {
             }
             Error::Sql { .. } => FaultKind::Sql,
             Error::Constraint { .. } => FaultKind::Constraint,
+            Error::Unfinished { .. } => FaultKind::Indeterminate,
             Error::ReadOnly { .. } => FaultKind::ReadOnly,
             Error::Io { .. } => FaultKind::Io,
             _ => FaultKind::Other,

@@ -10,7 +10,7 @@ use super::*;
 use crate::{LocalPlaces, shards::Call};
 
 /// A registry that knows a keyspace of so many shards and nothing else.
-fn registry(shards: u32) -> Registry {
+pub(super) fn registry(shards: u32) -> Registry {
     let keyspace = KeyspaceName::new("main").unwrap();
     let registry = Registry::new(Arc::new(MemoryStore::new()), keyspace.clone());
     block_on(async {
@@ -24,7 +24,7 @@ fn registry(shards: u32) -> Registry {
 }
 
 /// The files of an empty database of three shards.
-fn places() -> (Arc<LocalPlaces>, TempDir) {
+pub(super) fn places() -> (Arc<LocalPlaces>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
     let create = CreateOptions {

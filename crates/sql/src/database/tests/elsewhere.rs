@@ -1,0 +1,183 @@
+//! Places that check the number of the schema, as those of a gateway do, and fail when a test wants it.
+
+use std::{rc::Rc, sync::Mutex};
+
+use super::*;
+use crate::shards::{
+    BROADCAST_KEY, Call, Fault, FaultKind, PlaceTransaction, Ran, RowSource, Shards, Visit,
+    Watching,
+};
+
+/// A view of places.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    places: Arc<dyn Places>,
+    /// The number that is expected, if any is.
+    number: Option<u64>,
+    trouble: Arc<Trouble>,
+}
+
+/// What is to go wrong.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// The next commit of a place.
+    pub(super) commit: Mutex<Option<(Place, Lost)>>,
+    /// A place that does not answer.
+    pub(super) down: Mutex<Option<Place>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// It is not made.
+    Before,
+    /// It is made, and the answer is lost.
+    After,
+    /// It is not made, and the place does not answer from then on.
+    Down,
+}
+
+impl Elsewhere {
+    pub(super) fn new(places: Arc<dyn Places>, number: Option<u64>) -> Arc<Self> {
+        Self::with_trouble(places, number, &Arc::default())
+    }
+
+    pub(super) fn with_trouble(
+        places: Arc<dyn Places>,
+        number: Option<u64>,
+        trouble: &Arc<Trouble>,
+    ) -> Arc<Self> {
+        let trouble = Arc::clone(trouble);
+        Arc::new(Self {
+            places,
+            number,
+            trouble,
+        })
+    }
+
+    fn check(&self, place: Place) -> Result<(), Error> {
+        if *self.trouble.down.lock().unwrap() == Some(place) {
+            return Err(Fault::new(FaultKind::Unreachable, "it is down").at(self.name(place)));
+        }
+        let Some(number) = self.number else {
+            return Ok(());
+        };
+        let key = [Value::from(BROADCAST_KEY)];
+        let sql = "SELECT value FROM main._meta WHERE key = ?1";
+        let found = self
+            .places
+            .query_row(place, Call::new(sql, &key), |row| row.get(0).as_i64())?;
+        if found.flatten().unwrap_or(0) == i64::try_from(number).unwrap() {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::SchemaChanged, "another number").at(self.name(place)))
+    }
+}
+
+impl Places for Elsewhere {
+    fn count(&self) -> usize {
+        self.places.count()
+    }
+
+    fn name(&self, place: Place) -> &str {
+        self.places.name(place)
+    }
+
+    fn size_bytes(&self, place: Place) -> Result<u64, Error> {
+        self.places.size_bytes(place)
+    }
+
+    fn read(&self, place: Place, call: Call<'_>, visit: &mut Visit<'_>) -> Result<(), Error> {
+        self.check(place)?;
+        self.places.read(place, call, visit)
+    }
+
+    fn snapshots(self: Arc<Self>) -> Rc<dyn Shards> {
+        let shards = Arc::clone(&self.places).snapshots();
+        Rc::new(Snapshots {
+            places: self,
+            shards,
+        })
+    }
+
+    fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error> {
+        self.check(place)?;
+        self.places.write(place, unit)
+    }
+
+    fn begin(
+        &self,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        self.check(place)?;
+        Ok(Box::new(Transaction {
+            place,
+            name: self.name(place).to_owned(),
+            open: Some(self.places.begin(place, watching)?),
+            trouble: Arc::clone(&self.trouble),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Snapshots {
+    places: Arc<Elsewhere>,
+    shards: Rc<dyn Shards>,
+}
+
+impl Shards for Snapshots {
+    fn count(&self) -> usize {
+        self.shards.count()
+    }
+
+    fn name(&self, place: Place) -> &str {
+        self.shards.name(place)
+    }
+
+    fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error> {
+        self.places.check(place)?;
+        self.shards.run(place, fragment)
+    }
+}
+
+#[derive(Debug)]
+struct Transaction {
+    place: Place,
+    name: String,
+    open: Option<Box<dyn PlaceTransaction>>,
+    trouble: Arc<Trouble>,
+}
+
+impl Transaction {
+    fn open(&mut self) -> &mut dyn PlaceTransaction {
+        &mut **self.open.as_mut().unwrap()
+    }
+}
+
+impl PlaceTransaction for Transaction {
+    fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        self.open().execute(call)
+    }
+
+    fn is_open(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_open())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let mut wanted = self.trouble.commit.lock().unwrap();
+        let Some((_, lost)) = wanted.take_if(|(place, _)| *place == self.place) else {
+            return self.open().commit();
+        };
+        match lost {
+            Lost::Before => {}
+            Lost::After => self.open().commit()?,
+            Lost::Down => *self.trouble.down.lock().unwrap() = Some(self.place),
+        }
+        self.open = None;
+        Err(Fault::new(FaultKind::Indeterminate, "the answer is lost").at(&self.name))
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        self.open().rollback()
+    }
+}

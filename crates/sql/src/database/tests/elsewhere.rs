@@ -164,8 +164,10 @@ impl PlaceTransaction for Transaction {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        let mut wanted = self.trouble.commit.lock().unwrap();
-        let Some((_, lost)) = wanted.take_if(|(place, _)| *place == self.place) else {
+        let here = self.place;
+        let wanted = |(place, _): &mut (Place, Lost)| *place == here;
+        let lost = self.trouble.commit.lock().unwrap().take_if(wanted);
+        let Some((_, lost)) = lost else {
             return self.open().commit();
         };
         match lost {

@@ -182,7 +182,7 @@ fn a_peer_refuses_exactly_what_needs_the_writer() {
     // What depends on values needs the writer only perhaps.
     let by_id = "INSERT INTO items VALUES (?1, ?2)";
     assert!(db.needs_writer(by_id).unwrap());
-    let mut insert = |id: Value| peer.execute(by_id, &[id, Value::Null]).map(drop);
+    let insert = |id: Value| peer.execute(by_id, &[id, Value::Null]).map(drop);
     insert(Value::from(3)).unwrap();
     assert_eq!(kind_of(insert(Value::Null)), FaultKind::NotWriter);
     // The other ways to run a statement.

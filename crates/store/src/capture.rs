@@ -25,6 +25,8 @@
 //!
 //! # The rest
 //!
+//! Notes in `_meta`, rows whose keys have a dot, are rows like any others. A member that touches another row of `_meta` fails.
+//!
 //! The hook does not see `sqlite_sequence`, so it is compared before and after. So are `user_version`
 //! and `application_id` once a member uses either PRAGMA. SQLite's statistics (`sqlite_stat1`) belong to
 //! each copy: ANALYZE is carried as a statement, and changes made to them by hand are not. VACUUM, ATTACH

@@ -4,7 +4,7 @@ use std::{fmt, ops::ControlFlow};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Result, Row, Snapshot, ValueRef, writer::quote};
+use crate::{META_TABLE, Result, Row, Snapshot, ValueRef, identity, writer::quote};
 
 /// A digest of rows.
 ///
@@ -141,8 +141,8 @@ impl Snapshot {
         self.digest_of(&sql)
     }
 
-    /// Digests the schema and the rows of all tables but the file's own and SQLite's statistics. Two
-    /// copies of a shard that went through the same writes have the same.
+    /// Digests the schema, the rows of all tables but the file's own and SQLite's statistics, and the notes in
+    /// [`META_TABLE`](crate::META_TABLE). Two copies of a shard that went through the same writes have the same.
     ///
     /// # Errors
     ///
@@ -161,6 +161,13 @@ impl Snapshot {
                 hasher.update(&table.name);
                 hasher.update(self.table_digest(&table.name)?.0);
             }
+        }
+        if self.notes()?.is_some() {
+            let sql = format!(
+                "SELECT key, value FROM main.{META_TABLE} WHERE {}",
+                identity::IS_NOTE
+            );
+            hasher.update(self.digest_of(&sql)?.0);
         }
         Ok(Digest(hasher.finalize().into()))
     }

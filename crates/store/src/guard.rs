@@ -15,8 +15,6 @@ pub(crate) const OURS: &str = "/* shardwright */ ";
 pub(crate) struct Guard {
     /// Whether the statement is our own.
     ours: AtomicBool,
-    /// Whether the statement is that of a client whose changes copies are to repeat.
-    captured: AtomicBool,
     /// Whether a statement that changes the schema was compiled.
     schema: AtomicBool,
     /// Whether rows changed after the changes of the transaction were taken.
@@ -36,12 +34,6 @@ impl Guard {
     #[cfg(feature = "capture")]
     pub(crate) fn set_ours(&self, ours: bool) {
         self.ours.store(ours, Ordering::Relaxed);
-    }
-
-    /// Says whether copies are to repeat what the statements from now on change.
-    #[cfg(feature = "capture")]
-    pub(crate) fn set_captured(&self, captured: bool) {
-        self.captured.store(captured, Ordering::Relaxed);
     }
 
     /// Refuses a client's statement that passes for one of ours.
@@ -87,7 +79,7 @@ impl Guard {
         }
         if let Some(table) = written_table(&context.action)
             && identity::is_system(table.as_bytes())
-            && !self.may_note(&context.action)
+            && !may_note(&context.action)
         {
             return Authorization::Deny;
         }
@@ -104,18 +96,14 @@ impl Guard {
     }
 }
 
-impl Guard {
-    /// Whether it writes rows of `_meta`, which may hold notes of whoever uses the file, where no copies have to repeat that.
-    fn may_note(&self, action: &AuthAction<'_>) -> bool {
-        match *action {
-            AuthAction::Insert { table_name }
-            | AuthAction::Delete { table_name }
-            | AuthAction::Update { table_name, .. } => {
-                table_name.eq_ignore_ascii_case(META_TABLE)
-                    && !self.captured.load(Ordering::Relaxed)
-            }
-            _ => false,
-        }
+/// Whether it writes rows of `_meta`, which may hold notes of whoever uses the file. Where changes are captured, each row is
+/// looked at.
+fn may_note(action: &AuthAction<'_>) -> bool {
+    match *action {
+        AuthAction::Insert { table_name }
+        | AuthAction::Delete { table_name }
+        | AuthAction::Update { table_name, .. } => table_name.eq_ignore_ascii_case(META_TABLE),
+        _ => false,
     }
 }
 

@@ -4,11 +4,13 @@ use std::{fmt, path::Path, sync::Arc};
 
 use crate::{Error, Expect, Params, Result, Value, connection::Connection};
 
-/// The table that makes an SQLite file a shard file. Its rows are (key, value) pairs.
+/// The table that makes an SQLite file a shard file. Its rows are (key, value) pairs. Those whose key has a dot in it are
+/// notes of whoever uses the file: they may be written like rows of any table, and copies have them too. The others belong
+/// to the file format.
 pub const META_TABLE: &str = "_meta";
 
-/// The tables that a shard file keeps for itself. Clients may read them but not write to them, and
-/// they are not listed among a file's tables.
+/// The tables that a shard file keeps for itself. Clients may read them but not write to them, except for the notes in
+/// [`META_TABLE`], and they are not listed among a file's tables.
 pub const SYSTEM_TABLES: [&str; 3] = [META_TABLE, "_repl", "_dedup"];
 
 /// Returns whether a table is one of the file's own.
@@ -18,6 +20,21 @@ pub(crate) fn is_system(table: &[u8]) -> bool {
             .iter()
             .any(|system| table.eq_ignore_ascii_case(system.as_bytes()))
 }
+
+/// Returns whether the rows of a table are for clients, in part at least.
+#[cfg(feature = "capture")]
+pub(crate) fn has_client_rows(table: &[u8]) -> bool {
+    !is_system(table) || table.eq_ignore_ascii_case(META_TABLE.as_bytes())
+}
+
+/// Returns whether a key of `_meta` is that of a note: of a row that belongs to whoever uses the file.
+#[cfg(feature = "capture")]
+pub(crate) fn is_note(key: crate::ValueRef<'_>) -> bool {
+    key.as_bytes().is_some_and(|key| key.contains(&b'.'))
+}
+
+/// Finds the notes among the rows of `_meta`.
+pub(crate) const IS_NOTE: &str = "instr(key, '.') > 0";
 
 /// The version of the file format that this release reads and writes.
 pub const FORMAT: u32 = 1;

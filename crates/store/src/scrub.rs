@@ -5,15 +5,15 @@ use std::ops::ControlFlow;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Applied, Digest, Error, Params, ReplicaError, Result, RowDigest, Snapshot, Table, Value,
-    table::row_sql,
+    Applied, Digest, Error, META_TABLE, Params, ReplicaError, Result, RowDigest, Snapshot, Table,
+    Value, identity, table::row_sql,
 };
 
 /// A digest of a file that is being made.
 ///
 /// It covers the schema, the rows of all tables with their rowids, `sqlite_sequence`, `user_version` and
-/// `application_id`, and the outcomes of requests; not the id of the copy, `_meta` and SQLite's
-/// statistics. It holds its snapshot until it is dropped, so the write-ahead log cannot be reset meanwhile.
+/// `application_id`, the notes in [`META_TABLE`], and the outcomes of requests; not the id of the copy, the
+/// other rows of `_meta` and SQLite's statistics. It holds its snapshot until it is dropped, so the write-ahead log cannot be reset meanwhile.
 #[derive(Debug)]
 pub struct Scrub {
     snapshot: Snapshot,
@@ -66,6 +66,7 @@ impl Scrub {
             }
         }
         left.push(snapshot.table("_dedup")?);
+        left.extend(snapshot.notes()?);
         left.reverse();
         Ok(Self {
             snapshot,
@@ -118,9 +119,16 @@ impl Scrub {
         };
         let terms = table.key.terms();
         let mut sql = format!("SELECT {}", row_sql(table, &terms));
+        let mut conditions = Vec::new();
         if self.after.is_some() {
             let values = vec!["?"; keys].join(", ");
-            sql.push_str(&format!(" WHERE ({}) > ({values})", terms.join(", ")));
+            conditions.push(format!("({}) > ({values})", terms.join(", ")));
+        }
+        if table.name == META_TABLE {
+            conditions.push(identity::IS_NOTE.to_owned());
+        }
+        if !conditions.is_empty() {
+            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
         }
         sql.push_str(&format!(" ORDER BY {} LIMIT {rows_max}", terms.join(", ")));
         let (mut count, mut bytes, mut last) = (0, 0, None);

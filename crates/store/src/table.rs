@@ -2,7 +2,9 @@
 
 use std::{ops::ControlFlow, rc::Rc};
 
-use crate::{Cursor, Error, Params, Result, Row, Snapshot, Value, identity, writer::quote};
+use crate::{
+    Cursor, Error, META_TABLE, Params, Result, Row, Snapshot, Value, identity, writer::quote,
+};
 
 /// The names by which SQL knows the rowid, unless columns have taken them.
 pub(crate) const ROWID_NAMES: [&str; 3] = ["rowid", "_rowid_", "oid"];
@@ -141,6 +143,18 @@ impl Snapshot {
                 })?
         };
         Ok(Table { name, columns, key })
+    }
+
+    /// Describes `_meta`, if it has notes; find them with [`IS_NOTE`](identity::IS_NOTE).
+    pub(crate) fn notes(&self) -> Result<Option<Table>> {
+        let sql = format!(
+            "SELECT 1 FROM main.{META_TABLE} WHERE {} LIMIT 1",
+            identity::IS_NOTE
+        );
+        match self.query_row(&sql, (), |_| ())? {
+            Some(()) => self.table(META_TABLE).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Opens a cursor on the rows of a range, in the order of their keys. A row is its key, then its

@@ -194,7 +194,8 @@ impl Writer {
     }
 
     /// Writes one row of the file's `_meta` table. Keys with a dot in them are the caller's own; the
-    /// others belong to the file format.
+    /// others belong to the file format. Other copies of a shard do not get it: a note that they are to have is written
+    /// by a statement of a batch.
     ///
     /// # Errors
     ///

@@ -68,7 +68,8 @@ impl Tables {
                     self.has_virtual = true;
                 } else if name == "sqlite_sequence" {
                     self.has_sequences = true;
-                } else if !name.starts_with("sqlite_") && !identity::is_system(name.as_bytes()) {
+                } else if !name.starts_with("sqlite_") && identity::has_client_rows(name.as_bytes())
+                {
                     if row.get(2).as_i64() == Some(1) {
                         keyed.push(name);
                     } else {

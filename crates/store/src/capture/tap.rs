@@ -11,7 +11,8 @@ use super::{
     too_large,
 };
 use crate::{
-    CHANGES_BYTES_MAX, Error, ValueRef, digest::encode, guard::Guard, identity, row::Cell,
+    CHANGES_BYTES_MAX, Error, META_TABLE, ValueRef, digest::encode, guard::Guard, identity,
+    row::Cell,
 };
 
 /// Listens to the hook.
@@ -46,6 +47,8 @@ enum Failure {
     UnknownTable(String),
     NoRowKey(String),
     Sqlite(c_int),
+    /// A row that is the file's own.
+    OwnRow,
     TooLarge,
 }
 
@@ -147,6 +150,12 @@ impl Tap {
             Failure::Sqlite(code) => {
                 refused(format!("a row that SQLite cannot show (result {code})"))
             }
+            Failure::OwnRow => Error::Sql {
+                message: format!(
+                    "not authorized: rows of {META_TABLE} whose keys have no dot belong to the file"
+                ),
+                offset: None,
+            },
             Failure::TooLarge => too_large(),
         })
     }
@@ -196,6 +205,9 @@ impl Tap {
         } else {
             self.touch_rowid(table, touch)
         };
+        if touch.table == META_TABLE.as_bytes() && !is_of_note(touch) {
+            self.failure.get_or_insert(Failure::OwnRow);
+        }
         if let Err(code) = result {
             self.failure.get_or_insert(Failure::Sqlite(code));
         }
@@ -212,7 +224,7 @@ impl Tap {
         {
             return Some(self.last);
         }
-        if name.starts_with(b"sqlite_") || identity::is_system(name) {
+        if name.starts_with(b"sqlite_") || !identity::has_client_rows(name) {
             return None;
         }
         let mut tables = self.touched.tables.iter();
@@ -319,6 +331,14 @@ impl Tap {
         }
         Ok(start)
     }
+}
+
+/// Whether what is touched in `_meta` is a note, before and after. The key is its first column.
+fn is_of_note(touch: &Touch<'_>) -> bool {
+    let operation = touch.operation();
+    let is_note = |key: Result<ValueRef<'_>, c_int>| key.is_ok_and(identity::is_note);
+    (operation == Operation::Insert || is_note(touch.before(0)))
+        && (operation == Operation::Delete || is_note(touch.after(0)))
 }
 
 impl TouchedTable {

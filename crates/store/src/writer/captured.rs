@@ -68,9 +68,7 @@ impl Writer {
         self.serve_clients()?;
         self.install_capture();
         self.connection_mut().capture_wanted = true;
-        self.guard().set_captured(true);
         let result = self.run_captured(members);
-        self.guard().set_captured(false);
         self.connection_mut().capture_wanted = false;
         result.inspect_err(|_| self.undo())
     }

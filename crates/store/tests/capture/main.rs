@@ -7,6 +7,7 @@ mod copies;
 mod differential;
 mod kinds;
 mod members;
+mod notes;
 mod outcomes;
 mod pair;
 mod schema;

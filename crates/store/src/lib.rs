@@ -127,6 +127,6 @@ pub use crate::{
     dedup::{Entry, Seen, Window},
     error::{Difference, ReplicaError},
     replica::{Applied, Replica},
-    scrub::{Scrub, Scrubbed},
+    scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
     writer::Captured,
 };

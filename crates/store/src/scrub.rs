@@ -1,4 +1,4 @@
-//! A digest of all that copies of a shard have in common, made a slice at a time.
+//! A digest of all that copies of a shard have in common, made a slice at a time: of one moment, or each slice of its own moment.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Applied, Digest, Error, META_TABLE, Params, ReplicaError, Result, RowDigest, Snapshot, Table,
-    Value, identity, table::row_sql,
+    Value, ValueRef, changes::Wire, identity, table::row_sql,
 };
 
 /// A digest of a file that is being made.
@@ -38,7 +38,28 @@ pub struct Scrubbed {
     pub rows: u64,
 }
 
-/// How many bytes of keys, texts and blobs a slice reads before it takes no further row.
+/// Where a slice begins that is not the first one: behind a row of a table, or in front of the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrubPlace {
+    table: String,
+    after: Option<Vec<Value>>,
+}
+
+/// What one slice of a file holds at a position. Copies at the same position have the same, if they begin at the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrubSlice {
+    /// The position.
+    pub applied: Applied,
+    /// The digest of the schema, and of the rows of the slice.
+    pub digest: Digest,
+    /// The number of rows in it.
+    pub rows: u64,
+    /// Where the next slice begins; `None` after the last one.
+    pub next: Option<ScrubPlace>,
+}
+
+/// How many bytes of keys, texts and blobs a slice reads before it takes no further row. Copies that are compared slice by slice agree on
+/// it.
 const SLICE_BYTES: usize = 1 << 20;
 
 impl Scrub {
@@ -112,6 +133,57 @@ impl Scrub {
         }))
     }
 
+    /// Reads one slice of what the snapshot shows, of at most so many rows, and returns what it holds. So a large file is read without
+    /// holding a snapshot for long: the next slice may be of a later moment.
+    ///
+    /// A place in a table that is not there any more is behind all rows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scrub::new`].
+    pub fn one_slice(
+        snapshot: Snapshot,
+        from: Option<&ScrubPlace>,
+        rows_max: u64,
+    ) -> Result<ScrubSlice> {
+        let mut scrub = Self::new(snapshot)?;
+        if let Some(ScrubPlace { table, after }) = from {
+            while scrub.left.last().is_some_and(|next| next.name != *table) {
+                scrub.left.pop();
+            }
+            let keys = scrub.left.last().map(|table| table.key.len());
+            let fits = |after: &Vec<Value>| keys.is_none_or(|keys| keys == after.len());
+            if after.as_ref().is_none_or(fits) {
+                scrub.after.clone_from(after);
+            } else {
+                // It is another table by that name.
+                scrub.left.clear();
+            }
+        }
+        scrub.slice(rows_max)?;
+        Ok(scrub.so_far())
+    }
+
+    /// Returns what was read.
+    fn so_far(&self) -> ScrubSlice {
+        let mut hasher = self.hasher.clone();
+        let next = self.left.last().map(|table| {
+            hasher.update((table.name.len() as u64).to_be_bytes());
+            hasher.update(&table.name);
+            hasher.update(self.rows.finish().as_bytes());
+            ScrubPlace {
+                table: table.name.clone(),
+                after: self.after.clone(),
+            }
+        });
+        ScrubSlice {
+            applied: self.applied,
+            digest: Digest(hasher.finalize().into()),
+            rows: self.rows_total + self.rows.rows(),
+            next,
+        }
+    }
+
     /// Reads rows of the next table, and returns whether those were all.
     fn read_rows(&mut self, rows_max: u64, keys: usize) -> Result<bool> {
         let Some(table) = self.left.last() else {
@@ -148,5 +220,40 @@ impl Scrub {
         })?;
         self.after = last;
         Ok(flow.is_continue())
+    }
+}
+
+impl ScrubPlace {
+    /// Returns the place as bytes, for whoever compares copies elsewhere.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let after = self.after.as_ref().map(|values| {
+            let values = values.iter().map(|value| Wire::from(ValueRef::from(value)));
+            values.collect::<Vec<_>>()
+        });
+        postcard::to_stdvec(&(&self.table, after)).expect("a vector takes everything")
+    }
+
+    /// Reads what [`ScrubPlace::to_bytes`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplicaError::Damaged`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        type Read<'a> = (String, Option<Vec<Wire<'a>>>);
+        let read: std::result::Result<Read<'_>, _> = postcard::from_bytes(bytes);
+        let (table, after) = read.map_err(|_| ReplicaError::Damaged {
+            reason: "it is no place in a file",
+        })?;
+        let values = |values: Vec<Wire<'_>>| {
+            let values = values.into_iter();
+            values
+                .map(|value| Value::from(ValueRef::from(value)))
+                .collect()
+        };
+        Ok(Self {
+            table,
+            after: after.map(values),
+        })
     }
 }

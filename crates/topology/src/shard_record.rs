@@ -149,6 +149,12 @@ impl ShardRecord {
             })
     }
 
+    /// Returns the record of a keyspace's catalog shard, which has no range and is assigned to nobody.
+    #[must_use]
+    pub fn catalog(keyspace: KeyspaceName) -> Self {
+        Self::new(keyspace, ShardId::catalog(), None)
+    }
+
     /// Returns the node that takes writes, if the shard has one.
     #[must_use]
     pub fn primary(&self) -> Option<&NodeId> {

@@ -9,11 +9,11 @@ use std::{
 
 use shardwright_coordinator::{
     Coordinator,
-    core::{Replication, Settings},
+    core::{Notice, Replication, Settings},
     failover::replication,
     http::{Api, Settings as HttpSettings, bind, serve},
     rebalancer::{PartitionId, ReplicaPolicy},
-    registry::{MemoryStore, Store},
+    registry::{MemoryStore, Registry, Store},
 };
 use shardwright_quorum::log::Settings as LogSettings;
 use shardwright_server::{
@@ -21,7 +21,7 @@ use shardwright_server::{
     shard::{Memory, ReadLevel, Transaction, Write},
 };
 use shardwright_store::{Config, Digest, Member, ShardFile, Value};
-use shardwright_topology::{Config as Members, Incarnation, NodeId, ShardId};
+use shardwright_topology::{Config as Members, Incarnation, KeyspaceName, NodeId, ShardId};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 
@@ -38,13 +38,40 @@ pub(crate) struct Cluster {
     leader: Arc<Mutex<Option<Leader>>>,
     log: LogSettings,
     memory: Memory,
-    url: String,
     nodes: Arc<Mutex<BTreeMap<String, Place>>>,
 }
 
+/// The coordinator that leads.
 struct Leader {
     coordinator: Coordinator,
+    url: String,
     server: JoinHandle<()>,
+}
+
+impl Leader {
+    /// Starts one, and waits until it leads.
+    async fn start(store: &Arc<dyn Store>, settings: Settings) -> Self {
+        let policy = Box::new(ReplicaPolicy::default());
+        let coordinator = Coordinator::start(Arc::clone(store), settings, policy);
+        let listener = bind("127.0.0.1:0", None).await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let handle = coordinator.handle().clone();
+        let api = Api::new(handle, Arc::clone(store), HttpSettings::default());
+        api.announce(&url).await.expect("a store");
+        let server = tokio::spawn(serve(listener, api, std::future::pending()));
+        let leads = coordinator.handle().view_when(|view| view.is_leading);
+        leads.await.expect("it runs");
+        Self {
+            coordinator,
+            url,
+            server,
+        }
+    }
+
+    async fn stop(self) {
+        self.coordinator.stop().await;
+        self.server.abort();
+    }
 }
 
 /// Where a node runs, if it does.
@@ -53,13 +80,14 @@ struct Place {
     running: Option<(Node, Runtime)>,
 }
 
-fn settings(nodes: u32) -> Settings {
+fn settings(number: u64, nodes: u32) -> Settings {
     let ms = Duration::from_millis;
     let replication = replication::Settings {
         factor: nodes,
         w_min: Members::majority(nodes as usize).min(2),
         patience: ms(3_000),
         patience_max: ms(6_000),
+        grace: ms(1_500),
         steady: ms(100),
         resend: ms(200),
         // Of few nodes one that is down is a large share.
@@ -73,8 +101,12 @@ fn settings(nodes: u32) -> Settings {
         replication: Replication::new(replication).expect("settings that fit"),
         shards: 1,
         replication_factor: nodes,
-        ..Settings::new(NodeId::new("c1").expect("a name"), Incarnation(1))
+        ..Settings::new(node_id(&format!("c{number}")), Incarnation(number))
     }
+}
+
+pub(crate) fn node_id(name: &str) -> NodeId {
+    NodeId::new(name).expect("a name")
 }
 
 fn shard() -> PartitionId {
@@ -109,14 +141,7 @@ impl Cluster {
         change: impl FnOnce(&mut LogSettings, &mut Memory),
     ) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let policy = Box::new(ReplicaPolicy::default());
-        let coordinator = Coordinator::start(Arc::clone(&store), settings(nodes), policy);
-        let listener = bind("127.0.0.1:0", None).await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let handle = coordinator.handle().clone();
-        let api = Api::new(handle, Arc::clone(&store), HttpSettings::default());
-        api.announce(&url).await.expect("a store");
-        let server = tokio::spawn(serve(listener, api, std::future::pending()));
+        let leader = Leader::start(&store, settings(1, nodes)).await;
         let mut log = LogSettings {
             heartbeat: Duration::from_millis(30),
             resend: Duration::from_millis(100),
@@ -125,29 +150,74 @@ impl Cluster {
         };
         let mut memory = Memory::default();
         change(&mut log, &mut memory);
-        let leader = Leader {
-            coordinator,
-            server,
-        };
         let cluster = Self {
             store,
             leader: Arc::new(Mutex::new(Some(leader))),
             log,
             memory,
-            url,
             nodes: Arc::default(),
         };
         for number in 1..=nodes {
-            let place = Place {
-                directory: tempfile::tempdir().expect("a directory"),
-                running: None,
-            };
-            let name = format!("n{number}");
-            cluster.places().insert(name.clone(), place);
-            cluster.restart(&name).await;
+            cluster.add(&format!("n{number}")).await;
         }
         cluster.create_table().await;
         cluster
+    }
+
+    /// Starts one more node, in a directory of its own.
+    pub(crate) async fn add(&self, name: &str) {
+        let place = Place {
+            directory: tempfile::tempdir().expect("a directory"),
+            running: None,
+        };
+        self.places().insert(name.to_owned(), place);
+        self.restart(name).await;
+    }
+
+    /// Stops the coordinator, and starts another one.
+    pub(crate) async fn replace_coordinator(&self, nodes: u32) {
+        let leader = self.leader.lock().expect("a leader").take();
+        leader.expect("one leads").stop().await;
+        let next = Leader::start(&self.store, settings(2, nodes)).await;
+        *self.leader.lock().expect("a leader") = Some(next);
+    }
+
+    /// Where the coordinator is.
+    pub(crate) fn url(&self) -> String {
+        let leader = self.leader.lock().expect("a leader");
+        leader.as_ref().expect("one leads").url.clone()
+    }
+
+    /// What the coordinator has told people.
+    pub(crate) fn events(&self) -> Vec<Notice> {
+        let leader = self.leader.lock().expect("a leader");
+        let events = leader
+            .as_ref()
+            .expect("one leads")
+            .coordinator
+            .handle()
+            .events();
+        let all = events.since(0, usize::MAX).into_iter();
+        all.map(|event| event.notice).collect()
+    }
+
+    /// The nodes that have registered copies, among those that run.
+    pub(crate) async fn registered(&self) -> usize {
+        let registry = Registry::new(Arc::clone(&self.store), KeyspaceName::main());
+        let registered = registry.copies().list().await.expect("the store answers");
+        let has_copies = |name: &str| {
+            registered
+                .iter()
+                .any(|stored| stored.value.node.as_str() == name && !stored.value.copies.is_empty())
+        };
+        self.names().iter().filter(|name| has_copies(name)).count()
+    }
+
+    /// Whether a node is to serve anything by assignment.
+    pub(crate) fn is_assigned(&self, name: &str) -> bool {
+        let places = self.places();
+        let (node, _) = places[name].running.as_ref().expect("it runs");
+        !node.worker().serving().is_empty()
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
@@ -161,13 +231,14 @@ impl Cluster {
             runtime.shutdown_background();
         }
         let leader = self.leader.lock().expect("a leader").take();
-        let leader = leader.expect("it leads until the end");
-        leader.coordinator.stop().await;
-        leader.server.abort();
+        leader.expect("it leads until the end").stop().await;
     }
 
+    /// The nodes that run.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.places().keys().cloned().collect()
+        let places = self.places();
+        let running = places.iter().filter(|(_, place)| place.running.is_some());
+        running.map(|(name, _)| name.clone()).collect()
     }
 
     /// Ends a node as a crash does.
@@ -212,11 +283,11 @@ impl Cluster {
             let listener = bind("127.0.0.1:0", None).await.expect("a port");
             let address = format!("http://{}", listener.local_addr().expect("an address"));
             let options = NodeOptions {
-                coordinators: vec![self.url.clone()],
+                coordinators: vec![self.url()],
                 log: self.log.clone(),
                 memory: self.memory,
                 file: file.clone(),
-                ..NodeOptions::new(NodeId::new(name).expect("a name"), &directory, address)
+                ..NodeOptions::new(node_id(name), &directory, address)
             };
             let store = Arc::clone(&self.store);
             let started = runtime.spawn(async move { Node::start(store, options).await });

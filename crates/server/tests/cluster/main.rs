@@ -1,6 +1,7 @@
 //! Nodes and a coordinator in one process, whose shards are written to while they fail.
 
 mod cluster;
+mod coordinated;
 mod copies;
 mod interactive;
 mod writing;

@@ -8,7 +8,7 @@ use crate::ValueRef;
 
 /// A value as it is written.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Null,
     Integer(i64),
     Real(f64),

@@ -2,7 +2,9 @@
 
 use std::{fs, ops::ControlFlow, path::Path};
 
-use shardwright_store::{Applied, ChangeSet, Error, Expect, ReplicaError, Scrub, ShardFile, Value};
+use shardwright_store::{
+    Applied, ChangeSet, Error, Expect, ReplicaError, Scrub, ScrubPlace, ShardFile, Value,
+};
 
 use crate::pair::{Pair, config, digest, statements, value};
 
@@ -225,4 +227,51 @@ fn a_scrub_sees_one_moment_and_every_difference() {
     pair.copy.writer().unwrap().advance(ahead, &[]).unwrap();
     assert_ne!(digest(&pair.copy).applied, same.applied);
     assert_eq!(digest(&pair.copy).digest, same.digest);
+}
+
+/// Compares the copies slice by slice while writes go on. Returns whether all are the same, and how many slices there were.
+fn compare_in_slices(pair: &mut Pair, rows_max: u64) -> (bool, usize) {
+    let (mut from, mut slices) = (None, 0);
+    loop {
+        let [one, other] = [&pair.primary, &pair.copy].map(|file| {
+            Scrub::one_slice(file.snapshot().unwrap(), from.as_ref(), rows_max).unwrap()
+        });
+        slices += 1;
+        if one != other {
+            return (false, slices);
+        }
+        let Some(next) = one.next else {
+            return (true, slices);
+        };
+        assert_eq!(ScrubPlace::from_bytes(&next.to_bytes()).unwrap(), next);
+        from = Some(next);
+        let changes = write(pair);
+        pair.follow(&changes, &[]).unwrap();
+    }
+}
+
+#[test]
+fn slices_of_later_moments_show_every_difference() {
+    let mut pair = filled();
+    let (is_same, slices) = compare_in_slices(&mut pair, 1_000);
+    assert!(is_same && slices >= 5, "{slices}");
+    for sql in [
+        "UPDATE t SET a = 1 WHERE id = 4999",
+        "DELETE FROM t WHERE id = 1",
+        "CREATE INDEX i ON t (a)",
+    ] {
+        pair.copy.writer().unwrap().execute(sql, ()).unwrap();
+        let (is_same, _) = compare_in_slices(&mut pair, 1_000);
+        assert!(!is_same, "{sql}");
+        pair = pair.reinstall();
+    }
+    assert!(ScrubPlace::from_bytes(&[200]).is_err());
+    // A table that went away meanwhile ends the comparison.
+    let begin = Scrub::one_slice(pair.copy.snapshot().unwrap(), None, 1_000).unwrap();
+    let mut writer = pair.copy.writer().unwrap();
+    writer.execute("DROP TABLE t", ()).unwrap();
+    drop(writer);
+    let rest = Scrub::one_slice(pair.copy.snapshot().unwrap(), begin.next.as_ref(), 1_000);
+    let rest = rest.unwrap();
+    assert_eq!((rest.rows, rest.next), (0, None));
 }

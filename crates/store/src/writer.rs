@@ -8,6 +8,7 @@ mod captured;
 mod keyword;
 #[cfg(feature = "capture")]
 mod position;
+mod watch;
 
 use std::{
     ops::ControlFlow,
@@ -328,6 +329,8 @@ pub(crate) struct WriterConnection {
     #[cfg(feature = "capture")]
     applies: bool,
     interrupter: Option<Interrupter>,
+    /// The script that made its temporary tables and triggers.
+    watched: Option<Arc<str>>,
     /// The commits after which readers were last told to let go.
     seen_commits: Option<u64>,
     /// The length of the write-ahead log after the last commit that wrote.
@@ -416,6 +419,7 @@ impl WriterSlot {
                 #[cfg(feature = "capture")]
                 applies: false,
                 interrupter: None,
+                watched: None,
                 seen_commits: Some(0),
                 wal_pages,
             })))),

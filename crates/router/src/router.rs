@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use shardwright_registry::Partitioning;
-use shardwright_topology::{Epoch, NodeId, Position, ShardId, ShardRecord};
+use shardwright_topology::{Epoch, NodeId, Position, ShardId, ShardMap, ShardRecord};
 use tokio::sync::{Notify, watch};
 
 use self::table::Table;
@@ -206,6 +206,24 @@ impl Router {
     pub fn shard_of(&self, tenant: impl AsRef<[u8]>) -> Result<ShardId, Error> {
         let table = self.inner.table.load();
         Ok(table.routes.of_tenant(tenant.as_ref())?.id().clone())
+    }
+
+    /// Returns where a node is reached, if that is known.
+    #[must_use]
+    pub fn address(&self, node: &NodeId) -> Option<Arc<str>> {
+        self.inner.table.load().addresses.get(node).cloned()
+    }
+
+    /// Returns the shard map, if there is one.
+    #[must_use]
+    pub fn map(&self) -> Option<Arc<ShardMap>> {
+        self.inner.table.load().routes.map().cloned()
+    }
+
+    /// Returns a count of the changes of what the router knows, which changes with each.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.version.subscribe()
     }
 
     /// Returns who owns a shard.

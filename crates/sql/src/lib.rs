@@ -53,6 +53,7 @@ mod database;
 pub mod error;
 pub mod export;
 mod gather;
+pub mod json;
 pub mod key;
 mod local;
 mod plan;

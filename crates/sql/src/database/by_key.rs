@@ -5,7 +5,13 @@ use std::ops::ControlFlow;
 use shardwright_store::{Params, Row, Value};
 
 use super::ShardedDatabase;
-use crate::{answer::Outcome, error::Error, key::Key};
+use crate::{
+    answer::{Answer, Outcome, Tier},
+    error::Error,
+    key::Key,
+    plan::Plan,
+    shards::Place,
+};
 
 impl ShardedDatabase {
     /// Runs a write on the shard of a key.
@@ -21,7 +27,50 @@ impl ShardedDatabase {
     ) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
-        self.write_by_key(&state, &planned, &key.into(), &params.into())
+        let ran = self.write_by_key(&state, &planned, &key.into(), &params.into())?;
+        Ok(ran.outcome)
+    }
+
+    /// Runs a statement that reads or writes on the shard of a key, and returns all that it gives. `table` names the
+    /// key space, where the statement's tables have several.
+    ///
+    /// # Errors
+    /// As [`ShardedDatabase::run`], and [`Error::UnknownTable`] or [`Error::NotSharded`] for `table`.
+    pub fn execute_by_key<'p>(
+        &self,
+        key: &Key,
+        table: Option<&str>,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Answer, Error> {
+        let state = self.inner.state.load();
+        let planned = state.plan(sql)?;
+        let params = params.into();
+        let key = match table {
+            Some(_) => {
+                let table = state.table_of_key(table, key)?;
+                let group = table.shard_key().map(|key| key.group.clone());
+                key.clone().in_group(group.unwrap_or_default())
+            }
+            None => key.clone(),
+        };
+        let shard = self.shard_by_key(&state, &planned, &key, &params)?;
+        let name = self.inner.places.name(Place::Shard(shard)).to_owned();
+        let mut answer = Answer::of_changes(vec![name], Tier::Single, "the call names the key");
+        answer.columns.clone_from(&planned.columns);
+        if let Plan::Read(_) = &planned.plan {
+            let rows = &mut answer.rows;
+            let _ = self.visit_by_key(&state, &planned, &key, params, |row| {
+                rows.push(row.to_values());
+                ControlFlow::<()>::Continue(())
+            })?;
+        } else {
+            let ran = self.write_by_key(&state, &planned, &key, &params)?;
+            answer.changes = ran.outcome.changes;
+            answer.last_insert_rowid = ran.outcome.last_insert_rowid;
+            answer.rows = ran.rows;
+        }
+        Ok(answer)
     }
 
     /// The first row that a query gives on the shard of a key; `None` if it gives none.

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     key::Key,
     plan::{Plan, RowKey},
-    shards::{Call, Place},
+    shards::{Call, Place, Ran},
 };
 
 impl ShardedDatabase {
@@ -104,7 +104,9 @@ impl ShardedDatabase {
     fn run_at(&self, place: Place, sql: &str, params: &Params<'_>) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
-        self.write_on_shard(&state, &planned, place, params, None, WriteMode::Single)
+        let mode = WriteMode::Single;
+        let ran = self.write_on_shard(&state, &planned, place, params, None, mode)?;
+        Ok(ran.outcome)
     }
 
     fn all_at(
@@ -187,7 +189,7 @@ impl ShardedDatabase {
         params: &Params<'_>,
         key: Option<&Key>,
         mode: WriteMode,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Ran, Error> {
         let table = match &planned.plan {
             Plan::Insert(plan) => state.table(&plan.table)?,
             Plan::Change(plan) => state.table(&plan.table)?,
@@ -218,7 +220,10 @@ impl ShardedDatabase {
                     // Keys that must be computed first.
                     let home = Some((place, key));
                     let answer = self.insert_by_row(state, planned, plan, params, mode, home)?;
-                    return Ok(answer.outcome());
+                    return Ok(Ran {
+                        outcome: answer.outcome(),
+                        rows: answer.rows,
+                    });
                 }
                 plan.rule
             }

@@ -14,7 +14,7 @@ use crate::{
     key::{CanonicalKey, Key},
     plan::{KeyExpr, Plan, RowKey},
     schema::Table,
-    shards::{Call, Place},
+    shards::{Call, Place, Ran},
 };
 
 /// A statement that is planned, to be run with different keys and parameters.
@@ -137,8 +137,9 @@ impl Prepared {
     ) -> Result<Outcome, Error> {
         let state = self.database.inner.state.load();
         let planned = self.planned_for(&state)?;
-        self.database
-            .write_by_key(&state, &planned, &key.into(), &params.into())
+        let database = &self.database;
+        let ran = database.write_by_key(&state, &planned, &key.into(), &params.into())?;
+        Ok(ran.outcome)
     }
 
     /// Runs the statement wherever its rows are.
@@ -308,7 +309,7 @@ impl ShardedDatabase {
         planned: &PlannedStatement,
         key: &Key,
         params: &Params<'_>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Ran, Error> {
         let shard = self.shard_by_key(state, planned, key, params)?;
         self.write_on_shard(
             state,

@@ -9,7 +9,7 @@ use super::{
     state::{PlannedStatement, State},
 };
 use crate::{
-    answer::{Answer, Outcome, Tier},
+    answer::{Answer, Tier},
     error::Error,
     plan::ChangePlan,
     schema::{NullKeys, Table, TableKind},
@@ -117,11 +117,11 @@ impl ShardedDatabase {
         place: Place,
         rule: Option<&'static str>,
         params: Params<'_>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Ran, Error> {
         let _guard = self.guard_of(planned)?;
         let unit = [Call::new(&planned.statement, params)];
         let ran = self.write_place(state, planned, place, rule, &unit)?;
-        Ok(Ran::all(ran).outcome)
+        Ok(Ran::all(ran))
     }
 
     /// Held by a write that rows of other shards may forbid.

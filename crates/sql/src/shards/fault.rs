@@ -57,7 +57,7 @@ pub enum FaultKind {
     NotWriter,
     /// The write has an identity that is too old to tell whether it was made before. It was not made now.
     Forgotten,
-    /// What was sent, or the changes of the write, are larger than the place takes. Nothing was changed.
+    /// What was sent, or the changes of the write, are larger than the place takes. Nothing was made of it.
     TooLarge,
     /// Anything else.
     Other,
@@ -192,13 +192,17 @@ impl Fault {
     }
 }
 
+impl From<&StoreError> for Fault {
+    fn from(error: &StoreError) -> Self {
+        Self::new(FaultKind::of(error), error.to_string())
+    }
+}
+
 impl From<&Error> for Fault {
     fn from(error: &Error) -> Self {
         let kind = match error {
             Error::Place { fault, .. } => return fault.clone(),
-            Error::Store { source, .. } => {
-                return Self::new(FaultKind::of(source), source.to_string());
-            }
+            Error::Store { source, .. } => return Self::from(source),
             Error::Sql { .. } => FaultKind::Sql,
             Error::Constraint { .. } => FaultKind::Constraint,
             Error::Unfinished { .. } => FaultKind::Indeterminate,

@@ -31,15 +31,16 @@ use shardwright_registry::Clock;
 use shardwright_store::{Config, Window};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::convert::is_fault_of_disk;
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},
     state::open_state,
 };
 pub use self::{
-    interactive::{Ended, Interactive, Limits, StatementError},
+    interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
     read::{Fresh, ReadError, ReadLevel},
-    write::{Identity, Token, Transaction, Write, WriteError, Written},
+    write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
 };
 
 /// How many writes may wait for one shard.

@@ -79,6 +79,11 @@ pub(super) fn state_error(error: StoreError) -> StateError {
     }
 }
 
+/// Returns whether a failure of a write is that of the disk, so that another copy has to go on.
+pub(crate) fn is_fault_of_disk(error: &StoreError) -> bool {
+    fault_of(error).is_some()
+}
+
 /// Returns what a failure of a write means for the copy; `None` if it is the write's own.
 pub(super) fn fault_of(error: &StoreError) -> Option<StateError> {
     match error {

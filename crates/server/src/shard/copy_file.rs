@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     convert::{applied_of, entries_of, not_open, state_error, window_of},
-    write::{Identity, Token, Write, WriteError, Written},
+    write::{Identity, Token, Watching, Write, WriteError, Written},
 };
 
 /// How many bytes of changes are one record, unless one write alone has more.
@@ -180,6 +180,9 @@ impl Slot {
         let fresh: Vec<usize> = (0..writes.len())
             .filter(|write| fates[*write].is_none())
             .collect();
+        if let [only] = fresh[..] {
+            self.watch(&writes[only].watching)?;
+        }
         let mut count = fresh.len();
         let mut changes = None;
         while count > 0 {
@@ -224,6 +227,15 @@ impl Slot {
             fates.push(fate);
         }
         Ok(fates)
+    }
+
+    /// Lets the connection note what a write wants noted; one that does is alone.
+    fn watch(&mut self, watching: &Watching) -> Result<(), StoreError> {
+        match watching {
+            Watching::Any => Ok(()),
+            Watching::Nothing => self.writer.watch(None),
+            Watching::These(script) => self.writer.watch(Some(script)),
+        }
     }
 
     fn execute(

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use shardwright_hashing::Position;
 use shardwright_quorum::log::shard_log::Status;
 use shardwright_registry::Clock;
 use shardwright_store::{Error as StoreError, Member};
@@ -21,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Pending, Shard,
-    write::{Transaction, Write, WriteError, Written},
+    write::{Identity, Transaction, Watching, Write, WriteError, Written},
 };
 
 /// How often a transaction that waits for its next statement looks whether it may go on.
@@ -47,6 +48,46 @@ impl Default for Limits {
             total: Duration::from_secs(30),
             begin: Duration::from_secs(10),
             commit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a transaction begins.
+#[derive(Debug, Clone, Default)]
+pub struct Begin {
+    /// How long it may take.
+    pub limits: Limits,
+    /// Which write of a client it is, so that it happens once, and where its keys are.
+    pub identity: Option<(Identity, Vec<Position>)>,
+    /// What is noted of the rows that it writes.
+    pub watching: Watching,
+}
+
+impl From<Limits> for Begin {
+    fn from(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+}
+
+/// A transaction that was to begin.
+#[derive(Debug)]
+pub enum Begun {
+    /// It has begun.
+    Open(Interactive),
+    /// It has a number, and happened before.
+    Known(Written),
+}
+
+impl Begun {
+    /// Returns the transaction, if it has begun.
+    #[must_use]
+    pub fn open(self) -> Option<Interactive> {
+        match self {
+            Self::Open(interactive) => Some(interactive),
+            Self::Known(_) => None,
         }
     }
 }
@@ -94,8 +135,8 @@ pub struct Interactive {
 enum Step {
     /// Run this, which tells by itself what came of it; whether the transaction is over then.
     Run(Box<dyn FnOnce(&mut Member<'_>) -> bool + Send>),
-    /// Let it be committed.
-    Commit,
+    /// Let it be committed, and remembered with this outcome.
+    Commit(Vec<u8>),
 }
 
 impl Shard {
@@ -103,7 +144,12 @@ impl Shard {
     ///
     /// # Errors
     /// [`WriteError`]: it has not begun.
-    pub async fn begin(&self, limits: Limits) -> Result<Interactive, WriteError> {
+    pub async fn begin(&self, begin: impl Into<Begin>) -> Result<Begun, WriteError> {
+        let Begin {
+            limits,
+            identity,
+            watching,
+        } = begin.into();
         let (steps, inbox) = mpsc::channel();
         let (begun, mut began) = oneshot::channel();
         let ended = Arc::default();
@@ -116,8 +162,12 @@ impl Shard {
             clock: self.clock,
             limits,
         };
+        let (identity, positions) = identity.unzip();
         let write = Write {
+            identity,
+            positions: positions.unwrap_or_default(),
             exclusive: true,
+            watching,
             within: limits.begin + limits.total + limits.commit,
             ..Write::new(conversation)
         };
@@ -128,7 +178,8 @@ impl Shard {
                 Ok(()) = &mut began => break,
                 answer = &mut answer => return match answer {
                     Ok(Err(error)) => Err(error),
-                    Ok(Ok(_)) | Err(_) => Err(WriteError::NotRunning),
+                    Ok(Ok(written)) => Ok(Begun::Known(written)),
+                    Err(_) => Err(WriteError::NotRunning),
                 },
                 () = &mut patience, if !patience.is_elapsed() => {
                     if claim.give_up() {
@@ -137,12 +188,12 @@ impl Shard {
                 }
             }
         }
-        Ok(Interactive {
+        Ok(Begun::Open(Interactive {
             steps,
             answer,
             ended,
             commit: limits.commit,
-        })
+        }))
     }
 }
 
@@ -169,14 +220,14 @@ impl Interactive {
         ran.await.map_err(ended)?.map_err(StatementError::Refused)
     }
 
-    /// Commits what was done, and waits until that is acknowledged.
+    /// Commits what was done, and waits until that is acknowledged. If it has a number, `outcome` is what a retry gets.
     ///
     /// # Errors
     /// [`WriteError`] says whether it may have happened. [`WriteError::Refused`] if a foreign key is not satisfied,
     /// [`WriteError::Ended`] if it had ended by itself.
-    pub async fn commit(self) -> Result<Written, WriteError> {
+    pub async fn commit(self, outcome: Vec<u8>) -> Result<Written, WriteError> {
         // Where nobody takes that any more, the answer says why.
-        drop(self.steps.send(Step::Commit));
+        drop(self.steps.send(Step::Commit(outcome)));
         let answer = tokio::time::timeout(self.commit, self.answer).await;
         match (answer, self.ended.get()) {
             (_, Some(ended)) => Err(WriteError::Ended(*ended)),
@@ -216,7 +267,7 @@ impl Transaction for Conversation {
         let mut heard = began;
         loop {
             match self.inbox.recv_timeout(LOOK) {
-                Ok(Step::Commit) => return Ok(Vec::new()),
+                Ok(Step::Commit(outcome)) => return Ok(outcome),
                 Ok(Step::Run(run)) => {
                     if run(member) {
                         return Err(self.end(Ended::ByStatement));

@@ -52,6 +52,20 @@ pub struct Write {
     pub within: Duration,
     /// Whether nothing else may happen in the same batch.
     pub(super) exclusive: bool,
+    /// What is noted of the rows that it writes.
+    pub(super) watching: Watching,
+}
+
+/// What the temporary triggers of the primary's connection note while a transaction runs. They never are part of what is replicated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Watching {
+    /// Whatever they do.
+    #[default]
+    Any,
+    /// Nothing: there are none.
+    Nothing,
+    /// What those of this script note.
+    These(Arc<str>),
 }
 
 impl Write {
@@ -64,6 +78,7 @@ impl Write {
             level: Level::Quorum,
             within: Duration::from_secs(10),
             exclusive: false,
+            watching: Watching::Any,
         }
     }
 

@@ -27,7 +27,12 @@ fn insert_value(
 async fn a_transaction_happens_as_a_whole_on_every_copy() {
     let cluster = Cluster::start(3).await;
     let primary = cluster.primary().await;
-    let transaction = primary.begin(Limits::default()).await.expect("it begins");
+    let transaction = primary
+        .begin(Limits::default())
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     for value in ["one", "two"] {
         transaction.execute(insert_value(value)).await.expect("new");
     }
@@ -37,7 +42,10 @@ async fn a_transaction_happens_as_a_whole_on_every_copy() {
     assert_eq!(own.expect("it goes on"), Some(2));
     let name = cluster.primary_name().await;
     assert_eq!(cluster.rows(&name).await, 0, "nobody else sees it");
-    let committed = transaction.commit().await.expect("it is committed");
+    let committed = transaction
+        .commit(Vec::new())
+        .await
+        .expect("it is committed");
     assert!(!committed.repeated);
     cluster.until_equal().await;
     assert_eq!(cluster.rows("n3").await, 2);
@@ -48,7 +56,12 @@ async fn a_transaction_happens_as_a_whole_on_every_copy() {
 async fn a_transaction_that_is_dropped_leaves_nothing_and_others_wait_for_it() {
     let cluster = Cluster::start(1).await;
     let primary = cluster.primary().await;
-    let transaction = primary.begin(Limits::default()).await.expect("it begins");
+    let transaction = primary
+        .begin(Limits::default())
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     transaction
         .execute(insert_value("gone"))
         .await
@@ -78,7 +91,12 @@ async fn a_transaction_that_idles_is_undone() {
         idle: Duration::from_millis(100),
         ..Limits::default()
     };
-    let transaction = primary.begin(limits).await.expect("it begins");
+    let transaction = primary
+        .begin(limits)
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     transaction
         .execute(insert_value("gone"))
         .await
@@ -87,7 +105,7 @@ async fn a_transaction_that_idles_is_undone() {
     assert_eq!(transaction.ended(), Some(Ended::Idle));
     let refused = transaction.execute(count_rows).await;
     assert!(matches!(refused, Err(StatementError::Ended(Ended::Idle))));
-    let refused = transaction.commit().await;
+    let refused = transaction.commit(Vec::new()).await;
     assert!(
         matches!(refused, Err(WriteError::Ended(Ended::Idle))),
         "{refused:?}"
@@ -104,7 +122,12 @@ async fn a_transaction_that_idles_is_undone() {
 async fn a_statement_can_end_its_transaction() {
     let cluster = Cluster::start(1).await;
     let primary = cluster.primary().await;
-    let transaction = primary.begin(Limits::default()).await.expect("it begins");
+    let transaction = primary
+        .begin(Limits::default())
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     transaction.execute(insert_value("one")).await.expect("new");
     let insert_or_rollback = |member: &mut Member<'_>| {
         member.execute("INSERT OR ROLLBACK INTO written(value) VALUES ('one')", ())
@@ -112,7 +135,7 @@ async fn a_statement_can_end_its_transaction() {
     assert!(transaction.execute(insert_or_rollback).await.is_err());
     wait("the end", async || transaction.ended().map(drop)).await;
     assert_eq!(transaction.ended(), Some(Ended::ByStatement));
-    assert!(transaction.commit().await.is_err());
+    assert!(transaction.commit(Vec::new()).await.is_err());
     assert_eq!(cluster.rows("n1").await, 0);
     cluster.stop().await;
 }
@@ -121,7 +144,12 @@ async fn a_statement_can_end_its_transaction() {
 async fn a_transaction_ends_with_its_primary() {
     let cluster = Cluster::start(3).await;
     let (name, primary) = (cluster.primary_name().await, cluster.primary().await);
-    let transaction = primary.begin(Limits::default()).await.expect("it begins");
+    let transaction = primary
+        .begin(Limits::default())
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     transaction
         .execute(insert_value("gone"))
         .await
@@ -132,7 +160,7 @@ async fn a_transaction_ends_with_its_primary() {
         (other != name).then_some(other)
     })
     .await;
-    let committed = transaction.commit().await;
+    let committed = transaction.commit(Vec::new()).await;
     assert!(committed.is_err(), "{committed:?}");
     cluster
         .primary()
@@ -153,7 +181,12 @@ async fn a_copy_that_stops_waits_for_no_transaction() {
         total: PATIENCE * 2,
         ..Limits::default()
     };
-    let transaction = primary.begin(limits).await.expect("it begins");
+    let transaction = primary
+        .begin(limits)
+        .await
+        .expect("it begins")
+        .open()
+        .expect("it is new");
     transaction
         .execute(insert_value("gone"))
         .await

@@ -84,6 +84,7 @@
 //!
 //! It plans no statements over several shards, and serves no clients over the network.
 
+mod gateway;
 pub mod node;
 pub mod shard;
 

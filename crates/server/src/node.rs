@@ -9,7 +9,7 @@ mod report;
 use std::{path::PathBuf, sync::Arc};
 
 use shardwright_coordinator::{rebalancer::PartitionId, worker::Worker};
-use shardwright_http::{BindError, Token, axum::Router};
+use shardwright_http::{BindError, ClientError, Token, axum::Router};
 use shardwright_quorum::log::{
     Settings,
     peer::{Limits, PeerOptions, Peers},
@@ -18,9 +18,13 @@ use shardwright_registry::{Addresses, Error as RegistryError, Store};
 use shardwright_store::Config;
 use shardwright_topology::{Location, NodeId};
 
+pub(crate) use self::copies::Copies;
 pub use self::layout::LayoutError;
-use self::{copies::Copies, layout::Layout, peers::PeerAddresses};
-use crate::shard::{Memory, Shard};
+use self::{layout::Layout, peers::PeerAddresses};
+use crate::{
+    gateway::Gateway,
+    shard::{Memory, Shard},
+};
 
 /// What a node is made of.
 #[derive(Debug, Clone)]
@@ -75,6 +79,7 @@ pub struct Node {
     worker: Worker,
     copies: Copies,
     peers: Peers,
+    gateway: Gateway,
 }
 
 /// Why a node could not start.
@@ -87,6 +92,9 @@ pub enum StartError {
     /// The registry did not take note of where it listens.
     #[error("say in the registry where the node listens for others")]
     Announce(#[source] RegistryError),
+    /// There is no way to speak to other nodes.
+    #[error("speak to other nodes")]
+    Client(#[from] ClientError),
     /// Its directory cannot be used.
     #[error(transparent)]
     Directory(#[from] LayoutError),
@@ -113,7 +121,9 @@ impl Node {
         let here = peers::advertised(&options, peers.address());
         let announced = addresses.announce(&options.id, &here).await;
         announced.map_err(StartError::Announce)?;
-        let copies = Copies::open(store, &options, peers.clone(), layout)?;
+        let copies = Copies::open(Arc::clone(&store), &options, peers.clone(), layout)?;
+        let (id, token) = (options.id.clone(), options.token.clone());
+        let gateway = Gateway::start(id, &store, copies.clone(), token)?;
         let worker = Worker::builder(options.id, options.address, options.coordinators)
             .location(options.location)
             .token(options.token)
@@ -123,6 +133,7 @@ impl Node {
             worker,
             copies,
             peers,
+            gateway,
         })
     }
 
@@ -161,9 +172,9 @@ impl Node {
         self.copies.shards()
     }
 
-    /// Returns what coordinators ask of the node.
+    /// Returns what coordinators, other nodes and clients ask of the node.
     pub fn router(&self) -> Router {
-        self.worker.router()
+        self.worker.router().merge(self.gateway.router())
     }
 
     /// Stops: all that its copies took in becomes durable. Whoever wants others to take over first calls [`Worker::leave`] before.

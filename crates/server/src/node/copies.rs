@@ -37,7 +37,7 @@ const READ_AGAIN: Duration = Duration::from_secs(2);
 
 /// The copies of a node. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub(super) struct Copies {
+pub(crate) struct Copies {
     shared: Arc<Shared>,
 }
 
@@ -101,7 +101,7 @@ impl Copies {
         Ok(copies)
     }
 
-    pub(super) fn shard(&self, shard: &PartitionId) -> Option<Shard> {
+    pub(crate) fn shard(&self, shard: &PartitionId) -> Option<Shard> {
         self.state().open.get(shard).cloned()
     }
 
@@ -110,7 +110,7 @@ impl Copies {
     }
 
     /// Ends when a copy is opened or goes, from this call on.
-    pub(super) fn changed(&self) -> impl Future<Output = ()> {
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.shared.changed.notified()
     }
 

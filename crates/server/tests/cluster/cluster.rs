@@ -78,9 +78,10 @@ impl Leader {
 struct Place {
     directory: TempDir,
     running: Option<(Node, Runtime)>,
+    url: String,
 }
 
-fn settings(number: u64, nodes: u32) -> Settings {
+fn settings(number: u64, nodes: u32, shards: u32) -> Settings {
     let ms = Duration::from_millis;
     let replication = replication::Settings {
         factor: nodes,
@@ -99,7 +100,7 @@ fn settings(number: u64, nodes: u32) -> Settings {
         // Late enough that no node loses its lease to a machine that is busy with other tests.
         timing: Settings::timing_of(ms(3_000)).expect("a time-out"),
         replication: Replication::new(replication).expect("settings that fit"),
-        shards: 1,
+        shards,
         replication_factor: nodes,
         ..Settings::new(node_id(&format!("c{number}")), Incarnation(number))
     }
@@ -140,8 +141,19 @@ impl Cluster {
         nodes: u32,
         change: impl FnOnce(&mut LogSettings, &mut Memory),
     ) -> Self {
+        let cluster = Self::empty(nodes, 1, change).await;
+        cluster.create_table().await;
+        cluster
+    }
+
+    /// Starts a coordinator and nodes for so many shards, without waiting for these.
+    pub(crate) async fn empty(
+        nodes: u32,
+        shards: u32,
+        change: impl FnOnce(&mut LogSettings, &mut Memory),
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let leader = Leader::start(&store, settings(1, nodes)).await;
+        let leader = Leader::start(&store, settings(1, nodes, shards)).await;
         let mut log = LogSettings {
             heartbeat: Duration::from_millis(30),
             resend: Duration::from_millis(100),
@@ -160,8 +172,12 @@ impl Cluster {
         for number in 1..=nodes {
             cluster.add(&format!("n{number}")).await;
         }
-        cluster.create_table().await;
         cluster
+    }
+
+    /// Where a node is reached.
+    pub(crate) fn url_of(&self, name: &str) -> String {
+        self.places()[name].url.clone()
     }
 
     /// Starts one more node, in a directory of its own.
@@ -169,6 +185,7 @@ impl Cluster {
         let place = Place {
             directory: tempfile::tempdir().expect("a directory"),
             running: None,
+            url: String::new(),
         };
         self.places().insert(name.to_owned(), place);
         self.restart(name).await;
@@ -178,7 +195,7 @@ impl Cluster {
     pub(crate) async fn replace_coordinator(&self, nodes: u32) {
         let leader = self.leader.lock().expect("a leader").take();
         leader.expect("one leads").stop().await;
-        let next = Leader::start(&self.store, settings(2, nodes)).await;
+        let next = Leader::start(&self.store, settings(2, nodes, 1)).await;
         *self.leader.lock().expect("a leader") = Some(next);
     }
 
@@ -279,9 +296,10 @@ impl Cluster {
             .build();
         let runtime = runtime.expect("a runtime");
         // The threads of one that was killed may not have let go of the directory yet.
-        let node = wait("the directory", async || {
+        let (node, url) = wait("the directory", async || {
             let listener = bind("127.0.0.1:0", None).await.expect("a port");
             let address = format!("http://{}", listener.local_addr().expect("an address"));
+            let url = address.clone();
             let options = NodeOptions {
                 coordinators: vec![self.url()],
                 log: self.log.clone(),
@@ -298,11 +316,12 @@ impl Cluster {
                     .await
                     .expect("it serves");
             });
-            Some(node)
+            Some((node, url))
         })
         .await;
         let mut places = self.places();
-        places.get_mut(name).expect("a node").running = Some((node, runtime));
+        let place = places.get_mut(name).expect("a node");
+        (place.running, place.url) = (Some((node, runtime)), url);
     }
 
     /// The copy of a node.

@@ -4,6 +4,7 @@ mod cluster;
 mod coordinated;
 mod copies;
 mod interactive;
+mod sql;
 mod writing;
 
 use std::time::Duration;

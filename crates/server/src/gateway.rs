@@ -1,0 +1,96 @@
+//! The gateway of a node: SQL over all shards of a keyspace, wherever they are.
+//!
+//! ```text
+//! POST /v1/sql ─ the engine of the embedded database ─ View ─ Cluster ─┬ Host here ─ Shard
+//!                plans for the schema of this moment     │     finds    └ HTTP ─ Host there ─ Shard
+//!                                                        └ numbers, deadline, freshness of one statement
+//! ```
+//! Every node answers every statement. What only one node at a time may do, such as to change the schema, the node does that has the
+//! primary of the catalog shard, the keyspace's [writer](writer); others pass it on.
+
+mod cluster;
+mod engine;
+mod host;
+mod http;
+mod numbers;
+mod pass_on;
+mod request;
+mod view;
+mod way;
+mod wire;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use shardwright_http::{ClientError, Token, axum::Router as Routes};
+use shardwright_registry::{Clock, Registry, Store};
+use shardwright_router::Router;
+use shardwright_topology::{KeyspaceName, NodeId};
+use tokio::{runtime::Handle, task::JoinSet};
+
+use self::{engine::Engines, host::Host, numbers::Streams};
+use crate::node::Copies;
+
+/// How long it takes at most to connect to another node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The gateway of a node. It works until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    shared: Arc<Shared>,
+    /// They end with this.
+    _tasks: JoinSet<()>,
+}
+
+/// What the statements share.
+#[derive(Debug)]
+struct Shared {
+    keyspace: KeyspaceName,
+    token: Option<Token>,
+    clock: Clock,
+    streams: Streams,
+    engines: Engines,
+}
+
+impl Gateway {
+    /// Starts the gateway of a node for the keyspace `main`, in the present tokio runtime.
+    pub(crate) fn start(
+        node: NodeId,
+        store: &Arc<dyn Store>,
+        copies: Copies,
+        token: Option<Token>,
+    ) -> Result<Self, ClientError> {
+        let registry = Registry::new(Arc::clone(store), KeyspaceName::main());
+        let router = Router::local(node);
+        let mut tasks = JoinSet::new();
+        let (following, followed) = (router.clone(), registry.clone());
+        tasks.spawn(async move { match following.follow(&followed).await {} });
+        let parts = engine::Parts {
+            registry,
+            router,
+            host: Host::new(copies),
+            client: shardwright_http::client(CONNECT_TIMEOUT)?,
+            token: token.clone(),
+            runtime: Handle::current(),
+            clock: Clock::start(),
+        };
+        let engines = Engines::start(parts, &mut tasks);
+        let shared = Shared {
+            keyspace: KeyspaceName::main(),
+            token,
+            clock: Clock::start(),
+            streams: Streams::default(),
+            engines,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            _tasks: tasks,
+        })
+    }
+
+    /// Returns what clients and other gateways ask.
+    pub(crate) fn router(&self) -> Routes {
+        let host = self.shared.engines.host().clone();
+        http::router(Arc::clone(&self.shared)).merge(way::router(host, self.shared.token.clone()))
+    }
+}

@@ -1,0 +1,127 @@
+//! The engine of a gateway, once there is a keyspace.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use shardwright_http::{Token, reqwest::Client};
+use shardwright_registry::{Clock, Registry};
+use shardwright_router::Router;
+use shardwright_sql::{Options, ShardedDatabase};
+use shardwright_topology::Backoff;
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    cluster::{Cluster, Names},
+    host::Host,
+    view::View,
+    writer,
+};
+
+/// How long the engine itself waits for a shard, for what is of no statement.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The waits until the registry is asked again.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What an engine is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) registry: Registry,
+    pub(super) router: Router,
+    pub(super) host: Host,
+    pub(super) client: Client,
+    pub(super) token: Option<Token>,
+    pub(super) runtime: Handle,
+    pub(super) clock: Clock,
+}
+
+/// The engine of a keyspace, and the shards under it.
+#[derive(Debug, Clone)]
+pub(super) struct Engine {
+    pub(super) database: ShardedDatabase,
+    pub(super) cluster: Arc<Cluster>,
+    /// The epoch at which this node is the keyspace's writer, while it is.
+    pub(super) writer: watch::Receiver<Option<u64>>,
+}
+
+/// The engine, when there is one.
+#[derive(Debug)]
+pub(super) struct Engines {
+    host: Host,
+    present: watch::Receiver<Option<Engine>>,
+}
+
+impl Engines {
+    /// Opens the engine as soon as the keyspace is there, and takes the writer's part whenever it falls to this node.
+    pub(super) fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Self {
+        let (opened, present) = watch::channel(None);
+        let host = parts.host.clone();
+        tasks.spawn(async move {
+            let (engine, role) = open(parts).await;
+            opened.send_replace(Some(engine.clone()));
+            writer::keep(engine, role).await;
+        });
+        Self { host, present }
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Waits for the engine; `None` if it has not come in that time.
+    pub(super) async fn get(&self, within: Duration) -> Option<Engine> {
+        let mut present = self.present.clone();
+        let coming = present.wait_for(Option::is_some);
+        let come = tokio::time::timeout(within, coming).await.ok()?.ok()?;
+        come.clone()
+    }
+}
+
+/// Opens the engine, once the registry has the keyspace.
+async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
+    let mut changes = parts.router.changes();
+    let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
+    let (role, writer) = watch::channel(None);
+    loop {
+        let names = parts.router.map().and_then(|map| Names::of(&map));
+        let Some(names) = names else {
+            // The router outlives this.
+            let _changed = changes.changed().await;
+            continue;
+        };
+        let cluster = Arc::new(Cluster {
+            host: parts.host.clone(),
+            router: parts.router.clone(),
+            client: parts.client.clone(),
+            token: parts.token.clone(),
+            runtime: parts.runtime.clone(),
+            clock: parts.clock,
+            names,
+            claimed: AtomicU64::new(0),
+        });
+        let places = Arc::new(View::of_engine(Arc::clone(&cluster), PATIENCE));
+        let registry = parts.registry.clone();
+        let options = Options::default();
+        let joining =
+            spawn_blocking(move || ShardedDatabase::join(places, registry, &options)).await;
+        match joining {
+            Ok(Ok(database)) => {
+                let engine = Engine {
+                    database,
+                    cluster,
+                    writer,
+                };
+                return (engine, role);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the keyspace cannot be opened yet"),
+            Err(error) => tracing::error!(%error, "opening the keyspace failed"),
+        }
+        tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+    }
+}

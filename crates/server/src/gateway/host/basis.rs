@@ -1,0 +1,78 @@
+//! Whether what a plan rests on is so, at a shard.
+
+use std::ops::ControlFlow;
+
+use shardwright_store::{Error as StoreError, Member, Row, Snapshot};
+
+use super::{Reason, note};
+use crate::gateway::wire::{Basis, Refusal};
+
+/// The key under which a shard keeps the number of the last change of the schema; the engine writes it.
+const SCHEMA: &str = "sql.broadcast";
+
+/// The key under which a shard keeps the epoch of the latest writer of the keyspace.
+pub(in crate::gateway) const WRITER: &str = "gateway.writer";
+
+const LOOK: &str =
+    "SELECT key, value FROM main._meta WHERE key IN ('sql.broadcast', 'gateway.writer')";
+
+/// What a shard knows.
+#[derive(Debug, Default)]
+struct Known {
+    schema: u64,
+    writer: u64,
+}
+
+impl Known {
+    fn take(&mut self, row: &Row<'_>) {
+        let number = row.get(1).as_i64().and_then(|n| u64::try_from(n).ok());
+        match row.get(0).as_str() {
+            Some(SCHEMA) => self.schema = number.unwrap_or(0),
+            Some(WRITER) => self.writer = number.unwrap_or(0),
+            _ => {}
+        }
+    }
+}
+
+impl Basis {
+    /// Looks in a transaction that writes.
+    pub(super) fn check(self, member: &mut Member<'_>, reason: &Reason) -> Result<(), StoreError> {
+        if self == Self::default() {
+            return Ok(());
+        }
+        let mut known = Known::default();
+        let _ = member.query(LOOK, (), |row| {
+            known.take(row);
+            ControlFlow::<()>::Continue(())
+        })?;
+        self.compare(&known).map_err(|refusal| {
+            note(reason, refusal);
+            StoreError::Interrupted
+        })
+    }
+
+    /// Looks in the snapshot that is read.
+    pub(super) fn check_snapshot(self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        if self.schema.is_none() {
+            return Ok(());
+        }
+        let mut known = Known::default();
+        let looked = snapshot.query(LOOK, (), |row| {
+            known.take(row);
+            ControlFlow::<()>::Continue(())
+        });
+        let _ = looked.map_err(|error| super::fault(&error, false))?;
+        self.compare(&known)
+    }
+
+    fn compare(self, known: &Known) -> Result<(), Refusal> {
+        // A later writer has to be heard of first: what it changed is not known to this one.
+        if self.writer.is_some_and(|writer| writer != known.writer) {
+            return Err(Refusal::NotWriter);
+        }
+        if self.schema.is_some_and(|schema| schema != known.schema) {
+            return Err(Refusal::SchemaChanged);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Transactions that a gateway holds open.
+
+use std::sync::{Arc, OnceLock};
+
+use shardwright_sql::shards::{Fault, FaultKind, Ran};
+use shardwright_store::Member;
+use tokio::sync::Mutex;
+
+use super::{
+    Reason, fault, known, refusal, run_one,
+    sessions::{Session, Sessions},
+};
+use crate::{
+    gateway::wire::{self, Answer, Basis, Refusal, Said, Step},
+    shard::{Begin, Begun, Ended, Interactive, Shard, StatementError},
+};
+
+/// A transaction, and what its statements did: a retry is told the same.
+#[derive(Debug)]
+pub(in crate::gateway) struct Transaction {
+    state: Mutex<Option<State>>,
+    over: OnceLock<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    interactive: Interactive,
+    ran: Vec<Ran>,
+}
+
+impl Transaction {
+    /// Whether it has ended, by itself too.
+    pub(super) fn is_over(&self) -> bool {
+        let ended = |state: &Option<State>| {
+            let state = state.as_ref();
+            state.is_none_or(|state| state.interactive.ended().is_some())
+        };
+        self.over.get().is_some() || self.state.try_lock().is_ok_and(|state| ended(&state))
+    }
+}
+
+/// Begins a transaction, unless it has happened before.
+pub(super) async fn begin(
+    sessions: &Sessions,
+    shard: &Shard,
+    begin: Begin,
+    basis: Basis,
+) -> Answer {
+    let reason = Reason::default();
+    let begun = shard.begin(begin).await;
+    let interactive = match begun.map_err(|error| refusal(error, &reason))? {
+        Begun::Open(interactive) => interactive,
+        Begun::Known(written) => return known(&written),
+    };
+    let noted = Arc::clone(&reason);
+    let checked = interactive.execute(move |member| basis.check(member, &noted));
+    if let Err(error) = checked.await {
+        let noted = reason.lock().ok().and_then(|mut reason| reason.take());
+        return Err(noted.unwrap_or_else(|| not_run(&interactive, error)));
+    }
+    let transaction = Transaction {
+        state: Mutex::new(Some(State {
+            interactive,
+            ran: Vec::new(),
+        })),
+        over: OnceLock::new(),
+    };
+    let session = sessions.insert(Session::Transaction(Arc::new(transaction)));
+    Ok(Said::Begun { session })
+}
+
+/// Lets a transaction go on.
+pub(super) async fn go_on(
+    sessions: &Sessions,
+    number: u64,
+    transaction: &Transaction,
+    step: Step,
+) -> Answer {
+    let mut state = transaction.state.lock().await;
+    match step {
+        Step::Run(fragment) => {
+            let state = state.as_mut().ok_or(Refusal::NoSession)?;
+            let run = move |member: &mut Member<'_>| run_one(member, &fragment);
+            match state.interactive.execute(run).await {
+                Ok(ran) => {
+                    state.ran.push(ran.clone());
+                    Ok(Said::Ran(ran))
+                }
+                Err(error) => Err(not_run(&state.interactive, error)),
+            }
+        }
+        Step::Commit => {
+            let State { interactive, ran } = state.take().ok_or(Refusal::NoSession)?;
+            let committed = interactive.commit(wire::encode(&ran)).await;
+            // It is over, whatever has become of it.
+            let _first = transaction.over.set(());
+            sessions.remove(number);
+            match committed {
+                Ok(written) => Ok(Said::Wrote {
+                    ran: Vec::new(),
+                    at: written.token.into(),
+                }),
+                Err(error) => Err(refusal(error, &Reason::default())),
+            }
+        }
+        Step::Open(_) | Step::More(_) | Step::End => Err(Refusal::NoSession),
+    }
+}
+
+fn not_run(interactive: &Interactive, error: StatementError) -> Refusal {
+    let ended = interactive.ended();
+    match error {
+        StatementError::Refused(error) => match fault(&error, ended.is_some()) {
+            // Only the statement could be tried again, not what was said before it.
+            Refusal::Later => Refusal::Fault {
+                fault: Fault::from(&error),
+                ended: true,
+            },
+            refusal => refusal,
+        },
+        StatementError::Ended(Ended::NotPrimary) => Refusal::NoSession,
+        StatementError::Ended(ended) => Refusal::Fault {
+            fault: Fault::new(FaultKind::Interrupted, ended.to_string()),
+            ended: true,
+        },
+    }
+}

@@ -1,0 +1,304 @@
+//! The places of a keyspace as one statement uses them: until when, how fresh, by whom, and for which schema.
+
+mod snapshots;
+mod transaction;
+
+use std::{
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_sql::{
+    Error, Row,
+    shards::{
+        Call, Fault, Fragment, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watching,
+    },
+};
+use shardwright_topology::Timestamp;
+
+use self::{snapshots::ClusterShards, transaction::ClusterTransaction};
+use super::{
+    cluster::{Cluster, Heard, Reached, fault, unexpected},
+    numbers::Numbering,
+    way::{Lost, Way},
+    wire::{Ask, Basis, CommitLevel, Freshness, Notes, Point, Refusal, Request, Rows, Said, Step},
+};
+
+/// How a statement uses the places. Clones are the same statement.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) until: Until,
+    pub(super) freshness: Wanted,
+    pub(super) level: CommitLevel,
+    /// For which schema it is planned, if for any.
+    pub(super) schema: Option<u64>,
+    pub(super) writer: Claim,
+    pub(super) numbering: Arc<Numbering>,
+    pub(super) notes: Arc<Notebook>,
+}
+
+/// When a call has to be over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    /// All calls together.
+    Then(Timestamp),
+    /// Each call after this time.
+    Within(Duration),
+}
+
+/// Whether it is the keyspace's one writer who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Claim {
+    /// No matter who.
+    Anyone,
+    /// It is the one of this epoch.
+    Writer(u64),
+    /// It is the one of the epoch that this node has claimed by then.
+    Latest,
+}
+
+/// How fresh the data of reads has to be.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    Leased,
+    Consistent,
+    Any,
+    /// No earlier than these places, and whatever there is of other shards.
+    AtLeast(Arc<Reached>),
+}
+
+impl Wanted {
+    fn of(&self, shard: &PartitionId) -> Freshness {
+        match self {
+            Self::Leased => Freshness::Leased,
+            Self::Consistent => Freshness::Consistent,
+            Self::Any => Freshness::Any,
+            Self::AtLeast(reached) => reached
+                .get(shard)
+                .map_or(Freshness::Any, |point| Freshness::AtLeast(*point)),
+        }
+    }
+}
+
+/// What a statement came across.
+#[derive(Debug, Default)]
+pub(super) struct Notebook(Mutex<Noted>);
+
+/// The notes: how far the shards were, and how far behind.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) reached: Reached,
+    pub(super) lag: u64,
+}
+
+impl Notebook {
+    fn reach(&self, shard: &PartitionId, at: Point, lag: u64) {
+        let mut notes = self.lock();
+        notes.lag = notes.lag.max(lag);
+        let reached = notes.reached.entry(shard.clone()).or_insert(at);
+        if (reached.epoch, reached.lsn) < (at.epoch, at.lsn) {
+            *reached = at;
+        }
+    }
+
+    /// Takes what was noted.
+    pub(super) fn take(&self) -> Noted {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// Returns the places as the engine itself uses them, for what is of no statement.
+    pub(super) fn of_engine(cluster: Arc<Cluster>, within: Duration) -> Self {
+        Self {
+            cluster,
+            until: Until::Within(within),
+            freshness: Wanted::Leased,
+            level: CommitLevel::Quorum,
+            schema: None,
+            writer: Claim::Latest,
+            numbering: Arc::new(Numbering::of_calls()),
+            notes: Arc::default(),
+        }
+    }
+
+    fn basis(&self) -> Basis {
+        Basis {
+            schema: self.schema,
+            writer: match self.writer {
+                Claim::Anyone => None,
+                Claim::Writer(epoch) => Some(epoch),
+                Claim::Latest => self.cluster.claimed(),
+            },
+        }
+    }
+
+    fn deadline(&self) -> Timestamp {
+        match self.until {
+            Until::Then(deadline) => deadline,
+            Until::Within(within) => self.cluster.deadline(within),
+        }
+    }
+
+    fn shard(&self, place: Place) -> &PartitionId {
+        self.cluster.names.of_place(place)
+    }
+
+    /// Asks the shard of a place, and waits. Not for a thread that drives tasks.
+    fn ask(&self, place: Place, ask: &Ask) -> Result<Heard, Error> {
+        let asking = self.cluster.ask(self.shard(place), ask, self.deadline());
+        let heard = self.cluster.runtime.block_on(asking);
+        heard.map_err(|fault| self.error(place, fault))
+    }
+
+    /// Lets a session go on; what is lost with it cannot be asked again.
+    fn go_on(
+        &self,
+        place: Place,
+        way: &Way,
+        session: u64,
+        step: Step,
+    ) -> Result<Said, Result<Refusal, Lost>> {
+        let left = self.deadline().since(self.cluster.clock.now());
+        let request = Request {
+            shard: self.shard(place).clone(),
+            within_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
+            ask: Ask::Session { session, step },
+        };
+        match self.cluster.runtime.block_on(way.ask(request)) {
+            Ok(Ok(said)) => Ok(said),
+            Ok(Err(refusal)) => Err(Ok(refusal)),
+            Err(lost) => Err(Err(lost)),
+        }
+    }
+
+    /// Asks for the rows of a statement that reads.
+    fn open(&self, place: Place, fragment: Fragment, keep: bool) -> Result<(Rows, Way), Error> {
+        let ask = Ask::Read {
+            basis: self.basis(),
+            freshness: self.freshness.of(self.shard(place)),
+            fragment,
+            keep,
+        };
+        let Heard { said, way } = self.ask(place, &ask)?;
+        match said {
+            Said::Rows(rows) => {
+                self.notes.reach(self.shard(place), rows.at, rows.lag);
+                Ok((rows, way))
+            }
+            said => Err(self.error(place, unexpected(&said))),
+        }
+    }
+
+    /// Asks for the next rows on a snapshot.
+    fn more(&self, place: Place, way: &Way, session: u64, step: Step) -> Result<Rows, Error> {
+        match self.go_on(place, way, session, step) {
+            Ok(Said::Rows(rows)) => Ok(rows),
+            Ok(said) => Err(self.error(place, unexpected(&said))),
+            Err(Ok(refusal)) => Err(self.error(place, fault(refusal, false))),
+            Err(Err(_)) => Err(self.error(place, fault(Refusal::NoSession, false))),
+        }
+    }
+
+    /// Lets a session end.
+    fn end(&self, place: Place, way: &Way, session: u64) {
+        let request = Request {
+            shard: self.shard(place).clone(),
+            within_ms: 0,
+            ask: Ask::Size,
+        };
+        way.end(&self.cluster.runtime, request, session);
+    }
+
+    fn error(&self, place: Place, fault: Fault) -> Error {
+        fault.at(self.shard(place).shard.as_str())
+    }
+}
+
+impl Places for View {
+    fn count(&self) -> usize {
+        self.cluster.names.count()
+    }
+
+    fn name(&self, place: Place) -> &str {
+        self.shard(place).shard.as_str()
+    }
+
+    fn size_bytes(&self, place: Place) -> Result<u64, Error> {
+        match self.ask(place, &Ask::Size)?.said {
+            Said::Size(bytes) => Ok(bytes),
+            said => Err(self.error(place, unexpected(&said))),
+        }
+    }
+
+    fn read(&self, place: Place, call: Call<'_>, visit: &mut Visit<'_>) -> Result<(), Error> {
+        let (mut rows, way) = self.open(place, Fragment::from(call), false)?;
+        let session = rows.session;
+        loop {
+            for row in &rows.rows {
+                if visit(&Row::of_values(row)).is_break() {
+                    if let (Some(_), Some(session)) = (rows.more, session) {
+                        self.end(place, &way, session);
+                    }
+                    return Ok(());
+                }
+            }
+            rows = match (rows.more, session) {
+                (Some(cursor), Some(session)) => {
+                    self.more(place, &way, session, Step::More(cursor))?
+                }
+                (_, Some(session)) => {
+                    self.end(place, &way, session);
+                    return Ok(());
+                }
+                (_, None) => return Ok(()),
+            };
+        }
+    }
+
+    fn snapshots(self: Arc<Self>) -> Rc<dyn Shards> {
+        Rc::new(ClusterShards::new(self))
+    }
+
+    fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error> {
+        let ask = Ask::Write {
+            basis: self.basis(),
+            number: self.numbering.next(place),
+            unit: unit.iter().map(|call| Fragment::from(*call)).collect(),
+            level: self.level,
+        };
+        match self.ask(place, &ask)?.said {
+            Said::Wrote { ran, at } => {
+                self.notes.reach(self.shard(place), at, 0);
+                Ok(ran)
+            }
+            said => Err(self.error(place, unexpected(&said))),
+        }
+    }
+
+    fn begin(
+        &self,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let number = self.numbering.next(place);
+        let ask = Ask::Begin {
+            basis: self.basis(),
+            number,
+            notes: match watching {
+                Watching::Any => Notes::Any,
+                Watching::Nothing => Notes::Nothing,
+                Watching::These(watch) => Notes::These(watch.script.clone()),
+            },
+        };
+        let heard = self.ask(place, &ask)?;
+        ClusterTransaction::of(self, place, number, heard)
+    }
+}

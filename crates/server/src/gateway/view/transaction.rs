@@ -1,0 +1,166 @@
+//! A transaction at one place, from the gateway's side.
+
+use std::collections::VecDeque;
+
+use shardwright_sql::{
+    Error,
+    shards::{Call, Fault, FaultKind, Fragment, Place, PlaceTransaction, Ran},
+};
+
+use super::View;
+use crate::gateway::{
+    cluster::{Heard, fault, indeterminate, unexpected},
+    way::Way,
+    wire::{Ask, Number, Point, Refusal, Said, Step},
+};
+
+/// A transaction, or the memory of one that happened before: a retry of its client is answered with that.
+#[derive(Debug)]
+pub(super) struct ClusterTransaction {
+    view: View,
+    place: Place,
+    number: Number,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open { way: Way, session: u64 },
+    Remembered { ran: VecDeque<Ran>, at: Point },
+    Over,
+}
+
+impl ClusterTransaction {
+    pub(super) fn of(
+        view: &View,
+        place: Place,
+        number: Number,
+        heard: Heard,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let state = match heard.said {
+            Said::Begun { session } => State::Open {
+                way: heard.way,
+                session,
+            },
+            Said::Known { ran, at } => State::Remembered {
+                ran: ran.into(),
+                at,
+            },
+            said => return Err(view.error(place, unexpected(&said))),
+        };
+        Ok(Box::new(Self {
+            view: view.clone(),
+            place,
+            number,
+            state,
+        }))
+    }
+
+    fn error(&self, fault: Fault) -> Error {
+        self.view.error(self.place, fault)
+    }
+
+    fn over(&self) -> Error {
+        let message = "the transaction has ended, and nothing of it has happened";
+        self.error(Fault::new(FaultKind::Interrupted, message))
+    }
+
+    fn reach(&self, at: Point) {
+        let shard = self.view.shard(self.place);
+        self.view.notes.reach(shard, at, 0);
+    }
+
+    /// Asks what has become of a commit whose answer was lost.
+    fn recall(&self) -> Result<(), Error> {
+        let ask = Ask::Recall {
+            number: self.number,
+        };
+        let asking = self
+            .view
+            .cluster
+            .ask(self.view.shard(self.place), &ask, self.view.deadline());
+        match self.view.cluster.runtime.block_on(asking) {
+            Ok(Heard {
+                said: Said::Known { at, .. },
+                ..
+            }) => {
+                self.reach(at);
+                Ok(())
+            }
+            Ok(_) => Err(self.error(fault(Refusal::NoSession, false))),
+            Err(_) => Err(self.error(indeterminate())),
+        }
+    }
+}
+
+impl PlaceTransaction for ClusterTransaction {
+    fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        let (way, session) = match &mut self.state {
+            State::Open { way, session } => (way, *session),
+            State::Remembered { ran, .. } => {
+                let next = ran.pop_front();
+                return next.ok_or_else(|| {
+                    let message = "the client gave this number to another statement before";
+                    self.error(Fault::new(FaultKind::Other, message))
+                });
+            }
+            State::Over => return Err(self.over()),
+        };
+        let step = Step::Run(Fragment::from(call));
+        match self.view.go_on(self.place, way, session, step) {
+            Ok(Said::Ran(ran)) => Ok(ran),
+            Ok(said) => Err(self.error(unexpected(&said))),
+            Err(Ok(refusal)) => {
+                if !matches!(&refusal, Refusal::Fault { ended: false, .. }) {
+                    self.state = State::Over;
+                }
+                Err(self.error(fault(refusal, false)))
+            }
+            Err(Err(_)) => {
+                self.rollback()?;
+                Err(self.error(fault(Refusal::NoSession, false)))
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.state, State::Over)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Open { way, session } => {
+                match self.view.go_on(self.place, &way, session, Step::Commit) {
+                    Ok(Said::Wrote { at, .. }) => {
+                        self.reach(at);
+                        Ok(())
+                    }
+                    Ok(said) => Err(self.error(unexpected(&said))),
+                    Err(Ok(refusal @ (Refusal::Fault { .. } | Refusal::NotPrimary { .. }))) => {
+                        Err(self.error(fault(refusal, false)))
+                    }
+                    Err(Ok(_) | Err(_)) => self.recall(),
+                }
+            }
+            State::Remembered { at, .. } => {
+                self.reach(at);
+                Ok(())
+            }
+            State::Over => Err(self.over()),
+        }
+    }
+
+    fn rollback(&mut self) -> Result<(), Error> {
+        if let State::Open { way, session } = std::mem::replace(&mut self.state, State::Over) {
+            self.view.end(self.place, &way, session);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ClusterTransaction {
+    fn drop(&mut self) {
+        // It only sends a message.
+        let _undone = self.rollback();
+    }
+}

@@ -1,0 +1,144 @@
+//! The ways to a shard: here, or on another node over HTTP.
+
+use std::{fmt, time::Duration};
+
+use shardwright_http::{
+    Token,
+    axum::{
+        Router,
+        body::Bytes,
+        extract::{DefaultBodyLimit, State},
+        http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+        response::{IntoResponse, Response},
+        routing::post,
+    },
+    reqwest::Client,
+};
+use shardwright_topology::NodeId;
+
+use super::{
+    host::Host,
+    wire::{Answer, Ask, Refusal, Request, Step, decode, encode},
+};
+
+/// Where a node answers what gateways ask of its copies.
+const PATH: &str = "/shardwright/shards";
+
+/// How many bytes a request may have.
+const BODY_MAX: usize = 64 << 20;
+
+/// How much longer than the node an answer is waited for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the end of a session is waited for, which nobody needs to know.
+const END: Duration = Duration::from_secs(1);
+
+/// A way to a node.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// It is this one.
+    Here(Host),
+    /// It is another one.
+    There(There),
+}
+
+/// Another node.
+#[derive(Clone)]
+pub(super) struct There {
+    pub(super) node: NodeId,
+    pub(super) url: String,
+    pub(super) client: Client,
+    pub(super) token: Option<Token>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Nothing was sent.
+    Unsent,
+    /// It may have been carried out.
+    Unknown,
+}
+
+impl Way {
+    pub(super) async fn ask(&self, request: Request) -> Result<Answer, Lost> {
+        match self {
+            Self::Here(host) => Ok(host.answer(request).await),
+            Self::There(there) => there.ask(&request).await,
+        }
+    }
+
+    /// Lets a session end, without waiting for it.
+    pub(super) fn end(&self, runtime: &tokio::runtime::Handle, mut request: Request, session: u64) {
+        request.ask = Ask::Session {
+            session,
+            step: Step::End,
+        };
+        request.within_ms = u64::try_from(END.as_millis()).unwrap_or(u64::MAX);
+        let way = self.clone();
+        // What is not heard of ends by itself soon.
+        drop(runtime.spawn(async move { way.ask(request).await.is_ok() }));
+    }
+}
+
+impl There {
+    async fn ask(&self, request: &Request) -> Result<Answer, Lost> {
+        let within = Duration::from_millis(request.within_ms) + GRACE;
+        let mut sending = self.client.post(format!("{}{PATH}", self.url));
+        if let Some(token) = &self.token {
+            sending = sending.header(AUTHORIZATION, token.header());
+        }
+        let sent = sending.timeout(within).body(encode(request)).send().await;
+        let response = sent.map_err(|error| match error.is_connect() {
+            true => Lost::Unsent,
+            false => Lost::Unknown,
+        })?;
+        if !response.status().is_success() {
+            tracing::warn!(node = %self.node, status = %response.status(), "a node refuses what a gateway asks");
+            return Err(Lost::Unsent);
+        }
+        let body = response.bytes().await.map_err(|_| Lost::Unknown)?;
+        decode(&body).ok_or(Lost::Unknown)
+    }
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(_) => f.write_str("Here"),
+            Self::There(there) => write!(f, "There({})", there.node),
+        }
+    }
+}
+
+/// What answers the gateways of other nodes.
+#[derive(Debug, Clone)]
+struct Entrance {
+    host: Host,
+    token: Option<Token>,
+}
+
+/// Returns the routes for the gateways of other nodes.
+pub(super) fn router(host: Host, token: Option<Token>) -> Router {
+    Router::new()
+        .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
+        .with_state(Entrance { host, token })
+}
+
+async fn answer(State(entrance): State<Entrance>, headers: HeaderMap, body: Bytes) -> Response {
+    if entrance
+        .token
+        .as_ref()
+        .is_some_and(|token| !token.is_in(&headers))
+    {
+        return (StatusCode::UNAUTHORIZED, "no token, or another one\n").into_response();
+    }
+    let Some(request) = decode(&body) else {
+        let why = "this is not a request that this release understands\n";
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    };
+    // Whoever has gone by then gets no answer, and the request is carried out all the same.
+    let answered = tokio::spawn(async move { entrance.host.answer(request).await }).await;
+    let answer: Answer = answered.unwrap_or(Err(Refusal::Indeterminate));
+    encode(&answer).into_response()
+}

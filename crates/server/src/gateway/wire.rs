@@ -1,0 +1,237 @@
+//! What a gateway asks of the node that has a copy of a shard, and what it is answered.
+//!
+//! One request over HTTP each, in [postcard](https://postcard.jamesmunns.com/wire-format). A transaction, and a snapshot that is read more than
+//! once, are sessions: the first answer names one, and what follows carries its number.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_hashing::Position;
+use shardwright_quorum::log::{ClientId, Level};
+use shardwright_sql::{
+    Value,
+    shards::{Fault, Fragment, Ran},
+};
+use shardwright_topology::{Epoch, Lsn, NodeId};
+
+use crate::shard::{Identity, Token};
+
+/// The version of these messages; another one is refused.
+pub(super) const VERSION: u16 = 1;
+
+/// A request for one shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) shard: PartitionId,
+    /// How long the answer is waited for, in milliseconds.
+    pub(super) within_ms: u64,
+    pub(super) ask: Ask,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Run a statement that reads, on data that is fresh enough.
+    Read {
+        basis: Basis,
+        freshness: Freshness,
+        fragment: Fragment,
+        /// Whether the same snapshot will be read again.
+        keep: bool,
+    },
+    /// Make all of these writes or none.
+    Write {
+        basis: Basis,
+        number: Number,
+        unit: Vec<Fragment>,
+        level: CommitLevel,
+    },
+    /// Say what became of a write, without making it: it is known, or has not happened and never will.
+    Recall { number: Number },
+    /// Begin a transaction.
+    Begin {
+        basis: Basis,
+        number: Number,
+        notes: Notes,
+    },
+    /// Say how large the file is.
+    Size,
+    /// Go on in a session.
+    Session { session: u64, step: Step },
+}
+
+/// What is to happen in a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// Run a statement in a transaction.
+    Run(Fragment),
+    /// Commit a transaction.
+    Commit,
+    /// Run another statement on a snapshot.
+    Open(Fragment),
+    /// Give the next rows of a statement.
+    More(u32),
+    /// Forget the session: a transaction is undone.
+    End,
+}
+
+/// What the plan of a statement rests on: where it is not so, nothing is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Basis {
+    /// The number of the last change that reached every shard.
+    pub(super) schema: Option<u64>,
+    /// The epoch of the keyspace's writer, if it is the one who asks.
+    pub(super) writer: Option<u64>,
+}
+
+/// How fresh the data of a read has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Freshness {
+    Leased,
+    Consistent,
+    Any,
+    AtLeast(Point),
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) enum CommitLevel {
+    One,
+    #[default]
+    Quorum,
+    All,
+}
+
+/// A place in the history of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Point {
+    pub(super) epoch: u64,
+    pub(super) lsn: u64,
+}
+
+/// Which write of which client it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Number {
+    pub(super) client: [u8; 16],
+    pub(super) sequence: u64,
+    /// Where its keys are.
+    pub(super) position: Option<u64>,
+}
+
+/// What is noted of the rows that a transaction writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Notes {
+    Any,
+    Nothing,
+    These(String),
+}
+
+/// What came of a request.
+pub(super) type Answer = Result<Said, Refusal>;
+
+/// What a shard says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// Rows of a statement that reads.
+    Rows(Rows),
+    /// What was written, and where in the history of the shard.
+    Wrote { ran: Vec<Ran>, at: Point },
+    /// A transaction has begun.
+    Begun { session: u64 },
+    /// A transaction with this number has happened before, and each of its statements did this.
+    Known { ran: Vec<Ran>, at: Point },
+    /// A statement in a transaction ran.
+    Ran(Ran),
+    /// A number of bytes.
+    Size(u64),
+    /// There is nothing to say.
+    Done,
+}
+
+/// Some rows of a statement.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Rows {
+    pub(super) rows: Vec<Vec<Value>>,
+    /// Under which number the next ones are had, if there are any.
+    pub(super) more: Option<u32>,
+    /// The session of the snapshot, if it is kept.
+    pub(super) session: Option<u64>,
+    /// What was read at least.
+    pub(super) at: Point,
+    /// How many records are known to be committed that were not read.
+    pub(super) lag: u64,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Refusal {
+    /// Nothing was run: another node has the primary.
+    NotPrimary { hint: Option<NodeId> },
+    /// Nothing was run: the same again, a little later.
+    Later,
+    /// Nothing was run: the schema has another number here.
+    SchemaChanged,
+    /// Nothing was run: there is a later writer.
+    NotWriter,
+    /// The session is gone, and what was not committed is undone.
+    NoSession,
+    /// It is not known whether it was, or will be, carried out.
+    Indeterminate,
+    /// Nothing of it has happened, for this reason. `ended` if a transaction is over with it.
+    Fault { fault: Fault, ended: bool },
+}
+
+impl From<Token> for Point {
+    fn from(token: Token) -> Self {
+        Self {
+            epoch: token.epoch.0,
+            lsn: token.lsn.0,
+        }
+    }
+}
+
+impl From<Point> for Token {
+    fn from(point: Point) -> Self {
+        Self {
+            epoch: Epoch(point.epoch),
+            lsn: Lsn(point.lsn),
+        }
+    }
+}
+
+impl From<CommitLevel> for Level {
+    fn from(level: CommitLevel) -> Self {
+        match level {
+            CommitLevel::One => Self::One,
+            CommitLevel::Quorum => Self::Quorum,
+            CommitLevel::All => Self::All,
+        }
+    }
+}
+
+impl Number {
+    pub(super) fn identity(self) -> Identity {
+        Identity {
+            client: ClientId(self.client),
+            sequence: self.sequence,
+        }
+    }
+
+    pub(super) fn positions(self) -> Vec<Position> {
+        self.position.map(Position).into_iter().collect()
+    }
+}
+
+/// Returns the bytes of a message.
+pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_stdvec(&(VERSION, message)).expect("memory has no limit that a message reaches")
+}
+
+/// Returns a message from its bytes; `None` if they are not one of this version.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (version, rest) = postcard::take_from_bytes::<u16>(bytes).ok()?;
+    if version != VERSION {
+        return None;
+    }
+    let (message, rest) = postcard::take_from_bytes(rest).ok()?;
+    rest.is_empty().then_some(message)
+}

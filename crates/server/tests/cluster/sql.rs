@@ -1,0 +1,147 @@
+//! SQL over several shards, through any node.
+
+use serde_json::{Value as Json, json};
+use shardwright_http::reqwest::{Client, StatusCode};
+
+use crate::cluster::{Cluster, wait};
+
+/// A client that may ask every node.
+struct Asking {
+    client: Client,
+    cluster: Cluster,
+}
+
+impl Asking {
+    async fn start(nodes: u32, shards: u32) -> Self {
+        let cluster = Cluster::empty(nodes, shards, |_, _| {}).await;
+        let client = Client::builder().no_proxy().build().expect("a client");
+        Self { client, cluster }
+    }
+
+    async fn post(&self, node: &str, body: &Json) -> Option<(StatusCode, Json)> {
+        let url = format!("{}/v1/sql", self.cluster.url_of(node));
+        let body = body.to_string();
+        let response = self.client.post(url).body(body).send().await.ok()?;
+        let status = response.status();
+        let text = response.text().await.ok()?;
+        Some((status, serde_json::from_str(&text).expect("JSON")))
+    }
+
+    /// Asks again as long as the answer is that this may help.
+    async fn ask(&self, node: &str, body: Json) -> Result<Json, Json> {
+        wait("an answer", async || {
+            let (status, answer) = self.post(node, &body).await?;
+            if status.is_success() {
+                return Some(Ok(answer));
+            }
+            let is_retryable = answer["error"]["retryable"] == true;
+            (!is_retryable).then_some(Err(answer))
+        })
+        .await
+    }
+
+    async fn run(&self, node: &str, sql: &str) -> Json {
+        let answer = self.ask(node, json!({ "sql": sql })).await;
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_answers_for_all_shards() {
+    let asking = Asking::start(3, 2).await;
+    asking
+        .run(
+            "n1",
+            "CREATE TABLE users(id TEXT PRIMARY KEY, name TEXT, age INTEGER)",
+        )
+        .await;
+    for number in 0..40 {
+        let node = ["n1", "n2", "n3"][number % 3];
+        let body = json!({
+            "sql": "INSERT INTO users VALUES (?1, ?2, ?3)",
+            "args": [format!("u{number}"), format!("name {number}"), number],
+        });
+        let answer = asking.ask(node, body).await.expect("it is written");
+        assert_eq!(answer["changes"], 1, "{answer}");
+        assert_eq!(answer["shards"].as_array().expect("shards").len(), 1);
+        assert!(!answer["token"].as_object().expect("a token").is_empty());
+    }
+    for node in ["n1", "n2", "n3"] {
+        let count = asking
+            .run(node, "SELECT count(*), sum(age) FROM users")
+            .await;
+        assert_eq!(count["rows"], json!([[40, 780]]), "{count}");
+        let one = asking
+            .ask(
+                node,
+                json!({"sql": "SELECT name FROM users WHERE id = ?1", "args": ["u7"], "key": "u7"}),
+            )
+            .await
+            .expect("it is read");
+        assert_eq!(one["rows"], json!([["name 7"]]));
+        assert_eq!(one["columns"], json!(["name"]));
+    }
+    let refused = asking
+        .ask(
+            "n2",
+            json!({"sql": "INSERT INTO users VALUES ('u7', 'again', 1)"}),
+        )
+        .await
+        .expect_err("it is there");
+    assert_eq!(refused["error"]["code"], "CONSTRAINT", "{refused}");
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_alone_may_do_is_passed_on() {
+    let asking = Asking::start(3, 2).await;
+    asking
+        .run(
+            "n3",
+            "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT UNIQUE)",
+        )
+        .await;
+    for number in 0..12 {
+        let node = ["n1", "n2", "n3"][number % 3];
+        let sql = format!("INSERT INTO notes(text) VALUES ('note {number}') RETURNING id");
+        let answer = asking.run(node, &sql).await;
+        assert_eq!(answer["rows"], json!([[number + 1]]), "{answer}");
+    }
+    for node in ["n1", "n2", "n3"] {
+        let body = json!({"sql": "INSERT INTO notes(text) VALUES ('note 3')"});
+        let refused = asking.ask(node, body).await.expect_err("it is there");
+        assert_eq!(refused["error"]["code"], "CONSTRAINT", "{refused}");
+    }
+    // A node that has not heard of a change learns of it when it matters.
+    asking
+        .run("n1", "ALTER TABLE notes ADD COLUMN stars INTEGER DEFAULT 5")
+        .await;
+    for node in ["n3", "n2", "n1"] {
+        let all = asking.run(node, "SELECT * FROM notes WHERE id = 1").await;
+        assert_eq!(all["rows"], json!([[1, "note 0", 5]]), "{node}: {all}");
+    }
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_loses_nothing_and_is_not_noticed_by_clients() {
+    let asking = Asking::start(3, 2).await;
+    asking
+        .run("n1", "CREATE TABLE kept(id TEXT PRIMARY KEY)")
+        .await;
+    for number in 0..30 {
+        if number == 10 {
+            asking.cluster.kill("n2");
+        }
+        if number == 20 {
+            asking.cluster.restart("n2").await;
+        }
+        let node = ["n1", "n3"][number % 2];
+        asking
+            .run(node, &format!("INSERT INTO kept VALUES ('k{number}')"))
+            .await;
+    }
+    let count = asking.run("n2", "SELECT count(*) FROM kept").await;
+    assert_eq!(count["rows"], json!([[30]]));
+    asking.cluster.stop().await;
+}

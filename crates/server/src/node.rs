@@ -39,7 +39,7 @@ pub struct NodeOptions {
     pub listen_peers: String,
     /// At which host other nodes find it; where it listens, if none is given.
     pub advertise_peers: Option<String>,
-    /// The addresses of some or all coordinators.
+    /// The addresses of some or all coordinators; those that the registry names, whenever one is needed, if there are none.
     pub coordinators: Vec<String>,
     /// Where it runs.
     pub location: Location,
@@ -124,11 +124,17 @@ impl Node {
         let copies = Copies::open(Arc::clone(&store), &options, peers.clone(), layout)?;
         let (id, token) = (options.id.clone(), options.token.clone());
         let gateway = Gateway::start(id, &store, copies.clone(), token)?;
+        let is_told = !options.coordinators.is_empty();
         let worker = Worker::builder(options.id, options.address, options.coordinators)
             .location(options.location)
             .token(options.token)
-            .copies(Arc::new(copies.clone()))
-            .start();
+            .copies(Arc::new(copies.clone()));
+        let worker = if is_told {
+            worker
+        } else {
+            worker.coordinators_of(Addresses::of_coordinators(store))
+        };
+        let worker = worker.start();
         Ok(Self {
             worker,
             copies,

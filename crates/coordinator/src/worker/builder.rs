@@ -2,9 +2,10 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
+use shardwright_registry::Addresses;
 use shardwright_topology::{Location, NodeId, NodeRecord};
 
-use super::{Copies, Worker, driver};
+use super::{Copies, Worker, driver, registrar::Coordinators};
 use crate::{
     http::Token,
     protocol::{Assignment, Register, VERSION},
@@ -20,7 +21,7 @@ pub(super) type Callback =
 #[derive(Clone)]
 pub struct WorkerBuilder {
     pub(super) register: Register,
-    pub(super) coordinators: Vec<String>,
+    pub(super) coordinators: Coordinators,
     pub(super) serve: Callback,
     pub(super) delete: Callback,
     pub(super) watch: Option<Watcher>,
@@ -49,7 +50,7 @@ impl WorkerBuilder {
         let nothing: Callback = Arc::new(|_| Box::pin(async { Ok(()) }));
         Self {
             register,
-            coordinators,
+            coordinators: Coordinators::Named(coordinators),
             serve: nothing.clone(),
             delete: nothing,
             watch: None,
@@ -112,6 +113,14 @@ impl WorkerBuilder {
     #[must_use]
     pub fn token(mut self, token: Option<Token>) -> Self {
         self.token = token;
+        self
+    }
+
+    /// Asks the coordinators that a registry names, in place of those that were given: whichever they are whenever the worker asks
+    /// one. While the registry is away, those that it named last.
+    #[must_use]
+    pub fn coordinators_of(mut self, registry: Addresses) -> Self {
+        self.coordinators = Coordinators::announced(registry);
         self
     }
 

@@ -1,10 +1,14 @@
 //! Talks to coordinators: registers, and says good-bye.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::AUTHORIZATION;
 use serde::{Serialize, de::DeserializeOwned};
+use shardwright_registry::Addresses;
 use shardwright_topology::Incarnation;
 
 use super::builder::WorkerBuilder;
@@ -15,6 +19,44 @@ use crate::{
 
 /// How long a coordinator may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// Where the coordinators are.
+#[derive(Debug, Clone)]
+pub(super) enum Coordinators {
+    /// There.
+    Named(Vec<String>),
+    /// Where the registry says, or where it last said, while it is away.
+    Announced {
+        registry: Addresses,
+        last: Arc<Mutex<Vec<String>>>,
+    },
+}
+
+impl Coordinators {
+    pub(super) fn announced(registry: Addresses) -> Self {
+        Self::Announced {
+            registry,
+            last: Arc::default(),
+        }
+    }
+
+    /// Returns where they are now, as far as is known.
+    async fn addresses(&self) -> Vec<String> {
+        let (registry, last) = match self {
+            Self::Named(addresses) => return addresses.clone(),
+            Self::Announced { registry, last } => (registry, last),
+        };
+        let found = registry.list().await;
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(found) => last.clone_from(&found),
+            Err(error) => {
+                tracing::debug!(%error, "the registry does not say where the coordinators are");
+            }
+        }
+        last.clone()
+    }
+}
 
 /// Reaches any of the coordinators.
 #[derive(Debug, Clone)]
@@ -68,7 +110,7 @@ impl Registrar {
         body: &(impl Serialize + Sync),
     ) -> Result<T, String> {
         let mut last = "there is no coordinator to ask".to_owned();
-        for address in &self.worker.coordinators {
+        for address in self.worker.coordinators.addresses().await {
             let url = format!("{}{path}", address.trim_end_matches('/'));
             let mut request = self.client.post(url).timeout(ANSWER).json(body);
             if let Some(token) = &self.worker.token {

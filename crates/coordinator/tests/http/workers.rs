@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use shardwright_coordinator::{core::Settings as CoreSettings, http::Settings, worker::Worker};
 use shardwright_rebalancer::PartitionId;
+use shardwright_registry::Addresses;
 use shardwright_topology::ShardId;
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -110,4 +111,23 @@ async fn a_lease_that_cannot_be_noted_does_not_hold() {
         offered.recv().await.expect("a lease is offered");
         assert!(!worker.holds_lease(), "what is not noted must not hold");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_finds_the_coordinators_that_the_registry_names() {
+    let store = memory();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    // It starts before there is anybody to register at.
+    let worker = Worker::builder(name("w1"), address, Vec::new())
+        .coordinators_of(Addresses::of_coordinators(store.clone()))
+        .start();
+    let router = worker.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let gone = Addresses::of_coordinators(store.clone());
+    let announced = gone.announce(&name("c0"), "http://127.0.0.1:9").await;
+    announced.expect("a store");
+    let _server = Server::with_core(&store, Server::core(1, TIMEOUT), Settings::default()).await;
+    worker.registered().await;
+    wait("a lease", async || worker.holds_lease()).await;
 }

@@ -40,7 +40,10 @@ pub use self::{
     problem::Problem,
     serve::serve,
 };
-use self::{forward::to_leader, forward::to_leader_or_here, peers::Peers};
+use self::{
+    forward::{to_leader, to_leader_if_asked, to_leader_or_here},
+    peers::Peers,
+};
 use crate::{client, directory::Directory, handle::Handle, protocol};
 /// Where the interface listens, and what callers must present.
 pub use shardwright_http::{BindError, InvalidToken, TOKEN_MAX, TOKEN_MIN, Token, bind};
@@ -157,6 +160,7 @@ impl Api {
         let api = self.clone();
         let timed = |api: &Self| middleware::from_fn_with_state(api.clone(), limit_time);
         let leader = middleware::from_fn_with_state(api.clone(), to_leader);
+        let if_asked = middleware::from_fn_with_state(api.clone(), to_leader_if_asked);
         let any = middleware::from_fn_with_state(api.clone(), to_leader_or_here);
 
         let here = Router::new()
@@ -167,7 +171,7 @@ impl Api {
             .route("/version", get(health::version))
             // One change of one record, which any coordinator makes, also while nobody leads.
             .route(protocol::REGISTER_PATH, post(workers::register))
-            .merge(admin::mirrored())
+            .merge(admin::mirrored().layer(if_asked))
             .layer(timed(&api));
         let led = Router::new()
             .route(protocol::LEAVE_PATH, post(workers::leave))

@@ -166,6 +166,10 @@ impl Replication {
                 self.nodes.report(&node, incarnation, copies);
                 self.attend(now, shards, actions);
             }
+            Input::Heir { node, heir } => {
+                self.nodes.bequeath(node, heir);
+                self.attend_all(now, actions);
+            }
             Input::Written { shard, written } => self.written(now, &shard, written, actions),
             Input::Command { ticket, command } => self.command(now, ticket, command, actions),
             Input::Tick => self.tick(now, actions),

@@ -40,6 +40,8 @@ impl Core {
                 Ok(Done { changes: 0 })
             }
             Command::Drain { node } => self.drain(&node, actions),
+            Command::Replace { node, by } => self.replace(now, &node, &by, actions),
+            Command::Remove { node } => self.remove(&node, actions),
             Command::Leave {
                 node,
                 incarnation,
@@ -100,6 +102,57 @@ impl Core {
         Ok(Done {
             changes: self.mirror.holdings(node).count(),
         })
+    }
+
+    fn replace(
+        &mut self,
+        now: Timestamp,
+        node: &NodeId,
+        by: &NodeId,
+        actions: &mut Vec<Action>,
+    ) -> Result<Done, Refusal> {
+        let state = self.node(node)?.state;
+        if node == by {
+            let node = node.clone();
+            return Err(Refusal::SameNode { node });
+        }
+        self.check_accepting(by)?;
+        self.replicated.heir(node, by);
+        if state == NodeState::Down {
+            // What is assigned has gone to others.
+            let changes = self.mirror.holdings(node).count();
+            return Ok(Done { changes });
+        }
+        let is_free = |id: &PartitionId| {
+            let stored = self.mirror.shards.get(id);
+            let record = stored.map(|stored| &stored.value);
+            let is_assigned =
+                record.is_some_and(|record| !record.replicated && !holders(record).contains(by));
+            is_assigned && !self.moving.contains_key(id)
+        };
+        let held = self.mirror.holdings(node);
+        let free: Vec<_> = held.filter(|id| is_free(id)).cloned().collect();
+        for id in free {
+            let step = Step::Move {
+                from: node.clone(),
+                to: by.clone(),
+            };
+            self.begin(now, &id, Goal::Step(step), actions);
+        }
+        self.drain(node, actions)
+    }
+
+    fn remove(&mut self, node: &NodeId, actions: &mut Vec<Action>) -> Result<Done, Refusal> {
+        let down = self.node(node)?.state == NodeState::Down;
+        let lease = self.mirror.lease_of(node);
+        if !down || lease.is_some_and(|stored| stored.value.holder.is_some()) {
+            let node = node.clone();
+            return Err(Refusal::NodeUp { node });
+        }
+        let expected = self.mirror.nodes.get(node).map(|stored| stored.revision);
+        let changes = self.mirror.holdings(node).count();
+        self.write_at(node_key(node), expected, None, Purpose::Node, actions);
+        Ok(Done { changes })
     }
 
     fn leave(

@@ -166,6 +166,18 @@ pub enum Command {
         /// The node.
         node: NodeId,
     },
+    /// Give what a node serves or has left behind to another one, as far as that may take it, and give it nothing any more.
+    Replace {
+        /// The node that goes.
+        node: NodeId,
+        /// The node that takes its place.
+        by: NodeId,
+    },
+    /// Forget a node that is down: nobody waits for what it holds.
+    Remove {
+        /// The node.
+        node: NodeId,
+    },
     /// A worker's process goes away: what it serves is given to others first, unless it serves nothing any more.
     Leave {
         /// The worker.

@@ -56,6 +56,18 @@ pub enum Refusal {
         /// The node.
         node: NodeId,
     },
+    /// A node cannot take its own place.
+    #[error("node {node} cannot take its own place")]
+    SameNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node's process may still run: it cannot be forgotten.
+    #[error("node {node} is not down: only one that is can be forgotten")]
+    NodeUp {
+        /// The node.
+        node: NodeId,
+    },
     /// The node is registered, and its session has not got a lease yet.
     #[error("node {node} has no lease yet")]
     NotReady {
@@ -130,6 +142,8 @@ impl Refusal {
             Self::Copies { .. } => "COPIES",
             Self::UnknownNode { .. } => "UNKNOWN_NODE",
             Self::NotAccepting { .. } => "NOT_ACCEPTING",
+            Self::SameNode { .. } => "SAME_NODE",
+            Self::NodeUp { .. } => "NODE_UP",
             Self::NotReady { .. } => "NODE_NOT_READY",
             Self::NotHolder { .. } => "NOT_HOLDER",
             Self::Holds { .. } => "HOLDS",
@@ -150,6 +164,7 @@ impl Refusal {
             Self::Copies { .. } => Some("leave the number out; coordinators are started with it"),
             Self::NotLeader { .. } => Some("ask again: a leader is being elected"),
             Self::NotAccepting { .. } => Some("start the node, or let its drain end by a restart"),
+            Self::NodeUp { .. } => Some("drain it, and stop its process first"),
             Self::NotReady { .. } => Some("ask again: it gets one when it answers a ping"),
             Self::NotInSync { .. } => {
                 Some("wait until it has caught up, or force it and accept the loss")

@@ -1,7 +1,8 @@
 //! The admin API below `/api/v1`.
 //!
 //! Lists come from this coordinator's mirror of the registry, and say how far it has followed. Who has changed something and wants
-//! to see it asks with the revision of the answer as `?at=`.
+//! to see it asks with the revision of the answer as `?at=`. What only the leader knows, such as how far copies are behind, is there
+//! with `?leader=true`.
 
 mod requests;
 mod shapes;
@@ -22,7 +23,7 @@ use shardwright_registry::Revision;
 use shardwright_topology::{KeyspaceName, NodeId, ShardId};
 
 use self::{
-    requests::{Drain, Move, NoBody, Partitions, Promote},
+    requests::{Drain, Move, NoBody, Partitions, Promote, Remove, Replace},
     shapes::{NodeShape, PlanShape, ShardShape, StatusShape, assignments_of, find},
 };
 use super::{Api, Problem, REVISION, body::JsonBody, metrics::count_request, query::Asked};
@@ -50,6 +51,8 @@ pub(super) fn commands() -> Router<Api> {
             post(add_partitions).delete(remove_partitions),
         )
         .route("/api/v1/drain", post(drain))
+        .route("/api/v1/replace", post(replace))
+        .route("/api/v1/remove", post(remove))
         .route("/api/v1/move", post(move_shard))
         .route("/api/v1/promote", post(promote))
         .route("/api/v1/rebalance", post(rebalance))
@@ -62,6 +65,9 @@ struct Wanted {
     keyspace: Option<KeyspaceName>,
     node: Option<NodeId>,
     at: Option<u64>,
+    /// Whether the leader is to answer. It has been passed on by now.
+    #[serde(default, rename = "leader")]
+    _leader: bool,
 }
 
 impl Wanted {
@@ -182,6 +188,20 @@ async fn drain(
     JsonBody(Drain { node }): JsonBody<Drain>,
 ) -> Result<Response, Problem> {
     carry_out(&api, Command::Drain { node }, None).await
+}
+
+async fn replace(
+    State(api): State<Api>,
+    JsonBody(Replace { node, by }): JsonBody<Replace>,
+) -> Result<Response, Problem> {
+    carry_out(&api, Command::Replace { node, by }, None).await
+}
+
+async fn remove(
+    State(api): State<Api>,
+    JsonBody(Remove { node }): JsonBody<Remove>,
+) -> Result<Response, Problem> {
+    carry_out(&api, Command::Remove { node }, None).await
 }
 
 const NO_DATA: &str = "only the assignment changes, no data is moved";

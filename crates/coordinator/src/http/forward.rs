@@ -16,6 +16,9 @@ use crate::{client::CONNECT_MAX, core::View};
 /// Marks a request that a coordinator has passed on, and names it: it is not passed on again.
 pub const FORWARDED: HeaderName = HeaderName::from_static("x-shardwright-forwarded");
 
+/// What a query has in it that is for the leader.
+const LEADER_ASKED: &str = "leader=true";
+
 /// What goes with a request that is passed on.
 const REQUEST_HEADERS: [HeaderName; 4] = [
     header::AUTHORIZATION,
@@ -65,6 +68,20 @@ pub(super) async fn to_leader_or_here(
         next.run(request).await
     } else {
         to_leader(State(api), request, next).await
+    }
+}
+
+/// Does as [`to_leader`] if the request asks for what the leader knows, with `leader=true`, and answers here otherwise.
+pub(super) async fn to_leader_if_asked(
+    state: State<Api>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if query.split('&').any(|part| part == LEADER_ASKED) {
+        to_leader(state, request, next).await
+    } else {
+        next.run(request).await
     }
 }
 

@@ -121,6 +121,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Exists { .. }
         | Refusal::Twice { .. }
         | Refusal::NotAccepting { .. }
+        | Refusal::SameNode { .. }
+        | Refusal::NodeUp { .. }
         | Refusal::Copies { .. }
         | Refusal::NotHolder { .. }
         | Refusal::Holds { .. }

@@ -122,6 +122,7 @@ async fn call_the_rest(document: &Document, server: &Server, holder: &str) {
     let gets = [
         "/api/v1/nodes",
         "/api/v1/shards?keyspace=partitions",
+        "/api/v1/shards?leader=true",
         "/api/v1/assignments",
         "/api/v1/status",
         "/api/v1/plans",
@@ -149,6 +150,9 @@ async fn call_the_rest(document: &Document, server: &Server, holder: &str) {
             json!({"shard": "a", "node": "w1", "accept_data_loss": "a", "by": "Ada"}),
         ),
         ("move", json!({"shard": "a"})),
+        ("replace", json!({"node": "w1", "by": "w2"})),
+        ("replace", json!({"node": "w1", "by": "w1"})),
+        ("remove", json!({"node": "w1"})),
         ("drain", json!({"node": "w1"})),
         ("drain", json!({"node": "w9"})),
         ("rebalance", json!({})),
@@ -161,6 +165,28 @@ async fn call_the_rest(document: &Document, server: &Server, holder: &str) {
         let path = "/api/v1/partitions";
         call(document, server, Method::DELETE, path, &body.to_string()).await;
     }
+    leave(server).await;
+    let body = json!({"node": "w3"}).to_string();
+    call(document, server, Method::POST, "/api/v1/remove", &body).await;
+}
+
+/// Registers a worker, and waits until it is known that it has gone.
+async fn leave(server: &Server) {
+    let register = json!({"version": 1, "id": "w3", "address": "http://127.0.0.1:9"});
+    let registered = server.post("/shardz/v1/register", register).await.ok();
+    let leave = json!({
+        "version": 1, "id": "w3", "incarnation": registered["incarnation"], "gone": true,
+    });
+    wait("the leader to know the worker", async || {
+        let left = server.post("/shardz/v1/leave", leave.clone()).await;
+        left.status == 200
+    })
+    .await;
+    wait("the worker to be down", async || {
+        let nodes = server.get("/api/v1/nodes?node=w3").await.ok();
+        nodes[0]["state"] == "down"
+    })
+    .await;
 }
 
 async fn call_collegedb(document: &Document, server: &Server) {

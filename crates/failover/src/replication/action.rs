@@ -41,6 +41,13 @@ pub enum Input {
         /// Its copies.
         copies: BTreeMap<ShardId, CopyReport>,
     },
+    /// An operator wants what a node gives away, or has left behind, to go to another one. Whoever leads next does not know it.
+    Heir {
+        /// The node that is drained, or down.
+        node: NodeId,
+        /// Who takes its place.
+        heir: NodeId,
+    },
     /// A write that was asked for was answered.
     Written {
         /// The shard.

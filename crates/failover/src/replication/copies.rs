@@ -1,6 +1,6 @@
 //! The copies of a shard that are no members: they are made, filled, and deleted when nobody needs them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
 
@@ -20,6 +20,7 @@ impl Replication {
         self.limit_joins(shard, count);
         let id = shard.id().clone();
         let spares: Vec<Member> = self.nodes.copies(&id).collect();
+        let heir = self.heir(shard, holders);
         for Member { node, replica_id } in spares {
             let member = Member {
                 node: node.clone(),
@@ -30,6 +31,7 @@ impl Replication {
                 && is_of_use
                 && !holders.contains(&node)
                 && !shard.joins.contains_key(&node)
+                && heir.as_ref().is_none_or(|heir| *heir == node)
                 && self.may_fill(&node)
             {
                 self.join(shard, node, Join::new(replica_id, now, None));
@@ -43,7 +45,13 @@ impl Replication {
                 let is_free = !has_copy.contains(node) && !shard.avoided.contains(node);
                 is_free && self.may_fill(node)
             };
-            let Some(node) = self.nodes.place(&taken, &self.filling, may_take) else {
+            let heir = self.heir(shard, &taken);
+            if heir.as_ref().is_some_and(|heir| !self.may_fill(heir)) {
+                // It takes this one when it has filled others.
+                return;
+            }
+            let place = || self.nodes.place(&taken, &self.filling, may_take);
+            let Some(node) = heir.or_else(place) else {
                 // Whoever was avoided may do better next time.
                 shard.avoided.clear();
                 return;
@@ -117,6 +125,17 @@ impl Replication {
             .map(|(node, _)| node.clone())
             .collect();
         self.keep_joins(shard, |node| kept.contains(node));
+    }
+
+    /// The node that takes the place of one that leaves the shard, if an operator has named it and it has none of the copies.
+    fn heir(&self, shard: &Shard, holders: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let active = shard.stored.value.active.as_ref()?;
+        let may_take = |node: &NodeId| {
+            !holders.contains(node)
+                && !shard.joins.contains_key(node)
+                && !shard.avoided.contains(node)
+        };
+        self.nodes.heir(&active.members, may_take)
     }
 
     fn may_fill(&self, node: &NodeId) -> bool {
@@ -224,7 +243,12 @@ impl Replication {
         for Member { node, replica_id } in unused {
             let (since, told_at) = shard.unused.entry(replica_id).or_insert((now, None));
             let is_due = told_at.is_none_or(|at| self.settings.resend <= now.since(at));
-            if now.since(*since) < self.settings.keep || !is_due {
+            // A node that is emptied is waited for.
+            let keep = match self.nodes.is_leaving(&node) {
+                true => Duration::ZERO,
+                false => self.settings.keep,
+            };
+            if now.since(*since) < keep || !is_due {
                 continue;
             }
             if told_at.replace(now).is_none() {

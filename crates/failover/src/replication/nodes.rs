@@ -15,6 +15,8 @@ pub(super) struct Nodes {
     nodes: BTreeMap<NodeId, Node>,
     /// The registered copies of each shard.
     copies: BTreeMap<ShardId, BTreeMap<NodeId, ReplicaId>>,
+    /// Who is to take what a node gives away, or has left behind.
+    heirs: BTreeMap<NodeId, NodeId>,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ struct Node {
     /// The process that is up.
     process: Option<Incarnation>,
     is_down: bool,
+    /// Whether its record was removed.
+    is_removed: bool,
     registered: BTreeMap<ShardId, ReplicaId>,
     reported_by: Option<Incarnation>,
     reports: BTreeMap<ShardId, CopyReport>,
@@ -32,6 +36,11 @@ impl Node {
     /// Whether the process that is up has said what copies it has open.
     fn speaks(&self) -> bool {
         self.process.is_some() && self.process == self.reported_by
+    }
+
+    /// Whether it may be given copies.
+    fn accepts(&self) -> bool {
+        self.process.is_some() && self.record.as_ref().is_some_and(accepts)
     }
 }
 
@@ -45,15 +54,23 @@ impl Nodes {
 
     /// Takes in a record. Returns whether it is news.
     pub(super) fn see(&mut self, record: NodeRecord) -> bool {
-        let node = self.node(&record.id);
+        let id = record.id.clone();
+        let node = self.node(&id);
         let is_news = node.record.as_ref() != Some(&record);
-        node.record = Some(record);
+        let before = node.record.replace(record);
+        let incarnation = node.record.as_ref().map(|record| record.incarnation);
+        node.is_removed = false;
+        if before.is_some_and(|before| Some(before.incarnation) != incarnation) {
+            // Another process of it keeps what it has.
+            self.heirs.remove(&id);
+        }
         is_news
     }
 
     pub(super) fn forget(&mut self, id: &NodeId) {
         let node = self.node(id);
         (node.record, node.process, node.is_down) = (None, None, true);
+        node.is_removed = true;
     }
 
     pub(super) fn judge(&mut self, verdict: Verdict) {
@@ -210,6 +227,35 @@ impl Nodes {
         record.is_some_and(|record| record.state == NodeState::Draining)
     }
 
+    /// Has another node take what one gives away, or has left behind.
+    pub(super) fn bequeath(&mut self, node: NodeId, heir: NodeId) {
+        self.heirs.insert(node, heir);
+    }
+
+    /// Whether nobody waits for a node to come back: it was removed, or it is down and another one takes its place.
+    pub(super) fn is_abandoned(&self, id: &NodeId) -> bool {
+        let node = self.nodes.get(id);
+        node.is_some_and(|node| node.is_removed || node.is_down && self.heirs.contains_key(id))
+    }
+
+    /// Who is to take what these copies' nodes give away, or have left behind, and is up and free to take it.
+    pub(super) fn heir<'a>(
+        &self,
+        copies: impl IntoIterator<Item = &'a Member>,
+        may_take: impl Fn(&NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let mut heirs = copies.into_iter().filter_map(|copy| {
+            let id = &copy.node;
+            let is_left = self.is_leaving(id) || self.is_abandoned(id);
+            self.heirs.get(id).filter(|_| is_left)
+        });
+        let heir = heirs.find(|heir| {
+            let node = self.nodes.get(*heir);
+            node.is_some_and(Node::accepts) && may_take(heir)
+        });
+        heir.cloned()
+    }
+
     /// In how many zones these copies are, as far as that is known.
     pub(super) fn count_zones<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> u32 {
         let members = members.into_iter();
@@ -259,8 +305,7 @@ impl Nodes {
         let taken: BTreeSet<_> = holders.iter().filter_map(|id| self.zone(id)).collect();
         let mut best: Option<((bool, u64), &NodeId)> = None;
         for (id, node) in &self.nodes {
-            let accepts = node.process.is_some() && node.record.as_ref().is_some_and(accepts);
-            if !accepts || holders.contains(id) || !may_take(id) {
+            if !node.accepts() || holders.contains(id) || !may_take(id) {
                 continue;
             }
             let is_same_zone = self.zone(id).is_some_and(|zone| taken.contains(&zone));

@@ -169,7 +169,7 @@ impl Shard {
         }
     }
 
-    /// Whether a member is of no use any more, or has been away for too long.
+    /// Whether a member is of no use any more, has been away for too long, or is not waited for.
     pub(super) fn is_over(
         &self,
         now: Timestamp,
@@ -179,7 +179,7 @@ impl Shard {
     ) -> bool {
         let since = self.absent.get(&member.replica_id);
         let is_late = since.is_some_and(|since| grace <= now.since(*since));
-        is_late || nodes.is_lost(self.id(), member)
+        is_late || nodes.is_abandoned(&member.node) || nodes.is_lost(self.id(), member)
     }
 
     /// What the primary of the active configuration says, if it leads.

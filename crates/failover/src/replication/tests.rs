@@ -293,6 +293,58 @@ fn a_node_that_is_drained_hands_over_and_then_loses_its_copies() {
 }
 
 #[test]
+fn a_node_that_is_replaced_leaves_its_copy_to_the_one_named() {
+    let mut world = whole(5);
+    let primary = world.primary();
+    let since = world.now;
+    world.replace(&primary, "n5");
+    world.drain(&primary);
+    world.until("empty node", |world| {
+        world.nodes[&id(&primary)].copy.is_none()
+    });
+    let took = world.now.since(since);
+    assert!(took < settings().keep, "it is not kept for later: {took:?}");
+    assert!(world.members().contains("n5"), "{}", world.members());
+    assert!(!world.members().contains("n4"), "{}", world.members());
+}
+
+#[test]
+fn a_node_that_is_down_and_replaced_or_removed_is_not_waited_for() {
+    for is_removed in [true, false] {
+        let mut world = whole(5);
+        let dead = world.primary();
+        world.crash(&dead);
+        world.until("primary", |world| world.primary() != dead);
+        let since = world.now;
+        if is_removed {
+            world.remove(&dead);
+        } else {
+            world.replace(&dead, "n5");
+        }
+        world.until_whole();
+        let took = world.now.since(since);
+        assert!(took < settings().grace / 2, "{took:?}");
+        let members = world.members();
+        assert!(!members.contains(&dead), "{members}");
+        assert_eq!(members.contains("n5"), !is_removed, "{members}");
+    }
+}
+
+#[test]
+fn a_heir_that_is_gone_is_not_waited_for() {
+    let mut world = whole(5);
+    let primary = world.primary();
+    world.crash("n5");
+    world.run(2);
+    world.replace(&primary, "n5");
+    world.drain(&primary);
+    world.until("empty node", |world| {
+        world.nodes[&id(&primary)].copy.is_none()
+    });
+    assert!(world.members().contains("n4"), "{}", world.members());
+}
+
+#[test]
 fn when_all_must_hold_a_write_a_member_that_is_away_is_dropped_soon() {
     let all = Settings {
         width: Width::All,

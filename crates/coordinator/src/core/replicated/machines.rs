@@ -108,6 +108,14 @@ impl Replicated {
         Some((keyspace, wanted))
     }
 
+    /// Takes in that a node takes the place of another one.
+    pub(in crate::core) fn heir(&mut self, node: &NodeId, heir: &NodeId) {
+        self.tell_all(|| Input::Heir {
+            node: node.clone(),
+            heir: heir.clone(),
+        });
+    }
+
     pub(in crate::core) fn tick(&mut self) {
         self.tell_all(|| Input::Tick);
     }

@@ -4,12 +4,12 @@ mod desk;
 
 use std::time::Duration;
 
-use shardwright_failover::replication::{Instruction, Refused};
+use shardwright_failover::replication::{self, Instruction, Refused};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{NodeId, ShardId};
 
 use self::desk::{Desk, id, settings, shard};
-use crate::core::{Command, Notice, Refusal, Settings};
+use crate::core::{Command, Notice, Refusal, Replication, Settings};
 
 fn promote(to: &str, force: bool) -> Command {
     Command::Promote {
@@ -264,4 +264,63 @@ fn a_node_that_is_drained_hands_over_before_it_may_go() {
     desk.do_logs_work = true;
     desk.until("drained node", is_drained);
     assert_ne!(desk.primary(), first);
+}
+
+#[test]
+fn a_node_is_replaced_by_the_one_that_was_named() {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    desk.until_whole();
+    for node in ["n4", "n5"] {
+        desk.add_node(node, true);
+    }
+    let first = desk.primary();
+    let replace = |node: &str, by: &str| Command::Replace {
+        node: id(node),
+        by: id(by),
+    };
+    let itself = Refusal::SameNode { node: id("n5") };
+    assert_eq!(desk.command(replace("n5", "n5")), Err(itself));
+    let unknown = Refusal::UnknownNode { node: id("n9") };
+    assert_eq!(desk.command(replace(&first, "n9")), Err(unknown));
+    desk.until("a lease", |desk| {
+        let view = desk.core.view(desk.now);
+        let last = view.nodes.iter().find(|node| node.record.id == id("n5"));
+        last.is_some_and(|node| node.leased)
+    });
+    desk.command(replace(&first, "n5")).expect("both are up");
+    desk.until("another node", |desk| !desk.members().contains(&first));
+    assert!(desk.members().contains("n5"), "{}", desk.members());
+}
+
+#[test]
+fn a_node_that_is_down_is_forgotten_and_not_waited_for() {
+    let mut settings = settings();
+    let patient = replication::Settings {
+        grace: Duration::from_secs(600),
+        ..settings.replication.settings().clone()
+    };
+    settings.replication = Replication::new(patient).unwrap();
+    let mut desk = Desk::new(settings, &["n1", "n2", "n3"]);
+    desk.until_whole();
+    desk.add_node("n4", true);
+    let first = desk.primary();
+    let node = id(&first);
+    let remove = Command::Remove { node: node.clone() };
+    let up = Refusal::NodeUp { node: node.clone() };
+    assert_eq!(desk.command(remove.clone()), Err(up));
+    desk.kill(&first);
+    desk.until("another primary", |desk| desk.primary() != first);
+    assert!(desk.members().contains(&first), "it may come back");
+    desk.until("the end of its lease", |desk| {
+        let view = desk.core.view(desk.now);
+        view.nodes
+            .iter()
+            .any(|known| known.record.id == node && !known.leased)
+    });
+    desk.command(remove.clone()).expect("it is down");
+    desk.until("another member", |desk| !desk.members().contains(&first));
+    desk.until_whole();
+    let view = desk.core.view(desk.now);
+    assert!(view.nodes.iter().all(|known| known.record.id != node));
+    assert_eq!(desk.command(remove), Err(Refusal::UnknownNode { node }));
 }

@@ -48,6 +48,21 @@ pub(super) struct Drain {
     pub(super) node: NodeId,
 }
 
+/// A node, and the one that takes its place.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replace {
+    pub(super) node: NodeId,
+    pub(super) by: NodeId,
+}
+
+/// A node to forget.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remove {
+    pub(super) node: NodeId,
+}
+
 /// A shard to move.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -206,6 +206,19 @@ impl World {
         self.tell(|| Input::Node(record.clone()));
     }
 
+    /// Names the node that takes the place of another one.
+    pub(super) fn replace(&mut self, name: &str, heir: &str) {
+        self.tell(|| Input::Heir {
+            node: id(name),
+            heir: id(heir),
+        });
+    }
+
+    /// Removes the record of a node.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.tell(|| Input::NodeGone(id(name)));
+    }
+
     fn register(&mut self, name: &str) {
         let copy = self.node(name).copy.as_ref();
         let copies = copy.map(|copy| (shard(), copy.replica_id));

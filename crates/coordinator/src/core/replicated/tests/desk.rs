@@ -282,7 +282,9 @@ impl Desk {
 
     fn write(&mut self, change: Change) -> WriteOutcome {
         let found = self.store.get(&change.key).map(|(revision, _)| *revision);
-        let value = change.value.expect("nothing is deleted");
+        let Some(value) = change.value else {
+            return self.delete(change.key, change.expected);
+        };
         if matches!(&value, Value::Lease(_)) && !self.takes_leases {
             return WriteOutcome::Unknown;
         }
@@ -294,6 +296,19 @@ impl Desk {
             return WriteOutcome::Conflict;
         }
         WriteOutcome::Done(self.put(change.key.as_str(), value))
+    }
+
+    fn delete(&mut self, key: Key, expected: Option<Revision>) -> WriteOutcome {
+        let found = self.store.get(&key).map(|(revision, _)| *revision);
+        if found != expected {
+            return WriteOutcome::Conflict;
+        }
+        self.store.remove(&key);
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        let deleted = Seen::Deleted { key, revision };
+        self.events.push_back(Event::Seen(deleted));
+        WriteOutcome::Done(revision)
     }
 
     fn ping(&mut self, ping: Ping) {

@@ -165,6 +165,29 @@ impl Client {
         self.call(Method::GET, path, None::<&()>)
     }
 
+    /// Reads what is at `path`, of the first coordinator that has it within this time, and is not patient.
+    pub(crate) fn glance<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let method = Method::GET;
+        let asked = async {
+            let response = self.round(&method, path, None::<&()>).await?;
+            read(&method, response).await
+        };
+        self.runtime.block_on(async {
+            tokio::time::timeout(within, asked)
+                .await
+                .unwrap_or_else(|_elapsed| Err(self.timed_out(&method)))
+        })
+    }
+
+    /// Lets some time pass.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
     /// Asks for a change.
     pub(crate) fn send<T: DeserializeOwned>(
         &self,
@@ -242,10 +265,7 @@ impl Client {
         self.runtime.block_on(async {
             let answered = async {
                 let response = round.retry(backoff).when(ClientError::is_retryable).await?;
-                let url = response.url().clone();
-                let text = response.text().await;
-                let text = text.map_err(|error| ClientError::of(&method, &url, error))?;
-                serde_json::from_str(&text).map_err(|source| ClientError::Malformed { url, source })
+                read(&method, response).await
             };
             tokio::time::timeout(self.timeout, answered)
                 .await
@@ -323,10 +343,23 @@ async fn answer(
     Err(ClientError::answered(url, status, body))
 }
 
+/// Reads the body of an answer.
+async fn read<T: DeserializeOwned>(method: &Method, response: Response) -> Result<T, ClientError> {
+    let url = response.url().clone();
+    let text = response.text().await;
+    let text = text.map_err(|error| ClientError::of(method, &url, error))?;
+    serde_json::from_str(&text).map_err(|source| ClientError::Malformed { url, source })
+}
+
 /// `path` below a coordinator's URL.
 fn join(endpoint: &Url, path: &str) -> Url {
     let mut url = endpoint.clone();
     let base = endpoint.path().trim_end_matches('/').to_owned();
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
     url.set_path(&format!("{base}{path}"));
+    url.set_query(query);
     url
 }

@@ -37,8 +37,7 @@ pub(crate) enum Command {
     Coordinator(Box<coordinator::Arguments>),
     Worker(Box<worker::Arguments>),
     Status(Box<status::Arguments>),
-    #[command(subcommand)]
-    Node(node::Command),
+    Node(Box<node::Arguments>),
     #[command(subcommand)]
     Shard(shard::Command),
     #[command(subcommand)]
@@ -65,7 +64,7 @@ impl Command {
             Self::Coordinator(arguments) => coordinator::run(&arguments, out),
             Self::Worker(arguments) => worker::run(&arguments, out),
             Self::Status(arguments) => status::run(&arguments, out),
-            Self::Node(command) => node::run(&command, out),
+            Self::Node(arguments) => node::run(&arguments, out),
             Self::Shard(command) => shard::run(&command, out),
             Self::Partition(command) => partition::run(&command, out),
             Self::Rebalance(command) => rebalance::run(&command, out),

@@ -36,6 +36,9 @@ pub(crate) enum Failure {
     /// A worker left before others could take what it served.
     #[error("not everything was handed over in time")]
     NotHandedOver,
+    /// What a command waits for is not so yet.
+    #[error("not done in time: {waits}")]
+    NotDone { waits: String },
     /// The doctor found something.
     #[error("{bad} of the checks found something wrong")]
     Unhealthy { bad: usize },
@@ -201,6 +204,11 @@ impl Failure {
             Self::NotHandedOver => (
                 "NOT_HANDED_OVER",
                 Some("others take it over once the lease has run out"),
+                TIMED_OUT,
+            ),
+            Self::NotDone { .. } => (
+                "NOT_DONE",
+                Some("it goes on; `shardwright status` shows what is missing"),
                 TIMED_OUT,
             ),
             Self::Unhealthy { .. } => ("UNHEALTHY", None, ERROR),

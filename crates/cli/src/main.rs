@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod demo;
 mod failure;
+mod health;
 mod interrupt;
 mod listening;
 mod logging;

@@ -40,6 +40,14 @@ pub(crate) const ADVERTISE: Setting = Setting {
     default: None,
 };
 
+pub(crate) const ADVERTISE_PEERS: Setting = Setting {
+    name: "advertise-peers",
+    variable: "SHARDWRIGHT_ADVERTISE_PEERS",
+    value: Some("HOST"),
+    help: "The host, or host and port, at which other nodes find this one; by default that of --listen-peers",
+    default: None,
+};
+
 pub(crate) const ALLOW_SHORT_LEASES: Setting = Setting {
     name: "allow-short-leases",
     variable: "SHARDWRIGHT_ALLOW_SHORT_LEASES",
@@ -80,6 +88,21 @@ pub(crate) const COORDINATOR: Setting = Setting {
     default: Some("http://127.0.0.1:7557"),
 };
 
+/// The same for whoever has the registry to ask.
+pub(crate) const COORDINATOR_OR_REGISTRY: Setting = Setting {
+    help: "The coordinators; by default those that the registry names, whichever they are at the time",
+    default: None,
+    ..COORDINATOR
+};
+
+pub(crate) const DATA: Setting = Setting {
+    name: "data",
+    variable: "SHARDWRIGHT_DATA",
+    value: Some("DIR"),
+    help: "The directory in which a node keeps its copies of shards, made if it is not there; one node's alone",
+    default: None,
+};
+
 pub(crate) const HEARTBEAT_TIMEOUT: Setting = Setting {
     name: "heartbeat-timeout",
     variable: "SHARDWRIGHT_HEARTBEAT_TIMEOUT",
@@ -101,6 +124,14 @@ pub(crate) const LISTEN: Setting = Setting {
     variable: "SHARDWRIGHT_LISTEN",
     value: Some("ADDR"),
     help: "The address and port to listen on, a loopback one unless there is a token; port 0 takes a free one",
+    default: None,
+};
+
+pub(crate) const LISTEN_PEERS: Setting = Setting {
+    name: "listen-peers",
+    variable: "SHARDWRIGHT_LISTEN_PEERS",
+    value: Some("ADDR"),
+    help: "The address and port at which a node listens for other nodes; by default a free port of the address of --listen",
     default: None,
 };
 
@@ -187,14 +218,17 @@ pub(crate) const ZONE: Setting = Setting {
 /// Every setting, in the order of the names.
 pub(crate) const ALL: &[&Setting] = &[
     &ADVERTISE,
+    &ADVERTISE_PEERS,
     &ALLOW_SHORT_LEASES,
     &BOOTSTRAP_WAIT,
     &BUCKET,
     &CHECK_INTERVAL,
     &COORDINATOR,
+    &DATA,
     &HEARTBEAT_TIMEOUT,
     &ID,
     &LISTEN,
+    &LISTEN_PEERS,
     &LOG,
     &NATS_CREDS,
     &REGION,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shardwright_server::quorum::log;
+
 use crate::{
     registry::Location,
     settings::{ALLOW_SHORT_LEASES, CHECK_INTERVAL, HEARTBEAT_TIMEOUT, SettingError, Settings},
@@ -50,6 +52,21 @@ impl Timing {
     }
 }
 
+/// The timing of the copies of a shard in a cluster that takes a process for dead after this time.
+///
+/// A primary may count on its members for as long as that and no longer, so that whoever follows it waits for nothing else. It speaks to
+/// them ten times meanwhile. A longer time-out gains nothing by longer leases.
+pub(crate) fn of_log(heartbeat_timeout: Duration) -> log::Settings {
+    let usual = log::Settings::default();
+    let lease = usual.lease.min(heartbeat_timeout);
+    log::Settings {
+        heartbeat: lease / 10,
+        resend: lease * 3 / 10,
+        lease,
+        ..usual
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +87,20 @@ mod tests {
         check(3_000, 9_999, "nats://a:4222", false, false);
         check(3_000, 9_999, "nats://a:4222", true, true);
         check(20, 100, "sqlite:registry.db", false, true);
+    }
+
+    #[test]
+    fn the_log_of_a_shard_promises_no_more_than_the_time_out() {
+        let ms = Duration::from_millis;
+        let usual = log::Settings::default();
+        for timeout in [15_000, 1_000] {
+            assert_eq!(of_log(ms(timeout)), usual);
+        }
+        let short = of_log(ms(400));
+        assert_eq!(
+            (short.heartbeat, short.resend, short.lease),
+            (ms(40), ms(120), ms(400))
+        );
     }
 
     #[test]

@@ -57,12 +57,28 @@ pub(crate) struct Shard {
     pub(crate) epoch: u64,
     pub(crate) primary: Option<String>,
     pub(crate) replicas: Vec<Replica>,
+    /// How it stands, if it commits on several members and the leader says it.
+    #[serde(default)]
+    pub(crate) condition: Option<String>,
 }
 
 /// A copy of a shard that is not the primary.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Replica {
     pub(crate) node: String,
+    /// Whether it has all that was acknowledged, where that is known.
+    #[serde(default)]
+    pub(crate) in_sync: Option<bool>,
+    /// By how many records it is behind the primary.
+    #[serde(default)]
+    pub(crate) lag: Option<u64>,
+}
+
+/// A copy of a shard on a node.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) node: String,
+    pub(crate) role: String,
 }
 
 /// Partitions to add or to remove.

@@ -1,89 +1,54 @@
-//! `node`: the members of the cluster.
+//! `node`: a process that keeps shards, and what is done about such processes.
+
+mod list;
+mod members;
+mod run;
+mod watch;
 
 use std::io::Write;
 
-use reqwest::Method;
-use serde_json::json;
-
-use crate::{
-    client::{Connection, Node, Received},
-    output::{self, Sheet},
-};
-
-/// List the nodes of the cluster, or drain one.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    List(Box<List>),
-    Drain(Box<Drain>),
-}
-
-/// List the nodes.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  shardwright node list --coordinator http://127.0.0.1:7557
-  shardwright node list -o json")]
-pub(crate) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// Move every shard of a node to others, and give it none any more.
+/// Run a node, which keeps copies of shards and answers SQL; or look at the nodes of a cluster, and change them.
 ///
-/// Returns as soon as the node is marked: `node list` shows how many shards it still has. A node that registers
-/// again is a new one.
+/// A node finds the coordinators by the registry, and says in it where it is. The coordinators tell it which copies of shards to make;
+/// what it commits is on a majority of the nodes that have a copy. Start as many as the replication factor asks for, each with a name and
+/// a directory of its own; a node that starts again goes on with what is in its directory.
+///
+/// Prints `listening on http://...` once it takes requests. On Ctrl-C or SIGTERM it hands over what it is the primary of, and ends; a
+/// second one ends it at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
-  shardwright node drain w2")]
-pub(crate) struct Drain {
-    /// The node.
-    #[arg(value_name = "NODE")]
-    node: String,
+  shardwright node --id n1 --registry sqlite:registry.db --listen 127.0.0.1:7561 --data n1
+  shardwright node --id n1 --registry nats://10.0.0.1:4222 --listen 10.0.0.7:7561 --data /srv/n1 --token-file token
+  shardwright node list
+  shardwright node drain n1 --wait"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
 
     #[command(flatten)]
-    connection: Connection,
+    run: run::Arguments,
 }
 
-pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> {
-    match command {
-        Command::List(list) => run_list(list, out),
-        Command::Drain(drain) => run_drain(drain, out),
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(Box<list::Arguments>),
+    Add(Box<members::Add>),
+    Drain(Box<members::Drain>),
+    Replace(Box<members::Replace>),
+    Remove(Box<members::Remove>),
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &arguments.command {
+        None => run::run(&arguments.run, out),
+        Some(Command::List(list)) => list::run(list, out),
+        Some(Command::Add(add)) => add.run(out),
+        Some(Command::Drain(drain)) => drain.run(out),
+        Some(Command::Replace(replace)) => replace.run(out),
+        Some(Command::Remove(remove)) => remove.run(out),
     }
-}
-
-fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
-    let nodes: Vec<Received<Node>> = list.connection.client()?.get("/api/v1/nodes")?;
-    list.connection.print(out, &nodes, || sheet(&nodes))
-}
-
-fn sheet(nodes: &[Received<Node>]) -> Sheet {
-    let columns = [
-        "id", "state", "role", "shards", "weight", "zone", "region", "address",
-    ];
-    let mut sheet = Sheet::with_columns(&columns);
-    for node in nodes {
-        sheet.rows.push(vec![
-            output::text(&node.id),
-            output::text(&node.state),
-            output::text(&node.role),
-            output::number(node.shards),
-            output::number(node.weight),
-            output::optional(node.zone.as_deref()),
-            output::optional(node.region.as_deref()),
-            output::text(&node.address),
-        ]);
-    }
-    sheet
-}
-
-fn run_drain(drain: &Drain, out: &mut dyn Write) -> anyhow::Result<()> {
-    let body = json!({ "node": drain.node });
-    let said = format!(
-        "{} is draining; `node list` shows how much it still has",
-        drain.node
-    );
-    drain
-        .connection
-        .change(out, Method::POST, "/api/v1/drain", &body, &said)
 }

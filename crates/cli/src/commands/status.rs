@@ -1,15 +1,20 @@
-//! `status`: how a cluster is, in a few lines.
+//! `status`: how a cluster is, and how its shards are.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use crate::{
-    client::{Connection, Received, Status},
-    output::{self, Sheet},
+    client::{Client, Connection, Received, Shard, Status},
+    output::{self, ListingFormat, Sheet},
 };
 
-/// Say who leads, and how many nodes and shards there are.
+/// How long the leader may take to say how the shards are. Who leads is said without it.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Say who leads, how many nodes and shards there are, and how each shard is that commits on several members.
 ///
-/// The answer is that of the first coordinator that answers; name one alone to know what it thinks.
+/// The answer is that of the first coordinator that answers; name one alone to know what it thinks. How the shards are is known to the
+/// leader, which is asked: their epoch, who is primary, which other members have all that was acknowledged, and by how many records the
+/// last of them is behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,8 +27,64 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let connection = &arguments.connection;
-    let status: Received<Status> = connection.client()?.get("/api/v1/status")?;
-    connection.print(out, &status, || sheet(&status))
+    let client = connection.client()?;
+    let status: Received<Status> = client.get("/api/v1/status")?;
+    let replicated = if status.leader.is_some() && status.shards > 0 {
+        replicated(&client)
+    } else {
+        Vec::new()
+    };
+    if connection.is_json() {
+        let mut all = serde_json::to_value(&status)?;
+        all["replicated"] = serde_json::to_value(&replicated)?;
+        return Ok(output::write_json(out, &all)?);
+    }
+    output::write_listing(out, ListingFormat::Table, &sheet(&status))?;
+    if !replicated.is_empty() {
+        writeln!(out)?;
+        output::write_listing(out, ListingFormat::Table, &shards(&replicated))?;
+    }
+    Ok(())
+}
+
+/// The shards that commit on several members, as the leader knows them; none if it does not answer.
+fn replicated(client: &Client) -> Vec<Received<Shard>> {
+    let all = client.glance("/api/v1/shards?leader=true", GLANCE);
+    let mut all: Vec<Received<Shard>> = all.unwrap_or_default();
+    all.retain(|shard| shard.condition.is_some());
+    all
+}
+
+fn shards(replicated: &[Received<Shard>]) -> Sheet {
+    let columns = [
+        "shard",
+        "is",
+        "epoch",
+        "primary",
+        "in sync",
+        "lag",
+        "not in sync",
+    ];
+    let mut sheet = Sheet::with_columns(&columns);
+    for shard in replicated {
+        let nodes = |in_sync: bool| {
+            let replicas = shard.replicas.iter();
+            let replicas = replicas.filter(|each| (each.in_sync == Some(true)) == in_sync);
+            let names: Vec<&str> = replicas.map(|each| each.node.as_str()).collect();
+            output::text(names.join(" "))
+        };
+        let lag = shard.replicas.iter().map(|each| each.lag).max().flatten();
+        sheet.rows.push(vec![
+            output::text(format!("{}/{}", shard.keyspace, shard.id)),
+            output::optional(shard.condition.as_deref()),
+            output::text(format!("e{}", shard.epoch)),
+            output::optional(shard.primary.as_deref()),
+            nodes(true),
+            lag.map_or(shardwright_sql::Value::Null, output::number),
+            nodes(false),
+        ]);
+    }
+    sheet
 }
 
 fn sheet(status: &Status) -> Sheet {

@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Json, Router, http::StatusCode, routing::get};
-use serde_json::json;
 use shardwright_coordinator::{
-    http::Metrics,
     protocol::Assignment,
     worker::{CallbackResult, Worker},
 };
@@ -23,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::audit::{Audit, Event, Moment};
 use crate::{
     failure::Failure,
+    health::{self, Held},
     listening::Listening,
     process,
     settings::{
@@ -90,7 +88,9 @@ async fn serve(
     let (journal, mut lines) = Journal::open(arguments)?;
     let worker = start(settings, &listening, journal)?;
     listening.announce(out)?;
-    let router = worker.router().merge(health(worker.clone())?);
+    let serving = worker.clone();
+    let held = move || Held::Serving(serving.serving().len());
+    let router = worker.router().merge(health::routes(worker.clone(), held)?);
     let server = axum::serve(listening.listener, router).into_future();
     let left = async {
         ending.asked().await;
@@ -130,37 +130,6 @@ fn start(settings: &Settings, listening: &Listening, journal: Journal) -> anyhow
             })
             .on_lease(move |news| extending.extend(news.left))
             .start(),
-    )
-}
-
-/// What every process answers about itself.
-fn health(worker: Worker) -> anyhow::Result<Router> {
-    let metrics = Metrics::install()?;
-    let asked = worker.clone();
-    let ready = async move || readiness(&asked);
-    let version = Json(json!({ "name": "shardwright", "version": env!("CARGO_PKG_VERSION") }));
-    let shown = async move || {
-        metrics.show_worker(&worker);
-        metrics.render()
-    };
-    Ok(Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/version", get(async move || version))
-        .route("/metrics", get(shown)))
-}
-
-/// A worker without a lease may serve nothing.
-fn readiness(worker: &Worker) -> (StatusCode, Json<serde_json::Value>) {
-    let status = if worker.holds_lease() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let serving = worker.serving().len();
-    (
-        status,
-        Json(json!({ "id": worker.id(), "serving": serving })),
     )
 }
 

@@ -3,6 +3,7 @@
 mod config;
 mod coordinator;
 mod demo;
+mod dev;
 mod doctor;
 mod events;
 mod export;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Locate(locate::Arguments),
     Export(export::Arguments),
     Hash(hash::Arguments),
+    Dev(Box<dev::Arguments>),
     Coordinator(Box<coordinator::Arguments>),
     Worker(Box<worker::Arguments>),
     Status(Box<status::Arguments>),
@@ -61,6 +63,7 @@ impl Command {
             Self::Locate(arguments) => locate::run(&arguments, out),
             Self::Export(arguments) => export::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
+            Self::Dev(arguments) => dev::run(&arguments, out),
             Self::Coordinator(arguments) => coordinator::run(&arguments, out),
             Self::Worker(arguments) => worker::run(&arguments, out),
             Self::Status(arguments) => status::run(&arguments, out),

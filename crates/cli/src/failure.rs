@@ -1,6 +1,7 @@
 //! How a command fails: what is printed on standard error, and the exit code.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use shardwright_coordinator::http::{BindError, InvalidToken};
@@ -39,6 +40,13 @@ pub(crate) enum Failure {
     /// What a command waits for is not so yet.
     #[error("not done in time: {waits}")]
     NotDone { waits: String },
+    /// A directory has the copies of more nodes than are to run.
+    #[error("{} has the copies of {there} nodes, and {asked} are to run", directory.display())]
+    FewerNodes {
+        directory: PathBuf,
+        there: u32,
+        asked: u32,
+    },
     /// The doctor found something.
     #[error("{bad} of the checks found something wrong")]
     Unhealthy { bad: usize },
@@ -210,6 +218,13 @@ impl Failure {
                 "NOT_DONE",
                 Some("it goes on; `shardwright status` shows what is missing"),
                 TIMED_OUT,
+            ),
+            Self::FewerNodes { .. } => (
+                "FEWER_NODES",
+                Some(
+                    "leave --nodes out, or name another directory: shards would lack the copies of the others",
+                ),
+                REFUSED,
             ),
             Self::Unhealthy { .. } => ("UNHEALTHY", None, ERROR),
             Self::NoShard { .. } => (

@@ -103,6 +103,13 @@ pub(crate) const DATA: Setting = Setting {
     default: None,
 };
 
+/// The same for a whole cluster in one process.
+pub(crate) const DATA_OF_DEV: Setting = Setting {
+    help: "The directory in which everything is kept, made if it is not there",
+    default: Some("shardwright-dev"),
+    ..DATA
+};
+
 pub(crate) const HEARTBEAT_TIMEOUT: Setting = Setting {
     name: "heartbeat-timeout",
     variable: "SHARDWRIGHT_HEARTBEAT_TIMEOUT",
@@ -141,6 +148,12 @@ pub(crate) const LOG: Setting = Setting {
     value: Some("FILTER"),
     help: "What is logged to standard error, as in RUST_LOG: warn, info, shardwright_coordinator=debug",
     default: None,
+};
+
+/// The same for a process whose output is for a person at a terminal.
+pub(crate) const LOG_OF_DEV: Setting = Setting {
+    default: Some("warn"),
+    ..LOG
 };
 
 pub(crate) const NATS_CREDS: Setting = Setting {

@@ -1,6 +1,6 @@
 //! `coordinator`: the process that decides who serves what.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use shardwright_coordinator::{
@@ -113,13 +113,6 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
 fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Result<CoreSettings> {
     let factor = settings.count(&REPLICATION_FACTOR)?;
     let bootstrap_wait = settings.duration(&BOOTSTRAP_WAIT)?;
-    let replication = replication::Settings {
-        factor,
-        // Fewer copies than three leave no choice.
-        w_min: Config::majority(factor as usize).min(2),
-        bootstrap_wait,
-        ..replication::Settings::default()
-    };
     Ok(CoreSettings {
         check_interval: timing.check_interval,
         timing: CoreSettings::timing_of(timing.heartbeat_timeout)?,
@@ -127,7 +120,21 @@ fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Res
         replication_factor: factor,
         shards: settings.required(&SHARDS)?,
         bootstrap_wait,
-        replication: Replication::new(replication)?,
+        replication: replication(factor, bootstrap_wait)?,
         ..CoreSettings::new(id, Incarnation(rand::random()))
+    })
+}
+
+/// How shards are looked after that have so many copies.
+pub(super) fn replication(
+    factor: u32,
+    bootstrap_wait: Duration,
+) -> Result<Replication, replication::InvalidSettings> {
+    Replication::new(replication::Settings {
+        factor,
+        // Fewer copies than three leave no choice.
+        w_min: Config::majority(factor as usize).min(2),
+        bootstrap_wait,
+        ..replication::Settings::default()
     })
 }

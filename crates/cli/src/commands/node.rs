@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     command: Option<Command>,
 
     #[command(flatten)]
-    run: run::Arguments,
+    run: run::Keep,
 }
 
 #[derive(Debug, clap::Subcommand)]

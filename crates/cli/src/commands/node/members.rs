@@ -169,6 +169,21 @@ impl Change<'_> {
         Ok(self.client.send(Method::POST, path, body)?)
     }
 
+    /// Waits until `look` says that it is done. Only people are told how far it is.
+    fn until(
+        &self,
+        out: &mut dyn Write,
+        look: impl FnMut() -> anyhow::Result<Look<()>>,
+    ) -> anyhow::Result<()> {
+        let mut silent = std::io::sink();
+        let told = if self.connection.is_json() {
+            &mut silent
+        } else {
+            out
+        };
+        self.waiting.until(self.client, told, look)
+    }
+
     /// Waits until a node is empty. Only people are told how far it is.
     fn until_empty(
         &self,
@@ -258,6 +273,11 @@ impl Remove {
             self.empty_and_stop(&change, out)?;
         }
         let answer = change.ask("/api/v1/remove", &json!({ "node": node }))?;
+        change.until(out, || {
+            let waits = format!("the coordinators still know {node}");
+            let known = find(&client, node)?;
+            Ok(known.map_or(Look::Done(()), |_| Look::Waits(waits)))
+        })?;
         let said = if self.waiting.wait {
             change.until_empty(node, out, || Ok(()))?;
             format!("{node} is forgotten, and no shard counts on it")
@@ -276,13 +296,7 @@ impl Remove {
         }
         change.ask("/api/v1/drain", &json!({ "node": node }))?;
         change.until_empty(node, out, || Ok(()))?;
-        let mut silent = std::io::sink();
-        let told: &mut dyn Write = if self.connection.is_json() {
-            &mut silent
-        } else {
-            out
-        };
-        self.waiting.until(client, told, || {
+        change.until(out, || {
             let known = find(client, node)?;
             let is_down = known.is_none_or(|known| known.state == "down");
             let waits = format!("{node} has nothing left: stop its process");

@@ -26,7 +26,7 @@ use crate::{
 const HAND_OVER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Keep {
     #[command(flatten)]
     settings: Given<Keeping>,
 }
@@ -55,7 +55,7 @@ impl Family for Keeping {
     ];
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Keep, out: &mut dyn Write) -> anyhow::Result<()> {
     process::run(&arguments.settings, async |settings| {
         keep(settings, out).await
     })

@@ -5,6 +5,8 @@
 
 mod error;
 mod shapes;
+mod sql;
+mod sql_error;
 
 use std::{io::Write, path::PathBuf, pin::pin, str::FromStr, time::Duration};
 
@@ -19,6 +21,8 @@ use tokio::runtime::Runtime;
 pub(crate) use self::{
     error::{ClientError, ErrorBody},
     shapes::*,
+    sql::{NodeUrl, Numbered, Patience, SqlClient, Writing},
+    sql_error::SqlError,
 };
 use crate::{
     output::{self, ListingFormat, Sheet},

@@ -79,7 +79,7 @@ impl Command {
 }
 
 /// Opens a database that another process may have open for writing.
-fn open_for_reading(directory: &Path) -> anyhow::Result<ShardedDatabase> {
+pub(crate) fn open_for_reading(directory: &Path) -> anyhow::Result<ShardedDatabase> {
     let options = Options {
         access: Access::ReadOnly,
         ..Options::default()

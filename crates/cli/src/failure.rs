@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use shardwright_coordinator::http::{BindError, InvalidToken};
 
-use crate::client::ClientError;
+use crate::client::{ClientError, SqlError};
 use crate::interrupt::{self, Interrupted};
 use crate::settings::SettingError;
+use crate::transfer::JournalError;
 
 const ERROR: u8 = 1;
 const USAGE: u8 = 2;
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
     /// A line that starts with a dot names no command.
     #[error("there is no command .{name}")]
     UnknownDotCommand { name: String },
+    /// A dot command looks into files, and there is a node.
+    #[error(".{name} looks into the files of a directory, and a node was named")]
+    NeedsFiles { name: &'static str },
     /// A dot command was given something that it does not take.
     #[error(".{name} takes {takes}, not {given:?}")]
     DotArgument {
@@ -34,6 +38,18 @@ pub(crate) enum Failure {
     /// Options say two different things about one table.
     #[error("table {table} is given to more than one of --shard-key, --reference and --global")]
     ContradictoryOptions { table: String },
+    /// The cluster has tables that are to be made.
+    #[error("the cluster has {} already", tables.join(", "))]
+    TablesExist { tables: Vec<String> },
+    /// A table of a file says something else than is asked for.
+    #[error("the comment in CREATE TABLE {table} declares something else")]
+    DeclaredOtherwise { table: String },
+    /// The tables of a directory are what they are.
+    #[error("the tables of a directory are declared already")]
+    DirectoryIsDeclared,
+    /// Not all rows came, or more.
+    #[error("not as many rows as there were: {}", differing.join(", "))]
+    CountsDiffer { differing: Vec<String> },
     /// A worker left before others could take what it served.
     #[error("not everything was handed over in time")]
     NotHandedOver,
@@ -131,6 +147,12 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<ClientError>() {
         return Some(of_client(error));
     }
+    if let Some(error) = cause.downcast_ref::<SqlError>() {
+        return Some(of_node(error));
+    }
+    if let Some(error) = cause.downcast_ref::<JournalError>() {
+        return Some(of_journal(error));
+    }
     if let Some(error) = cause.downcast_ref::<BindError>() {
         return Some(of_bind(error));
     }
@@ -187,6 +209,29 @@ fn of_client(error: &ClientError) -> Report {
     }
 }
 
+fn of_node(error: &SqlError) -> Report {
+    let exit = if error.is_refusal() {
+        REFUSED
+    } else if error.is_timeout() {
+        TIMED_OUT
+    } else {
+        ERROR
+    };
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit,
+    }
+}
+
+fn of_journal(error: &JournalError) -> Report {
+    Report {
+        code: "JOURNAL".to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit: if error.is_refusal() { REFUSED } else { ERROR },
+    }
+}
+
 /// The library's hint, in words of the command line where those differ.
 fn hint(error: &shardwright_sql::Error) -> Option<String> {
     let words = match error {
@@ -207,8 +252,33 @@ impl Failure {
         let (code, hint, exit) = match self {
             Self::DemoDiffers { .. } => ("DEMO_DIFFERS", None, ERROR),
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
+            Self::NeedsFiles { .. } => (
+                "USAGE",
+                Some("`shardwright status` shows the shards of a cluster"),
+                ERROR,
+            ),
             Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::ContradictoryOptions { .. } => ("USAGE", Some("name a table once"), USAGE),
+            Self::TablesExist { .. } => (
+                "EXISTS",
+                Some("drop or rename them; an import that was interrupted goes on with --resume"),
+                REFUSED,
+            ),
+            Self::DeclaredOtherwise { .. } => (
+                "DECLARED_OTHERWISE",
+                Some("leave the option out, or change the comment in the file"),
+                REFUSED,
+            ),
+            Self::DirectoryIsDeclared => (
+                "USAGE",
+                Some("leave --shard-key, --reference, --global and --keep-null-keys out"),
+                USAGE,
+            ),
+            Self::CountsDiffer { .. } => (
+                "COUNTS_DIFFER",
+                Some("did anybody else write to these tables meanwhile?"),
+                ERROR,
+            ),
             Self::NotHandedOver => (
                 "NOT_HANDED_OVER",
                 Some("others take it over once the lease has run out"),

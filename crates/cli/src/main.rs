@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod audit;
 mod client;
+mod cluster;
 mod commands;
 mod demo;
 mod failure;
@@ -24,6 +25,8 @@ mod shell;
 mod signals;
 mod style;
 mod timing;
+mod transfer;
+mod values;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;

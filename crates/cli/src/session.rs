@@ -1,12 +1,14 @@
-//! Statements and dot commands, one after another, against one open database.
+//! Statements and dot commands, one after another, against one database.
 
 mod dot;
+mod engine;
 
 use std::io::Write;
 
-use shardwright_sql::{self as sql, Answer, ShardedDatabase, statement};
+use shardwright_sql::statement;
 
-use crate::output::{self, Format, Sheet};
+pub(crate) use self::engine::{Answered, Engine, Files, Nodes, sheet};
+use crate::output::{self, Format};
 
 /// Whether there is more to run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,10 +31,9 @@ pub(crate) fn is_complete(text: &str) -> bool {
     text.trim_start().starts_with('.') || statement::is_complete(text)
 }
 
-/// An open database, and how its answers are printed.
+/// A database, and how its answers are printed.
 pub(crate) struct Session<'a> {
-    database: ShardedDatabase,
-    statements: sql::Session,
+    engine: Box<dyn Engine>,
     format: Format,
     remarks: Remarks,
     out: &'a mut dyn Write,
@@ -41,15 +42,13 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// A session that prints answers in this format.
     pub(crate) fn new(
-        database: ShardedDatabase,
+        engine: Box<dyn Engine>,
         format: Format,
         remarks: Remarks,
         out: &'a mut dyn Write,
     ) -> Self {
-        let statements = database.session();
         Self {
-            database,
-            statements,
+            engine,
             format,
             remarks,
             out,
@@ -65,16 +64,15 @@ impl<'a> Session<'a> {
             return Ok(flow);
         }
         for statement in statement::split(text) {
-            let answer = self.statements.execute(statement, ())?;
+            let answer = self.engine.execute(statement)?;
             self.print(&answer)?;
             self.out.flush()?;
         }
         Ok(Flow::Continue)
     }
 
-    fn print(&mut self, answer: &Answer) -> anyhow::Result<()> {
-        let sheet = sheet(answer);
-        output::write_answer(self.out, self.format, &sheet, answer.changes)?;
+    fn print(&mut self, answer: &Answered) -> anyhow::Result<()> {
+        output::write_answer(self.out, self.format, &answer.sheet, answer.changes)?;
         if self.remarks == Remarks::Footer
             && self.format == Format::Table
             && let Some(footer) = footer(answer)
@@ -85,27 +83,14 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The answer's columns and rows.
-pub(crate) fn sheet(answer: &Answer) -> Sheet {
-    let columns = answer
-        .columns
-        .iter()
-        .map(|column| column.name.clone())
-        .collect();
-    Sheet {
-        columns,
-        rows: answer.rows.clone(),
-    }
-}
-
 /// How many rows there were, or changed, and where; `None` for a statement that touched nothing.
-fn footer(answer: &Answer) -> Option<String> {
+fn footer(answer: &Answered) -> Option<String> {
     let places = match answer.places.as_slice() {
         [] => return None,
         few @ ([_] | [_, _]) => few.join(" and "),
         many => format!("{} shards", many.len()),
     };
-    Some(if answer.columns.is_empty() {
+    Some(if answer.sheet.columns.is_empty() {
         format!(
             "{} changed on {places}",
             output::count(answer.changes, "row")
@@ -113,7 +98,7 @@ fn footer(answer: &Answer) -> Option<String> {
     } else {
         format!(
             "{} from {places}",
-            output::count(answer.rows.len() as u64, "row")
+            output::count(answer.sheet.rows.len() as u64, "row")
         )
     })
 }

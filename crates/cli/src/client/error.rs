@@ -6,16 +6,16 @@ use serde::Deserialize;
 /// The body of an answer that is an error.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorBody {
-    error: ErrorShape,
+    pub(super) error: ErrorShape,
 }
 
 #[derive(Debug, Deserialize)]
-struct ErrorShape {
-    code: String,
-    message: String,
-    hint: Option<String>,
+pub(super) struct ErrorShape {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
     #[serde(default)]
-    retryable: bool,
+    pub(super) retryable: bool,
 }
 
 /// A call failed.

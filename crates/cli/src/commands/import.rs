@@ -1,40 +1,70 @@
-//! `import`: an SQLite file as a new sharded database.
+//! `import`: an SQLite file as a new sharded database, or brought into a cluster.
+
+mod cluster;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use shardwright_sql::Value;
 use shardwright_sql::adopt::{self, AdoptOptions, ImportReport, Progress, Proposal, Step};
 use shardwright_sql::schema::NullKeys;
 
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::output::{self, ListingFormat, Sheet};
 use crate::progress;
 
-/// Make a sharded database of an SQLite file.
+/// Make a sharded database of an SQLite file, or bring one into a cluster.
 ///
 /// The file is only read. Each table is sharded by the first column of its primary key unless an
 /// option or a foreign key says otherwise: tables that refer to each other are placed so that the
 /// rows of one key share a shard. An import that was interrupted continues when it is run again.
+///
+/// With --node the database goes into a running cluster, whose tables it joins: first the tables, then the rows in numbered INSERTs that
+/// happen once, then indexes, views and triggers, and in the end the counts are compared. There, a directory of shards can be brought in
+/// too. What has been acknowledged stands in a journal, from which --resume goes on after an interruption.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   shardwright import shop.db --into shop --shards 8 --dry-run
   shardwright import shop.db --into shop --shards 8 --shard-key orders=customer_id
-  shardwright import shop.db --into shop --shards 8 --reference countries --global settings")]
+  shardwright import shop.db --into shop --shards 8 --reference countries --global settings
+  shardwright import shop.db --node http://127.0.0.1:7557
+  shardwright import shop --node http://10.0.0.7:7561,http://10.0.0.8:7561 --resume")]
 pub(crate) struct Arguments {
-    /// The SQLite file.
+    /// The SQLite file; with --node, also the directory of a sharded database.
     file: PathBuf,
 
     /// The directory of the new database, which must be empty or not exist.
-    #[arg(long, value_name = "DIR")]
-    into: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "node",
+        conflicts_with = "node"
+    )]
+    into: Option<PathBuf>,
 
     /// The number of shards.
-    #[arg(long, value_name = "N")]
-    shards: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "node",
+        conflicts_with = "node"
+    )]
+    shards: Option<usize>,
+
+    #[command(flatten)]
+    cluster: Cluster,
+
+    /// Go on with an import into a cluster that was interrupted.
+    #[arg(long, requires = "node")]
+    resume: bool,
+
+    /// Where it is noted what the cluster has acknowledged, until everything is; by default NAME.import-journal in the current directory.
+    #[arg(long, value_name = "FILE", requires = "node")]
+    journal: Option<PathBuf>,
 
     /// Shard a table by this column.
     #[arg(long, value_name = "TABLE=COLUMN", value_parser = table_and_column)]
@@ -62,26 +92,42 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
+    // The parser asks for both, unless there is a cluster.
+    let (Some(into), Some(shards)) = (&arguments.into, arguments.shards) else {
+        return cluster::run(arguments, out);
+    };
+    let target = Target { into, shards };
     let options = arguments.options()?;
     if arguments.dry_run {
-        let proposal = adopt::inspect(&arguments.file, arguments.shards, &options)?;
-        return arguments.print(&proposal, "would be", out);
+        let proposal = adopt::inspect(&arguments.file, shards, &options)?;
+        return arguments.print(target, &proposal, "would be", out);
     }
-    let report = import(arguments, &options)?;
+    let report = import(arguments, target, &options)?;
     let done = if report.resumed {
         "are now, after an interruption,"
     } else {
         "are now"
     };
-    arguments.print(&report.proposal, done, out)
+    arguments.print(target, &report.proposal, done, out)
 }
 
-fn import(arguments: &Arguments, options: &AdoptOptions) -> anyhow::Result<ImportReport> {
+/// A directory for a new database.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    into: &'a Path,
+    shards: usize,
+}
+
+fn import(
+    arguments: &Arguments,
+    target: Target<'_>,
+    options: &AdoptOptions,
+) -> anyhow::Result<ImportReport> {
     let bar = progress::rows(0);
     let report = adopt::import(
         &arguments.file,
-        &arguments.into,
-        arguments.shards,
+        target.into,
+        target.shards,
         options,
         &mut |progress| show(&bar, progress),
     );
@@ -102,7 +148,13 @@ fn show(bar: &ProgressBar, progress: Progress<'_>) {
 }
 
 impl Arguments {
-    fn print(&self, proposal: &Proposal, done: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(
+        &self,
+        target: Target<'_>,
+        proposal: &Proposal,
+        done: &str,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
         let mut sheet = sheet(proposal);
         let reasons = proposal.tables.iter().map(|table| table.reasons.join("; "));
         match self.output {
@@ -119,11 +171,11 @@ impl Arguments {
                     writeln!(out, "{}: {reasons}", table.name)?;
                 }
                 let rows = output::count(proposal.rows(), "row");
-                let shards = output::count(self.shards as u64, "shard");
+                let shards = output::count(target.shards as u64, "shard");
                 writeln!(
                     out,
                     "{rows} {done} in {}, over {shards}.",
-                    self.into.display()
+                    target.into.display()
                 )?;
             }
         }

@@ -6,11 +6,16 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use shardwright_sql::{Access, Options, ShardedDatabase, WriteMode};
 
+use crate::client::Writing;
+use crate::cluster::Cluster;
 use crate::output::Format;
-use crate::session::{self, Flow, Remarks, Session};
+use crate::session::{self, Engine, Files, Flow, Nodes, Remarks, Session};
 use crate::shell;
 
-/// Run SQL statements on a sharded database.
+/// Run SQL statements on a sharded database: a directory of files, or a cluster.
+///
+/// With --node the statements go to the nodes of a cluster, each with a number by which a repetition is known: what was not answered is
+/// sent again until the time is up, and happens once.
 ///
 /// On a terminal this is a shell with line editing and a history; `.help` lists its commands.
 /// Otherwise the statements come from -e or from standard input, and the first that fails ends the
@@ -22,6 +27,7 @@ Examples:
   shardwright sql shop -e 'SELECT * FROM orders WHERE customer_id = 7'
   shardwright sql shop -o json -e 'SELECT count(*) FROM orders' -e 'SELECT 1'
   shardwright sql shop -o csv < report.sql > report.csv
+  shardwright sql --node http://127.0.0.1:7557 -e 'SELECT count(*) FROM orders'
   shardwright sql shop -e '.explain SELECT sum(amount) FROM orders'
 
 As JSON each statement gives one line: {\"columns\": [...], \"rows\": [[...]]}. Integers keep all 64
@@ -29,15 +35,22 @@ bits, a REAL has a point or an exponent, an infinity is {\"real\": \"inf\"}, a b
 text that is not UTF-8 {\"text_base64\": \"...\"}. A statement without columns also gives \"changes\".")]
 pub(crate) struct Arguments {
     /// The directory of the database.
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[arg(
+        value_name = "DIR",
+        required_unless_present = "node",
+        conflicts_with = "node"
+    )]
+    directory: Option<PathBuf>,
+
+    #[command(flatten)]
+    cluster: Cluster,
 
     /// Statements to run, or a dot command; may be given several times.
     #[arg(short = 'e', long = "execute", value_name = "SQL")]
     statements: Vec<String>,
 
     /// Only read, also while another process has the database open for writing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node")]
     read_only: bool,
 
     /// Let a statement write to several shards, one after the other: if one fails, those before it
@@ -51,6 +64,19 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    fn engine(&self) -> anyhow::Result<Box<dyn Engine>> {
+        if let Some(directory) = &self.directory {
+            let database = ShardedDatabase::open(directory, &self.options())?;
+            return Ok(Box::new(Files::new(database)));
+        }
+        let writing = if self.best_effort {
+            Writing::BestEffort
+        } else {
+            Writing::Single
+        };
+        Ok(Box::new(Nodes::new(self.cluster.client()?, writing)))
+    }
+
     fn options(&self) -> Options {
         Options {
             access: if self.read_only {
@@ -69,7 +95,7 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
-    let database = ShardedDatabase::open(&arguments.directory, &arguments.options())?;
+    let engine = arguments.engine()?;
     let is_shell =
         arguments.statements.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal();
     let remarks = if is_shell {
@@ -77,7 +103,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     } else {
         Remarks::Silent
     };
-    let mut session = Session::new(database, arguments.output, remarks, out);
+    let mut session = Session::new(engine, arguments.output, remarks, out);
     if is_shell {
         return shell::run(&mut session);
     }

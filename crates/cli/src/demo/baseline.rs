@@ -1,13 +1,14 @@
 //! The same rows in one SQLite database in memory: what every answer has to equal.
 
 use anyhow::Context as _;
-use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value as SqlValue};
 use rusqlite::{Connection, params_from_iter};
 use shardwright_sql::Value;
 
 use super::data::{SCHEMA, TABLES, Table};
 use crate::interrupt::Interrupt;
 use crate::output::Sheet;
+use crate::values;
 
 /// One SQLite database with all rows of the data set.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Baseline {
         let rows = statement
             .query_map([], |row| {
                 (0..width)
-                    .map(|index| Ok(value(row.get_ref(index)?)))
+                    .map(|index| Ok(values::of_sqlite(row.get_ref(index)?)))
                     .collect()
             })?
             .collect::<Result<_, _>>()?;
@@ -72,15 +73,5 @@ fn parameter(value: Value) -> ToSqlOutput<'static> {
             ToSqlOutput::Owned(SqlValue::Text(text))
         }
         Value::Blob(bytes) => ToSqlOutput::Owned(SqlValue::Blob(bytes)),
-    }
-}
-
-fn value(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(integer) => Value::Integer(integer),
-        ValueRef::Real(real) => Value::Real(real),
-        ValueRef::Text(bytes) => Value::Text(bytes.to_vec()),
-        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::command::run;
 
-/// A server that gives this status and body to every request, and its URL.
+/// A server that gives this status and body to every request, and its URL. Nothing is assigned where it succeeds.
 fn server(status: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
@@ -23,10 +23,14 @@ fn server(status: &'static str, body: &'static str) -> String {
 fn answer(mut stream: TcpStream, status: &str, body: &str) {
     let mut reader = BufReader::new(stream.try_clone().expect("clone a socket"));
     let mut length = 0;
+    let mut body = body;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).expect("read a request") == 0 || line == "\r\n" {
             break;
+        }
+        if line.starts_with("GET /api/v1/assignments") && status.starts_with("200") {
+            body = "[]";
         }
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().expect("a length");

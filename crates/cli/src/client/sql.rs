@@ -1,0 +1,343 @@
+//! A client of `POST /v1/sql`, which any node answers.
+//!
+//! Each statement carries the client's name and a number of its own: a node that is asked twice does it once. So whatever was not
+//! answered is sent again, to another node where there is one, until the time is up.
+
+use std::{cell::Cell, str::FromStr, time::Duration};
+
+use reqwest::{StatusCode, Url, header::AUTHORIZATION};
+use serde::{Deserialize, Serialize};
+use shardwright_coordinator::http::Token;
+use shardwright_registry::Clock;
+use shardwright_sql::{Value, json};
+use shardwright_topology::{Backoff, Timestamp};
+use tokio::runtime::Runtime;
+
+use super::{
+    CONNECT_TIMEOUT, ErrorBody, join,
+    sql_error::{Fate, SqlError},
+};
+
+/// The waits between two attempts.
+const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// How much longer than the node itself an answer is waited for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The URL of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeUrl(pub(crate) Url);
+
+impl FromStr for NodeUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+        if url.scheme() == "http" && url.has_host() {
+            Ok(Self(url))
+        } else {
+            Err("a node is written as http://HOST:PORT".to_owned())
+        }
+    }
+}
+
+/// What a write to several shards does.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Writing {
+    /// It is refused.
+    #[default]
+    Single,
+    /// It commits on one shard after the other.
+    BestEffort,
+}
+
+/// How patient a client is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long a statement may take, all attempts together.
+    pub(crate) statement: Duration,
+    /// How long one attempt may take, where there is another node to ask.
+    pub(crate) attempt: Duration,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug)]
+pub(crate) struct SqlReply {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) changes: u64,
+    /// The shards that took part.
+    pub(crate) shards: Vec<String>,
+}
+
+/// Asks nodes, one statement at a time.
+#[derive(Debug)]
+pub(crate) struct SqlClient {
+    http: reqwest::Client,
+    runtime: Runtime,
+    clock: Clock,
+    nodes: Vec<Url>,
+    /// The node that answered last.
+    preferred: Cell<usize>,
+    token: Option<Token>,
+    patience: Patience,
+    name: String,
+    next: Cell<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    sql: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    args: &'a [serde_json::Value],
+    write: Writing,
+    timeout_ms: u64,
+    client: &'a str,
+    seq: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reply {
+    columns: Vec<String>,
+    rows: Vec<Vec<serde_json::Value>>,
+    #[serde(default)]
+    changes: u64,
+    #[serde(default)]
+    shards: Vec<String>,
+}
+
+/// A statement with its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbered<'a> {
+    pub(crate) sql: &'a str,
+    pub(crate) args: &'a [Value],
+    pub(crate) writing: Writing,
+    pub(crate) number: u64,
+}
+
+impl SqlClient {
+    /// A client with a name of its own. Nothing is sent.
+    pub(crate) fn new(
+        nodes: Vec<NodeUrl>,
+        token: Option<Token>,
+        patience: Patience,
+    ) -> anyhow::Result<Self> {
+        let name = format!("{:032x}", rand::random::<u128>());
+        Self::named(nodes, token, patience, name)
+    }
+
+    /// A client under a name that may have been used before: then its statements are numbered by the caller.
+    pub(crate) fn named(
+        nodes: Vec<NodeUrl>,
+        token: Option<Token>,
+        patience: Patience,
+        name: String,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: shardwright_server::http::client(CONNECT_TIMEOUT)?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
+            clock: Clock::start(),
+            nodes: nodes.into_iter().map(|NodeUrl(url)| url).collect(),
+            preferred: Cell::new(0),
+            token,
+            patience,
+            name,
+            next: Cell::new(1),
+        })
+    }
+
+    /// Runs a statement under the next number.
+    ///
+    /// # Errors
+    /// [`SqlError`]; a change of the schema whose answer was lost is not repeated.
+    pub(crate) fn execute(
+        &self,
+        sql: &str,
+        args: &[Value],
+        writing: Writing,
+    ) -> Result<SqlReply, SqlError> {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        self.run(Numbered {
+            sql,
+            args,
+            writing,
+            number,
+        })
+    }
+
+    /// Runs a statement under its number, which may have been sent before.
+    ///
+    /// # Errors
+    /// As [`SqlClient::execute`].
+    pub(crate) fn run(&self, statement: Numbered<'_>) -> Result<SqlReply, SqlError> {
+        let args: Vec<_> = statement.args.iter().map(json::to_json).collect();
+        self.runtime.block_on(self.attempts(statement, &args))
+    }
+
+    async fn attempts(
+        &self,
+        statement: Numbered<'_>,
+        args: &[serde_json::Value],
+    ) -> Result<SqlReply, SqlError> {
+        let deadline = self.clock.now() + self.patience.statement;
+        let may_repeat = !changes_schema(statement.sql);
+        let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
+        let mut is_unknown = false;
+        loop {
+            let error = match self.attempt(statement, args, deadline).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            match error.fate() {
+                Fate::Final => return Err(error),
+                Fate::Unknown if !may_repeat => return Err(SqlError::indeterminate(error)),
+                Fate::Unknown => is_unknown = true,
+                Fate::NotDone => {}
+            }
+            let left = deadline.since(self.clock.now());
+            if left.is_zero() {
+                return Err(if is_unknown {
+                    SqlError::indeterminate(error)
+                } else {
+                    error
+                });
+            }
+            self.preferred
+                .set((self.preferred.get() + 1) % self.nodes.len().max(1));
+            let wait = waits.next().unwrap_or(WAITS.1);
+            tokio::time::sleep(wait.min(left)).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        statement: Numbered<'_>,
+        args: &[serde_json::Value],
+        deadline: Timestamp,
+    ) -> Result<SqlReply, SqlError> {
+        let left = deadline.since(self.clock.now());
+        let has_others = self.nodes.len() > 1;
+        let time = if has_others {
+            left.min(self.patience.attempt)
+        } else {
+            left
+        };
+        let node = self.nodes.get(self.preferred.get());
+        let url = join(node.ok_or(SqlError::NoNode)?, "/v1/sql");
+        let request = Request {
+            sql: statement.sql,
+            args,
+            write: statement.writing,
+            timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1),
+            client: &self.name,
+            seq: statement.number,
+        };
+        let mut sending = self.http.post(url.clone()).json(&request);
+        if let Some(token) = &self.token {
+            sending = sending.header(AUTHORIZATION, token.header());
+        }
+        let answered = async {
+            let response = sending.send().await?;
+            let status = response.status();
+            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+        };
+        match tokio::time::timeout(time + GRACE, answered).await {
+            Ok(Ok((status, body))) => read(&url, status, &body),
+            Ok(Err(source)) => Err(SqlError::of(&url, source)),
+            Err(_elapsed) => Err(SqlError::Silent {
+                url,
+                waited: time.into(),
+            }),
+        }
+    }
+}
+
+/// Reads an answer.
+fn read(url: &Url, status: StatusCode, body: &[u8]) -> Result<SqlReply, SqlError> {
+    if !status.is_success() {
+        let body = serde_json::from_slice::<ErrorBody>(body).ok();
+        return Err(SqlError::answered(url, status, body));
+    }
+    let malformed = |reason: String| SqlError::Malformed {
+        url: url.clone(),
+        reason,
+    };
+    let reply: Reply =
+        serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+    let row = |row: Vec<serde_json::Value>| {
+        let values = row.iter().map(json::from_json);
+        values
+            .collect::<Result<Vec<Value>, _>>()
+            .map_err(|error| malformed(error.to_string()))
+    };
+    Ok(SqlReply {
+        columns: reply.columns,
+        rows: reply.rows.into_iter().map(row).collect::<Result<_, _>>()?,
+        changes: reply.changes,
+        shards: reply.shards,
+    })
+}
+
+/// Whether a statement is none that a number protects from being done twice.
+fn changes_schema(sql: &str) -> bool {
+    let word = first_word(sql).to_ascii_uppercase();
+    ["CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE", "PRAGMA"].contains(&word.as_str())
+}
+
+/// The first word of a statement that is no comment.
+fn first_word(sql: &str) -> &str {
+    let mut rest = sql.trim_start();
+    loop {
+        let after = if let Some(comment) = rest.strip_prefix("--") {
+            comment.split_once('\n').map_or("", |(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map_or("", |(_, after)| after)
+        } else {
+            break;
+        };
+        rest = after.trim_start();
+    }
+    let end = rest.find(|letter: char| !letter.is_ascii_alphabetic());
+    &rest[..end.unwrap_or(rest.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_of_the_schema_are_not_repeated() {
+        for sql in [
+            "create table t(a)",
+            "-- why\n /* what */ DROP TABLE t",
+            "PRAGMA user_version = 3",
+        ] {
+            assert!(changes_schema(sql), "{sql}");
+        }
+        for sql in ["INSERT INTO t VALUES (1)", "/* CREATE */ SELECT 1", ""] {
+            assert!(!changes_schema(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_each_kind_of_value() {
+        let url: Url = "http://localhost/v1/sql".parse().unwrap();
+        let body = br#"{"columns": ["a", "b"], "rows": [[1, 1.0], [null, {"base64": "AP8="}]],
+            "changes": 0, "shards": ["shard-0"], "token": {"shard-0": [1, 2]}}"#;
+        let reply = read(&url, StatusCode::OK, body).unwrap();
+        assert_eq!(
+            reply.rows,
+            [
+                [Value::Integer(1), Value::Real(1.0)],
+                [Value::Null, Value::Blob(vec![0, 255])]
+            ]
+        );
+        assert_eq!(reply.shards, ["shard-0"]);
+        let error = read(&url, StatusCode::OK, b"{}").unwrap_err();
+        assert!(matches!(error, SqlError::Malformed { .. }), "{error}");
+    }
+}

@@ -1,0 +1,224 @@
+//! Why a statement that was sent to a node has no answer, or a bad one.
+
+use reqwest::{StatusCode, Url};
+
+use super::ErrorBody;
+
+/// A statement failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SqlError {
+    /// None is named.
+    #[error("no node is named")]
+    NoNode,
+    /// Nobody accepted the connection, so nothing changes.
+    #[error("no node answers at {url}")]
+    Unreachable {
+        url: Url,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The connection broke after the statement went out.
+    #[error("the connection to {url} broke before the answer came")]
+    Broken {
+        url: Url,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The node did not answer.
+    #[error("no answer from {url} within {waited}")]
+    Silent {
+        url: Url,
+        waited: humantime::Duration,
+    },
+    /// The node answered with an error of its own.
+    #[error("{message}")]
+    Answered {
+        status: StatusCode,
+        code: String,
+        message: String,
+        hint: Option<String>,
+        is_retryable: bool,
+    },
+    /// The time is up, and an attempt may have happened.
+    #[error("it is not known whether the statement has happened")]
+    Indeterminate(#[source] Box<Self>),
+    /// Something else than a node listens there.
+    #[error("{url} answered {status}, and not as a node does")]
+    NoNodeThere { url: Url, status: StatusCode },
+    /// The answer has another shape than this release knows.
+    #[error("the answer of {url} cannot be read: {reason}")]
+    Malformed { url: Url, reason: String },
+}
+
+/// What became of an attempt that failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fate {
+    /// Nothing happened, and nothing will: another attempt may do better.
+    NotDone,
+    /// It may have happened, or may yet.
+    Unknown,
+    /// It is decided: another attempt would end alike.
+    Final,
+}
+
+/// The codes of refusals by a rule, as `sql` on files has them.
+const FAULTS: [&str; 9] = [
+    "SQL_ERROR",
+    "CONSTRAINT",
+    "PARAMETERS",
+    "UNKNOWN_TABLE",
+    "UNKNOWN_COLUMN",
+    "PARTIAL_WRITE",
+    "LIMIT_REACHED",
+    "BAD_DECLARATION",
+    "DEDUP_EXPIRED",
+];
+
+impl SqlError {
+    /// The error for a statement that has no answer.
+    pub(super) fn of(url: &Url, source: reqwest::Error) -> Self {
+        let url = url.clone();
+        if source.is_connect() {
+            Self::Unreachable { url, source }
+        } else {
+            Self::Broken { url, source }
+        }
+    }
+
+    /// The error that a node answered with.
+    pub(super) fn answered(url: &Url, status: StatusCode, body: Option<ErrorBody>) -> Self {
+        let Some(ErrorBody { error }) = body else {
+            let url = url.clone();
+            return Self::NoNodeThere { url, status };
+        };
+        Self::Answered {
+            status,
+            code: error.code,
+            message: error.message,
+            hint: error.hint,
+            is_retryable: error.retryable,
+        }
+    }
+
+    /// The error for a statement of which an attempt may have happened; the last attempt failed like this.
+    pub(super) fn indeterminate(last: Self) -> Self {
+        match last {
+            // The node says so itself.
+            answered @ Self::Answered { status, .. } if status == StatusCode::GATEWAY_TIMEOUT => {
+                answered
+            }
+            last => Self::Indeterminate(Box::new(last)),
+        }
+    }
+
+    /// What became of the attempt.
+    pub(super) fn fate(&self) -> Fate {
+        match self {
+            Self::Unreachable { .. } => Fate::NotDone,
+            Self::Broken { .. } | Self::Silent { .. } => Fate::Unknown,
+            Self::Answered { status, .. } if *status == StatusCode::GATEWAY_TIMEOUT => {
+                Fate::Unknown
+            }
+            Self::Answered {
+                status,
+                is_retryable: true,
+                ..
+            } if *status == StatusCode::SERVICE_UNAVAILABLE => Fate::NotDone,
+            Self::NoNode
+            | Self::Answered { .. }
+            | Self::Indeterminate(_)
+            | Self::NoNodeThere { .. }
+            | Self::Malformed { .. } => Fate::Final,
+        }
+    }
+
+    /// The code that programs recognise it by.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::NoNode | Self::Unreachable { .. } => "UNREACHABLE",
+            Self::Broken { .. } | Self::Silent { .. } | Self::Indeterminate(_) => "INDETERMINATE",
+            Self::Answered { code, .. } => code,
+            Self::NoNodeThere { .. } | Self::Malformed { .. } => "NO_NODE",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::NoNode | Self::Unreachable { .. } => Some("name a running node with --node"),
+            Self::Broken { .. } | Self::Silent { .. } | Self::Indeterminate(_) => {
+                Some("look whether it has happened before you repeat it")
+            }
+            Self::Answered { code, .. } if code == "MULTI_SHARD_WRITE" => Some(
+                "write by key, one shard at a time, or let `sql --best-effort` write shard after shard",
+            ),
+            Self::Answered { status, hint, .. } => match hint {
+                Some(hint) => Some(hint),
+                None if *status == StatusCode::UNAUTHORIZED => {
+                    Some("give the cluster's token with --token-file")
+                }
+                None => None,
+            },
+            Self::NoNodeThere { .. } => Some("is --node the address of a node?"),
+            Self::Malformed { .. } => Some("use the release that the nodes run"),
+        }
+    }
+
+    /// Whether a rule refused the statement.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answered { status, code, .. }
+            if *status == StatusCode::CONFLICT && !FAULTS.contains(&code.as_str()))
+    }
+
+    /// Whether time ran out, here or there.
+    pub(crate) fn is_timeout(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::Indeterminate(_) => true,
+            Self::Answered { status, .. } => {
+                *status == StatusCode::GATEWAY_TIMEOUT || *status == StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::NoNode
+            | Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::NoNodeThere { .. }
+            | Self::Malformed { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, code: &str, retryable: bool) -> SqlError {
+        let body = format!(
+            r#"{{"error": {{"code": "{code}", "message": "no", "hint": null, "retryable": {retryable}}}}}"#
+        );
+        SqlError::answered(
+            &"http://localhost".parse().unwrap(),
+            StatusCode::from_u16(status).unwrap(),
+            serde_json::from_str(&body).ok(),
+        )
+    }
+
+    #[test]
+    fn an_answer_says_what_became_of_the_attempt() {
+        let fate = |status, retryable| answered(status, "X", retryable).fate();
+        assert_eq!(fate(503, true), Fate::NotDone);
+        assert_eq!(fate(503, false), Fate::Final);
+        assert_eq!(fate(504, false), Fate::Unknown);
+        assert_eq!(fate(400, false), Fate::Final);
+        assert_eq!(fate(409, true), Fate::Final);
+    }
+
+    #[test]
+    fn a_refusal_a_failure_and_a_timeout_are_told_apart() {
+        assert!(answered(409, "GLOBAL_INDEX", false).is_refusal());
+        assert!(!answered(409, "UNKNOWN_TABLE", false).is_refusal());
+        assert!(!answered(400, "SQL_ERROR", false).is_refusal());
+        assert!(answered(504, "INDETERMINATE", false).is_timeout());
+        assert!(answered(503, "UNREACHABLE", true).is_timeout());
+        let last = answered(503, "UNREACHABLE", true);
+        assert_eq!(SqlError::indeterminate(last).code(), "INDETERMINATE");
+    }
+}

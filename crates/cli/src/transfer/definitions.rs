@@ -1,0 +1,258 @@
+//! The statements that make what a database has, in an order that works.
+
+use std::collections::BTreeSet;
+
+use shardwright_sql::{
+    Error,
+    schema::{Declaration, NullKeys, Schema, SchemaObject, Table, quote_identifier},
+};
+
+use crate::failure::Failure;
+
+/// The statement that makes one thing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Definition {
+    pub(super) name: String,
+    pub(super) sql: String,
+    is_table: bool,
+}
+
+impl Definition {
+    pub(super) fn is_table(&self) -> bool {
+        self.is_table
+    }
+}
+
+/// The names of the tables: those that others refer to come first. Where they refer to one another, they come as they were made.
+pub(super) fn order(schema: &Schema) -> Vec<String> {
+    let made = schema.stored().objects.iter();
+    let made = made.filter(|object| object.kind == "table");
+    let mut waiting: Vec<&Table> = made
+        .filter_map(|object| schema.table(&object.name))
+        .collect();
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    let mut order = Vec::new();
+    while !waiting.is_empty() {
+        let names: BTreeSet<String> = waiting.iter().map(|table| fold(&table.name)).collect();
+        let is_free = |table: &&Table| {
+            let mut needed = needs(schema, table).into_iter();
+            needed.all(|name| done.contains(&name) || !names.contains(&name))
+        };
+        let next = waiting.iter().position(is_free).unwrap_or_default();
+        let table = waiting.remove(next);
+        done.insert(fold(&table.name));
+        order.push(table.name.clone());
+    }
+    order
+}
+
+/// The tables that a table refers to, besides itself.
+fn needs(schema: &Schema, table: &Table) -> BTreeSet<String> {
+    let parents = table.foreign_keys.iter().map(|key| fold(&key.parent));
+    let with = match declared(schema, &table.name) {
+        Some(Declaration::Sharded { colocate_with, .. }) => colocate_with.as_deref().map(fold),
+        Some(Declaration::Reference | Declaration::Global) | None => None,
+    };
+    let mut needs: BTreeSet<String> = parents.chain(with).collect();
+    needs.remove(&fold(&table.name));
+    needs
+}
+
+/// The statements that make the tables, each with a comment that says where its rows live.
+///
+/// # Errors
+/// [`Failure::DeclaredOtherwise`] for one that says something else itself.
+pub(super) fn tables(schema: &Schema) -> anyhow::Result<Vec<Definition>> {
+    let objects = &schema.stored().objects;
+    let mut statements = Vec::new();
+    for name in order(schema) {
+        let is_it = |object: &&SchemaObject| object.kind == "table" && object.name == name;
+        let Some(object) = objects.iter().find(is_it) else {
+            continue;
+        };
+        let sql = match declared(schema, &name) {
+            Some(declaration) => with_comment(object, declaration)?,
+            None => object.sql.clone(),
+        };
+        statements.push(Definition {
+            name,
+            sql,
+            is_table: true,
+        });
+    }
+    Ok(statements)
+}
+
+/// The statements that make indexes, views and triggers: when the rows are there, so that no trigger sees them come.
+pub(super) fn others(schema: &Schema) -> Vec<Definition> {
+    let objects = &schema.stored().objects;
+    let of_kind = |kind: &'static str| objects.iter().filter(move |object| object.kind == kind);
+    let others = of_kind("index")
+        .chain(of_kind("view"))
+        .chain(of_kind("trigger"));
+    others
+        .map(|object| Definition {
+            name: object.name.clone(),
+            sql: object.sql.clone(),
+            is_table: false,
+        })
+        .collect()
+}
+
+/// The statements that set what a file says of itself.
+pub(super) fn pragmas(schema: &Schema) -> Vec<String> {
+    let stored = schema.stored();
+    let said = [
+        ("user_version", stored.user_version),
+        ("application_id", stored.application_id),
+    ];
+    let said = said.into_iter().filter(|(_, value)| *value != 0);
+    said.map(|(name, value)| format!("PRAGMA {name} = {value}"))
+        .collect()
+}
+
+fn declared<'a>(schema: &'a Schema, table: &str) -> Option<&'a Declaration> {
+    schema.stored().declarations.get(&fold(table))
+}
+
+/// The statement, with the comment unless it has one that says the same.
+fn with_comment(object: &SchemaObject, declaration: &Declaration) -> anyhow::Result<String> {
+    let said: Result<Option<Declaration>, Error> = Declaration::in_comment(&object.sql);
+    match said? {
+        Some(said) if said == *declaration => Ok(object.sql.clone()),
+        Some(_) => {
+            let table = object.name.clone();
+            Err(Failure::DeclaredOtherwise { table }.into())
+        }
+        // On a line of its own: the statement may end with a comment to the end of its line.
+        None => Ok(format!(
+            "{}\n/* shardwright: {} */",
+            object.sql,
+            words(declaration)
+        )),
+    }
+}
+
+fn words(declaration: &Declaration) -> String {
+    match declaration {
+        Declaration::Reference => "reference".to_owned(),
+        Declaration::Global => "global".to_owned(),
+        Declaration::Sharded {
+            shard_key,
+            colocate_with,
+            null_keys,
+        } => {
+            let mut words = format!("shard_key={}", quote_identifier(shard_key));
+            if let Some(with) = colocate_with {
+                words.push_str(&format!(" colocate_with={}", quote_identifier(with)));
+            }
+            if *null_keys == NullKeys::Keep {
+                words.push_str(" null_keys=keep");
+            }
+            words
+        }
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_sql::schema::StoredSchema;
+
+    use super::*;
+
+    fn schema(statements: &[(&str, &str, &str)], declared: &[(&str, Declaration)]) -> Schema {
+        let objects = statements.iter().map(|(kind, name, sql)| SchemaObject {
+            kind: (*kind).to_owned(),
+            name: (*name).to_owned(),
+            table: (*name).to_owned(),
+            sql: (*sql).to_owned(),
+        });
+        let declarations = declared.iter();
+        let stored = StoredSchema {
+            objects: objects.collect(),
+            declarations: declarations
+                .map(|(name, declaration)| ((*name).to_owned(), declaration.clone()))
+                .collect(),
+            encoding: "UTF-8".to_owned(),
+            user_version: 3,
+            application_id: 0,
+        };
+        Schema::derive(stored).expect("a schema")
+    }
+
+    fn sharded(key: &str, with: Option<&str>) -> Declaration {
+        Declaration::Sharded {
+            shard_key: key.to_owned(),
+            colocate_with: with.map(str::to_owned),
+            null_keys: NullKeys::Refuse,
+        }
+    }
+
+    #[test]
+    fn those_that_others_refer_to_come_first_and_each_says_what_it_is() {
+        let schema = schema(
+            &[
+                (
+                    "table",
+                    "orders",
+                    "CREATE TABLE orders(id INTEGER PRIMARY KEY, who INT REFERENCES people(id)) -- why",
+                ),
+                (
+                    "table",
+                    "people",
+                    "CREATE TABLE people(id INTEGER PRIMARY KEY, boss REFERENCES people)",
+                ),
+                (
+                    "table",
+                    "codes",
+                    "CREATE TABLE codes(code TEXT PRIMARY KEY) /* shardwright: reference */",
+                ),
+            ],
+            &[
+                ("orders", sharded("who", Some("people"))),
+                ("people", sharded("id", None)),
+                ("codes", Declaration::Reference),
+            ],
+        );
+        assert_eq!(order(&schema), ["people", "orders", "codes"]);
+        let statements = tables(&schema).unwrap();
+        assert!(
+            statements[0]
+                .sql
+                .ends_with("\n/* shardwright: shard_key=\"id\" */")
+        );
+        assert!(
+            statements[1]
+                .sql
+                .ends_with("-- why\n/* shardwright: shard_key=\"who\" colocate_with=\"people\" */")
+        );
+        assert!(
+            statements[2]
+                .sql
+                .ends_with(") /* shardwright: reference */")
+        );
+        for statement in &statements {
+            let read = Declaration::in_comment(&statement.sql).unwrap();
+            assert_eq!(read.as_ref(), declared(&schema, &statement.name));
+        }
+        assert_eq!(pragmas(&schema), ["PRAGMA user_version = 3"]);
+    }
+
+    #[test]
+    fn a_comment_that_says_something_else_is_refused() {
+        let schema = schema(
+            &[(
+                "table",
+                "codes",
+                "CREATE TABLE codes(code TEXT PRIMARY KEY) /* shardwright: reference */",
+            )],
+            &[("codes", Declaration::Global)],
+        );
+        let error = tables(&schema).unwrap_err();
+        assert!(error.to_string().contains("codes"), "{error}");
+    }
+}

@@ -5,6 +5,7 @@ mod deletion;
 mod layout;
 mod peers;
 mod report;
+mod scrub;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -18,8 +19,8 @@ use shardwright_registry::{Addresses, Error as RegistryError, Store};
 use shardwright_store::Config;
 use shardwright_topology::{Location, NodeId};
 
-pub use self::layout::LayoutError;
 use self::{copies::Copies, layout::Layout, peers::PeerAddresses};
+pub use self::{layout::LayoutError, scrub::Scrubbing};
 use crate::shard::{Memory, Shard};
 
 /// What a node is made of.
@@ -47,6 +48,8 @@ pub struct NodeOptions {
     pub memory: Memory,
     /// How the files of the shards are opened.
     pub file: Config,
+    /// When the copies of the shards that it has the primaries of are compared.
+    pub scrub: Scrubbing,
 }
 
 impl NodeOptions {
@@ -65,6 +68,7 @@ impl NodeOptions {
             log: Settings::default(),
             memory: Memory::default(),
             file: Config::default(),
+            scrub: Scrubbing::default(),
         }
     }
 }

@@ -71,9 +71,7 @@ async fn hand_over(cluster: &Cluster, primary: &str) -> String {
     let forced = json!({"shard": "shard-0", "to": to, "force": true});
     let forced = promote(cluster, &forced).await;
     forced.refused(409, "LOSS_NOT_NAMED");
-    let asked = json!({"shard": "shard-0", "to": to});
-    promote_when_settled(cluster, &asked).await;
-    until_primary(cluster, |node| node == to).await;
+    cluster.hand_over(&to).await;
     append(cluster, &to, "f").await;
     let lines = read(cluster, &to).await;
     assert_eq!(lines, ["a", "b", "c", "d", "e", "f"]);
@@ -174,6 +172,18 @@ async fn post(cluster: &Cluster, path: &str, body: &Value) -> Answer {
 
 async fn promote(cluster: &Cluster, body: &Value) -> Answer {
     post(cluster, "/api/v1/promote", body).await
+}
+
+impl Cluster {
+    /// Lets a node have the primary.
+    pub(crate) async fn hand_over(&self, to: &str) {
+        promote_when_settled(self, &json!({"shard": "shard-0", "to": to})).await;
+        until_primary(self, |node| node == to).await;
+        wait("the next primary", async || {
+            self.shard(to)?.status().borrow().leading()
+        })
+        .await;
+    }
 }
 
 /// Asks for another primary, again while that may come true later.

@@ -190,7 +190,9 @@ impl Cluster {
 async fn promote_when_settled(cluster: &Cluster, body: &Value) {
     wait("a promotion", async || {
         let answer = promote(cluster, body).await;
-        if answer.body["error"]["retryable"] == true {
+        let error = &answer.body["error"];
+        // One that has come back is yet to be heard of.
+        if error["retryable"] == true || error["code"] == "NOT_UP" {
             return None;
         }
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -5,6 +5,7 @@ mod deletion;
 mod layout;
 mod peers;
 mod report;
+mod scrub;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,8 +20,8 @@ use shardwright_store::Config;
 use shardwright_topology::{Location, NodeId};
 
 pub(crate) use self::copies::Copies;
-pub use self::layout::LayoutError;
 use self::{layout::Layout, peers::PeerAddresses};
+pub use self::{layout::LayoutError, scrub::Scrubbing};
 use crate::{
     gateway::Gateway,
     shard::{Memory, Shard},
@@ -51,6 +52,8 @@ pub struct NodeOptions {
     pub memory: Memory,
     /// How the files of the shards are opened.
     pub file: Config,
+    /// When the copies of the shards that it has the primaries of are compared.
+    pub scrub: Scrubbing,
 }
 
 impl NodeOptions {
@@ -69,6 +72,7 @@ impl NodeOptions {
             log: Settings::default(),
             memory: Memory::default(),
             file: Config::default(),
+            scrub: Scrubbing::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod generations;
 mod interactive;
 mod read;
 mod round;
+mod scrub;
 mod state;
 mod write;
 
@@ -24,12 +25,14 @@ use std::{
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{
     ShardLog,
+    peer::{Content, Peers},
     segments::Options,
     shard_log::{InDirectory, LogOptions, Status},
 };
 use shardwright_registry::Clock;
 use shardwright_store::{Config, Window};
-use tokio::sync::{mpsc, oneshot, watch};
+use shardwright_topology::Lsn;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub(crate) use self::convert::is_fault_of_disk;
 use self::{
@@ -40,6 +43,7 @@ use self::{
 pub use self::{
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
     read::{Fresh, ReadError, ReadLevel},
+    scrub::{ScrubError, ScrubOptions, Scrubbed},
     write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
 };
 
@@ -83,6 +87,9 @@ pub struct Shard {
     requests: mpsc::Sender<Request>,
     clock: Clock,
     stops: Arc<AtomicBool>,
+    peers: Peers,
+    /// Whose turn it is to append: a batch, or what compares copies.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A write that was handed over.
@@ -99,9 +106,10 @@ impl Shard {
         let data = Arc::new(CopyFile::default());
         let open = open_state(Arc::clone(&data), &shard, options.file);
         let home = InDirectory::new(directory, Options::default(), open);
+        let peers = options.log.peers.clone();
         let (log, _task) = ShardLog::start(shard.shard, home, options.log);
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
-        let clock = Clock::start();
+        let (clock, turn) = (Clock::start(), Arc::default());
         let executor = Executor {
             log: log.clone(),
             data: Arc::clone(&data),
@@ -109,6 +117,7 @@ impl Shard {
             clock,
             memory: options.memory,
             remembered: 0,
+            turn: Arc::clone(&turn),
         };
         tokio::spawn(executor.run());
         Self {
@@ -117,7 +126,16 @@ impl Shard {
             requests,
             clock,
             stops: Arc::default(),
+            peers,
+            turn,
         }
+    }
+
+    /// Returns what this copy held at a record that compared the copies; `None` if it is not known.
+    pub(crate) fn content(&self, lsn: Lsn) -> Option<Content> {
+        let digest = *self.data.held().at(lsn)?.digest.as_bytes();
+        let replica_id = self.status().borrow().replica_id?;
+        Some(Content { replica_id, digest })
     }
 
     /// Returns its log.

@@ -1,6 +1,6 @@
 //! A shard file and its connections.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     Access, Config, Error, Holder, Identity, Reader, Result, Snapshot, Value, Writer,
@@ -136,6 +136,16 @@ impl ShardFile {
         Snapshot::begin(Arc::clone(&self.shared))
     }
 
+    /// Begins a snapshot as [`ShardFile::snapshot`] does, and waits for no reader.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if all readers are in use, and as [`ShardFile::snapshot`].
+    pub fn snapshot_now(&self) -> Result<Snapshot> {
+        let loan = self.shared.lend_within(Duration::ZERO)?;
+        Snapshot::of(loan, Arc::clone(&self.shared))
+    }
+
     /// Waits for the writer and takes it until it is dropped.
     ///
     /// # Errors
@@ -199,8 +209,12 @@ impl Shared {
     /// Lends a pooled connection.
     #[inline]
     pub(crate) fn lend(&self) -> Result<Loan<Pooled>> {
+        self.lend_within(self.config.busy_timeout)
+    }
+
+    fn lend_within(&self, patience: Duration) -> Result<Loan<Pooled>> {
         self.readers
-            .take(self.config.busy_timeout, || self.open_reader())?
+            .take(patience, || self.open_reader())?
             .ok_or_else(|| self.busy(Holder::Readers))
     }
 

@@ -26,7 +26,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn begin(shared: Arc<Shared>) -> Result<Self> {
-        let mut loan = shared.lend()?;
+        let loan = shared.lend()?;
+        Self::of(loan, shared)
+    }
+
+    pub(crate) fn of(mut loan: Loan<Pooled>, shared: Arc<Shared>) -> Result<Self> {
         loan.item.release();
         let snapshot = Self {
             loan: Some(loan),

@@ -8,6 +8,7 @@
 //! the nodes has to be a closed one.
 
 mod accept;
+mod contents;
 mod encode;
 mod frame;
 mod handshake;
@@ -32,8 +33,13 @@ use shardwright_topology::{NodeId, ShardId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub(crate) use self::encode::Encoder;
-use self::{frame::FrameError, queue::Queue};
-pub use self::{limits::Limits, resolve::Resolve, snapshot::SnapshotError};
+use self::{contents::Questions, frame::FrameError, queue::Queue};
+pub use self::{
+    contents::{Content, Contents},
+    limits::Limits,
+    resolve::Resolve,
+    snapshot::SnapshotError,
+};
 use super::{Reply, Request, Snapshot, snapshot::StoredSnapshot};
 
 /// What a node needs to speak with others.
@@ -64,6 +70,7 @@ struct Shared {
     resolver: Arc<dyn Resolve>,
     shards: RwLock<HashMap<ShardId, mpsc::Sender<Inbound>>>,
     links: Mutex<HashMap<NodeId, Queue>>,
+    questions: Questions,
     snapshots: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
 }
@@ -130,6 +137,7 @@ impl Peers {
             resolver,
             shards: RwLock::default(),
             links: Mutex::default(),
+            questions: Questions::default(),
             stopped,
         });
         tokio::spawn(accept::accept(Arc::clone(&shared), listener));

@@ -29,6 +29,8 @@ pub enum Kind {
     Expire = 8,
     /// What a shard begins with that comes from a split.
     SplitBase = 9,
+    /// A place at which the copies are compared. It changes nothing.
+    Compare = 10,
 }
 
 /// The stream of writes that a client numbers.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -29,6 +29,7 @@ use super::{
     deletion::{self, Deletion, Kept},
     layout::Layout,
     report::report,
+    scrub,
 };
 use crate::shard::{Memory, Shard, ShardOptions};
 
@@ -41,8 +42,9 @@ pub(crate) struct Copies {
     shared: Arc<Shared>,
 }
 
+/// What they share.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     runtime: Handle,
     node: NodeId,
     store: Arc<dyn Store>,
@@ -98,7 +100,36 @@ impl Copies {
         for shard in there {
             copies.start(&shard);
         }
+        let weak = Arc::downgrade(&copies.shared);
+        let shown = Arc::new(scrub::Shown(Weak::clone(&weak)));
+        copies.shared.peers.show_contents(shown);
+        tokio::spawn(scrub::run(weak, options.scrub));
         Ok(copies)
+    }
+
+    pub(super) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Returns the copies that are primaries; `None` if the node stops.
+    pub(super) fn leading(&self) -> Option<Vec<(PartitionId, Shard)>> {
+        let state = self.state();
+        let leading = state.open.iter().filter(|(_, shard)| {
+            let status = shard.status();
+            status.borrow().leading().is_some()
+        });
+        let leading = leading.map(|(partition, shard)| (partition.clone(), shard.clone()));
+        (!state.is_over).then(|| leading.collect())
+    }
+
+    /// Returns the copy of a shard of whatever keyspace.
+    pub(super) fn by_id(&self, id: &ShardId) -> Option<Shard> {
+        let state = self.state();
+        let found = state.keyspaces.keys().find_map(|keyspace| {
+            let partition = PartitionId::new(keyspace.clone(), id.clone());
+            state.open.get(&partition)
+        });
+        found.cloned()
     }
 
     pub(crate) fn shard(&self, shard: &PartitionId) -> Option<Shard> {

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     convert::{applied_of, entries_of, not_open, state_error, window_of},
+    scrub::Held,
     write::{Identity, Token, Watching, Write, WriteError, Written},
 };
 
@@ -31,6 +32,8 @@ pub(super) struct CopyFile {
     file: ArcSwapOption<ShardFile>,
     /// How far it is.
     place: watch::Sender<Option<Token>>,
+    /// What it held when it was compared.
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,7 @@ impl Default for CopyFile {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
+            held: Held::default(),
         }
     }
 }
@@ -106,6 +110,11 @@ impl CopyFile {
         *self.place.borrow()
     }
 
+    /// Returns what it held when it was compared.
+    pub(super) fn held(&self) -> &Held {
+        &self.held
+    }
+
     /// Takes a file that was opened, in place of the one before.
     pub(super) fn open(&self, file: ShardFile, applied: Point) -> Result<(), StoreError> {
         let file = Arc::new(file);
@@ -116,6 +125,7 @@ impl CopyFile {
             applied,
             open: None,
         };
+        self.held.forget();
         *self.lock() = Some(slot);
         self.file.store(Some(file));
         self.show(applied);
@@ -159,6 +169,9 @@ impl CopyFile {
         let slot = slot.as_mut().ok_or_else(not_open)?;
         slot.apply(record)?;
         self.show(slot.applied);
+        if record.kind == Kind::Compare {
+            self.held.compare(record, &slot.file)?;
+        }
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use shardwright_quorum::log::{
 use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Lsn, Timestamp};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
     task::spawn_blocking,
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Executor {
     pub(super) memory: Memory,
     /// How many writes with numbers it has made since others were forgotten.
     pub(super) remembered: u64,
+    /// Held while a batch is under way.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl Executor {
@@ -105,6 +107,8 @@ impl Executor {
             {
                 waiting.push_back(request);
             }
+            let turn = Arc::clone(&self.turn);
+            let _turn = turn.lock().await;
             self.forget().await;
             // On data that has not come so far a batch would run in vain.
             let last = self.log.status().borrow().last.lsn;

@@ -18,6 +18,7 @@ use shardwright_coordinator::{
 use shardwright_quorum::log::Settings as LogSettings;
 use shardwright_server::{
     Node, NodeOptions, Shard,
+    node::Scrubbing,
     shard::{Memory, ReadLevel, Transaction, Write},
 };
 use shardwright_store::{Config, Digest, Member, ShardFile, Value};
@@ -38,6 +39,7 @@ pub(crate) struct Cluster {
     leader: Arc<Mutex<Option<Leader>>>,
     log: LogSettings,
     memory: Memory,
+    scrub: Scrubbing,
     nodes: Arc<Mutex<BTreeMap<String, Place>>>,
 }
 
@@ -141,15 +143,29 @@ impl Cluster {
         nodes: u32,
         change: impl FnOnce(&mut LogSettings, &mut Memory),
     ) -> Self {
-        let cluster = Self::empty(nodes, 1, change).await;
+        Self::with_scrubbing(nodes, Scrubbing::default(), change).await
+    }
+
+    /// Starts them, and has their copies compared at other times.
+    pub(crate) async fn with_scrubbing(
+        nodes: u32,
+        scrub: Scrubbing,
+        change: impl FnOnce(&mut LogSettings, &mut Memory),
+    ) -> Self {
+        let cluster = Self::of_nodes(nodes, 1, scrub, change).await;
         cluster.create_table().await;
         cluster
     }
 
     /// Starts a coordinator and nodes for so many shards, without waiting for these.
-    pub(crate) async fn empty(
+    pub(crate) async fn of_shards(nodes: u32, shards: u32) -> Self {
+        Self::of_nodes(nodes, shards, Scrubbing::default(), |_, _| {}).await
+    }
+
+    async fn of_nodes(
         nodes: u32,
         shards: u32,
+        scrub: Scrubbing,
         change: impl FnOnce(&mut LogSettings, &mut Memory),
     ) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -167,6 +183,7 @@ impl Cluster {
             leader: Arc::new(Mutex::new(Some(leader))),
             log,
             memory,
+            scrub,
             nodes: Arc::default(),
         };
         for number in 1..=nodes {
@@ -305,6 +322,7 @@ impl Cluster {
                 log: self.log.clone(),
                 memory: self.memory,
                 file: file.clone(),
+                scrub: self.scrub,
                 ..NodeOptions::new(node_id(name), &directory, address)
             };
             let store = Arc::clone(&self.store);

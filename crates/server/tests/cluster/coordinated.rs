@@ -71,9 +71,7 @@ async fn hand_over(cluster: &Cluster, primary: &str) -> String {
     let forced = json!({"shard": "shard-0", "to": to, "force": true});
     let forced = promote(cluster, &forced).await;
     forced.refused(409, "LOSS_NOT_NAMED");
-    let asked = json!({"shard": "shard-0", "to": to});
-    promote_when_settled(cluster, &asked).await;
-    until_primary(cluster, |node| node == to).await;
+    cluster.hand_over(&to).await;
     append(cluster, &to, "f").await;
     let lines = read(cluster, &to).await;
     assert_eq!(lines, ["a", "b", "c", "d", "e", "f"]);
@@ -176,11 +174,25 @@ async fn promote(cluster: &Cluster, body: &Value) -> Answer {
     post(cluster, "/api/v1/promote", body).await
 }
 
+impl Cluster {
+    /// Lets a node have the primary.
+    pub(crate) async fn hand_over(&self, to: &str) {
+        promote_when_settled(self, &json!({"shard": "shard-0", "to": to})).await;
+        until_primary(self, |node| node == to).await;
+        wait("the next primary", async || {
+            self.shard(to)?.status().borrow().leading()
+        })
+        .await;
+    }
+}
+
 /// Asks for another primary, again while that may come true later.
 async fn promote_when_settled(cluster: &Cluster, body: &Value) {
     wait("a promotion", async || {
         let answer = promote(cluster, body).await;
-        if answer.body["error"]["retryable"] == true {
+        let error = &answer.body["error"];
+        // One that has come back is yet to be heard of.
+        if error["retryable"] == true || error["code"] == "NOT_UP" {
             return None;
         }
         assert_eq!(answer.status, 200, "{answer:?}");

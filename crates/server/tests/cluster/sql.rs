@@ -13,7 +13,7 @@ struct Asking {
 
 impl Asking {
     async fn start(nodes: u32, shards: u32) -> Self {
-        let cluster = Cluster::empty(nodes, shards, |_, _| {}).await;
+        let cluster = Cluster::of_shards(nodes, shards).await;
         let client = Client::builder().no_proxy().build().expect("a client");
         Self { client, cluster }
     }

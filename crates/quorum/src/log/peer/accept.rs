@@ -117,8 +117,13 @@ async fn requests(
     loop {
         let body = timeout(patience, frames.next()).await;
         let body = body.map_err(std::io::Error::from)??;
-        let Message::Request(shard, request) = decode(&body)? else {
-            return Err(FrameError::Unexpected);
+        let (shard, request) = match decode(&body)? {
+            Message::Request(shard, request) => (shard, request),
+            Message::AskContent(shard, lsn) => {
+                shared.questions.asked(shard, lsn, queue);
+                continue;
+            }
+            Message::Reply(..) | Message::Content(..) => return Err(FrameError::Unexpected),
         };
         let back = Back {
             queue: queue.clone(),

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shardwright_topology::ShardId;
+use shardwright_topology::{Lsn, ShardId};
 
-use super::frame::{FrameError, frame};
+use super::{
+    contents::Content,
+    frame::{FrameError, frame},
+};
 use crate::log::{Answer, Ask, Hash, Record, Reply, Request};
 
 /// One message. Its records come behind it, so that they are encoded once for all to whom they go.
@@ -14,6 +17,10 @@ use crate::log::{Answer, Ask, Hash, Record, Reply, Request};
 pub(super) enum Message {
     Request(ShardId, Request),
     Reply(ShardId, Reply),
+    /// What does the copy hold at this record?
+    AskContent(ShardId, Lsn),
+    /// This, if it is known.
+    Content(ShardId, Lsn, Option<Content>),
 }
 
 #[derive(Serialize)]
@@ -70,6 +77,11 @@ pub(super) fn reply(shard: &ShardId, mut reply: Reply) -> Result<Bytes, postcard
     frame(&Borrowed::Reply(shard, &reply), &tail)
 }
 
+/// Returns the frame of a message without records.
+pub(super) fn message(message: &Message) -> Result<Bytes, postcard::Error> {
+    frame(message, &[])
+}
+
 /// Reads the body of a frame.
 pub(super) fn decode(body: &[u8]) -> Result<Message, FrameError> {
     let (mut message, tail) = postcard::take_from_bytes::<Message>(body)?;
@@ -86,6 +98,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Message, FrameError> {
             Answer::Fetched { records, .. } => Some(records),
             _ => None,
         },
+        Message::AskContent(..) | Message::Content(..) => None,
     };
     match place {
         Some(place) if rest.is_empty() && place.is_empty() => *place = records,
@@ -178,6 +191,23 @@ mod tests {
             let frame = reply(&shard, said.clone()).expect("a frame");
             let read = decode(&frame[5..]).expect("a message");
             assert_eq!(read, Message::Reply(shard.clone(), said));
+        }
+    }
+
+    #[test]
+    fn questions_for_contents_are_read_as_they_were_written() {
+        let (shard, lsn) = (ShardId::numbered(1), Lsn(9));
+        let content = Content {
+            replica_id: ReplicaId::from_bits(7),
+            digest: [3; 32],
+        };
+        for said in [
+            Message::AskContent(shard.clone(), lsn),
+            Message::Content(shard.clone(), lsn, None),
+            Message::Content(shard, lsn, Some(content)),
+        ] {
+            let frame = message(&said).expect("a frame");
+            assert_eq!(decode(&frame[5..]).expect("a message"), said);
         }
     }
 

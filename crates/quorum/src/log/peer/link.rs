@@ -114,10 +114,13 @@ async fn replies(
         // A network that swallows packets is found out by silence, long before the system gives up a connection.
         let body = timeout(shared.limits.silence, frames.next()).await;
         let body = body.map_err(std::io::Error::from)??;
-        let Message::Reply(shard, reply) = decode(&body)? else {
-            return Err(FrameError::Unexpected);
-        };
         let from = node.clone();
-        shared.deliver(&shard, Inbound::Reply { from, reply });
+        match decode(&body)? {
+            Message::Reply(shard, reply) => shared.deliver(&shard, Inbound::Reply { from, reply }),
+            Message::Content(shard, lsn, content) => {
+                shared.questions.answered(from, shard, lsn, content);
+            }
+            Message::Request(..) | Message::AskContent(..) => return Err(FrameError::Unexpected),
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Places behind channels, each on a thread of its own: the engine of a sharded database needs nothing of them but
-//! plain data in both directions.
+//! plain data in both directions. They refuse what was planned for another schema than theirs.
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     ops::ControlFlow,
     rc::Rc,
     sync::{
@@ -17,8 +17,8 @@ use shardwright::{
     sql::{
         Error,
         shards::{
-            Batch, Call, Fault, FaultKind, Fragment, Place, PlaceTransaction, Places, Ran,
-            RowSource, Shards, Visit, Watch, Watching,
+            BROADCAST_KEY, Batch, Call, Fault, FaultKind, Fragment, Place, PlaceTransaction,
+            Places, Ran, RowSource, Shards, Visit, Watch, Watching,
         },
     },
     store::{Row, Value},
@@ -65,6 +65,9 @@ enum Reply {
 
 type Answered = Result<Reply, Fault>;
 
+/// A request with the number of the schema that it was planned for, if it depends on that, and where the answer goes.
+type Asked = (Option<u64>, Request, Sender<Answered>);
+
 /// Nothing borrowed, no handle and no connection is in what is sent.
 const _: fn() = || {
     fn is_plain<T: Clone + PartialEq + Send + Sync + 'static>() {}
@@ -84,7 +87,8 @@ pub(crate) struct Channels {
 #[derive(Debug, Clone)]
 struct Line {
     name: String,
-    requests: Sender<(Request, Sender<Answered>)>,
+    number: Option<u64>,
+    requests: Sender<Asked>,
 }
 
 impl Channels {
@@ -97,6 +101,7 @@ impl Channels {
             threads.push(std::thread::spawn(move || serve(place, &served, &inbox)));
             Line {
                 name: places.name(place).to_owned(),
+                number: None,
                 requests,
             }
         };
@@ -106,6 +111,19 @@ impl Channels {
                 .map(|shard| line(Place::Shard(shard)))
                 .collect(),
             threads,
+        }
+    }
+
+    /// The same places, for statements that are planned for the schema of that number.
+    pub(crate) fn numbered(&self, number: u64) -> Self {
+        let line = |line: &Line| Line {
+            number: Some(number),
+            ..line.clone()
+        };
+        Self {
+            catalog: line(&self.catalog),
+            shards: self.shards.iter().map(line).collect(),
+            threads: Vec::new(),
         }
     }
 
@@ -119,6 +137,9 @@ impl Channels {
 
 impl Drop for Channels {
     fn drop(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
         for line in self.shards.iter().chain([&self.catalog]) {
             let _stopped = line.ask(Request::Stop);
         }
@@ -132,7 +153,8 @@ impl Line {
     fn ask(&self, request: Request) -> Result<Reply, Error> {
         let (back, reply) = mpsc::channel();
         let gone = || Fault::new(FaultKind::Unreachable, "its thread has ended").at(&self.name);
-        self.requests.send((request, back)).map_err(|_| gone())?;
+        let asked = (self.number, request, back);
+        self.requests.send(asked).map_err(|_| gone())?;
         let answered = reply.recv().map_err(|_| gone())?;
         answered.map_err(|fault| fault.at(&self.name))
     }
@@ -332,7 +354,7 @@ struct Server<'p> {
     sources: HashMap<u64, Box<dyn RowSource>>,
 }
 
-fn serve(place: Place, places: &Arc<dyn Places>, inbox: &Receiver<(Request, Sender<Answered>)>) {
+fn serve(place: Place, places: &Arc<dyn Places>, inbox: &Receiver<Asked>) {
     let mut server = Server {
         place,
         places,
@@ -341,17 +363,56 @@ fn serve(place: Place, places: &Arc<dyn Places>, inbox: &Receiver<(Request, Send
         snapshots: HashMap::new(),
         sources: HashMap::new(),
     };
-    for (request, back) in inbox {
-        if request == Request::Stop {
+    // What writes has to wait for an open transaction, whose next step comes the same way.
+    let mut waiting: VecDeque<Asked> = VecDeque::new();
+    for asked in inbox {
+        if asked.1 == Request::Stop {
             break;
         }
-        let answered = server.answer(request).map_err(|error| Fault::from(&error));
-        // Whoever asked may have gone.
-        let _told = back.send(answered);
+        waiting.push_back(asked);
+        while let Some(next) = waiting.iter().position(|asked| server.is_ready(&asked.1)) {
+            let (number, request, back) = waiting.remove(next).expect("it was found there");
+            let checked = server.check(number, &request);
+            let answered = checked.and_then(|()| server.answer(request));
+            // Whoever asked may have gone.
+            let _told = back.send(answered.map_err(|error| Fault::from(&error)));
+        }
     }
 }
 
 impl Server<'_> {
+    fn is_ready(&self, request: &Request) -> bool {
+        let writes = matches!(request, Request::Write(_) | Request::Begin(_));
+        !writes || !self.transactions.values().any(|open| open.is_open())
+    }
+
+    /// Refuses what begins here and was planned for another schema. Nothing is committed here between this and the answer.
+    fn check(&self, number: Option<u64>, request: &Request) -> Result<(), Error> {
+        let find = Fragment::new(
+            "SELECT value FROM main._meta WHERE key = ?1",
+            vec![Value::from(BROADCAST_KEY)],
+        );
+        let found = match (number, request) {
+            (Some(_), Request::Read(_) | Request::Write(_) | Request::Begin(_)) => {
+                let see = |row: &Row<'_>| row.get(0).as_i64();
+                let read = |call: Call<'_>| self.places.query_row(self.place, call, see);
+                find.with_call(read)?.flatten()
+            }
+            (Some(_), Request::Open(snapshot, _)) => {
+                let mut batch = Batch::new();
+                let mut source = self.snapshots[snapshot].run(self.place, &find)?;
+                source.next_batch(&mut batch)?;
+                batch.rows().next().and_then(|row| row.get(0).as_i64())
+            }
+            _ => return Ok(()),
+        };
+        if u64::try_from(found.unwrap_or(0)).ok() == number {
+            return Ok(());
+        }
+        let message = format!("the schema is the one of number {found:?}");
+        Err(Fault::new(FaultKind::SchemaChanged, message).at(self.places.name(self.place)))
+    }
+
     fn answer(&mut self, request: Request) -> Result<Reply, Error> {
         let place = self.place;
         Ok(match request {

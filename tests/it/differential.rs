@@ -238,6 +238,11 @@ fn shards_behind_channels_answer_as_one_sqlite_database() {
 }
 
 #[test]
+fn two_engines_that_take_turns_answer_as_one_sqlite_database() {
+    compare_all(Origin::Statements, Storage::Engines);
+}
+
+#[test]
 fn shards_behind_channels_answer_as_the_file_that_was_imported() {
     compare_all(Origin::Import, Storage::Channels);
 }

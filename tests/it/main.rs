@@ -5,6 +5,7 @@ mod channels;
 mod control;
 mod differential;
 mod documents;
+mod engines;
 #[cfg(unix)]
 mod log;
 mod places;

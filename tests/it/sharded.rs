@@ -1,6 +1,9 @@
 //! A sharded database as the test kit sees one.
 
-use crate::channels::Channels;
+use crate::{
+    channels::Channels,
+    engines::{Gateways, WRITER},
+};
 use shardwright::{
     registry::{Registry, SqliteStore},
     sql::{
@@ -22,12 +25,15 @@ pub(crate) enum Storage {
     Files,
     /// Behind channels, each served by another thread.
     Channels,
+    /// Behind channels, with two engines that take turns.
+    Engines,
 }
 
 /// A sharded database in a directory that goes away with it.
 #[derive(Debug)]
 pub(crate) struct Sharded {
     database: ShardedDatabase,
+    gateways: Option<Gateways>,
     _directory: TempDir,
 }
 
@@ -47,15 +53,16 @@ impl Sharded {
         };
         let path = directory.path().join("db");
         let database = ShardedDatabase::create(&path, &options).expect("an empty database");
-        let database = match storage {
-            Storage::Files => database,
-            Storage::Channels => {
+        let (database, gateways) = match storage {
+            Storage::Files => (database, None),
+            Storage::Channels | Storage::Engines => {
                 database.close().expect("nobody else has it");
                 open(&path, storage).expect("it was there")
             }
         };
         Self {
             database,
+            gateways,
             _directory: directory,
         }
     }
@@ -75,9 +82,10 @@ impl Sharded {
         let path = directory.path().join("db");
         adopt::import(source, &path, shards, &AdoptOptions::default(), &mut |_| {})
             .map_err(|error| failure(&error))?;
-        let database = open(&path, storage).map_err(|error| failure(&error))?;
+        let (database, gateways) = open(&path, storage).map_err(|error| failure(&error))?;
         Ok(Self {
             database,
+            gateways,
             _directory: directory,
         })
     }
@@ -86,11 +94,16 @@ impl Sharded {
     pub(crate) fn database(&self) -> &ShardedDatabase {
         &self.database
     }
+
+    /// Its two engines, if it has two.
+    pub(crate) fn gateways(&self) -> Option<&Gateways> {
+        self.gateways.as_ref()
+    }
 }
 
-fn open(path: &Path, storage: Storage) -> Result<ShardedDatabase, Error> {
+fn open(path: &Path, storage: Storage) -> Result<(ShardedDatabase, Option<Gateways>), Error> {
     if storage == Storage::Files {
-        return ShardedDatabase::open(path, &options());
+        return Ok((ShardedDatabase::open(path, &options())?, None));
     }
     let files: Arc<dyn Places> = Arc::new(LocalPlaces::open(path, &options())?);
     let places = Channels::to(&files);
@@ -98,7 +111,12 @@ fn open(path: &Path, storage: Storage) -> Result<ShardedDatabase, Error> {
     let store = SqliteStore::open(Layout::of(path).registry()).expect("the registry is there");
     let keyspace = KeyspaceName::new("main").expect("a name");
     let registry = Registry::new(Arc::new(store), keyspace);
-    ShardedDatabase::over(Arc::new(places), registry, &options())
+    if storage == Storage::Channels {
+        let database = ShardedDatabase::over(Arc::new(places), registry, &options())?;
+        return Ok((database, None));
+    }
+    let gateways = Gateways::open(places, &registry, &options())?;
+    Ok((gateways.engine(WRITER).clone(), Some(gateways)))
 }
 
 /// Writes to several shards are allowed, and nothing survives a power failure.
@@ -113,10 +131,11 @@ pub(crate) fn options() -> Options {
 impl Database for Sharded {
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Answer, Failure> {
         let params: Vec<store::Value> = params.iter().map(to_store).collect();
-        let answer = self
-            .database
-            .execute(sql, &params)
-            .map_err(|error| failure(&error))?;
+        let answer = match &self.gateways {
+            Some(gateways) => gateways.execute(sql, (&params).into()),
+            None => self.database.execute(sql, &params),
+        };
+        let answer = answer.map_err(|error| failure(&error))?;
         let columns: Vec<String> = answer
             .columns
             .into_iter()

@@ -4,6 +4,7 @@ mod broadcast;
 mod by_key;
 mod by_shard;
 mod ddl;
+mod deferred;
 mod execute;
 mod insert;
 mod journal;

@@ -193,7 +193,7 @@ impl ShardedDatabase {
         let operation = Operation::new(steps.clone(), steps, None);
         let _guard = self.guard(state, table)?;
         // A foreign key may carry the change to rows that other shards have a say in.
-        let none = Checks::default();
+        let none = state.checks.without_watch();
         let checks = if state.needs_guard(table) {
             &state.checks
         } else {

@@ -58,28 +58,31 @@ impl ShardedDatabase {
         params: impl Into<Params<'p>>,
         mode: WriteMode,
     ) -> Result<Answer, Error> {
-        self.run_current(sql, &params.into(), mode)
-    }
-
-    /// Runs one statement with the schema of now. If that changes before the statement has begun, it is planned again.
-    pub(super) fn run_current(
-        &self,
-        sql: &str,
-        params: &Params<'_>,
-        mode: WriteMode,
-    ) -> Result<Answer, Error> {
-        loop {
-            let state = self.inner.state.load();
-            let planned = state.plan(sql)?;
-            match self.run_planned(&state, &planned, params, mode) {
-                Err(error) if error.is_schema_change() && self.has_moved_from(&state) => {}
-                ran => return ran,
+        let state = self.inner.state.load();
+        let planned = state.plan(sql)?;
+        let params = params.into();
+        match self.run_planned(&state, &planned, &params, mode) {
+            Err(error) if error.is_schema_change() => {
+                self.run_again(&state, sql, &params, mode, error)
             }
+            ran => ran,
         }
     }
 
-    fn has_moved_from(&self, state: &State) -> bool {
-        self.inner.state.load().version != state.version
+    /// Plans a statement again that was refused because the schema has changed, unless this handle has no newer one.
+    #[cold]
+    pub(super) fn run_again(
+        &self,
+        before: &State,
+        sql: &str,
+        params: &Params<'_>,
+        mode: WriteMode,
+        refusal: Error,
+    ) -> Result<Answer, Error> {
+        if self.inner.state.load().version == before.version {
+            return Err(refusal);
+        }
+        self.execute_with(sql, *params, mode)
     }
 
     pub(super) fn run_planned(

@@ -132,9 +132,21 @@ impl Operation {
         if !self.enter(&mut *transaction)? {
             return Ok(None);
         }
+        // Those of a changed schema are checked by the statements themselves.
+        let deferred = checks.deferred();
+        let count = |transaction: &mut dyn PlaceTransaction| match self.schema {
+            Some(_) => Ok(0),
+            None => deferred.violations(place, transaction),
+        };
+        let before = count(&mut *transaction)?;
         let mut ran = Ran::default();
         for step in self.steps(place) {
             ran = step.run(&mut *transaction)?;
+        }
+        if count(&mut *transaction)? > before {
+            return Err(Error::Constraint {
+                message: "FOREIGN KEY constraint failed".to_owned(),
+            });
         }
         Ok(Some((transaction, ran)))
     }

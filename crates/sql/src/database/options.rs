@@ -26,7 +26,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How many shards a call on all shards asks at once.
     pub concurrency: usize,
-    /// How long a change that has to reach every place is tried again, once it is written down and a place fails.
+    /// How long a change that has to reach every place is tried again, once it is written down and a place fails: the
+    /// pauses between the attempts, all together.
     pub finish_timeout: Duration,
 }
 

@@ -88,8 +88,13 @@ impl Session {
         match &planned.plan {
             Plan::Transaction(statement) => self.control(statement, sql),
             _ if !self.in_transaction() => {
-                drop(state);
-                database.run_current(sql, &params, database.inner.shared.options.write_mode)
+                let mode = database.inner.shared.options.write_mode;
+                match database.run_planned(&state, &planned, &params, mode) {
+                    Err(error) if error.is_schema_change() => {
+                        database.run_again(&state, sql, &params, mode, error)
+                    }
+                    ran => ran,
+                }
             }
             _ => self.in_bound(&state, &planned, &params),
         }

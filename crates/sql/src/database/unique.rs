@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
-use super::{ShardedDatabase, state::State};
+use super::{ShardedDatabase, deferred::Deferred, state::State};
 use crate::{
     error::Error,
     schema::{Schema, Table, UniqueConstraint, quote_identifier},
@@ -28,6 +28,8 @@ pub(super) struct Checks {
     watch: Option<Arc<Watch>>,
     /// By the number of the constraint.
     probes: Vec<Probe>,
+    /// What a place checks only when it commits.
+    deferred: Deferred,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,7 @@ struct Probe {
 
 impl Checks {
     pub(super) fn of(schema: &Schema) -> Result<Self, Error> {
+        let deferred = Deferred::of(schema);
         let mut probes = Vec::new();
         let mut triggers = String::new();
         for table in schema.tables() {
@@ -52,14 +55,31 @@ impl Checks {
             }
         }
         let Some(most) = probes.iter().map(|probe| probe.terms).max() else {
-            return Ok(Self::default());
+            return Ok(Self {
+                deferred,
+                ..Self::default()
+            });
         };
         let columns: String = (1..=most).map(|number| format!(", v{number}")).collect();
         let script = format!("CREATE TEMP TABLE {NOTES}(probe{columns});\n{triggers}");
         Ok(Self {
             watch: Some(Arc::new(Watch { script })),
             probes,
+            deferred,
         })
+    }
+
+    /// Those of a write whose rows no other shard may forbid.
+    pub(super) fn without_watch(&self) -> Self {
+        Self {
+            deferred: self.deferred.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What a place checks only when it commits.
+    pub(super) fn deferred(&self) -> &Deferred {
+        &self.deferred
     }
 
     /// What a transaction on a place has to note; the catalog has no rows that others may forbid.

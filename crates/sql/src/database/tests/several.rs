@@ -64,8 +64,9 @@ fn count(db: &ShardedDatabase, sql: &str) -> i64 {
 
 #[test]
 fn a_view_keeps_its_schema_and_all_that_it_does_goes_through_its_places() {
-    let db = fixture(SHOP).db;
-    let view = pinned(&db);
+    let shop = fixture(SHOP);
+    let db = &shop.db;
+    let view = pinned(db);
     assert_eq!(view.broadcast_number(), db.broadcast_number());
     let by_key = "SELECT name FROM customers WHERE id = ?1";
     let prepared = view.prepare(by_key).unwrap();
@@ -102,72 +103,81 @@ fn a_view_keeps_its_schema_and_all_that_it_does_goes_through_its_places() {
     session.execute("BEGIN", ()).unwrap();
     changed(session.execute("DELETE FROM settings", ()).map(drop));
     // A new handle is for the new schema.
-    let view = pinned(&db);
+    let view = pinned(db);
     assert_eq!(
         count(&view, "SELECT count(*) FROM orders WHERE note IS NULL"),
         7
     );
     run(&view, "INSERT INTO currencies VALUES ('GBP', 'Pound')");
-    assert_eq!(count(&db, "SELECT count(*) FROM currencies"), 3);
+    assert_eq!(count(db, "SELECT count(*) FROM currencies"), 3);
+}
+
+/// Statements on [`peers`], and whether they need the writer.
+const STATEMENTS: &[(&str, bool)] = &[
+    ("SELECT * FROM customers", false),
+    ("EXPLAIN SELECT 1", false),
+    ("PRAGMA user_version", false),
+    ("PRAGMA user_version = 3", true),
+    ("PRAGMA application_id = 3", true),
+    ("PRAGMA integrity_check", false),
+    ("PRAGMA table_info(tags)", false),
+    ("CREATE TABLE more(id INTEGER PRIMARY KEY)", true),
+    ("CREATE TABLE IF NOT EXISTS tags(id)", true),
+    ("DROP VIEW spending", true),
+    ("INSERT INTO currencies VALUES ('USD', 'Dollar')", true),
+    ("INSERT INTO currencies SELECT 'NOK', 'Krone'", true),
+    ("UPDATE currencies SET name = 'x'", true),
+    ("DELETE FROM currencies", true),
+    ("INSERT INTO settings VALUES ('a', 1)", false),
+    (
+        "INSERT INTO settings SELECT code, name FROM currencies",
+        false,
+    ),
+    ("UPDATE settings SET value = 2 WHERE key = 'a'", false),
+    ("INSERT INTO customers(id, name) VALUES (50, 'x')", true),
+    ("UPDATE customers SET email = 'x@x' WHERE id = 1", true),
+    ("DELETE FROM customers WHERE id = 77", true),
+    ("INSERT INTO orders(customer_id) VALUES (1)", true),
+    ("INSERT INTO orders(id, customer_id) VALUES (91, 1)", true),
+    ("INSERT INTO logs(at) VALUES (1)", true),
+    ("INSERT INTO logs(id, at) VALUES (1, 1)", true),
+    ("INSERT INTO tags VALUES ('a', 1)", false),
+    ("INSERT INTO tags SELECT 'b', 1", false),
+    (
+        "INSERT INTO tags SELECT key, 1 FROM settings LIMIT 1",
+        false,
+    ),
+    ("UPDATE tags SET n = 2 WHERE name = 'a'", false),
+    ("DELETE FROM tags WHERE name = 'a'", false),
+    ("INSERT INTO items VALUES (1, 1)", false),
+    ("INSERT INTO items VALUES (NULL, 1)", true),
+    ("INSERT INTO items(n) VALUES (1)", true),
+    ("INSERT INTO items DEFAULT VALUES", true),
+    ("INSERT INTO items SELECT 7, 7", true),
+    ("UPDATE items SET n = 2 WHERE id = 1", false),
+    ("BEGIN", false),
+];
+
+/// A database and a handle that is not the writer's.
+fn peers() -> (Fixture, ShardedDatabase) {
+    let shop = fixture(SHOP);
+    for sql in [
+        "CREATE TABLE logs(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, text TEXT)
+         /* shardwright: shard_key=at */",
+        "CREATE TABLE tags(name TEXT PRIMARY KEY, n INTEGER)",
+        "CREATE TABLE items(id INTEGER PRIMARY KEY, n INTEGER)",
+    ] {
+        run(&shop.db, sql);
+    }
+    let peer = shop.db.as_peer();
+    (shop, peer)
 }
 
 #[test]
 fn a_peer_refuses_exactly_what_needs_the_writer() {
-    let db = fixture(SHOP).db;
-    run(
-        &db,
-        "CREATE TABLE logs(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, text TEXT)
-         /* shardwright: shard_key=at */",
-    );
-    run(&db, "CREATE TABLE tags(name TEXT PRIMARY KEY, n INTEGER)");
-    run(&db, "CREATE TABLE items(id INTEGER PRIMARY KEY, n INTEGER)");
-    let peer = db.as_peer();
-    let statements = [
-        ("SELECT * FROM customers", false),
-        ("EXPLAIN SELECT 1", false),
-        ("PRAGMA user_version", false),
-        ("PRAGMA user_version = 3", true),
-        ("PRAGMA application_id = 3", true),
-        ("PRAGMA integrity_check", false),
-        ("PRAGMA table_info(tags)", false),
-        ("CREATE TABLE more(id INTEGER PRIMARY KEY)", true),
-        ("CREATE TABLE IF NOT EXISTS tags(id)", true),
-        ("DROP VIEW spending", true),
-        ("INSERT INTO currencies VALUES ('USD', 'Dollar')", true),
-        ("INSERT INTO currencies SELECT 'NOK', 'Krone'", true),
-        ("UPDATE currencies SET name = 'x'", true),
-        ("DELETE FROM currencies", true),
-        ("INSERT INTO settings VALUES ('a', 1)", false),
-        (
-            "INSERT INTO settings SELECT code, name FROM currencies",
-            false,
-        ),
-        ("UPDATE settings SET value = 2 WHERE key = 'a'", false),
-        ("INSERT INTO customers(id, name) VALUES (50, 'x')", true),
-        ("UPDATE customers SET email = 'x@x' WHERE id = 1", true),
-        ("DELETE FROM customers WHERE id = 77", true),
-        ("INSERT INTO orders(customer_id) VALUES (1)", true),
-        ("INSERT INTO orders(id, customer_id) VALUES (91, 1)", true),
-        ("INSERT INTO logs(at) VALUES (1)", true),
-        ("INSERT INTO logs(id, at) VALUES (1, 1)", true),
-        ("INSERT INTO tags VALUES ('a', 1)", false),
-        ("INSERT INTO tags SELECT 'b', 1", false),
-        (
-            "INSERT INTO tags SELECT key, 1 FROM settings LIMIT 1",
-            false,
-        ),
-        ("UPDATE tags SET n = 2 WHERE name = 'a'", false),
-        ("DELETE FROM tags WHERE name = 'a'", false),
-        ("INSERT INTO items VALUES (1, 1)", false),
-        ("INSERT INTO items VALUES (NULL, 1)", true),
-        ("INSERT INTO items(n) VALUES (1)", true),
-        ("INSERT INTO items DEFAULT VALUES", true),
-        ("INSERT INTO items SELECT 7, 7", true),
-        ("UPDATE items SET n = 2 WHERE id = 1", false),
-        ("BEGIN", false),
-    ];
-    for (sql, needs) in statements {
-        assert_eq!(db.needs_writer(sql).unwrap(), needs, "{sql}");
+    let (shop, peer) = peers();
+    for &(sql, needs) in STATEMENTS {
+        assert_eq!(shop.db.needs_writer(sql).unwrap(), needs, "{sql}");
         match peer.execute_with(sql, (), WriteMode::BestEffort) {
             Err(Error::Place { fault, .. }) if fault.kind == FaultKind::NotWriter => {
                 assert!(needs, "{sql}");
@@ -179,9 +189,13 @@ fn a_peer_refuses_exactly_what_needs_the_writer() {
             }
         }
     }
-    // What depends on values needs the writer only perhaps.
+}
+
+#[test]
+fn a_peer_refuses_however_it_is_asked_and_by_the_values_that_it_is_given() {
+    let (shop, peer) = peers();
     let by_id = "INSERT INTO items VALUES (?1, ?2)";
-    assert!(db.needs_writer(by_id).unwrap());
+    assert!(shop.db.needs_writer(by_id).unwrap());
     let insert = |id: Value| peer.execute(by_id, &[id, Value::Null]).map(drop);
     insert(Value::from(3)).unwrap();
     assert_eq!(kind_of(insert(Value::Null)), FaultKind::NotWriter);
@@ -197,7 +211,7 @@ fn a_peer_refuses_exactly_what_needs_the_writer() {
         peer.execute_with(order, (), WriteMode::BestEffort)
             .map(drop),
     );
-    assert_eq!(count(&peer, "SELECT count(*) FROM items"), 2);
+    assert_eq!(count(&peer, "SELECT count(*) FROM items"), 1);
 }
 
 #[test]
@@ -375,4 +389,35 @@ fn a_change_that_a_place_does_not_take_in_time_is_finished_before_the_next_one()
     other.take_over().unwrap();
     assert_eq!(other.schema().tables().count(), 3);
     run(&other, "INSERT INTO c VALUES (1)");
+}
+
+#[test]
+fn a_write_of_a_reference_table_that_a_commit_would_refuse_changes_nothing() {
+    let shop = fixture(
+        "CREATE TABLE units(name TEXT PRIMARY KEY, n INT) /* shardwright: reference */;
+         CREATE TABLE things(id INTEGER PRIMARY KEY, unit TEXT REFERENCES units(name) DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE parts(name TEXT PRIMARY KEY, of TEXT REFERENCES parts(name) DEFERRABLE INITIALLY DEFERRED)
+             /* shardwright: reference */;
+         INSERT INTO units VALUES ('m', 1), ('s', 2);
+         INSERT INTO things VALUES (1, 'm');",
+    );
+    let db = &shop.db;
+    for sql in [
+        "DELETE FROM units WHERE name = 'm'",
+        "UPDATE units SET name = 'km' WHERE name = 'm'",
+        "INSERT INTO parts VALUES ('a', 'none')",
+    ] {
+        let error = db.execute(sql, ()).unwrap_err();
+        assert_eq!(error.code(), "CONSTRAINT", "{sql}: {error}");
+        assert!(
+            db.inner.shared.records.pending().unwrap().is_empty(),
+            "{sql}"
+        );
+        assert_eq!(count(db, "SELECT count(*) FROM units"), 2);
+        for shard in db.all_all_shards("SELECT count(*) FROM units", ()) {
+            assert_eq!(shard.result.unwrap(), [[Value::from(2)]]);
+        }
+    }
+    run(db, "DELETE FROM units WHERE name = 's'");
+    run(db, "INSERT INTO parts VALUES ('a', 'b'), ('b', 'a')");
 }

@@ -26,13 +26,17 @@ use shardwright_http::{ClientError, Token, axum::Router as Routes};
 use shardwright_registry::{Clock, Registry, Store};
 use shardwright_router::Router;
 use shardwright_topology::{KeyspaceName, NodeId};
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use self::{engine::Engines, host::Host, numbers::Streams};
 use crate::node::Copies;
 
 /// How long it takes at most to connect to another node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many statements run at once. Each takes a thread of those that may wait, of which tokio has 512; the shards of the node need some
+/// of them too, and the [readers of others](host) have theirs.
+const STATEMENTS_MAX: usize = 256;
 
 /// The gateway of a node. It works until it is dropped.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ struct Shared {
     clock: Clock,
     streams: Streams,
     engines: Engines,
+    running: Semaphore,
 }
 
 impl Gateway {
@@ -81,6 +86,7 @@ impl Gateway {
             clock: Clock::start(),
             streams: Streams::default(),
             engines,
+            running: Semaphore::new(STATEMENTS_MAX),
         };
         Ok(Self {
             shared: Arc::new(shared),

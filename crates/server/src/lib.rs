@@ -1,6 +1,6 @@
 //! The data plane: SQLite shards that commit on a majority of the nodes that hold them.
 //!
-//! A [`Node`] keeps copies of shards, as the coordinators tell it. A [`Shard`] is one of them: a SQLite file, and a replicated log that
+//! A [`Node`] keeps copies of shards, as the coordinators tell it, and answers SQL over all of them. A [`Shard`] is one copy: a SQLite file, and a replicated log that
 //! decides what happens to it. Here is a whole cluster, of one node:
 //!
 //! ```
@@ -80,9 +80,13 @@
 //! - The copies hold the same rows at the same place of their history. One that does not is set aside, and made anew.
 //! - A full or broken disk stops the copies on it, never the process.
 //!
+//! - `POST /v1/sql`, part of [`Node::router`], answers for all shards of the keyspace `main`, wherever their primaries are. A statement
+//!   whose shard loses its primary waits for the next one, and happens once.
+//!
 //! # What this crate does not do
 //!
-//! It plans no statements over several shards, and serves no clients over the network.
+//! It commits nothing on several shards at once: a statement that writes to more than one is refused, or makes its writes one after the
+//! other where that is asked for.
 
 mod gateway;
 pub mod node;

@@ -16,7 +16,10 @@ use shardwright_sql::{
     shards::{Fault, FaultKind, Fragment, Ran},
 };
 use shardwright_store::{Error as StoreError, Member};
-use tokio::task::spawn_blocking;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    task::spawn_blocking,
+};
 
 pub(super) use self::basis::WRITER;
 use self::sessions::{Session, Sessions};
@@ -28,11 +31,15 @@ use crate::{
     shard::{Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written},
 };
 
+/// How many snapshots are read at once. Each takes a thread of those that may wait.
+const READERS_MAX: usize = 128;
+
 /// Answers for the copies of a node. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     copies: Copies,
     sessions: Arc<Sessions>,
+    readers: Arc<Semaphore>,
 }
 
 impl Host {
@@ -40,6 +47,7 @@ impl Host {
         Self {
             copies,
             sessions: Arc::default(),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
         }
     }
 
@@ -65,8 +73,14 @@ impl Host {
                 fragment,
                 keep,
             } => {
+                let reading = Arc::clone(&self.readers).acquire_owned();
+                let reading = tokio::time::timeout(within, reading).await;
+                // It is never closed.
+                let Ok(Ok(reading)) = reading else {
+                    return Err(Refusal::Later);
+                };
                 let fresh = fresh(&shard, freshness, within).await?;
-                self.read(fresh, basis, fragment, keep).await
+                self.read(fresh, basis, fragment, keep, reading).await
             }
             Ask::Write {
                 basis,
@@ -85,10 +99,20 @@ impl Host {
         }
     }
 
-    async fn read(&self, fresh: Fresh, basis: Basis, fragment: Fragment, keep: bool) -> Answer {
-        let (told, answer) = tokio::sync::oneshot::channel();
+    async fn read(
+        &self,
+        fresh: Fresh,
+        basis: Basis,
+        fragment: Fragment,
+        keep: bool,
+        reading: OwnedSemaphorePermit,
+    ) -> Answer {
+        let (told, answer) = oneshot::channel();
         let sessions = Arc::clone(&self.sessions);
-        spawn_blocking(move || snapshot::read(&sessions, &fresh, basis, &fragment, keep, told));
+        spawn_blocking(move || {
+            snapshot::read(&sessions, &fresh, basis, &fragment, keep, told);
+            drop(reading);
+        });
         // Only a panic says nothing.
         answer.await.unwrap_or(Err(Refusal::Later))
     }

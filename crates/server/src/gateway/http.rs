@@ -196,6 +196,11 @@ impl Attempts<'_> {
     }
 
     async fn once(&self, engine: &Engine) -> Attempt {
+        let running = tokio::time::timeout(self.left(), self.shared.running.acquire()).await;
+        // It is never closed.
+        let Ok(Ok(_running)) = running else {
+            return Attempt::Failed(overloaded());
+        };
         let epoch = *engine.writer.borrow();
         let view = View {
             cluster: Arc::clone(&engine.cluster),
@@ -313,6 +318,11 @@ async fn refresh(engine: &Engine) -> bool {
         }
         Err(_) => false,
     }
+}
+
+fn overloaded() -> Error {
+    let message = "too many statements run on this node";
+    Fault::new(FaultKind::Busy, message).at("gateway")
 }
 
 fn not_writer() -> Error {

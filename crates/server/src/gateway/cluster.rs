@@ -177,7 +177,7 @@ impl Attempts<'_> {
         };
         let request = Request {
             shard: self.shard.clone(),
-            within_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
+            within_ms: milliseconds(self.share(ask, left)),
             ask: ask.clone(),
         };
         let asking = way.ask(request);
@@ -213,19 +213,24 @@ impl Attempts<'_> {
 
     /// Returns whom to ask now.
     fn next(&mut self, ask: &Ask) -> Option<(NodeId, Way)> {
-        let node = match ask {
-            Ask::Read {
-                freshness: Freshness::Any | Freshness::AtLeast(_),
-                ..
-            } => {
-                let holders = self.cluster.holders(self.shard);
-                let next = self.tried.checked_rem(holders.len())?;
-                holders.into_iter().nth(next)
-            }
-            _ => self.hint.take().or_else(|| self.owner()),
+        let node = if asks_primary(ask) {
+            self.hint.take().or_else(|| self.owner())
+        } else {
+            let holders = self.cluster.holders(self.shard);
+            let next = self.tried.checked_rem(holders.len())?;
+            holders.into_iter().nth(next)
         }?;
         let way = self.cluster.way(&node)?;
         Some((node, way))
+    }
+
+    /// Returns how long one node may take: where several can answer, one that is behind leaves time for the others.
+    fn share(&self, ask: &Ask, left: Duration) -> Duration {
+        if asks_primary(ask) {
+            return left;
+        }
+        let holders = self.cluster.holders(self.shard).len();
+        left / u32::try_from(holders.max(1)).unwrap_or(u32::MAX)
     }
 
     fn owner(&self) -> Option<NodeId> {
@@ -235,20 +240,13 @@ impl Attempts<'_> {
 
     /// Ends when the primary is elsewhere than where it is asked. A node that was stopped answers nobody, and keeps its connections.
     async fn has_moved(&self, ask: &Ask, node: &NodeId) {
-        let asks_primary = !matches!(
-            ask,
-            Ask::Read {
-                freshness: Freshness::Any | Freshness::AtLeast(_),
-                ..
-            }
-        );
         let before = self.owner();
         let mut changes = self.changes.clone();
         let is_elsewhere = |_: &u64| {
             let owner = self.owner();
             owner != before && owner.as_ref() != Some(node)
         };
-        if !asks_primary || changes.wait_for(is_elsewhere).await.is_err() {
+        if !asks_primary(ask) || changes.wait_for(is_elsewhere).await.is_err() {
             std::future::pending().await
         }
     }
@@ -275,6 +273,22 @@ impl Attempts<'_> {
             "no copy of the shard that may answer did so in time",
         )
     }
+}
+
+/// Whether only the primary may answer.
+fn asks_primary(ask: &Ask) -> bool {
+    !matches!(
+        ask,
+        Ask::Read {
+            freshness: Freshness::Any | Freshness::AtLeast(_),
+            ..
+        }
+    )
+}
+
+/// Returns a time in whole milliseconds, at least one.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// Returns what a refusal means for the caller of the engine.

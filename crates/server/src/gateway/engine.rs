@@ -8,7 +8,7 @@ use std::{
 use shardwright_http::{Token, reqwest::Client};
 use shardwright_registry::{Clock, Registry};
 use shardwright_router::Router;
-use shardwright_sql::{Options, ShardedDatabase};
+use shardwright_sql::{Limits, Options, ShardedDatabase};
 use shardwright_topology::Backoff;
 use tokio::{
     runtime::Handle,
@@ -25,6 +25,13 @@ use super::{
 
 /// How long the engine itself waits for a shard, for what is of no statement.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far a statement may go that gathers rows of several shards: they are all in the memory of one node.
+const LIMITS: Limits = Limits {
+    rows: 10_000_000,
+    bytes: 1 << 30,
+    time: Duration::from_secs(300),
+};
 
 /// The waits until the registry is asked again.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -107,7 +114,10 @@ async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
         });
         let places = Arc::new(View::of_engine(Arc::clone(&cluster), PATIENCE));
         let registry = parts.registry.clone();
-        let options = Options::default();
+        let options = Options {
+            limits: LIMITS,
+            ..Options::default()
+        };
         let joining =
             spawn_blocking(move || ShardedDatabase::join(places, registry, &options)).await;
         match joining {

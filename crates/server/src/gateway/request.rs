@@ -17,7 +17,7 @@ use shardwright_sql::{
 use shardwright_topology::{KeyspaceName, ShardId};
 
 use super::{
-    cluster::Reached,
+    cluster::{Reached, milliseconds},
     numbers::Numbered,
     view::{Noted, Wanted},
     wire::{CommitLevel, Point},
@@ -150,7 +150,7 @@ impl SqlRequest {
     /// Returns the same request with less time.
     pub(super) fn within(&self, left: Duration) -> Self {
         Self {
-            timeout_ms: Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            timeout_ms: Some(milliseconds(left)),
             ..self.clone()
         }
     }

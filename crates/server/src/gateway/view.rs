@@ -20,7 +20,7 @@ use shardwright_topology::Timestamp;
 
 use self::{snapshots::ClusterShards, transaction::ClusterTransaction};
 use super::{
-    cluster::{Cluster, Heard, Reached, fault, unexpected},
+    cluster::{Cluster, Heard, Reached, fault, milliseconds, unexpected},
     numbers::Numbering,
     way::{Lost, Way},
     wire::{Ask, Basis, CommitLevel, Freshness, Notes, Point, Refusal, Request, Rows, Said, Step},
@@ -169,7 +169,7 @@ impl View {
         let left = self.deadline().since(self.cluster.clock.now());
         let request = Request {
             shard: self.shard(place).clone(),
-            within_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
+            within_ms: milliseconds(left),
             ask: Ask::Session { session, step },
         };
         match self.cluster.runtime.block_on(way.ask(request)) {

@@ -17,6 +17,7 @@ use shardwright_http::{
 use shardwright_topology::NodeId;
 
 use super::{
+    cluster::milliseconds,
     host::Host,
     wire::{Answer, Ask, Refusal, Request, Step, decode, encode},
 };
@@ -74,7 +75,7 @@ impl Way {
             session,
             step: Step::End,
         };
-        request.within_ms = u64::try_from(END.as_millis()).unwrap_or(u64::MAX);
+        request.within_ms = milliseconds(END);
         let way = self.clone();
         // What is not heard of ends by itself soon.
         drop(runtime.spawn(async move { way.ask(request).await.is_ok() }));

@@ -10,6 +10,7 @@
 
 mod cluster;
 mod engine;
+mod fault;
 mod host;
 mod http;
 mod numbers;

@@ -20,7 +20,8 @@ use shardwright_topology::Timestamp;
 
 use self::{snapshots::ClusterShards, transaction::ClusterTransaction};
 use super::{
-    cluster::{Cluster, Heard, Reached, fault, milliseconds, unexpected},
+    cluster::{Cluster, Heard, Reached, milliseconds},
+    fault::{fault, unexpected},
     numbers::Numbering,
     way::{Lost, Way},
     wire::{Ask, Basis, CommitLevel, Freshness, Notes, Point, Refusal, Request, Rows, Said, Step},

@@ -9,7 +9,8 @@ use shardwright_sql::{
 
 use super::View;
 use crate::gateway::{
-    cluster::{Heard, fault, indeterminate, unexpected},
+    cluster::Heard,
+    fault::{fault, indeterminate, unexpected},
     way::Way,
     wire::{Ask, Number, Point, Refusal, Said, Step},
 };

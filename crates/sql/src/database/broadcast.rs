@@ -27,7 +27,7 @@ use crate::{
     answer::{Answer, Tier},
     error::Error,
     schema::{Schema, Table},
-    shards::{FaultKind, Fragment, Ran},
+    shards::{Fault, FaultKind, Fragment, PlaceTransaction, Ran},
 };
 
 impl ShardedDatabase {
@@ -75,23 +75,9 @@ impl ShardedDatabase {
         mut operation: Operation,
         checks: &Checks,
     ) -> Result<Ran, Error> {
-        let places = &*self.inner.places;
-        let number = state.number() + 1;
-        operation.number = number;
-        let mut begun = Vec::new();
-        let mut first = None;
-        for place in places.all() {
-            let Some((mut transaction, ran)) = operation.begin(places, place, checks)? else {
-                return Err(self.overtaken(number));
-            };
-            if operation.schema.is_none() {
-                self.check_notes(checks, place, &mut *transaction, None)?;
-            }
-            if !operation.steps(place).is_empty() {
-                first.get_or_insert(ran);
-            }
-            begun.push(transaction);
-        }
+        operation.number = state.number() + 1;
+        let begun = self.begin_everywhere(&operation, checks);
+        let (begun, ran) = begun.map_err(surely_undone)?;
         self.write_down(&operation)?;
         let committed = begun
             .into_iter()
@@ -108,9 +94,33 @@ impl ShardedDatabase {
             })?;
         }
         if operation.schema.is_none() {
-            state.reach(number);
+            state.reach(operation.number);
         }
-        Ok(first.unwrap_or_default())
+        Ok(ran)
+    }
+
+    /// Runs an operation on every place without a commit, and returns what it did at the first that it is for.
+    fn begin_everywhere(
+        &self,
+        operation: &Operation,
+        checks: &Checks,
+    ) -> Result<(Vec<Box<dyn PlaceTransaction>>, Ran), Error> {
+        let places = &*self.inner.places;
+        let mut begun = Vec::new();
+        let mut first = None;
+        for place in places.all() {
+            let Some((mut transaction, ran)) = operation.begin(places, place, checks)? else {
+                return Err(self.overtaken(operation.number));
+            };
+            if operation.schema.is_none() {
+                self.check_notes(checks, place, &mut *transaction, None)?;
+            }
+            if !operation.steps(place).is_empty() {
+                first.get_or_insert(ran);
+            }
+            begun.push(transaction);
+        }
+        Ok((begun, first.unwrap_or_default()))
     }
 
     /// Writes an operation to the registry. From then on it is finished by whoever writes next.
@@ -212,6 +222,16 @@ impl ShardedDatabase {
         answer.last_insert_rowid = ran.outcome.last_insert_rowid;
         answer.rows = ran.rows;
         Ok(answer)
+    }
+}
+
+/// What a place may or may not have done in a transaction is undone, as nobody has committed it.
+fn surely_undone(error: Error) -> Error {
+    match error {
+        Error::Place { place, fault } if fault.kind == FaultKind::Indeterminate => {
+            Fault::new(FaultKind::Unreachable, fault.message).at(&place)
+        }
+        error => error,
     }
 }
 

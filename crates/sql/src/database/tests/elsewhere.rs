@@ -22,6 +22,8 @@ pub(super) struct Elsewhere {
 pub(super) struct Trouble {
     /// The next commit of a place.
     pub(super) commit: Mutex<Option<(Place, Lost)>>,
+    /// A place where the next statement of a transaction is lost.
+    pub(super) statement: Mutex<Option<Place>>,
     /// A place that does not answer.
     pub(super) down: Mutex<Option<Place>>,
 }
@@ -149,6 +151,10 @@ struct Transaction {
 }
 
 impl Transaction {
+    fn lost(&self) -> Error {
+        Fault::new(FaultKind::Indeterminate, "the answer is lost").at(&self.name)
+    }
+
     fn open(&mut self) -> &mut dyn PlaceTransaction {
         &mut **self.open.as_mut().unwrap()
     }
@@ -156,6 +162,18 @@ impl Transaction {
 
 impl PlaceTransaction for Transaction {
     fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        let here = self.place;
+        let wanted = |place: &mut Place| *place == here;
+        if self
+            .trouble
+            .statement
+            .lock()
+            .unwrap()
+            .take_if(wanted)
+            .is_some()
+        {
+            return Err(self.lost());
+        }
         self.open().execute(call)
     }
 
@@ -176,7 +194,7 @@ impl PlaceTransaction for Transaction {
             Lost::Down => *self.trouble.down.lock().unwrap() = Some(self.place),
         }
         self.open = None;
-        Err(Fault::new(FaultKind::Indeterminate, "the answer is lost").at(&self.name))
+        Err(self.lost())
     }
 
     fn rollback(&mut self) -> Result<(), Error> {

@@ -204,6 +204,7 @@ fn a_peer_refuses_however_it_is_asked_and_by_the_values_that_it_is_given() {
     let order = "INSERT INTO orders(customer_id) VALUES (1)";
     refused(peer.run(1, order, ()).map(drop));
     refused(peer.prepare(order).unwrap().run(1, ()).map(drop));
+    refused(peer.execute_by_key(&1.into(), None, order, ()).map(drop));
     refused(peer.session().execute(order, ()).map(drop));
     let home = peer.locate(Some("orders"), 1).unwrap();
     refused(peer.run_shard(&home, order, ()).map(drop));
@@ -359,6 +360,14 @@ fn a_change_that_a_place_does_not_take_in_time_is_finished_before_the_next_one()
     let places = Elsewhere::with_trouble(shared.places.clone(), None, &trouble);
     let db = shared.join_over(places);
     db.take_over().unwrap();
+    // Before anything is written down, it is known that nothing has happened.
+    *trouble.statement.lock().unwrap() = Some(Place::Shard(2));
+    let error = db
+        .execute("CREATE TABLE a(id INTEGER PRIMARY KEY)", ())
+        .unwrap_err();
+    assert_eq!((error.code(), error.is_retryable()), ("UNREACHABLE", true));
+    assert!(db.inner.shared.records.pending().unwrap().is_empty());
+
     *trouble.commit.lock().unwrap() = Some((Place::Shard(1), Lost::Down));
     let error = db
         .execute("CREATE TABLE a(id INTEGER PRIMARY KEY)", ())

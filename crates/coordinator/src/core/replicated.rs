@@ -12,11 +12,11 @@ use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, Timesta
 
 pub(super) use self::machines::Replicated;
 use super::{
-    Action, Command, CommandId, Core, Done, Refusal, ReplicatedView, Value,
+    Action, Command, CommandId, Core, Done, Notice, Refusal, ReplicatedView, TroubleView, Value,
     machine::Purpose,
     mirror::{holders, partition_of},
 };
-use crate::protocol::CopyInstruction;
+use crate::protocol::{CopyInstruction, CopyTrouble};
 
 impl Core {
     /// Whether a node is the primary of a shard that commits on several members.
@@ -111,6 +111,67 @@ impl Core {
             self.replicated.keeps_copies(node, Some(record));
             self.replicated.reported(node, contact.incarnation, copies);
         }
+    }
+
+    /// Tells people which copies of a worker do not work any more, and which do again.
+    pub(super) fn tell_of_troubles(
+        &self,
+        node: &NodeId,
+        before: &[CopyTrouble],
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(contact) = self.contacts.get(node) else {
+            return;
+        };
+        let begun = contact.troubles.iter().filter(|trouble| {
+            let is_same = |other: &CopyTrouble| {
+                (&other.partition, other.kind) == (&trouble.partition, trouble.kind)
+            };
+            !before.iter().any(is_same)
+        });
+        let begun = begun.map(|trouble| Notice::CopyFailed {
+            partition: trouble.partition.clone(),
+            node: node.clone(),
+            kind: trouble.kind,
+            error: trouble.error.clone(),
+        });
+        let has_trouble = |partition: &PartitionId| {
+            let mut troubles = contact.troubles.iter();
+            troubles.any(|trouble| trouble.partition == *partition)
+        };
+        let is_open = |partition: &PartitionId| {
+            let mut open = contact.copies.iter().flatten();
+            open.any(|copy| copy.partition == *partition)
+        };
+        let over: BTreeSet<_> = before.iter().map(|trouble| &trouble.partition).collect();
+        let over = over.into_iter();
+        let over = over.filter(|partition| !has_trouble(partition) && is_open(partition));
+        let over = over.map(|partition| Notice::CopyBack {
+            partition: partition.clone(),
+            node: node.clone(),
+        });
+        actions.extend(begun.chain(over).map(Action::Notify));
+    }
+
+    /// Which copies do not work, by shard and node.
+    pub(super) fn troubles(&self) -> BTreeMap<PartitionId, Vec<TroubleView>> {
+        let mut troubles: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (node, contact) in &self.contacts {
+            for CopyTrouble {
+                partition,
+                kind,
+                error,
+            } in &contact.troubles
+            {
+                let of_shard = troubles.entry(partition.clone()).or_default();
+                of_shard.push(TroubleView {
+                    node: node.clone(),
+                    kind: *kind,
+                    error: error.clone(),
+                });
+            }
+        }
+        troubles
     }
 
     /// A record that was read is shown to its machine although it is the one that is known: so it learns that a write has not happened.

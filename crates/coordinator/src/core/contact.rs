@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Incarnation, Timestamp};
 
-use crate::protocol::{CopyInstruction, CopyState, CopyTrouble, Pong, Report, ReportedState};
+use crate::protocol::{
+    CopyInstruction, CopyState, CopyTrouble, Pong, Report, ReportedState, TroubleKind,
+};
 
 /// The conversation with one session of a worker.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Contact {
     pub(super) copies: Option<Vec<CopyState>>,
     /// Which of them do not work.
     pub(super) troubles: Vec<CopyTrouble>,
+    /// Of which of them people were told that they do not work. It outlives the session.
+    pub(super) told: BTreeMap<PartitionId, TroubleKind>,
     /// What it is to do with them, as soon as it is pinged.
     pub(super) instructions: Vec<CopyInstruction>,
 }
@@ -69,6 +73,7 @@ impl Contact {
             reports: BTreeMap::new(),
             copies: None,
             troubles: Vec::new(),
+            told: BTreeMap::new(),
             instructions: Vec::new(),
         }
     }

@@ -142,7 +142,6 @@ impl Core {
         if contact.troubles != pong.troubles {
             self.version += 1;
         }
-        let before = std::mem::take(&mut contact.troubles);
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);
         if !is_current && contact.has_list < contact.list {
             contact.next_ping = contact.next_ping.min(now);
@@ -156,7 +155,7 @@ impl Core {
         }
         self.renew_lease(now, &node, number, actions);
         self.hear_of_copies(&node);
-        self.tell_of_troubles(&node, &before, actions);
+        self.tell_of_troubles(&node, actions);
         if is_current {
             for report in &reports {
                 self.take_report(now, &node, report, actions);

@@ -114,43 +114,38 @@ impl Core {
     }
 
     /// Tells people which copies of a worker do not work any more, and which do again.
-    pub(super) fn tell_of_troubles(
-        &self,
-        node: &NodeId,
-        before: &[CopyTrouble],
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(contact) = self.contacts.get(node) else {
+    pub(super) fn tell_of_troubles(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+        let Some(contact) = self.contacts.get_mut(node) else {
             return;
         };
-        let begun = contact.troubles.iter().filter(|trouble| {
-            let is_same = |other: &CopyTrouble| {
-                (&other.partition, other.kind) == (&trouble.partition, trouble.kind)
-            };
-            !before.iter().any(is_same)
-        });
-        let begun = begun.map(|trouble| Notice::CopyFailed {
-            partition: trouble.partition.clone(),
-            node: node.clone(),
-            kind: trouble.kind,
-            error: trouble.error.clone(),
-        });
-        let has_trouble = |partition: &PartitionId| {
-            let mut troubles = contact.troubles.iter();
-            troubles.any(|trouble| trouble.partition == *partition)
+        for trouble in &contact.troubles {
+            let partition = trouble.partition.clone();
+            let told = contact.told.insert(partition.clone(), trouble.kind);
+            if told != Some(trouble.kind) {
+                actions.push(Action::Notify(Notice::CopyFailed {
+                    partition,
+                    node: node.clone(),
+                    kind: trouble.kind,
+                    error: trouble.error.clone(),
+                }));
+            }
+        }
+        let (troubles, copies) = (&contact.troubles, &contact.copies);
+        let is_back = |partition: &PartitionId| {
+            let mut failed = troubles.iter().map(|trouble| &trouble.partition);
+            let mut open = copies.iter().flatten().map(|copy| &copy.partition);
+            !failed.any(|other| other == partition) && open.any(|other| other == partition)
         };
-        let is_open = |partition: &PartitionId| {
-            let mut open = contact.copies.iter().flatten();
-            open.any(|copy| copy.partition == *partition)
-        };
-        let over: BTreeSet<_> = before.iter().map(|trouble| &trouble.partition).collect();
-        let over = over.into_iter();
-        let over = over.filter(|partition| !has_trouble(partition) && is_open(partition));
-        let over = over.map(|partition| Notice::CopyBack {
-            partition: partition.clone(),
-            node: node.clone(),
+        contact.told.retain(|partition, _| {
+            let is_back = is_back(partition);
+            if is_back {
+                actions.push(Action::Notify(Notice::CopyBack {
+                    partition: partition.clone(),
+                    node: node.clone(),
+                }));
+            }
+            !is_back
         });
-        actions.extend(begun.chain(over).map(Action::Notify));
     }
 
     /// Which copies do not work, by shard and node.

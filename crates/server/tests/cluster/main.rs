@@ -3,6 +3,7 @@
 mod cluster;
 mod coordinated;
 mod copies;
+mod faults;
 mod interactive;
 mod writing;
 

@@ -299,6 +299,8 @@ fn people_are_told_of_a_copy_that_fails_and_comes_back() {
         desk.step();
     }
     assert_eq!(told(&desk), ["copy-failed"]);
+    // The next process of the node has none.
+    desk.begin_session("n2");
     desk.nodes.get_mut(&id("n2")).unwrap().troubles.clear();
     desk.until("event", |desk| told(desk).len() > 1);
     assert_eq!(told(&desk), ["copy-failed", "copy-back"]);

@@ -5,6 +5,7 @@ mod coordinated;
 mod copies;
 mod faults;
 mod interactive;
+mod planned;
 mod writing;
 
 use std::time::Duration;

@@ -24,5 +24,5 @@ pub use self::{
     notice::Notice,
     refusal::Refusal,
     settings::{Replication, Settings},
-    view::{NodeView, Progress, ReplicatedView, View},
+    view::{NodeView, Progress, ReplicatedView, TroubleView, View},
 };

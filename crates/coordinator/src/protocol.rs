@@ -160,6 +160,9 @@ pub struct Pong {
     /// copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Vec<CopyState>>,
+    /// Which of its copies do not work, or have not caught up since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<CopyTrouble>,
 }
 
 /// What a worker says of its copy of a shard that commits on several members.
@@ -171,6 +174,30 @@ pub struct CopyState {
     /// The copy.
     #[serde(flatten)]
     pub report: CopyReport,
+}
+
+/// A copy of a shard on a worker that does not work, or has not caught up since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyTrouble {
+    /// The shard.
+    #[serde(flatten)]
+    pub partition: PartitionId,
+    /// What kind of trouble it is.
+    pub kind: TroubleKind,
+    /// What the worker says of it.
+    pub error: String,
+}
+
+/// What kind of trouble a copy has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TroubleKind {
+    /// Its disk is full. It goes on when there is room.
+    NoRoom,
+    /// It cannot be opened, or not be registered. That is tried again.
+    Unusable,
+    /// It was damaged, or differed from the others: it was set aside, and another one is made in its place.
+    SetAside,
 }
 
 /// What a worker is to do with a copy of a shard that commits on several members.

@@ -30,7 +30,7 @@ use shardwright_quorum::log::{
     shard_log::{InDirectory, LogOptions, Status},
 };
 use shardwright_registry::Clock;
-use shardwright_store::{Config, Window};
+use shardwright_store::{Config, Error as StoreError, Window};
 use shardwright_topology::Lsn;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
@@ -177,6 +177,15 @@ impl Shard {
             Ok(()) => Ok(Pending { claim, answer }),
             Err(mpsc::error::TrySendError::Full(_)) => Err(WriteError::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(WriteError::NotRunning),
+        }
+    }
+
+    /// Takes in what a read of the file has failed with. If that says that the disk is full, fails, or holds garbage, the copy stops as if a
+    /// write had found it: others go on, and this one heals or is made anew.
+    pub async fn found(&self, error: &StoreError) {
+        if let Some(fault) = convert::fault_of(error) {
+            // One that has stopped already has nothing to stop.
+            let _told = self.log.fail(fault).await;
         }
     }
 

@@ -188,7 +188,9 @@ impl Control {
             | Notice::Activated { .. }
             | Notice::LossAccepted { .. }
             | Notice::CopyOrdered { .. }
-            | Notice::CopyGivenUp { .. } => {}
+            | Notice::CopyGivenUp { .. }
+            | Notice::CopyFailed { .. }
+            | Notice::CopyBack { .. } => {}
         }
     }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Incarnation, Timestamp};
 
-use crate::protocol::{CopyInstruction, CopyState, Pong, Report, ReportedState};
+use crate::protocol::{
+    CopyInstruction, CopyState, CopyTrouble, Pong, Report, ReportedState, TroubleKind,
+};
 
 /// The conversation with one session of a worker.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub(super) struct Contact {
     pub(super) reports: BTreeMap<PartitionId, Report>,
     /// What it keeps of shards that commit on several members; `None` if it keeps no such copies.
     pub(super) copies: Option<Vec<CopyState>>,
+    /// Which of them do not work.
+    pub(super) troubles: Vec<CopyTrouble>,
+    /// Of which of them people were told that they do not work. It outlives the session.
+    pub(super) told: BTreeMap<PartitionId, TroubleKind>,
     /// What it is to do with them, as soon as it is pinged.
     pub(super) instructions: Vec<CopyInstruction>,
 }
@@ -66,6 +72,8 @@ impl Contact {
             renewed_at: None,
             reports: BTreeMap::new(),
             copies: None,
+            troubles: Vec::new(),
+            told: BTreeMap::new(),
             instructions: Vec::new(),
         }
     }
@@ -94,6 +102,7 @@ impl Contact {
             self.has_list = self.has_list.max(pong.list);
         }
         self.copies = pong.copies;
+        self.troubles = pong.troubles;
         let reports = pong.shards.into_iter();
         self.reports = reports
             .map(|report| (report.partition.clone(), report))
@@ -196,6 +205,7 @@ mod tests {
             list: contact.list,
             shards: vec![report],
             copies: None,
+            troubles: Vec::new(),
         };
         assert!(contact.answered(now, pong, 1, CHECK_INTERVAL));
         contact.next_ping.since(now).as_millis()

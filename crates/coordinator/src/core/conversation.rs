@@ -139,6 +139,9 @@ impl Core {
         if pong.shards.iter().any(said) || contact.copies != pong.copies {
             self.version += 1;
         }
+        if contact.troubles != pong.troubles {
+            self.version += 1;
+        }
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);
         if !is_current && contact.has_list < contact.list {
             contact.next_ping = contact.next_ping.min(now);
@@ -152,6 +155,7 @@ impl Core {
         }
         self.renew_lease(now, &node, number, actions);
         self.hear_of_copies(&node);
+        self.tell_of_troubles(&node, actions);
         if is_current {
             for report in &reports {
                 self.take_report(now, &node, report, actions);

@@ -4,6 +4,8 @@ use serde::Serialize;
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Epoch, Incarnation, NodeId, ReplicaId};
 
+use crate::protocol::TroubleKind;
+
 /// Something that people want to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -155,6 +157,26 @@ pub enum Notice {
         /// The copy.
         replica: ReplicaId,
     },
+    /// A copy of such a shard does not work. The others go on.
+    CopyFailed {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// Where the copy is.
+        node: NodeId,
+        /// What kind of trouble it is.
+        kind: TroubleKind,
+        /// What the worker says of it.
+        error: String,
+    },
+    /// A node has a copy of such a shard that works again, and has caught up.
+    CopyBack {
+        /// The shard.
+        #[serde(flatten)]
+        partition: PartitionId,
+        /// The node.
+        node: NodeId,
+    },
 }
 
 impl Notice {
@@ -176,6 +198,8 @@ impl Notice {
             Self::LossAccepted { .. } => "loss-accepted",
             Self::CopyOrdered { .. } => "copy-ordered",
             Self::CopyGivenUp { .. } => "copy-given-up",
+            Self::CopyFailed { .. } => "copy-failed",
+            Self::CopyBack { .. } => "copy-back",
         }
     }
 }

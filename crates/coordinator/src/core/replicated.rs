@@ -12,11 +12,11 @@ use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, Timesta
 
 pub(super) use self::machines::Replicated;
 use super::{
-    Action, Command, CommandId, Core, Done, Refusal, ReplicatedView, Value,
+    Action, Command, CommandId, Core, Done, Notice, Refusal, ReplicatedView, TroubleView, Value,
     machine::Purpose,
     mirror::{holders, partition_of},
 };
-use crate::protocol::CopyInstruction;
+use crate::protocol::{CopyInstruction, CopyTrouble};
 
 impl Core {
     /// Whether a node is the primary of a shard that commits on several members.
@@ -111,6 +111,62 @@ impl Core {
             self.replicated.keeps_copies(node, Some(record));
             self.replicated.reported(node, contact.incarnation, copies);
         }
+    }
+
+    /// Tells people which copies of a worker do not work any more, and which do again.
+    pub(super) fn tell_of_troubles(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+        let Some(contact) = self.contacts.get_mut(node) else {
+            return;
+        };
+        for trouble in &contact.troubles {
+            let partition = trouble.partition.clone();
+            let told = contact.told.insert(partition.clone(), trouble.kind);
+            if told != Some(trouble.kind) {
+                actions.push(Action::Notify(Notice::CopyFailed {
+                    partition,
+                    node: node.clone(),
+                    kind: trouble.kind,
+                    error: trouble.error.clone(),
+                }));
+            }
+        }
+        let (troubles, copies) = (&contact.troubles, &contact.copies);
+        let is_back = |partition: &PartitionId| {
+            let mut failed = troubles.iter().map(|trouble| &trouble.partition);
+            let mut open = copies.iter().flatten().map(|copy| &copy.partition);
+            !failed.any(|other| other == partition) && open.any(|other| other == partition)
+        };
+        contact.told.retain(|partition, _| {
+            let is_back = is_back(partition);
+            if is_back {
+                actions.push(Action::Notify(Notice::CopyBack {
+                    partition: partition.clone(),
+                    node: node.clone(),
+                }));
+            }
+            !is_back
+        });
+    }
+
+    /// Which copies do not work, by shard and node.
+    pub(super) fn troubles(&self) -> BTreeMap<PartitionId, Vec<TroubleView>> {
+        let mut troubles: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (node, contact) in &self.contacts {
+            for CopyTrouble {
+                partition,
+                kind,
+                error,
+            } in &contact.troubles
+            {
+                let of_shard = troubles.entry(partition.clone()).or_default();
+                of_shard.push(TroubleView {
+                    node: node.clone(),
+                    kind: *kind,
+                    error: error.clone(),
+                });
+            }
+        }
+        troubles
     }
 
     /// A record that was read is shown to its machine although it is the one that is known: so it learns that a write has not happened.

@@ -25,7 +25,9 @@ impl Core {
         self.replicated.node_changed(record);
         let contact = self.contacts.get(id);
         if contact.is_none_or(|contact| contact.incarnation != record.incarnation) {
-            let contact = Contact::new(record.incarnation, now);
+            let told = contact.map(|before| before.told.clone());
+            let mut contact = Contact::new(record.incarnation, now);
+            contact.told = told.unwrap_or_default();
             self.contacts.insert(id.clone(), contact);
             self.pings_from = self.pings_from.min(now);
             self.is_heard = true;

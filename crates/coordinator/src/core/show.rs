@@ -61,6 +61,11 @@ impl Core {
             shards: Arc::new(shards.cloned().map(Arc::new).collect()),
             progress: Arc::new(self.progress(now)),
             replicated: Arc::new(self.replicated_view()),
+            troubles: Arc::new(if self.is_leading(now) {
+                self.troubles()
+            } else {
+                BTreeMap::new()
+            }),
             plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }

@@ -9,7 +9,7 @@ use shardwright_registry::Revision;
 use shardwright_topology::{NodeId, NodeRecord, ShardRecord};
 
 use super::mirror::partition_of;
-use crate::protocol::Report;
+use crate::protocol::{Report, TroubleKind};
 
 /// What a coordinator knew at one moment.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,8 @@ pub struct View {
     pub progress: Arc<BTreeMap<(PartitionId, NodeId), Progress>>,
     /// How the shards stand that commit on several members. Only the leader finds it out.
     pub replicated: Arc<BTreeMap<PartitionId, ReplicatedView>>,
+    /// Which copies of such shards do not work. Only the leader hears it.
+    pub troubles: Arc<BTreeMap<PartitionId, Vec<TroubleView>>>,
     /// What is planned and not yet begun. Only the leader has one.
     pub plan: Arc<Plan>,
     /// How many moves are under way.
@@ -47,6 +49,16 @@ impl View {
         }
         let copy = (partition_of(shard), node.clone());
         self.progress.get(&copy).copied().unwrap_or_default()
+    }
+
+    /// Returns which copies of a shard do not work.
+    #[must_use]
+    pub fn troubles_of(&self, shard: &ShardRecord) -> &[TroubleView] {
+        if self.troubles.is_empty() {
+            return &[];
+        }
+        let troubles = self.troubles.get(&partition_of(shard));
+        troubles.map_or(&[], Vec::as_slice)
     }
 
     /// Returns how a shard stands that commits on several members; `None` for others, and where nobody leads.
@@ -68,6 +80,17 @@ pub struct ReplicatedView {
     pub lags: BTreeMap<NodeId, u64>,
     /// By how many they may be behind and still be in sync.
     pub lag_max: u64,
+}
+
+/// A copy that does not work, or has not caught up since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TroubleView {
+    /// Where it is.
+    pub node: NodeId,
+    /// What kind of trouble it is.
+    pub kind: TroubleKind,
+    /// What its worker says of it.
+    pub error: String,
 }
 
 /// How far a copy of a shard is, as the worker that holds it has last said.

@@ -126,6 +126,7 @@ mod tests {
                 list: ping.list,
                 shards: Vec::new(),
                 copies: None,
+                troubles: Vec::new(),
             })
         };
         let (listener, address) = frozen().await;

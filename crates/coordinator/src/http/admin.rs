@@ -109,7 +109,12 @@ async fn nodes(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<R
         .nodes
         .iter()
         .filter(|node| wanted.has_node(&node.record.id));
-    Ok(list(&view, &nodes.map(NodeShape::of).collect::<Vec<_>>()))
+    Ok(list(
+        &view,
+        &nodes
+            .map(|node| NodeShape::of(node, &view))
+            .collect::<Vec<_>>(),
+    ))
 }
 
 async fn shards(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Result<Response, Problem> {

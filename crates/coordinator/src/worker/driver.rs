@@ -253,6 +253,7 @@ impl Driver {
                 Action::Answer(mut answer) => {
                     if let (Ok(pong), Some(copies)) = (&mut answer, &self.builder.copies) {
                         pong.copies = Some(copies.states());
+                        pong.troubles = copies.troubles();
                     }
                     if let Some(waiting) = self.answer.take() {
                         // A coordinator that has given up asks again.

@@ -297,6 +297,7 @@ impl Machine {
             list: session.list,
             shards,
             copies: None,
+            troubles: Vec::new(),
         }
     }
 

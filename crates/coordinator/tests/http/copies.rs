@@ -6,7 +6,7 @@ use serde_json::json;
 use shardwright_coordinator::{
     core::Notice,
     failover::replication::{Condition, CopyReport, Health, Instruction, Lead, Purpose},
-    protocol::{CopyInstruction, CopyState},
+    protocol::{CopyInstruction, CopyState, CopyTrouble, TroubleKind},
     rebalancer::PartitionId,
     registry::Revision,
 };
@@ -53,10 +53,17 @@ pub(crate) fn notices_of_copies(partition: &PartitionId) -> Vec<Notice> {
             replica,
         },
         Notice::CopyGivenUp {
-            partition,
-            node,
+            partition: partition.clone(),
+            node: node.clone(),
             replica,
         },
+        Notice::CopyFailed {
+            partition: partition.clone(),
+            node: node.clone(),
+            kind: TroubleKind::NoRoom,
+            error: "no room".to_owned(),
+        },
+        Notice::CopyBack { partition, node },
     ]
 }
 
@@ -78,6 +85,15 @@ pub(crate) fn copy_state() -> CopyState {
             health: Health::Whole,
             lead: Some(lead),
         },
+    }
+}
+
+/// What a worker says of a copy that does not work.
+pub(crate) fn copy_trouble() -> CopyTrouble {
+    CopyTrouble {
+        partition: PartitionId::from(ShardId::numbered(0)),
+        kind: TroubleKind::SetAside,
+        error: "it differs".to_owned(),
     }
 }
 

@@ -12,9 +12,9 @@ use axum::{Router, routing::post};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::{
-    core::Notice,
+    core::{Notice, TroubleView},
     http::Settings,
-    protocol::{Pong, Report, ReportedState},
+    protocol::{Pong, Report, ReportedState, TroubleKind},
 };
 use shardwright_rebalancer::{
     Crowded, Move, PartitionId, Plan, Reason, Step, Stuck, UnderReplicated,
@@ -24,7 +24,7 @@ use shardwright_topology::{Epoch, Incarnation, ShardId};
 use tokio::net::TcpListener;
 
 use crate::{
-    copies::{check_instructions, copy_state, notices_of_copies},
+    copies::{check_instructions, copy_state, copy_trouble, notices_of_copies},
     schema::Document,
     setting::{Server, leader, leader_of_copies, metrics, name, wait, worker},
 };
@@ -271,6 +271,12 @@ fn check_what_is_rare(document: &Document) {
         shown["moving"] = 0.into();
         document.check("Plan", &shown);
     }
+    let trouble = TroubleView {
+        node: name("n"),
+        kind: TroubleKind::Unusable,
+        error: "no".to_owned(),
+    };
+    document.check("Trouble", &serde_json::to_value(trouble).expect("JSON"));
     let accepting = json!({"shard": "a", "node": "n", "accept_data_loss": "a", "by": "Ada"});
     document.check("Promote", &accepting);
     for notice in rare_notices(partition) {
@@ -495,6 +501,7 @@ async fn check_the_library(document: &Document, server: &Server) {
             in_sync: Some(true),
         }],
         copies: Some(vec![copy_state()]),
+        troubles: vec![copy_trouble()],
     };
     document.check("Pong", &serde_json::to_value(full).expect("JSON"));
     check_instructions(document);

@@ -31,7 +31,7 @@ pub use self::{
     home::{Home, OpenError, Opened, Registrar},
     outcome::{AppendError, Appended, Entry, ReadError},
     records::ShardRecords,
-    status::{Condition, Status},
+    status::{Condition, Status, Trouble},
 };
 use super::{Level, ReadLevel, Record, Settings, StateError, peer::Peers};
 

@@ -56,6 +56,10 @@ pub enum StateError {
     /// A record does not fit the data: the copies have diverged. The copy is set aside.
     #[error("a record does not fit the data")]
     Diverged(#[source] BoxError),
+    /// The data cannot be used now, and nothing says that it is damaged: the process has no file descriptors left, say. The copy stops, and
+    /// is opened again.
+    #[error("the data cannot be used now")]
+    Unusable(#[source] BoxError),
     /// The data can be neither read nor written. The copy is set aside.
     #[error("the data cannot be used")]
     Failed(#[source] BoxError),

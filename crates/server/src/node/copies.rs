@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use shardwright_coordinator::{
     failover::replication::Instruction,
-    protocol::{CopyInstruction, CopyState},
+    protocol::{CopyInstruction, CopyState, CopyTrouble},
     rebalancer::PartitionId,
     worker,
 };
@@ -28,7 +28,7 @@ use super::{
     NodeOptions, StartError,
     deletion::{self, Deletion, Kept},
     layout::Layout,
-    report::report,
+    report::{report, trouble},
     scrub,
 };
 use crate::shard::{Memory, Shard, ShardOptions};
@@ -284,6 +284,14 @@ impl worker::Copies for Copies {
             Some(CopyState { partition, report })
         });
         states.collect()
+    }
+
+    fn troubles(&self) -> Vec<CopyTrouble> {
+        let state = self.state();
+        let troubles = state.open.iter();
+        let troubles =
+            troubles.filter_map(|(partition, shard)| trouble(partition, &shard.status().borrow()));
+        troubles.collect()
     }
 
     fn follow(&self, instructions: Vec<CopyInstruction>) {

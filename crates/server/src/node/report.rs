@@ -1,6 +1,10 @@
 //! What coordinators are told of a copy.
 
-use shardwright_coordinator::failover::replication::{CopyReport, Health, Lead};
+use shardwright_coordinator::{
+    failover::replication::{CopyReport, Health, Lead},
+    protocol::{CopyTrouble, TroubleKind},
+    rebalancer::PartitionId,
+};
 use shardwright_quorum::log::shard_log::{Condition, Status};
 use shardwright_topology::Lsn;
 
@@ -19,6 +23,21 @@ pub(super) fn report(status: &Status) -> Option<CopyReport> {
             Health::Whole
         },
         lead: lead(status),
+    })
+}
+
+/// Returns what a copy has failed of; `None` if it works, and has caught up since.
+pub(super) fn trouble(partition: &PartitionId, status: &Status) -> Option<CopyTrouble> {
+    let (kind, error) = match &status.trouble.as_ref()?.condition {
+        Condition::NoRoom(why) => (TroubleKind::NoRoom, why),
+        Condition::Waiting(why) => (TroubleKind::Unusable, why),
+        Condition::SetAside(why) => (TroubleKind::SetAside, why),
+        _ => return None,
+    };
+    Some(CopyTrouble {
+        partition: partition.clone(),
+        kind,
+        error: error.clone(),
     })
 }
 

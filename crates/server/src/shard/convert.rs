@@ -75,6 +75,8 @@ pub(super) fn state_error(error: StoreError) -> StateError {
             | ReplicaError::UnknownVersion { .. }
             | ReplicaError::DuplicateEntry { .. },
         ) => StateError::Diverged(error.into()),
+        error if is_passing(&error) => StateError::Unusable(error.into()),
+        StoreError::Io { source, .. } if is_no_room(&source) => StateError::NoRoom(source),
         error => StateError::Failed(error.into()),
     }
 }
@@ -84,20 +86,91 @@ pub(crate) fn is_fault_of_disk(error: &StoreError) -> bool {
     fault_of(error).is_some()
 }
 
-/// Returns what a failure of a write means for the copy; `None` if it is the write's own.
+/// Returns what a failure of a statement means for the copy; `None` if it is the statement's own.
 pub(super) fn fault_of(error: &StoreError) -> Option<StateError> {
+    let text = || error.to_string();
     match error {
-        StoreError::Full { .. } => Some(StateError::NoRoom(io::Error::other(error.to_string()))),
+        StoreError::Full { .. } => Some(StateError::NoRoom(io::Error::other(text()))),
+        StoreError::CannotOpen { .. } => Some(StateError::Unusable(text().into())),
         StoreError::Corrupt { .. }
         | StoreError::NotADatabase { .. }
-        | StoreError::CannotOpen { .. }
         | StoreError::Disk { .. }
-        | StoreError::Io { .. } => Some(StateError::Failed(error.to_string().into())),
+        | StoreError::Io { .. } => Some(StateError::Failed(text().into())),
         _ => None,
     }
+}
+
+/// Whether a failure says nothing of what is in the file: it may work the next time.
+fn is_passing(error: &StoreError) -> bool {
+    match error {
+        StoreError::CannotOpen { .. }
+        | StoreError::Busy { .. }
+        | StoreError::Interrupted
+        | StoreError::OutOfMemory => true,
+        StoreError::Io { source, .. } => {
+            matches!(
+                source.raw_os_error(),
+                Some(OUT_OF_FILES | OUT_OF_FILES_HERE)
+            )
+        }
+        _ => false,
+    }
+}
+
+/// The system has no file descriptors left (`ENFILE`), or the process has none (`EMFILE`): the same numbers on all Unixes.
+const OUT_OF_FILES: i32 = 23;
+const OUT_OF_FILES_HERE: i32 = 24;
+
+fn is_no_room(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::FileTooLarge,
+    ];
+    kinds.contains(&error.kind())
 }
 
 /// What a record meets when the file is not open.
 pub(super) fn not_open() -> StateError {
     StateError::Failed("the file of the copy is not open".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn io_error(source: io::Error) -> StateError {
+        state_error(StoreError::Io {
+            action: "sync",
+            path: "shard.db".into(),
+            source,
+        })
+    }
+
+    #[test]
+    fn only_what_may_be_damaged_is_set_aside() {
+        let path = || Path::new("shard.db").into();
+        let full = state_error(StoreError::Full { path: path() });
+        assert!(matches!(full, StateError::NoRoom(_)), "{full:?}");
+        let message = || "why".to_owned();
+        let closed = state_error(StoreError::CannotOpen {
+            path: path(),
+            message: message(),
+        });
+        assert!(matches!(closed, StateError::Unusable(_)), "{closed:?}");
+        let garbled = state_error(StoreError::Corrupt {
+            path: path(),
+            message: message(),
+        });
+        assert!(matches!(garbled, StateError::Failed(_)), "{garbled:?}");
+        let no_files = io_error(io::Error::from_raw_os_error(OUT_OF_FILES_HERE));
+        assert!(matches!(no_files, StateError::Unusable(_)), "{no_files:?}");
+        let no_room = io_error(io::ErrorKind::StorageFull.into());
+        assert!(matches!(no_room, StateError::NoRoom(_)), "{no_room:?}");
+        // What is durable is unknown after that.
+        let medium = io_error(io::Error::from_raw_os_error(5));
+        assert!(matches!(medium, StateError::Failed(_)), "{medium:?}");
+    }
 }

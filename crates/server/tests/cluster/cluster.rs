@@ -291,6 +291,16 @@ impl Cluster {
         runtime.shutdown_background();
     }
 
+    /// Lets a node hand over what it is the primary of, before it ends.
+    pub(crate) async fn leave(&self, name: &str) {
+        let worker = {
+            let places = self.places();
+            let (node, _) = places[name].running.as_ref().expect("it runs");
+            node.worker().clone()
+        };
+        assert!(worker.leave(PATIENCE).await, "it may go");
+    }
+
     /// Where a node keeps its copy.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let directory = self.places()[name].directory.path().join("shards");

@@ -175,6 +175,11 @@ async fn promote(cluster: &Cluster, body: &Value) -> Answer {
 }
 
 impl Cluster {
+    /// The shard, as the admin API shows it.
+    pub(crate) async fn shown(&self) -> Value {
+        shard(self, "shard-0").await
+    }
+
     /// Lets a node have the primary.
     pub(crate) async fn hand_over(&self, to: &str) {
         promote_when_settled(self, &json!({"shard": "shard-0", "to": to})).await;

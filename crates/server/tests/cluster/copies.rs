@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use shardwright_quorum::log::shard_log::Condition;
 use shardwright_server::{
     node::Scrubbing,
     shard::{ScrubOptions, Write},
@@ -61,12 +60,12 @@ async fn a_member_that_was_away_for_long_gets_a_snapshot() {
 }
 
 /// The id of the copy that a node has.
-fn copy_of(cluster: &Cluster, name: &str) -> Option<ReplicaId> {
+pub(crate) fn copy_of(cluster: &Cluster, name: &str) -> Option<ReplicaId> {
     cluster.shard(name)?.status().borrow().replica_id
 }
 
 /// A node that has not the primary.
-async fn another(cluster: &Cluster) -> String {
+pub(crate) async fn another(cluster: &Cluster) -> String {
     let primary = cluster.primary_name().await;
     let other = cluster.names().into_iter().find(|name| *name != primary);
     other.expect("there are several")
@@ -88,7 +87,7 @@ async fn change_by_hand(cluster: &Cluster, name: &str) {
 }
 
 /// Waits until a node has another copy that is equal to the others, and the one before was kept for people to look at.
-async fn until_made_anew(cluster: &Cluster, name: &str, before: Option<ReplicaId>) {
+pub(crate) async fn until_made_anew(cluster: &Cluster, name: &str, before: Option<ReplicaId>) {
     wait("another copy", async || {
         copy_of(cluster, name).filter(|copy| Some(*copy) != before)
     })
@@ -97,7 +96,7 @@ async fn until_made_anew(cluster: &Cluster, name: &str, before: Option<ReplicaId
     assert!(cluster.directory(name).join("aside-1").exists());
 }
 
-async fn with_rows(cluster: &Cluster) {
+pub(crate) async fn with_rows(cluster: &Cluster) {
     let primary = cluster.primary().await;
     for value in ["one", "two"] {
         primary.write(Write::new(insert(value))).await.expect("new");
@@ -198,34 +197,5 @@ async fn copies_are_compared_while_they_are_written_to() {
     writers.at_least(count + 50).await;
     writers.stop().await;
     cluster.until_equal().await;
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_without_room_stops_until_there_is_some() {
-    let cluster = Cluster::start(3).await;
-    let full = cluster.primary_name().await;
-    cluster.shut_down(&full).await;
-    let small = Config {
-        setup_sql: "PRAGMA max_page_count = 40".to_owned(),
-        ..Config::default()
-    };
-    cluster.restart_with(&full, small).await;
-    let mut writers = Writers::start(&cluster, 4);
-    let is_full = || {
-        let shard = cluster.shard(&full)?;
-        let condition = shard.status().borrow().condition.clone();
-        matches!(condition, Condition::NoRoom(_)).then_some(())
-    };
-    wait("a full file", async || is_full()).await;
-    // The others go on.
-    let count = writers.count();
-    writers.at_least(count + 100).await;
-    assert!(cluster.shard(&full).is_some(), "the node runs");
-    cluster.shut_down(&full).await;
-    cluster.restart(&full).await;
-    writers.stop().await;
-    cluster.until_equal().await;
-    writers.check(&cluster).await;
     cluster.stop().await;
 }

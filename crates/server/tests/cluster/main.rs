@@ -3,7 +3,9 @@
 mod cluster;
 mod coordinated;
 mod copies;
+mod faults;
 mod interactive;
+mod planned;
 mod sql;
 mod writing;
 

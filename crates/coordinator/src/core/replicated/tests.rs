@@ -9,7 +9,10 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{NodeId, ShardId};
 
 use self::desk::{Desk, id, settings, shard};
-use crate::core::{Command, Notice, Refusal, Replication, Settings};
+use crate::{
+    core::{Command, Notice, Refusal, Replication, Settings},
+    protocol::{CopyTrouble, TroubleKind},
+};
 
 fn promote(to: &str, force: bool) -> Command {
     Command::Promote {
@@ -323,4 +326,42 @@ fn a_node_that_is_down_is_forgotten_and_not_waited_for() {
     let view = desk.core.view(desk.now);
     assert!(view.nodes.iter().all(|known| known.record.id != node));
     assert_eq!(desk.command(remove), Err(Refusal::UnknownNode { node }));
+}
+
+#[test]
+fn people_are_told_of_a_copy_that_fails_and_comes_back() {
+    let mut desk = three();
+    let failed = CopyTrouble {
+        partition: shard(),
+        kind: TroubleKind::NoRoom,
+        error: "no room".to_owned(),
+    };
+    let told = |desk: &Desk| {
+        let of_copies = desk
+            .notices
+            .iter()
+            .filter(|notice| matches!(notice, Notice::CopyFailed { .. } | Notice::CopyBack { .. }));
+        of_copies.map(Notice::kind).collect::<Vec<_>>()
+    };
+    let node = desk.nodes.get_mut(&id("n2")).unwrap();
+    node.troubles = vec![failed.clone()];
+    desk.until("event", |desk| !told(desk).is_empty());
+    let view = desk.core.view(desk.now);
+    let shown = &view.troubles[&shard()];
+    assert_eq!(
+        (&shown[0].node, shown[0].kind),
+        (&id("n2"), TroubleKind::NoRoom)
+    );
+    // It is told once, though the text changes.
+    desk.nodes.get_mut(&id("n2")).unwrap().troubles[0].error = "still none".to_owned();
+    for _ in 0..50 {
+        desk.step();
+    }
+    assert_eq!(told(&desk), ["copy-failed"]);
+    // The next process of the node has none.
+    desk.begin_session("n2");
+    desk.nodes.get_mut(&id("n2")).unwrap().troubles.clear();
+    desk.until("event", |desk| told(desk).len() > 1);
+    assert_eq!(told(&desk), ["copy-failed", "copy-back"]);
+    assert!(desk.core.view(desk.now).troubles.is_empty());
 }

@@ -9,7 +9,7 @@ use shardwright_topology::{
 };
 
 use crate::{
-    core::{NodeView, Refusal, View},
+    core::{NodeView, Refusal, TroubleView, View},
     http::Problem,
 };
 
@@ -24,11 +24,14 @@ pub(super) struct NodeShape<'a> {
     region: Option<&'a str>,
     weight: u32,
     shards: usize,
+    /// How many of its copies do not work, if this is the leader.
+    troubles: usize,
 }
 
 impl<'a> NodeShape<'a> {
-    pub(super) fn of(node: &'a NodeView) -> Self {
+    pub(super) fn of(node: &'a NodeView, view: &View) -> Self {
         let record = &node.record;
+        let troubles = view.troubles.values().flatten();
         Self {
             id: &record.id,
             address: &record.address,
@@ -38,6 +41,7 @@ impl<'a> NodeShape<'a> {
             region: record.location.region.as_deref(),
             weight: record.weight,
             shards: node.shards,
+            troubles: troubles.filter(|trouble| trouble.node == record.id).count(),
         }
     }
 }
@@ -55,6 +59,8 @@ pub(super) struct ShardShape<'a> {
     replicas: Vec<ReplicaShape<'a>>,
     /// How it stands, if it commits on several members and this is the leader.
     condition: Option<&'static str>,
+    /// Which of its copies do not work, if this is the leader.
+    troubles: &'a [TroubleView],
     /// How often somebody accepted that acknowledged writes may be lost.
     data_loss_generation: u64,
     rows: Option<u64>,
@@ -72,7 +78,7 @@ pub(super) struct ReplicaShape<'a> {
 }
 
 impl<'a> ShardShape<'a> {
-    pub(super) fn of(shard: &'a ShardRecord, view: &View) -> Self {
+    pub(super) fn of(shard: &'a ShardRecord, view: &'a View) -> Self {
         let primary = shard.primary();
         let replicated = view.replicated_shard(shard);
         let position = primary.and_then(|node| view.progress_of(shard, node).position);
@@ -101,6 +107,7 @@ impl<'a> ShardShape<'a> {
             primary,
             replicas: replicas.collect(),
             condition: replicated.map(|shard| shard.condition.kind()),
+            troubles: view.troubles_of(shard),
             data_loss_generation: shard.data_loss_generation,
             rows: None,
             bytes: None,
@@ -166,6 +173,8 @@ pub(super) struct StatusShape<'a> {
     assigned: usize,
     planned: usize,
     moving: usize,
+    /// How many copies do not work, if this is the leader.
+    troubles: usize,
 }
 
 impl<'a> StatusShape<'a> {
@@ -187,6 +196,7 @@ impl<'a> StatusShape<'a> {
                 .count(),
             planned: view.plan.moves.len(),
             moving: view.moving,
+            troubles: view.troubles.values().map(Vec::len).sum(),
         }
     }
 }

@@ -258,6 +258,9 @@ impl Driver<'_> {
             Input::NotApplied(StateError::NoRoom(error)) => {
                 self.end_with(Ended::NoRoom(error.to_string()));
             }
+            Input::NotApplied(error @ StateError::Unusable(_)) => {
+                self.end_with(Ended::Waiting(super::text_of(&error)));
+            }
             Input::NotApplied(error) => {
                 self.feed(now, Event::PersistFailed);
                 self.end_with(Ended::SetAside(super::text_of(&error)));
@@ -415,13 +418,31 @@ impl Driver<'_> {
             followers: self.machine.followers().collect(),
             openings: status.openings,
             registry_went_back: self.machine.saw_registry_go_back(),
+            trouble: status.trouble.clone(),
         };
+        let is_member = self.is_member();
         status.send_if_modified(|status| {
-            let next = next(status);
+            let mut next = next(status);
+            if is_member && next.is_recovered() {
+                next.trouble = None;
+            }
             let is_new = *status != next;
             *status = next;
             is_new
         });
+    }
+
+    /// Whether the registry said last that this copy counts.
+    fn is_member(&self) -> bool {
+        let active = self
+            .record
+            .as_ref()
+            .and_then(|record| record.active.as_ref());
+        let replica_id = self.machine.replica().replica_id();
+        active.is_some_and(|active| {
+            let mut members = active.members.iter();
+            members.any(|member| member.replica_id == replica_id)
+        })
     }
 
     /// Hands over all writes, refuses whoever waits, and waits for the threads.

@@ -72,6 +72,7 @@ impl From<StateError> for OpenError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::NoRoom(source) => Self::NoRoom(source),
+            StateError::Unusable(source) => Self::Failed(source),
             StateError::Diverged(source) | StateError::Failed(source) => Self::Damaged(source),
         }
     }

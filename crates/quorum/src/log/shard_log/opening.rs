@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    AppendError, Condition, Home, LogOptions, OpenError, Opened, ReadError, Status,
+    AppendError, Condition, Home, LogOptions, OpenError, Opened, ReadError, Status, Trouble,
     driver::{Aside, Channels, Command, Driver, Ended, Input, Waiting},
     remains::Remains,
     text_of,
@@ -78,6 +78,13 @@ pub(super) async fn run<H: Home>(
 }
 
 fn out_of_order(status: &mut Status, condition: Condition) {
+    if condition != Condition::Stopped {
+        let before = status.trouble.take().map(|trouble| trouble.commit);
+        status.trouble = Some(Trouble {
+            condition: condition.clone(),
+            commit: before.max(Some(status.known_commit)).unwrap_or_default(),
+        });
+    }
     status.condition = condition;
     status.leads = None;
     status.followers.clear();

@@ -33,6 +33,17 @@ pub struct Status {
     pub openings: u64,
     /// Whether this copy has found that the registry went back in time: nothing should be decided for the shard until somebody has looked.
     pub registry_went_back: bool,
+    /// What the copy has failed of last, until it has caught up as a member of the shard.
+    pub trouble: Option<Trouble>,
+}
+
+/// What a copy has failed of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// How it stood then.
+    pub condition: Condition,
+    /// The highest record that was known to be committed.
+    pub commit: Lsn,
 }
 
 /// Whether a copy runs.
@@ -55,6 +66,15 @@ pub enum Condition {
 }
 
 impl Status {
+    /// Returns whether a copy that stands so has got over what it has failed of: it runs, its data has all that is known to be committed,
+    /// which is no less than before.
+    pub(super) fn is_recovered(&self) -> bool {
+        let commit = self.trouble.as_ref().map(|trouble| trouble.commit);
+        self.condition == Condition::Running
+            && commit <= Some(self.known_commit)
+            && self.known_commit <= self.applied
+    }
+
     /// Returns the epoch that this copy is the primary of.
     #[must_use]
     pub fn leading(&self) -> Option<Epoch> {

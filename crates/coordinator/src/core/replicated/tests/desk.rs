@@ -19,7 +19,7 @@ use crate::{
         Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal, Replication,
         Settings, Value, WriteOutcome,
     },
-    protocol::{CopyState, Ping, Pong, Report, ReportedState, VERSION},
+    protocol::{CopyState, CopyTrouble, Ping, Pong, Report, ReportedState, VERSION},
 };
 
 const STEP: Duration = Duration::from_millis(50);
@@ -53,6 +53,8 @@ pub(super) struct Node {
     copy: Option<Copy>,
     pub(super) last_ping: Option<Ping>,
     pub(super) instructions: Vec<Instruction>,
+    /// Which of its copies do not work, by its own word.
+    pub(super) troubles: Vec<CopyTrouble>,
     reports: Vec<Report>,
     number: u64,
     list: (u64, u64),
@@ -152,6 +154,7 @@ impl Desk {
             copy: None,
             last_ping: None,
             instructions: Vec::new(),
+            troubles: Vec::new(),
             reports: Vec::new(),
             number: 0,
             list: (0, 0),
@@ -350,6 +353,7 @@ impl Desk {
             list: node.list.1,
             shards: node.reports.clone(),
             copies,
+            troubles: node.troubles.clone(),
         };
         self.events.push_back(Event::Pong(pong));
     }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use shardwright_quorum::log::{
-    Kind, Level, ShardLog, StateError,
-    shard_log::{Condition, Entry, Status},
+    Level, ShardLog, StateError,
+    shard_log::{Condition, Status},
 };
 use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Lsn, Timestamp};
@@ -28,8 +28,9 @@ use tokio::{
 
 use super::{
     Memory,
-    convert::{encode_window, fault_of},
-    copy_file::{Changes, CopyFile, Fate, Ran},
+    convert::fault_of,
+    copy_file::{Changes, CopyFile, Ran},
+    data::{Fate, forgetting},
     round::{Ended, Round},
     write::{Token, Write, WriteError, Written},
 };
@@ -208,7 +209,7 @@ impl Executor {
             return;
         }
         self.remembered = 0;
-        let entry = Entry::new(Kind::Expire, encode_window(&self.memory.window));
+        let entry = forgetting(&self.memory.window);
         // If it is not appended, what is remembered grows until the next time.
         let _appended = self.log.append(entry, Level::One, FORGETTING).await;
     }

@@ -58,7 +58,8 @@ fn cases() -> Vec<Case> {
         Case::of::<election::Leaders>(),
         Case::of::<failover::Library>(),
         Case::of::<control::Control>(),
-        Case::of::<log::Logs>(),
+        Case::of::<log::Logs<log::Numbers>>(),
+        Case::of::<log::Logs<log::Sqlite>>(),
     ]
 }
 
@@ -69,7 +70,8 @@ fn mutants() -> Vec<Case> {
         Case::mutants::<election::Leaders>(),
         Case::mutants::<failover::Library>(),
         Case::mutants::<control::Control>(),
-        Case::mutants::<log::Logs>(),
+        Case::mutants::<log::Logs<log::Numbers>>(),
+        Case::mutants::<log::Logs<log::Sqlite>>(),
     ]
     .into_iter()
     .flatten()

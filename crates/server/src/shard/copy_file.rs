@@ -11,6 +11,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use shardwright_quorum::log::{Point, Record, Snapshot, StateError, shard_log::Entry};
 use shardwright_store::ShardFile;
+use shardwright_topology::Lsn;
 use tokio::sync::watch;
 
 use super::{
@@ -41,6 +42,8 @@ struct Slot {
 pub(super) struct Ran {
     /// What became of each write.
     pub(super) fates: Vec<Fate>,
+    /// The last record that the data had.
+    pub(super) base: Lsn,
     /// What has changed, if anything succeeded: it is in the open transaction.
     pub(super) changes: Option<Changes>,
 }
@@ -111,6 +114,7 @@ impl CopyFile {
         });
         Ok(Ran {
             fates: ran.fates,
+            base: ran.base,
             changes,
         })
     }

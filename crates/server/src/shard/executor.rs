@@ -172,12 +172,16 @@ impl Executor {
     async fn decide(&mut self, batch: Vec<Request>, ran: Ran) -> Vec<Request> {
         let mut round = Round::default();
         let mut again = Vec::new();
-        for (request, fate) in batch.into_iter().zip(ran.fates) {
+        for (mut request, fate) in batch.into_iter().zip(ran.fates) {
             match fate {
                 Fate::Ran(outcome) => round.ran.push((request, outcome)),
                 Fate::Refused(error) => round.refused.push((request, error)),
                 Fate::Answered(answer) => request.answer(answer),
                 Fate::Again => again.push(request),
+                Fate::Alone => {
+                    request.write.exclusive = true;
+                    again.push(request);
+                }
             }
         }
         let faults = faults_in(round.refused.iter().map(|(_, error)| error));
@@ -189,8 +193,9 @@ impl Executor {
                 first
             }
             None => {
-                round.confirm(&self.log).await;
-                again
+                let mut first = round.confirm(&self.log, ran.base).await;
+                first.append(&mut again);
+                first
             }
         }
     }

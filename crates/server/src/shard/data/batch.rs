@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use shardwright_quorum::log::{BatchMember, Kind, shard_log::Entry};
 use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen};
+use shardwright_topology::Lsn;
 
 use super::{Open, ShardData};
 use crate::shard::write::{Identity, Token, Write, WriteError, Written};
@@ -16,6 +17,8 @@ const CHANGES_MAX: usize = 1 << 20;
 pub struct Ran {
     /// What became of each write.
     pub fates: Vec<Fate>,
+    /// The last record that the data had.
+    pub base: Lsn,
     /// What the log is to decide about, if anything succeeded: it is in the open transaction.
     pub entry: Option<Entry>,
 }
@@ -25,12 +28,14 @@ pub struct Ran {
 pub enum Fate {
     /// It ran, and has this outcome if it is committed.
     Ran(Vec<u8>),
-    /// It was refused, on the data as it was.
+    /// It was refused, on the data as it was: that is so only if nothing has been committed since.
     Refused(WriteError),
     /// It ends here.
     Answered(Result<Written, WriteError>),
     /// It has to run in a batch after this one.
     Again,
+    /// It has to run in a batch of its own, after this one.
+    Alone,
 }
 
 impl ShardData {
@@ -59,6 +64,7 @@ impl ShardData {
         let again = |fate: Option<Fate>| fate.unwrap_or(Fate::Again);
         Ok(Ran {
             fates: fates.into_iter().map(again).collect(),
+            base: self.applied.lsn,
             entry,
         })
     }
@@ -117,6 +123,9 @@ impl ShardData {
     ) -> Result<Option<Entry>, StoreError> {
         let mut members = Vec::new();
         let mut is_empty = true;
+        for alone in captured.alone {
+            fates[chosen[alone]] = Some(Fate::Alone);
+        }
         for Executed { member, result } in captured.executed {
             let write = chosen[member];
             fates[write] = Some(match result {

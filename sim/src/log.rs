@@ -284,7 +284,7 @@ impl<C: Content> Scenario for Logs<C> {
                 faults.kinds = vec![(1, FaultKind::Crash), (1, FaultKind::Isolate)];
             }
             Some(Missing::LeaseFromSend) => faults.kinds = vec![(1, FaultKind::Pause)],
-            Some(Missing::ReadBarrier | Missing::NewestLog) => {
+            Some(Missing::ReadBarrier | Missing::NewestLog | Missing::LeaseHolds) => {
                 faults.lasting = TIMEOUT..=TIMEOUT * 4;
                 faults.kinds = vec![(3, FaultKind::Isolate), (1, FaultKind::Crash)];
             }

@@ -144,7 +144,10 @@ impl<C: Content> Logs<C> {
 
     /// A snapshot is stored aside, which the machine does without if the log has come so far meanwhile.
     fn stored(&mut self, sim: &mut Sim<Self>, at: Pid, point: Point) {
-        self.content.stores(at, point);
+        // The copy may have been deleted meanwhile, and the snapshot with it.
+        if !self.content.stores(at, point) {
+            return;
+        }
         let node = self.node(at);
         node.fetching = None;
         node.data.aside = Some(point);

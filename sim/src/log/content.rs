@@ -70,8 +70,8 @@ pub(crate) trait Content: Sized + 'static {
     /// The data of another copy has come.
     fn receives(&mut self, at: Pid, point: Point, image: Self::Image);
 
-    /// It is stored aside, durably.
-    fn stores(&mut self, at: Pid, point: Point);
+    /// It is stored aside, durably. `false` if it is gone.
+    fn stores(&mut self, at: Pid, point: Point) -> bool;
 
     /// Lets what is stored aside be the data, durably.
     fn install(&mut self, at: Pid, base: Point) -> Result<(), String>;

@@ -181,6 +181,8 @@ impl<C: Content> Logs<C> {
             Ok(saved) => {
                 let data = &mut self.node(at).data;
                 (data.saved, data.applied) = (saved, saved);
+                // It is the data now, or the log did not come to need it.
+                data.aside = None;
             }
             Err(rule) => self.rules.breaks(|| format!("{at}: {rule}")),
         }

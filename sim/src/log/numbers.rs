@@ -61,7 +61,9 @@ impl Content for Numbers {
 
     fn receives(&mut self, _: Pid, _: Point, (): ()) {}
 
-    fn stores(&mut self, _: Pid, _: Point) {}
+    fn stores(&mut self, _: Pid, _: Point) -> bool {
+        true
+    }
 
     fn install(&mut self, _: Pid, _: Point) -> Result<(), String> {
         Ok(())

@@ -150,8 +150,19 @@ impl Sqlite {
 
 impl Content for Sqlite {
     const NAME: &'static str = "shard";
-    const MARKS: &'static [&'static [&'static str]] =
-        &[marks::STORE, marks::MESSAGES, OF_THE_LOG, situations::ALL];
+    const MARKS: &'static [&'static [&'static str]] = &[
+        &[
+            marks::PAUSE,
+            marks::CRASH,
+            marks::PARTITION,
+            marks::ONE_WAY,
+            marks::OUTAGE,
+            marks::LOSS,
+            marks::DUPLICATE,
+        ],
+        OF_THE_LOG,
+        situations::ALL,
+    ];
     const MUTATIONS: &'static [Missing] = Missing::OF_DATA;
     const LOSES: bool = false;
 
@@ -239,8 +250,8 @@ impl Content for Sqlite {
         self.copy(at).receives(point, image);
     }
 
-    fn stores(&mut self, at: Pid, point: Point) {
-        self.copy(at).stores(point);
+    fn stores(&mut self, at: Pid, point: Point) -> bool {
+        self.copy(at).stores(point)
     }
 
     fn install(&mut self, at: Pid, base: Point) -> Result<(), String> {

@@ -106,6 +106,10 @@ impl Copy {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.data.is_some()
+    }
+
     pub(super) fn data(&mut self) -> Result<&mut ShardData, String> {
         self.data
             .as_mut()
@@ -210,11 +214,15 @@ impl Copy {
         self.arriving.push((point, image));
     }
 
-    pub(super) fn stores(&mut self, point: Point) {
+    pub(super) fn stores(&mut self, point: Point) -> bool {
         let mut arrived = self
             .arriving
             .extract_if(.., |(reached, _)| *reached == point);
-        self.aside = arrived.next().or(self.aside.take());
+        let Some(arrived) = arrived.next() else {
+            return false;
+        };
+        self.aside = Some(arrived);
+        true
     }
 
     pub(super) fn install(&mut self, base: Point) -> Result<(), String> {

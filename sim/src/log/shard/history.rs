@@ -48,12 +48,22 @@ pub(super) struct Shown {
     pub(super) contents: Contents,
 }
 
+/// A try to claim a register that was refused because that was there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) register: i64,
+    pub(super) called: Timestamp,
+    pub(super) answered: Timestamp,
+}
+
 /// All that clients asked and were told.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// By the value that no other write has.
     pub(super) writes: BTreeMap<i64, Written>,
     reads: Vec<Shown>,
+    /// The claims of registers that were refused because those were there.
+    refusals: Vec<Refusal>,
     /// The first rule that was broken.
     pub(super) broken: Option<String>,
 }
@@ -82,6 +92,10 @@ impl History {
 
     pub(super) fn shown(&mut self, shown: Shown) {
         self.reads.push(shown);
+    }
+
+    pub(super) fn refused(&mut self, refusal: Refusal) {
+        self.refusals.push(refusal);
     }
 
     /// Returns what a client has been told of.
@@ -139,7 +153,31 @@ impl History {
         for shown in &self.reads {
             shown.is_state_of(end, &states)?;
         }
+        for refusal in &self.refusals {
+            if !self.may_be_refused(end, &states, refusal) {
+                return Err(format!("{refusal:?} although it was not there"));
+            }
+        }
         is_whole(end, &states[end.entries.len()])
+    }
+
+    /// Whether a register was there at some moment of a try to claim it.
+    fn may_be_refused(
+        &self,
+        end: &Contents,
+        states: &[BTreeMap<i64, i64>],
+        refusal: &Refusal,
+    ) -> bool {
+        let writes = || end.entries.iter().map(|(_, value)| &self.writes[value]);
+        let is_before = |write: &Written| {
+            let answer = write.answer;
+            answer.is_some_and(|(at, _)| at < refusal.called)
+        };
+        let first = writes().rposition(is_before).map_or(0, |place| place + 1);
+        let is_begun = |write: &Written| write.called <= refusal.answered;
+        let last = writes().position(|write| !is_begun(write));
+        let mut between = states[first..=last.unwrap_or(end.entries.len()).max(first)].iter();
+        between.any(|registers| registers.contains_key(&refusal.register))
     }
 
     /// Looks for an order of what was done to one register.
@@ -162,7 +200,11 @@ impl History {
             let value = value.copied().unwrap_or_default();
             Operation::answered(read.called, Call::Read, read.answered, value)
         });
-        let history: Vec<_> = writes.chain(reads).collect();
+        let refusals = self.refusals.iter();
+        let refusals = refusals.filter(|refusal| refusal.register == register);
+        let refusals = refusals
+            .map(|refusal| Operation::answered(refusal.called, Call::Claim, refusal.answered, 0));
+        let history: Vec<_> = writes.chain(reads).chain(refusals).collect();
         match linearize(&Register, &history, STEPS_MAX) {
             // The order in which it happened is one that explains all, as was seen before: only the search for another one takes too long.
             Verdict::Linearizable { .. } | Verdict::Undecided => Ok(()),
@@ -231,7 +273,7 @@ fn read(shown: &Shown) -> Read<i64> {
 
 fn apply(registers: &mut BTreeMap<i64, i64>, deed: Deed, value: i64) {
     match deed {
-        Deed::Set(register) => {
+        Deed::Set(register) | Deed::Claim(register) => {
             registers.insert(register, value);
         }
         Deed::Exchange(register, old) => {
@@ -251,6 +293,8 @@ struct Register;
 
 enum Call {
     Read,
+    /// Claims it, and is refused because it is there.
+    Claim,
     Write(Deed, i64),
 }
 
@@ -258,6 +302,7 @@ impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Read => f.write_str("read"),
+            Self::Claim => f.write_str("a claim that is refused"),
             Self::Write(deed, value) => write!(f, "{deed:?} with {value}"),
         }
     }
@@ -274,8 +319,9 @@ impl Model for Register {
 
     fn step(&self, state: &i64, call: &Call, answer: Option<&i64>) -> Option<i64> {
         let after = match call {
+            Call::Claim => return (*state != 0).then_some(*state),
             Call::Read => *state,
-            Call::Write(Deed::Set(_), value) => *value,
+            Call::Write(Deed::Set(_) | Deed::Claim(_), value) => *value,
             Call::Write(Deed::Exchange(_, old), value) if old == state => *value,
             Call::Write(Deed::Clear(_), _) => 0,
             Call::Write(..) => *state,

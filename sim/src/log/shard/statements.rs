@@ -31,6 +31,8 @@ pub(super) enum Deed {
     Create,
     /// Lets a register have its value.
     Set(i64),
+    /// Lets a register have its value; it is refused if the register is there.
+    Claim(i64),
     /// Lets a register have its value if it has this one.
     Exchange(i64, i64),
     /// Takes a register away, and its trail with it.
@@ -75,9 +77,10 @@ impl Deed {
     /// The register that it is about.
     pub(super) fn register(self) -> Option<i64> {
         match self {
-            Self::Set(register) | Self::Exchange(register, _) | Self::Clear(register) => {
-                Some(register)
-            }
+            Self::Set(register)
+            | Self::Claim(register)
+            | Self::Exchange(register, _)
+            | Self::Clear(register) => Some(register),
             Self::Create | Self::Index(_) | Self::Violate(_) | Self::End(_) => None,
         }
     }
@@ -94,6 +97,10 @@ impl Deed {
             Self::Set(register) => {
                 before = register_of(member, register)?;
                 set(member, register, value)?;
+            }
+            Self::Claim(register) => {
+                let sql = "INSERT INTO register VALUES (?1, ?2)";
+                member.execute(sql, &[register, value].map(ValueRef::Integer))?;
             }
             Self::Exchange(register, old) => {
                 before = register_of(member, register)?;

@@ -25,14 +25,16 @@
 //! stands for it.
 
 mod carry;
-mod clients;
+mod content;
 mod coordinator;
 mod deletion;
 mod disks;
 mod missing;
 mod node;
+mod numbers;
 mod operator;
 mod rules;
+mod shard;
 mod situations;
 mod steward;
 
@@ -42,23 +44,26 @@ use std::{
 };
 
 use shardwright_failover::replication::Instruction;
-use shardwright_quorum::log::{
-    Event, Point, ReadLevel, Reply, Request, Settings, Submission, Ticket,
-};
+use shardwright_quorum::log::{Event, Point, Reply, Request, Settings, Ticket};
 use shardwright_registry::{Key, Prefix};
 use shardwright_testkit::sim::{
-    Change, FaultKind, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write, marks,
+    Change, FaultKind, Faults, Input, InputOf, Outcome, Pid, Scenario, Sim, Write,
 };
 use shardwright_topology::{
     ConfigId, Epoch, Incarnation, Member, NodeId, Primary, Proposal, ReplicaId, ShardRecord,
 };
 
-pub(crate) use self::missing::Missing;
-use self::{node::Node, rules::Rules, steward::Steward};
+use self::{
+    content::{Content, Ending},
+    node::Node,
+    rules::Rules,
+    steward::Steward,
+};
+pub(crate) use self::{missing::Missing, numbers::Numbers, shard::Sqlite};
 
 /// What nodes say to each other.
 #[derive(Debug, Clone)]
-pub(crate) enum Message {
+pub(crate) enum Message<I> {
     Request {
         call: u64,
         request: Request,
@@ -66,12 +71,12 @@ pub(crate) enum Message {
     Reply(Reply),
     AskSnapshot,
     /// The data with all records up to there.
-    Snapshot(Point),
+    Snapshot(Point, I),
 }
 
 /// What comes back to a node, or is planned.
 #[derive(Debug, Clone)]
-pub(crate) enum Token {
+pub(crate) enum Token<A> {
     Tick,
     Follow,
     /// A sync of so many entries ends, on the disk that was opened so often.
@@ -86,10 +91,8 @@ pub(crate) enum Token {
     Told(Instruction),
     /// The record is read, before a copy is deleted.
     Deleting(Instruction),
-    /// Somebody writes.
-    Write(Vec<Submission>),
-    /// Somebody reads.
-    Read(u64, ReadLevel),
+    /// Somebody asks for something, or is to go on with that.
+    Ask(A),
     /// The record is read, or written, to activate a configuration.
     Activate(ConfigId),
     Activating(ConfigId),
@@ -116,7 +119,8 @@ pub(crate) enum Token {
     Forget,
 }
 
-pub(crate) struct Logs {
+pub(crate) struct Logs<C> {
+    content: C,
     nodes: BTreeMap<Pid, Node>,
     rules: Rules,
     missing: Option<Missing>,
@@ -212,7 +216,7 @@ fn settings(missing: Option<Missing>, lease: Duration) -> Settings {
     }
 }
 
-impl Logs {
+impl<C: Content> Logs<C> {
     fn name(&mut self) -> u64 {
         self.names += 1;
         self.names
@@ -256,16 +260,15 @@ impl Logs {
     }
 }
 
-impl Scenario for Logs {
-    type Message = Message;
-    type Token = Token;
+impl<C: Content> Scenario for Logs<C> {
+    type Message = Message<C::Image>;
+    type Token = Token<C::Ask>;
     type Value = ShardRecord;
     type Mutation = Missing;
 
-    const NAME: &'static str = "log";
-    const MARKS: &'static [&'static [&'static str]] =
-        &[marks::STORE, marks::MESSAGES, situations::ALL];
-    const MUTATIONS: &'static [Missing] = Missing::ALL;
+    const NAME: &'static str = C::NAME;
+    const MARKS: &'static [&'static [&'static str]] = C::MARKS;
+    const MUTATIONS: &'static [Missing] = C::MUTATIONS;
 
     fn faults(missing: Option<Missing>) -> Faults {
         let mut faults = Faults::around(TIMEOUT);
@@ -281,7 +284,7 @@ impl Scenario for Logs {
                 faults.kinds = vec![(1, FaultKind::Crash), (1, FaultKind::Isolate)];
             }
             Some(Missing::LeaseFromSend) => faults.kinds = vec![(1, FaultKind::Pause)],
-            Some(Missing::ReadBarrier | Missing::NewestLog) => {
+            Some(Missing::ReadBarrier | Missing::NewestLog | Missing::LeaseHolds) => {
                 faults.lasting = TIMEOUT..=TIMEOUT * 4;
                 faults.kinds = vec![(3, FaultKind::Isolate), (1, FaultKind::Crash)];
             }
@@ -296,6 +299,7 @@ impl Scenario for Logs {
 
     fn new(sim: &mut Sim<Self>, missing: Option<Missing>) -> Self {
         let mut scenario = Self {
+            content: C::new(sim, missing),
             nodes: BTreeMap::new(),
             rules: Rules::default(),
             missing,
@@ -385,16 +389,16 @@ impl Scenario for Logs {
                 match outcome {
                     Outcome::Done(_) => self.feed(sim, at, Event::Activated(config_id)),
                     Outcome::Conflict(Some(found)) => self.activate(sim, at, config_id, found),
-                    Outcome::Unknown => sim.mark(situations::ACTIVATION_UNKNOWN),
+                    Outcome::Unknown => C::mark(sim, situations::ACTIVATION_UNKNOWN),
                     Outcome::Conflict(None) | Outcome::Unavailable => {}
                 }
             }
         }
     }
 
-    fn planned(&mut self, sim: &mut Sim<Self>, token: Token) {
+    fn planned(&mut self, sim: &mut Sim<Self>, token: Token<C::Ask>) {
         match token {
-            Token::Client => self.client(sim),
+            Token::Client => C::client(self, sim),
             Token::Coordinate => self.coordinate(sim),
             Token::Damage => self.damage(sim),
             Token::Restart(at) => sim.restart(at),
@@ -414,7 +418,9 @@ impl Scenario for Logs {
             return Err("nobody removes the record".to_owned());
         };
         self.rules.recorded(&self.nodes, record)?;
-        self.rules.all_leases(sim, &self.nodes);
+        if C::looks_at_leases(self.missing) {
+            self.rules.all_leases(sim, &self.nodes);
+        }
         Ok(())
     }
 
@@ -443,9 +449,9 @@ impl Scenario for Logs {
     }
 }
 
-impl Logs {
+impl<C: Content> Logs<C> {
     /// What the end must look like: one primary, whose members hold and have applied the same.
-    fn has_recovered(&self, record: &ShardRecord) -> Result<(), String> {
+    fn has_recovered(&mut self, record: &ShardRecord) -> Result<(), String> {
         let active = record.active.as_ref().ok_or("nothing was ever active")?;
         let primary = &self.nodes[&pid(&active.primary.node)];
         let leads = primary.machine.as_ref().and_then(|machine| machine.leads());
@@ -466,6 +472,8 @@ impl Logs {
         if held.len() < active.members.len() {
             return Err(format!("only {held:?} of {active:?} hold the log"));
         }
-        self.rules.ended(last)
+        self.rules.ended(last)?;
+        let members = active.members.iter().map(|member| pid(&member.node));
+        self.content.judge(&members.collect::<Vec<_>>())
     }
 }

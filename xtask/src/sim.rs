@@ -22,10 +22,7 @@ fn simulate(profile: &[&str], rest: &[String]) -> anyhow::Result<()> {
     shell::run(command.args(rest))
 }
 
-/// How many seeds of each scenario a change has to pass: a few seconds each.
-const SEEDS_OF_A_CHANGE: &str = "300";
-
 /// Runs few seeds of every scenario, on the build that the tests made.
 pub(crate) fn run_briefly() -> anyhow::Result<()> {
-    simulate(&[], &["--seeds", SEEDS_OF_A_CHANGE].map(str::to_owned))
+    simulate(&[], &["--brief".to_owned()])
 }

@@ -5,6 +5,7 @@
 
 mod convert;
 mod copy_file;
+pub mod data;
 mod executor;
 mod generations;
 mod interactive;
@@ -104,7 +105,7 @@ impl Shard {
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
         let data = Arc::new(CopyFile::default());
-        let open = open_state(Arc::clone(&data), &shard, options.file);
+        let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();
         let (log, _task) = ShardLog::start(shard.shard, home, options.log);

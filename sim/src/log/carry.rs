@@ -7,9 +7,11 @@ use shardwright_registry::Stored;
 use shardwright_testkit::sim::{Pid, Sim, Write as Change};
 use shardwright_topology::{ConfigId, Lsn, Member, ShardRecord};
 
-use super::{Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones};
+use super::{
+    Content, Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones,
+};
 
-impl Logs {
+impl<C: Content> Logs<C> {
     /// Feeds an event to a machine, looks at what it takes for committed, and does what it asks for.
     pub(super) fn feed(&mut self, sim: &mut Sim<Self>, at: Pid, event: Event) {
         let now = sim.now(at);
@@ -22,13 +24,15 @@ impl Logs {
             self.rules.breaks(|| format!("{at}: {rule}"));
         }
         if self.rules.judge(&mut self.nodes, at) {
-            sim.mark(situations::WITHOUT_OWN);
+            C::mark(sim, situations::WITHOUT_OWN);
         }
-        self.rules.leases(&self.nodes[&at], at, now);
+        if C::looks_at_leases(self.missing) {
+            self.rules.leases(&self.nodes[&at], at, now);
+        }
         self.rules
             .marks()
             .into_iter()
-            .for_each(|mark| sim.mark(mark));
+            .for_each(|mark| C::mark(sim, mark));
         for action in actions {
             self.carry_out(sim, at, action);
         }
@@ -47,8 +51,8 @@ impl Logs {
                     return;
                 };
                 match reply.answer {
-                    Answer::Held(_) => sim.mark(situations::HELD),
-                    Answer::StaleEpoch(_) => sim.mark(situations::STALE_EPOCH),
+                    Answer::Held(_) => C::mark(sim, situations::HELD),
+                    Answer::StaleEpoch(_) => C::mark(sim, situations::STALE_EPOCH),
                     _ => {}
                 }
                 if let Some(missing) = self.missing {
@@ -62,30 +66,25 @@ impl Logs {
             }
             Action::Apply(lsn) => self.apply(sim, at, lsn),
             Action::FetchSnapshot { from } => self.fetch_snapshot(sim, at, pid(&from)),
-            Action::Install(base) => {
-                sim.mark(situations::INSTALLED);
-                let node = self.node(at);
-                (node.data.applied, node.data.saved) = (base, base);
-                self.rules.applied(&self.nodes[&at], base);
-            }
+            Action::Install(base) => self.install(sim, at, base),
             Action::Activate(config_id) => {
                 if self.missing == Some(Missing::ActivateBeforeCommit) {
                     self.feed(sim, at, Event::Activated(config_id));
                 }
                 sim.get(at, Token::Activate(config_id), self.key.clone());
             }
-            Action::Answer { id, outcome } => self.answered(sim, at, id, outcome),
-            Action::ReadAt { read, applied } => self.read_at(sim, at, read, applied),
+            Action::Answer { id, outcome } => C::answered(self, sim, at, id, outcome),
+            Action::ReadAt { read, applied } => C::read_at(self, sim, at, read, applied),
             Action::Report(report) => self.reported(sim, at, report),
         }
     }
 
     fn note_write(&mut self, sim: &mut Sim<Self>, at: Pid, write: &Write) {
         if write.truncate_after.is_some() {
-            sim.mark(situations::TRUNCATED);
+            C::mark(sim, situations::TRUNCATED);
         }
         if write.trim.is_some() {
-            sim.mark(situations::TRIMMED);
+            C::mark(sim, situations::TRIMMED);
         }
         let me = &self.nodes[&at];
         let creates = |epoch| self.rules.is_primary(at, me.life, epoch);
@@ -97,11 +96,11 @@ impl Logs {
                 .promised
                 .is_some_and(|promised| creates(promised.epoch))
         {
-            sim.mark(situations::ADOPTED);
+            C::mark(sim, situations::ADOPTED);
         }
     }
 
-    pub(super) fn timer(&mut self, sim: &mut Sim<Self>, at: Pid, token: Token) {
+    pub(super) fn timer(&mut self, sim: &mut Sim<Self>, at: Pid, token: Token<C::Ask>) {
         match token {
             Token::Tick => {
                 self.save_data(sim, at);
@@ -111,15 +110,11 @@ impl Logs {
                     self.feed(sim, at, Event::Learners(learners));
                 }
                 self.feed(sim, at, Event::Tick);
+                C::advance(self, sim, at);
                 self.tick_later(sim, at);
             }
             Token::Synced(opened, len, ticket) => self.sync_ends(sim, at, opened, len, ticket),
-            Token::Stored(point) => {
-                let node = self.node(at);
-                node.fetching = None;
-                node.data.aside = Some(point);
-                self.feed(sim, at, Event::SnapshotStored(point));
-            }
+            Token::Stored(point) => self.stored(sim, at, point),
             // It may have been deleted meanwhile, and the one that is there now is another one.
             Token::Recreate if self.nodes[&at].is_whole() => {}
             Token::Recreate => {
@@ -129,24 +124,55 @@ impl Logs {
             }
             Token::Reopen => self.reopen(sim, at),
             Token::Told(instruction) => self.told(sim, at, instruction),
-            Token::Write(submissions) => self.feed(sim, at, Event::Submit(submissions)),
-            Token::Read(read, level) => self.begin_read(sim, at, read, level),
+            Token::Ask(ask) => C::asked(self, sim, at, ask),
             _ => {}
         }
     }
 
     /// Makes the data durable now and then, as a database writes its pages.
     fn save_data(&mut self, sim: &mut Sim<Self>, at: Pid) {
-        let node = self.node(at);
-        if node.data.saved != node.data.applied && sim.dice().chance(30) {
-            node.data.saved = node.data.applied;
-            let saved = node.data.saved.lsn;
+        let data = &mut self.nodes.get_mut(&at).expect("a node").data;
+        if data.saved != data.applied && sim.dice().chance(30) {
+            data.saved = data.applied;
+            let saved = data.saved.lsn;
+            if let Err(rule) = self.content.save(at) {
+                self.rules.breaks(|| format!("{at}: {rule}"));
+            }
             self.feed(sim, at, Event::Applied(saved));
         }
     }
 
+    /// A snapshot is stored aside, which the machine does without if the log has come so far meanwhile.
+    fn stored(&mut self, sim: &mut Sim<Self>, at: Pid, point: Point) {
+        // The copy may have been deleted meanwhile, and the snapshot with it.
+        if !self.content.stores(at, point) {
+            return;
+        }
+        let node = self.node(at);
+        node.fetching = None;
+        node.data.aside = Some(point);
+        self.feed(sim, at, Event::SnapshotStored(point));
+        let node = self.node(at);
+        let machine = node.machine.as_ref();
+        let base = machine.map(|machine| machine.replica().log().base());
+        node.data.aside = node.data.aside.filter(|aside| base == Some(*aside));
+    }
+
+    fn install(&mut self, sim: &mut Sim<Self>, at: Pid, base: Point) {
+        C::mark(sim, situations::INSTALLED);
+        if let Err(rule) = self.content.install(at, base) {
+            self.rules.breaks(|| format!("{at}: {rule}"));
+        }
+        let node = self.node(at);
+        (node.data.applied, node.data.saved) = (base, base);
+        self.rules.applied(&self.nodes[&at], base);
+    }
+
     fn apply(&mut self, sim: &mut Sim<Self>, at: Pid, lsn: Lsn) {
         let node = self.node(at);
+        if lsn <= node.data.applied.lsn {
+            return;
+        }
         let machine = node.machine.as_ref();
         let Some(point) = machine.and_then(|machine| machine.replica().log().point(lsn)) else {
             self.rules
@@ -154,25 +180,45 @@ impl Logs {
             return;
         };
         let holds = node.holds(point);
+        let log = machine.map(|machine| machine.replica().log());
+        let records = log.and_then(|log| log.after(node.data.applied.lsn));
+        let records = records.into_iter().flatten();
+        let records: Vec<_> = records
+            .take_while(|record| record.lsn <= lsn)
+            .cloned()
+            .collect();
         node.data.applied = point;
+        if let Err(rule) = self.content.apply(at, &records) {
+            self.rules.breaks(|| format!("{at} applies {lsn}: {rule}"));
+        }
         if !holds && self.missing != Some(Missing::SyncFirst) {
             self.rules
                 .breaks(|| format!("{at} applies {lsn} before it is durable here"));
         }
         self.rules.applied(&self.nodes[&at], point);
-        self.serve_reads(sim, at);
+        C::advance(self, sim, at);
     }
 
     fn fetch_snapshot(&mut self, sim: &mut Sim<Self>, at: Pid, from: Pid) {
         let now = sim.now(at);
         let node = self.node(at);
+        let aside = node.data.aside;
+        if aside.is_some_and(|aside| aside.lsn > node.data.applied.lsn) {
+            return;
+        }
         if node.fetching.is_none_or(|since| now.since(since) > TIMEOUT) {
             node.fetching = Some(now);
             sim.send(at, from, Message::AskSnapshot);
         }
     }
 
-    pub(super) fn message(&mut self, sim: &mut Sim<Self>, at: Pid, from: Pid, message: Message) {
+    pub(super) fn message(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        from: Pid,
+        message: Message<C::Image>,
+    ) {
         match message {
             Message::Request { call, request } => self.request(sim, at, from, call, request),
             Message::Reply(mut reply) => {
@@ -185,10 +231,14 @@ impl Logs {
             }
             Message::AskSnapshot => {
                 let applied: Point = self.nodes[&at].data.applied;
-                sim.send(at, from, Message::Snapshot(applied));
+                match self.content.image(at, applied) {
+                    Ok(image) => sim.send(at, from, Message::Snapshot(applied, image)),
+                    Err(rule) => self.rules.breaks(|| format!("{at}: {rule}")),
+                }
             }
-            Message::Snapshot(point) => {
+            Message::Snapshot(point, image) => {
                 if self.nodes[&at].fetching.is_some() {
+                    self.content.receives(at, point, image);
                     let next = sim.now(at) + sim.dice().time(&SYNC_MS);
                     sim.wake(at, next, Token::Stored(point));
                 }
@@ -206,7 +256,7 @@ impl Logs {
     ) {
         let is_fence = matches!(request.ask, Ask::Fence | Ask::Fetch(_));
         if request.lease.is_zero() && !is_fence {
-            sim.mark(situations::LEASE_GIVEN_UP);
+            C::mark(sim, situations::LEASE_GIVEN_UP);
         }
         if let (Some(missing), Some(machine)) = (self.missing, &self.nodes[&at].machine)
             && let Some(reply) = missing.request(machine, &mut request)
@@ -269,7 +319,7 @@ impl Logs {
                 sim.write(at, Token::Activating(config_id), write);
             }
             Err(_) if self.rules.is_superseded(config_id, record.epoch) => {
-                sim.mark(situations::SUPERSEDED);
+                C::mark(sim, situations::SUPERSEDED);
                 self.feed(sim, at, Event::Superseded(config_id));
             }
             // The record is older than the attempt: it is asked for again.
@@ -282,18 +332,18 @@ impl Logs {
             Report::Leading(epoch) => {
                 self.rules.leads(&self.nodes[&at], at, epoch);
                 if self.is_looked_at && !self.rules.is_back() {
-                    sim.mark(situations::CAME_FORWARD);
+                    C::mark(sim, situations::CAME_FORWARD);
                 }
                 self.is_handed_over(sim, epoch);
             }
             Report::SteppedDown(_) => {}
-            Report::AcceptsLoss { .. } => sim.mark(situations::LOSS_ACCEPTED),
+            Report::AcceptsLoss { .. } => C::mark(sim, situations::LOSS_ACCEPTED),
             Report::Faulty(Fault::Storage) if self.nodes[&at].is_refused => {
                 let next = sim.now(at) + TIMEOUT / 4;
                 sim.wake(at, next, Token::Reopen);
             }
             Report::Faulty(Fault::Diverged(_)) if self.rules.may_diverge(&self.nodes[&at]) => {
-                sim.mark(situations::GIVEN_UP);
+                C::mark(sim, situations::GIVEN_UP);
                 self.rules.loses(&self.nodes[&at]);
                 let next = sim.now(at) + TIMEOUT;
                 sim.wake(at, next, Token::Recreate);

@@ -7,12 +7,12 @@ use shardwright_topology::{
     Conditions, Config, ConfigId, Incarnation, Member, Primary, Proposal, ReplicaId, ShardRecord,
 };
 
-use super::{Logs, NODES, TIMEOUT, Token, node_id, pid};
+use super::{Content, Logs, NODES, TIMEOUT, Token, node_id, pid};
 
 /// For how long an attempt may go on before it is replaced.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-impl Logs {
+impl<C: Content> Logs<C> {
     pub(super) fn coordinate(&mut self, sim: &mut Sim<Self>) {
         let pause = sim.dice().time(&(TIMEOUT / 8..=TIMEOUT / 2));
         sim.plan(pause, Token::Coordinate);

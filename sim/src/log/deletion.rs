@@ -8,7 +8,7 @@ use shardwright_registry::Stored;
 use shardwright_testkit::sim::{Pid, Sim};
 use shardwright_topology::{Epoch, ReplicaId, ShardRecord};
 
-use super::{Logs, Missing, Token, situations};
+use super::{Content, Logs, Missing, Token, situations};
 
 /// In how many of 100 cases somebody who looks at the shard asks for a copy to be deleted.
 const DELETIONS: u32 = 6;
@@ -16,7 +16,7 @@ const DELETIONS: u32 = 6;
 /// How late that arrives.
 const LATE: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(1500);
 
-impl Logs {
+impl<C: Content> Logs<C> {
     /// Asks for a copy to be deleted, mostly one that no configuration names.
     pub(super) fn order_deletion(&mut self, sim: &mut Sim<Self>, stored: &Stored<ShardRecord>) {
         if !sim.is_faulty() || self.rules.is_back() || !sim.dice().chance(DELETIONS) {
@@ -96,15 +96,15 @@ impl Logs {
             instruction,
         ) {
             (Ok(()), Instruction::Drop { epoch, .. }) => self.delete(sim, at, *epoch),
-            (Err(Kept::Member { .. }), _) => sim.mark(situations::DELETION_REFUSED),
-            (Err(Kept::OtherEpoch { .. }), _) => sim.mark(situations::DELETION_TOO_LATE),
+            (Err(Kept::Member { .. }), _) => C::mark(sim, situations::DELETION_REFUSED),
+            (Err(Kept::OtherEpoch { .. }), _) => C::mark(sim, situations::DELETION_TOO_LATE),
             _ => {}
         }
     }
 
     /// Deletes a copy. Its node makes another one at once, which is empty.
     fn delete(&mut self, sim: &mut Sim<Self>, at: Pid, decided: Epoch) {
-        sim.mark(situations::DELETED);
+        C::mark(sim, situations::DELETED);
         self.rules.deletes(&self.nodes[&at], at, decided);
         self.recreate(at);
         let durable = self.nodes[&at].synced.clone();

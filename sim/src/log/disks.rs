@@ -3,12 +3,15 @@
 use shardwright_quorum::log::{Event, Ticket, Write};
 use shardwright_testkit::sim::{Pid, Sim, Slot};
 
-use super::{Logs, Missing, NODES, SLOW_SYNC_MS, SYNC_MS, TIMEOUT, Token, node_id, situations};
+use super::{
+    Content, Ending, Logs, Missing, NODES, SLOW_SYNC_MS, SYNC_MS, TIMEOUT, Token, node_id,
+    situations,
+};
 
 /// How often a sync fails, out of 10,000.
 const SYNC_FAILS: u32 = 15;
 
-impl Logs {
+impl<C: Content> Logs<C> {
     /// Writes, and begins a sync unless one goes on.
     pub(super) fn persist(&mut self, sim: &mut Sim<Self>, at: Pid, ticket: Ticket, write: Write) {
         let is_too_early = match self.missing {
@@ -56,7 +59,7 @@ impl Logs {
             return;
         }
         if self.has_damage && sim.dice().rarely(SYNC_FAILS) && self.may_damage(sim, at) {
-            sim.mark(situations::SYNC_FAILED);
+            C::mark(sim, situations::SYNC_FAILED);
             let node = self.node(at);
             node.disk.fail_sync();
             if self.missing != Some(Missing::FailedSync) {
@@ -69,7 +72,7 @@ impl Logs {
         self.feed(sim, at, Event::Persisted(ticket));
         let node = &self.nodes[&at];
         if node.is_refused {
-            sim.mark(situations::FULL);
+            C::mark(sim, situations::FULL);
             self.feed(sim, at, Event::PersistFailed);
         } else if node.written > ticket {
             self.sync(sim, at);
@@ -82,7 +85,7 @@ impl Logs {
         node.is_syncing = false;
         let fresh = node.disk.sync(len);
         if fresh.len() > 1 {
-            sim.mark(situations::SEVERAL_AT_ONCE);
+            C::mark(sim, situations::SEVERAL_AT_ONCE);
         }
         for place in fresh {
             let Some(Slot::Whole(write)) = node.disk.get(place) else {
@@ -108,13 +111,14 @@ impl Logs {
         if self.nodes[&at].disk.is_full() {
             return sim.wake(at, now + TIMEOUT / 4, Token::Reopen);
         }
-        sim.mark(situations::ROOM_AGAIN);
+        C::mark(sim, situations::ROOM_AGAIN);
         let node = self.node(at);
         node.disk.crash(sim.dice());
         let durable = node.read_back(None);
         node.calls.clear();
         node.reads.clear();
-        node.restore();
+        self.restore(sim, at, Ending::Close);
+        let node = self.node(at);
         let saved = node.data.saved;
         let Some(machine) = &mut node.machine else {
             return;

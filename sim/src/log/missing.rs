@@ -66,6 +66,20 @@ pub(crate) enum Missing {
     LooksBefore,
     /// A copy is deleted only if the record says that nobody needs it (R5).
     DeletionGuard,
+    /// The outcomes of writes are stored together with what they did (I17).
+    OutcomesWithCommit,
+    /// A transaction that waits is committed with its own record alone, and undone when another one comes.
+    OwnRecordOnly,
+    /// The log is trimmed only up to where the data is durable.
+    SavesBeforeTrim,
+    /// A write is acknowledged when it is committed, not when it is on the primary's disk.
+    WaitsForQuorum,
+    /// SQLite's refusal of a write counts only if the data was the latest.
+    RefusesOnLatest,
+    /// A read waits until the data has what the log says that it has to see.
+    ReadWaits,
+    /// A read waits until the data has what its client has been told of.
+    TokenAwaited,
 }
 
 impl Missing {
@@ -97,6 +111,19 @@ impl Missing {
         Self::FollowsItsBase,
         Self::LooksBefore,
         Self::DeletionGuard,
+    ];
+
+    /// Those that matter to the data.
+    pub(super) const OF_DATA: &'static [Self] = &[
+        Self::FollowsItsBase,
+        Self::LeaseHolds,
+        Self::OutcomesWithCommit,
+        Self::OwnRecordOnly,
+        Self::SavesBeforeTrim,
+        Self::WaitsForQuorum,
+        Self::RefusesOnLatest,
+        Self::ReadWaits,
+        Self::TokenAwaited,
     ];
 
     /// How long leases last, so that it is missed soon.

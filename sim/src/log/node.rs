@@ -7,7 +7,9 @@ use shardwright_registry::Prefix;
 use shardwright_testkit::sim::{Disk, Pid, Sim, Slot};
 use shardwright_topology::{Incarnation, Lsn, Member, Primary, ReplicaId, Timestamp};
 
-use super::{Logs, Missing, TICK, TIMEOUT, Token, node_id, rules, settings, situations};
+use super::{
+    Content, Ending, Logs, Missing, TICK, TIMEOUT, Token, node_id, rules, settings, situations,
+};
 
 /// One node.
 pub(super) struct Node {
@@ -89,18 +91,12 @@ impl Node {
         self.learners = 0;
     }
 
-    /// Goes back to what is durable of the data, and begins to count writes anew.
-    pub(super) fn restore(&mut self) {
+    /// Begins to count writes anew.
+    fn restore(&mut self) {
         (self.is_syncing, self.is_refused) = (false, false);
         self.opened += 1;
         self.written = Ticket::default();
         self.judged = Lsn(0);
-        let base = self.synced.log.base();
-        // The process ended after the log began anew, and before the data did.
-        if self.data.aside == Some(base) && self.data.saved.lsn < base.lsn {
-            self.data.saved = base;
-        }
-        self.data.applied = self.data.saved;
     }
 
     /// Whether its copy is whole, as far as the node knows.
@@ -132,7 +128,7 @@ impl Node {
     }
 }
 
-impl Logs {
+impl<C: Content> Logs<C> {
     pub(super) fn start(&mut self, sim: &mut Sim<Self>, at: Pid) {
         let (life, missing) = (sim.life(at), self.missing);
         let node = self.node(at);
@@ -140,17 +136,25 @@ impl Logs {
         if life > 1 {
             let wreck = node.disk.crash(sim.dice());
             if wreck.torn {
-                sim.mark(situations::TORN);
+                C::mark(sim, situations::TORN);
             }
             if wreck.lost > 0 {
-                sim.mark(situations::LOST_UNSYNCED);
+                C::mark(sim, situations::LOST_UNSYNCED);
             }
         }
         node.life = life;
         let durable = node.read_back(missing);
-        node.restore();
+        self.restore(
+            sim,
+            at,
+            if life > 1 {
+                Ending::Crash
+            } else {
+                Ending::Close
+            },
+        );
         if !durable.clean {
-            sim.mark(situations::DAMAGED);
+            C::mark(sim, situations::DAMAGED);
             // What is left can be fenced until somebody decides to begin anew.
             let next = sim.now(at) + sim.dice().time(&(TIMEOUT..=TIMEOUT * 4));
             sim.wake(at, next, Token::Recreate);
@@ -158,6 +162,30 @@ impl Logs {
         self.open(sim, at, durable);
         sim.list(at, Token::Follow, Prefix::all());
         self.tick_later(sim, at);
+    }
+
+    /// Goes back to what is there of the data.
+    pub(super) fn restore(&mut self, sim: &mut Sim<Self>, at: Pid, ending: Ending) {
+        let node = self.node(at);
+        node.restore();
+        let (base, data) = (node.synced.log.base(), node.data);
+        let reopened = self.content.reopen(sim, at, data.saved, ending);
+        let reopened = reopened.and_then(|saved| {
+            // The process ended after the log began anew, and before the data did.
+            if data.aside == Some(base) && saved.lsn < base.lsn {
+                return self.content.install(at, base).map(|()| base);
+            }
+            Ok(saved)
+        });
+        match reopened {
+            Ok(saved) => {
+                let data = &mut self.node(at).data;
+                (data.saved, data.applied) = (saved, saved);
+                // It is the data now, or the log did not come to need it.
+                data.aside = None;
+            }
+            Err(rule) => self.rules.breaks(|| format!("{at}: {rule}")),
+        }
     }
 
     /// Begins with an empty copy in place of one that may have lost something (R4).
@@ -173,6 +201,9 @@ impl Logs {
         (node.life, node.opened) = (life, opened + 1);
         if is_full {
             node.disk.fill();
+        }
+        if let Err(rule) = self.content.clear(at) {
+            self.rules.breaks(|| format!("{at}: {rule}"));
         }
         let node = node_id(at);
         self.registered.insert(at, Member { node, replica_id });

@@ -8,7 +8,7 @@ use shardwright_registry::Revision;
 use shardwright_testkit::sim::{Pid, Sim, Write};
 use shardwright_topology::{AttemptRefused, Config, Epoch, ShardRecord};
 
-use super::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token, node_id, pid, situations};
+use super::{CLIENTS_STOP, Content, Logs, Missing, TIMEOUT, Token, node_id, pid, situations};
 
 /// For how long the registry is away.
 const LONG: Duration = Duration::from_secs(60);
@@ -19,18 +19,18 @@ const LONG_EVENTS: u64 = 15_000;
 /// How long somebody hopes for copies that are lost.
 const HOPE: Duration = Duration::from_millis(1500);
 
-impl Logs {
+impl<C: Content> Logs<C> {
     pub(super) fn plan_rarities(&mut self, sim: &mut Sim<Self>) {
         let soon = TIMEOUT * 2..=TIMEOUT * 8;
         self.loses_writes = match self.missing {
-            None => sim.dice().chance(12),
+            None => C::LOSES && sim.dice().chance(12),
             // Without another rule it may go unnoticed, which is not what that one is for.
             Some(missing) => missing == Missing::RegistryForward,
         };
         if self.loses_writes {
             let when = sim.dice().time(&soon);
             sim.plan(when, Token::GoBack);
-        } else if sim.dice().chance(14) {
+        } else if C::LOSES && sim.dice().chance(14) {
             let when = sim.dice().time(&soon);
             sim.plan(when, Token::Catastrophe);
         }
@@ -96,7 +96,7 @@ impl Logs {
                 .rules
                 .breaks(|| format!("{at} finds that the registry went back: {report:?}"));
         }
-        sim.mark(situations::WENT_BACK);
+        C::mark(sim, situations::WENT_BACK);
         self.look_at_registry(sim);
     }
 
@@ -165,7 +165,7 @@ impl Logs {
         let proposal = self.proposal(at, members, Config::majority(whole.len()), 1);
         let refused = record.begin_attempt(proposal.clone(), &conditions);
         if matches!(refused, Err(AttemptRefused::TooFewClean { .. })) {
-            sim.mark(situations::REFUSED);
+            C::mark(sim, situations::REFUSED);
         }
         let since = *self.stuck_since.get_or_insert(now);
         if now - since < HOPE {
@@ -202,9 +202,9 @@ impl Logs {
         if let Some((planned, since)) = self.hand_over
             && planned == epoch
         {
-            sim.mark(situations::HANDED_OVER);
+            C::mark(sim, situations::HANDED_OVER);
             if sim.true_time() - since < self.lease / 2 {
-                sim.mark(situations::QUICKLY_HANDED_OVER);
+                C::mark(sim, situations::QUICKLY_HANDED_OVER);
             }
         }
     }

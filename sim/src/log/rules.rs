@@ -14,7 +14,7 @@ use shardwright_topology::{
 };
 
 use self::{back::Back, loss::Loss, once::Once};
-use super::{Logs, Node, node_id, pid, situations, zones};
+use super::{Content, Logs, Node, node_id, pid, situations, zones};
 
 /// What is known of the whole run, by nobody in it.
 #[derive(Default)]
@@ -211,7 +211,11 @@ impl Rules {
     }
 
     /// Looks at all leases: another configuration is active now.
-    pub(super) fn all_leases(&mut self, sim: &Sim<Logs>, nodes: &BTreeMap<Pid, Node>) {
+    pub(super) fn all_leases<C: Content>(
+        &mut self,
+        sim: &Sim<Logs<C>>,
+        nodes: &BTreeMap<Pid, Node>,
+    ) {
         for (at, node) in nodes.iter().filter(|(at, _)| sim.is_up(**at)) {
             self.leases(node, *at, sim.now(*at));
         }
@@ -461,6 +465,12 @@ impl Rules {
             self.breaks(|| format!("a read at {at} shows {applied}, and {begun} was known"));
         }
         self.floor = self.floor.max(applied);
+    }
+
+    /// Notes that somebody is told of a record, whose content is judged elsewhere.
+    pub(super) fn tells(&mut self, lsn: Lsn) {
+        self.is_told = true;
+        self.floor = self.floor.max(lsn);
     }
 
     /// Looks at the end of the primary's log.

@@ -16,7 +16,7 @@ use shardwright_topology::{
     Incarnation, Lsn, NodeRecord, NodeState, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
-use super::{CLIENTS_STOP, Logs, NODES, Node, TIMEOUT, node_id, pid, situations, zones};
+use super::{CLIENTS_STOP, Content, Logs, NODES, Node, TIMEOUT, node_id, pid, situations, zones};
 
 /// The machine, and what it has been told.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Steward {
     }
 }
 
-impl Logs {
+impl<C: Content> Logs<C> {
     /// Lets the machine do what the shard needs. `false` if there is none, or if somebody else comes first.
     pub(super) fn attend(&mut self, sim: &mut Sim<Self>, stored: &Stored<ShardRecord>) -> bool {
         if self.steward.is_none() || sim.is_faulty() && sim.dice().chance(50) {
@@ -229,7 +229,7 @@ impl Logs {
                 purpose: Purpose::HandOver,
                 ..
             } => self.hand_over = Some((*epoch, sim.true_time())),
-            Event::Activated { .. } => sim.mark(situations::LOOKED_AFTER),
+            Event::Activated { .. } => C::mark(sim, situations::LOOKED_AFTER),
             _ => {}
         }
     }

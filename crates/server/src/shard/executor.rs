@@ -16,8 +16,8 @@ use std::{
 };
 
 use shardwright_quorum::log::{
-    Kind, Level, ShardLog, StateError,
-    shard_log::{Condition, Entry, Status},
+    Level, ShardLog, StateError,
+    shard_log::{Condition, Status},
 };
 use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Lsn, Timestamp};
@@ -28,8 +28,9 @@ use tokio::{
 
 use super::{
     Memory,
-    convert::{encode_window, fault_of},
-    copy_file::{Changes, CopyFile, Fate, Ran},
+    convert::fault_of,
+    copy_file::{Changes, CopyFile, Ran},
+    data::{Fate, forgetting},
     round::{Ended, Round},
     write::{Token, Write, WriteError, Written},
 };
@@ -175,12 +176,16 @@ impl Executor {
     async fn decide(&mut self, batch: Vec<Request>, ran: Ran) -> Vec<Request> {
         let mut round = Round::default();
         let mut again = Vec::new();
-        for (request, fate) in batch.into_iter().zip(ran.fates) {
+        for (mut request, fate) in batch.into_iter().zip(ran.fates) {
             match fate {
                 Fate::Ran(outcome) => round.ran.push((request, outcome)),
                 Fate::Refused(error) => round.refused.push((request, error)),
                 Fate::Answered(answer) => request.answer(answer),
                 Fate::Again => again.push(request),
+                Fate::Alone => {
+                    request.write.exclusive = true;
+                    again.push(request);
+                }
             }
         }
         let faults = faults_in(round.refused.iter().map(|(_, error)| error));
@@ -192,8 +197,9 @@ impl Executor {
                 first
             }
             None => {
-                round.confirm(&self.log).await;
-                again
+                let mut first = round.confirm(&self.log, ran.base).await;
+                first.append(&mut again);
+                first
             }
         }
     }
@@ -212,7 +218,7 @@ impl Executor {
             return;
         }
         self.remembered = 0;
-        let entry = Entry::new(Kind::Expire, encode_window(&self.memory.window));
+        let entry = forgetting(&self.memory.window);
         // If it is not appended, what is remembered grows until the next time.
         let _appended = self.log.append(entry, Level::One, FORGETTING).await;
     }

@@ -79,15 +79,19 @@ impl Round {
         }
     }
 
-    /// Answers what SQLite refused, once it is sure that it ran on the latest data.
-    pub(super) async fn confirm(self, log: &ShardLog) {
+    /// Answers what SQLite refused, once it is sure that it ran on the latest data, which has all up to `base`. Returns what has to run
+    /// again, on data that has come further.
+    pub(super) async fn confirm(self, log: &ShardLog, base: Lsn) -> Vec<Request> {
         if self.refused.is_empty() {
-            return;
+            return Vec::new();
         }
         match log.barrier(ReadLevel::Leased).await {
-            Ok(_) => self.answer_refused(),
+            Ok(seen) if seen <= base => self.answer_refused(),
+            // This copy may have become the primary only after they ran.
+            Ok(_) => return self.into_requests(),
             Err(error) => self.refuse(&not_confirmed(error)),
         }
+        Vec::new()
     }
 
     fn acknowledge(mut self, token: Token) {

@@ -4,43 +4,24 @@ use std::{io::Read, path::Path, sync::Arc};
 
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Point, Record, Snapshot, StateError, StateMachine};
-use shardwright_store::{
-    Config, Error as StoreError, Expect, Identity, Replica, ShardFile, Synchronous,
-};
+use shardwright_store::Config;
 
-use super::{
-    convert::{applied, not_open, point, state_error},
-    copy_file::CopyFile,
-    generations::Generations,
-};
+use super::{copy_file::CopyFile, data::ShardData};
 
 /// Returns how the data of a shard is opened: what opens it can be asked again after a failure.
 pub(super) fn open_state(
     data: Arc<CopyFile>,
-    shard: &PartitionId,
+    shard: PartitionId,
     config: Config,
 ) -> impl FnMut(&Path) -> Result<SqliteState, StateError> + Send + 'static {
-    let identity = Identity::new(shard.keyspace.as_str(), shard.shard.as_str());
-    let config = Config {
-        // What a power failure undoes is in the log.
-        synchronous: Synchronous::Normal,
-        expect: Expect {
-            database: Some(identity.database.clone()),
-            place: Some(identity.place.clone()),
-        },
-        ..config
-    };
     move |directory| {
-        let generations = Generations::find(directory)?;
-        let mut state = SqliteState {
+        let opened = ShardData::open(directory, &shard, config.clone())?;
+        let saved = opened.saved();
+        data.open(opened);
+        Ok(SqliteState {
             data: Arc::clone(&data),
-            generations,
-            identity: identity.clone(),
-            config: config.clone(),
-            saved: Point::default(),
-        };
-        state.open().map_err(state_error)?;
-        Ok(state)
+            saved,
+        })
     }
 }
 
@@ -48,38 +29,8 @@ pub(super) fn open_state(
 #[derive(Debug)]
 pub(super) struct SqliteState {
     data: Arc<CopyFile>,
-    generations: Generations,
-    identity: Identity,
-    config: Config,
     /// Up to where no crash takes it back.
     saved: Point,
-}
-
-impl SqliteState {
-    /// Opens the file, or makes an empty one.
-    fn open(&mut self) -> Result<(), StoreError> {
-        let path = self.generations.current();
-        let file = if path.exists() {
-            ShardFile::open(&path, &self.config)?
-        } else {
-            ShardFile::create(&path, &self.identity, &self.config)?
-        };
-        if file.replica()?.is_none() {
-            let replica = Replica {
-                id: rand::random(),
-                applied: applied(Point::default()),
-            };
-            file.writer()?.start_replica(&replica)?;
-        }
-        self.take(file)
-    }
-
-    /// Goes on with a file, from what is durable of it.
-    fn take(&mut self, file: ShardFile) -> Result<(), StoreError> {
-        file.sync()?;
-        self.saved = point(file.applied()?);
-        self.data.open(file, self.saved)
-    }
 }
 
 impl Drop for SqliteState {
@@ -101,30 +52,16 @@ impl StateMachine for SqliteState {
     }
 
     fn save(&mut self) -> Result<(), StateError> {
-        self.saved = self.data.sync()?;
+        self.saved = self.data.save()?;
         Ok(())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, StateError> {
-        let file = self.data.file().ok_or_else(not_open)?;
-        let snapshot = file.snapshot().map_err(state_error)?;
-        let replica = snapshot.replica().map_err(state_error)?;
-        let replica = replica.ok_or_else(not_open)?;
-        Ok(Snapshot {
-            base: point(replica.applied),
-            content: Box::new(self.generations.send(snapshot)),
-        })
+        self.data.snapshot()
     }
 
     fn install(&mut self, base: Point, content: &mut dyn Read) -> Result<(), StateError> {
-        let file = self.generations.receive(content, &self.config);
-        let file = file.map_err(state_error)?;
-        let reached = point(file.applied().map_err(state_error)?);
-        if reached != base {
-            let why = format!("a snapshot of {} reaches {}", base.lsn, reached.lsn);
-            return Err(StateError::Diverged(why.into()));
-        }
-        self.take(file).map_err(state_error)?;
-        Ok(self.generations.clean()?)
+        self.saved = self.data.install(base, content)?;
+        Ok(())
     }
 }

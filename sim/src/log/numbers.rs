@@ -1,15 +1,116 @@
-//! Clients: they write and read, mostly where the primary is.
+//! Records that hold a number each: the last one applied stands for the data. Clients write and read, mostly where the primary is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use shardwright_quorum::log::{Event, Kind, Level, Outcome, ReadLevel, Submission};
-use shardwright_testkit::sim::{Pid, Sim};
+use shardwright_quorum::log::{Event, Kind, Level, Outcome, Point, ReadLevel, Record, Submission};
+use shardwright_testkit::sim::{Pid, Sim, marks};
 use shardwright_topology::Lsn;
 
-use super::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token, situations};
+use super::{CLIENTS_STOP, Content, Ending, Logs, Missing, TIMEOUT, Token, situations};
 
-impl Logs {
-    pub(super) fn client(&mut self, sim: &mut Sim<Self>) {
+/// Numbers, of which copies keep nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers;
+
+/// What is asked of a node.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    Write(Vec<Submission>),
+    Read(u64, ReadLevel),
+}
+
+impl Content for Numbers {
+    const NAME: &'static str = "log";
+    const MARKS: &'static [&'static [&'static str]] =
+        &[marks::STORE, marks::MESSAGES, situations::ALL];
+    const MUTATIONS: &'static [Missing] = Missing::ALL;
+    const LOSES: bool = true;
+
+    type Ask = Ask;
+    type Image = ();
+
+    fn new(_: &mut Sim<Logs<Self>>, _: Option<Missing>) -> Self {
+        Self
+    }
+
+    fn reopen(
+        &mut self,
+        _: &mut Sim<Logs<Self>>,
+        _: Pid,
+        saved: Point,
+        _: Ending,
+    ) -> Result<Point, String> {
+        Ok(saved)
+    }
+
+    fn clear(&mut self, _: Pid) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn apply(&mut self, _: Pid, _: &[Arc<Record>]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn save(&mut self, _: Pid) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn image(&mut self, _: Pid, _: Point) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn receives(&mut self, _: Pid, _: Point, (): ()) {}
+
+    fn stores(&mut self, _: Pid, _: Point) -> bool {
+        true
+    }
+
+    fn install(&mut self, _: Pid, _: Point) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn client(logs: &mut Logs<Self>, sim: &mut Sim<Logs<Self>>) {
+        logs.client(sim);
+    }
+
+    fn asked(logs: &mut Logs<Self>, sim: &mut Sim<Logs<Self>>, at: Pid, ask: Ask) {
+        match ask {
+            Ask::Write(submissions) => logs.feed(sim, at, Event::Submit(submissions)),
+            Ask::Read(read, level) => logs.begin_read(sim, at, read, level),
+        }
+    }
+
+    fn answered(
+        logs: &mut Logs<Self>,
+        sim: &mut Sim<Logs<Self>>,
+        at: Pid,
+        id: u64,
+        outcome: Outcome,
+    ) {
+        logs.answered(sim, at, id, outcome);
+    }
+
+    fn read_at(
+        logs: &mut Logs<Self>,
+        sim: &mut Sim<Logs<Self>>,
+        at: Pid,
+        read: u64,
+        applied: Option<Lsn>,
+    ) {
+        logs.read_at(sim, at, read, applied);
+    }
+
+    fn advance(logs: &mut Logs<Self>, sim: &mut Sim<Logs<Self>>, at: Pid) {
+        logs.serve_reads(sim, at);
+    }
+
+    fn judge(&mut self, _: &[Pid]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Logs<Numbers> {
+    fn client(&mut self, sim: &mut Sim<Self>) {
         if sim.quiet_for().is_some_and(|quiet| quiet > CLIENTS_STOP) {
             return;
         }
@@ -28,22 +129,22 @@ impl Logs {
             return;
         }
         let choice = sim.dice().index(100);
-        let token = if choice < 40 {
+        let ask = if choice < 40 {
             let read = self.name();
             self.rules.begins(read);
             let levels = [ReadLevel::Leased, ReadLevel::Leased, ReadLevel::Consistent];
-            Token::Read(read, *sim.dice().pick(&levels))
+            Ask::Read(read, *sim.dice().pick(&levels))
         } else {
             let count = if choice < 98 {
                 sim.dice().count(1..=3)
             } else {
                 25
             };
-            Token::Write((0..count).map(|_| self.submission(sim, at)).collect())
+            Ask::Write((0..count).map(|_| self.submission(sim, at)).collect())
         };
         // A process that stands still hears of it when it goes on.
         let now = sim.now(at);
-        sim.wake(at, now, token);
+        sim.wake(at, now, Token::Ask(ask));
     }
 
     fn submission(&mut self, sim: &mut Sim<Self>, at: Pid) -> Submission {
@@ -89,7 +190,7 @@ impl Logs {
         Some(id)
     }
 
-    pub(super) fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid, read: u64, level: ReadLevel) {
+    fn begin_read(&mut self, sim: &mut Sim<Self>, at: Pid, read: u64, level: ReadLevel) {
         let machine = self.nodes[&at].machine.as_ref();
         if self.missing == Some(Missing::ReadBarrier)
             && let Some(machine) = machine.filter(|machine| machine.leads().is_some())
@@ -103,7 +204,7 @@ impl Logs {
         self.leased_read = None;
     }
 
-    pub(super) fn answered(&mut self, sim: &mut Sim<Self>, at: Pid, id: u64, outcome: Outcome) {
+    fn answered(&mut self, sim: &mut Sim<Self>, at: Pid, id: u64, outcome: Outcome) {
         match outcome {
             Outcome::Reached { lsn, level, .. } => {
                 if level == Level::All {
@@ -126,13 +227,7 @@ impl Logs {
         self.rules.forgets(id);
     }
 
-    pub(super) fn read_at(
-        &mut self,
-        sim: &mut Sim<Self>,
-        at: Pid,
-        read: u64,
-        applied: Option<Lsn>,
-    ) {
+    fn read_at(&mut self, sim: &mut Sim<Self>, at: Pid, read: u64, applied: Option<Lsn>) {
         let Some(applied) = applied else {
             sim.mark(situations::READ_REFUSED);
             return self.rules.forgets(read);
@@ -147,7 +242,7 @@ impl Logs {
     }
 
     /// Answers the reads whose record has been applied.
-    pub(super) fn serve_reads(&mut self, sim: &mut Sim<Self>, at: Pid) {
+    fn serve_reads(&mut self, sim: &mut Sim<Self>, at: Pid) {
         let node = self.node(at);
         let applied = node.data.applied.lsn;
         let reads = std::mem::take(&mut node.reads);

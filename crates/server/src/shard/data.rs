@@ -1,0 +1,259 @@
+//! The data of a copy: an SQLite file that runs batches ahead of its log, and holds what the log has decided.
+//!
+//! ```text
+//! run ─ transaction left open ─ its own record comes ─ COMMIT
+//!                               └ another one comes ─ ROLLBACK, and that one is applied
+//! ```
+//! So the file holds what the log says, in its order, and nothing else is ever seen. Nothing here waits for anybody or looks at a clock:
+//! whoever calls it decides when, which is the tasks of a [`Shard`](super::Shard), or a simulation.
+
+mod batch;
+
+use std::{io::Read, path::Path, sync::Arc};
+
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_quorum::log::{
+    BatchMember, Kind, Point, Record, Snapshot, StateError, shard_log::Entry,
+};
+use shardwright_store::{
+    ChangeSet, Config, Error as StoreError, Expect, Identity, Replica, ShardFile, Synchronous,
+    Window, Writer,
+};
+
+pub use self::batch::{Fate, Ran};
+use super::{
+    convert::{
+        applied, applied_of, encode_window, entries_of, not_open, point, state_error, window_of,
+    },
+    generations::Generations,
+};
+
+/// The data of a copy of a shard, in a directory of its own.
+#[derive(Debug)]
+pub struct ShardData {
+    generations: Generations,
+    config: Config,
+    file: Arc<ShardFile>,
+    writer: Writer,
+    applied: Point,
+    /// Up to where no crash takes it back.
+    saved: Point,
+    open: Option<Open>,
+}
+
+/// A transaction that waits for its record.
+#[derive(Debug)]
+struct Open {
+    payload: Vec<u8>,
+    members: Vec<BatchMember>,
+}
+
+/// What a record met in the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// The transaction that waited for it, which is committed.
+    Awaited,
+    /// Nothing that waited for it: it is applied, and a transaction that waited is undone.
+    Unawaited,
+}
+
+/// Returns what the log has to say so that all copies forget the outcomes outside a window.
+#[must_use]
+pub fn forgetting(window: &Window) -> Entry {
+    Entry::new(Kind::Expire, encode_window(window))
+}
+
+impl ShardData {
+    /// Opens the data that is in a directory, or makes an empty file there.
+    ///
+    /// # Errors
+    /// [`StateError`]: there is no room, or the file cannot be used.
+    pub fn open(directory: &Path, shard: &PartitionId, config: Config) -> Result<Self, StateError> {
+        let generations = Generations::find(directory)?;
+        let identity = Identity::new(shard.keyspace.as_str(), shard.shard.as_str());
+        let config = Config {
+            // What a power failure undoes is in the log.
+            synchronous: Synchronous::Normal,
+            expect: Expect {
+                database: Some(identity.database.clone()),
+                place: Some(identity.place.clone()),
+            },
+            ..config
+        };
+        let file = open_file(&generations, &identity, &config).map_err(state_error)?;
+        let opened = Opened::of(file).map_err(state_error)?;
+        Ok(Self {
+            generations,
+            config,
+            file: opened.file,
+            writer: opened.writer,
+            applied: opened.saved,
+            saved: opened.saved,
+            open: None,
+        })
+    }
+
+    /// Returns the file, for those who read: they see what has been applied.
+    #[must_use]
+    pub fn file(&self) -> &Arc<ShardFile> {
+        &self.file
+    }
+
+    /// Returns the last record that is applied.
+    #[must_use]
+    pub fn applied(&self) -> Point {
+        self.applied
+    }
+
+    /// Returns the last record that is applied durably.
+    #[must_use]
+    pub fn saved(&self) -> Point {
+        self.saved
+    }
+
+    /// Applies a record that is committed: commits the transaction that waits, if this is its record, and undoes it otherwise.
+    ///
+    /// # Errors
+    /// [`StateError`]: the record is not applied, and the data may not be used any more.
+    pub fn apply(&mut self, record: &Record) -> Result<Came, StateError> {
+        let came = if self.commit_own(record) {
+            Came::Awaited
+        } else {
+            self.roll_back();
+            self.apply_changes(record).map_err(state_error)?;
+            Came::Unawaited
+        };
+        self.applied = record.point();
+        Ok(came)
+    }
+
+    /// Undoes the transaction that waits, if one does.
+    pub fn roll_back(&mut self) {
+        self.open = None;
+        if self.writer.in_transaction()
+            && let Err(error) = self.writer.rollback()
+        {
+            // SQLite has rolled back already wherever it says that it cannot.
+            tracing::warn!(%error, "a transaction is not undone by itself");
+        }
+    }
+
+    /// Makes durable what is applied.
+    ///
+    /// # Errors
+    /// [`StateError`]: what is durable is unknown. The data has to be opened anew.
+    pub fn save(&mut self) -> Result<(), StateError> {
+        self.file.sync().map_err(state_error)?;
+        self.saved = self.applied;
+        Ok(())
+    }
+
+    /// Returns the data as it is now, for another copy.
+    ///
+    /// # Errors
+    /// [`StateError`]: it cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, StateError> {
+        let snapshot = self.file.snapshot().map_err(state_error)?;
+        let replica = snapshot.replica().map_err(state_error)?;
+        let replica = replica.ok_or_else(not_open)?;
+        Ok(Snapshot {
+            base: point(replica.applied),
+            content: Box::new(self.generations.send(snapshot)),
+        })
+    }
+
+    /// Replaces the data, durably, by the content of a snapshot that reaches `base`. Those who read the file before may go on.
+    ///
+    /// # Errors
+    /// [`StateError`]: the data is what it was, or after a new opening the new one.
+    pub fn install(&mut self, base: Point, content: &mut dyn Read) -> Result<(), StateError> {
+        let file = self.generations.receive(content, &self.config);
+        let file = file.map_err(state_error)?;
+        let reached = point(file.applied().map_err(state_error)?);
+        if reached != base {
+            let why = format!("a snapshot of {} reaches {}", base.lsn, reached.lsn);
+            return Err(StateError::Diverged(why.into()));
+        }
+        let opened = Opened::of(file).map_err(state_error)?;
+        self.roll_back();
+        (self.writer, self.file) = (opened.writer, opened.file);
+        (self.applied, self.saved) = (opened.saved, opened.saved);
+        Ok(self.generations.clean()?)
+    }
+
+    /// Commits the transaction that waits, if this is its record. `false` if it is not, or could not be committed: then the record is
+    /// applied as on any other copy.
+    fn commit_own(&mut self, record: &Record) -> bool {
+        let is_own = |open: &mut Open| {
+            record.kind == Kind::Batch
+                && open.payload == record.payload
+                && open.members == record.members
+        };
+        if self.open.take_if(is_own).is_none() {
+            return false;
+        }
+        let entries = entries_of(record);
+        match self.writer.commit_at(applied_of(record), &entries) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, lsn = %record.lsn, "a committed batch is applied anew");
+                false
+            }
+        }
+    }
+
+    fn apply_changes(&mut self, record: &Record) -> Result<(), StoreError> {
+        let (applied, entries) = (applied_of(record), entries_of(record));
+        match record.kind {
+            Kind::Batch | Kind::Ddl => {
+                let changes = ChangeSet::from_bytes(record.payload.as_slice())?;
+                self.writer.apply(applied, &changes, &entries)
+            }
+            Kind::Expire => self.writer.expire(applied, &window_of(record)?),
+            // Nothing but the place changes.
+            _ => self.writer.apply(applied, &ChangeSet::default(), &entries),
+        }
+    }
+}
+
+/// Opens the file in use, or makes an empty one.
+fn open_file(
+    generations: &Generations,
+    identity: &Identity,
+    config: &Config,
+) -> Result<ShardFile, StoreError> {
+    let path = generations.current();
+    let file = if path.exists() {
+        ShardFile::open(&path, config)?
+    } else {
+        ShardFile::create(&path, identity, config)?
+    };
+    if file.replica()?.is_none() {
+        let replica = Replica {
+            id: rand::random(),
+            applied: applied(Point::default()),
+        };
+        file.writer()?.start_replica(&replica)?;
+    }
+    Ok(file)
+}
+
+/// A file to go on with, from what is durable of it.
+struct Opened {
+    file: Arc<ShardFile>,
+    writer: Writer,
+    saved: Point,
+}
+
+impl Opened {
+    fn of(file: ShardFile) -> Result<Self, StoreError> {
+        file.sync()?;
+        let saved = point(file.applied()?);
+        let writer = file.writer()?;
+        Ok(Self {
+            file: Arc::new(file),
+            writer,
+            saved,
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Running what clients write, in one transaction that is left open.
+
+use std::{collections::HashSet, sync::Arc};
+
+use shardwright_quorum::log::{BatchMember, Kind, shard_log::Entry};
+use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen};
+use shardwright_topology::Lsn;
+
+use super::{Open, ShardData};
+use crate::shard::write::{Identity, Token, Watching, Write, WriteError, Written};
+
+/// How many bytes of changes are one record, unless one write alone has more.
+const CHANGES_MAX: usize = 1 << 20;
+
+/// What running a batch has led to.
+#[derive(Debug)]
+pub struct Ran {
+    /// What became of each write.
+    pub fates: Vec<Fate>,
+    /// The last record that the data had.
+    pub base: Lsn,
+    /// What the log is to decide about, if anything succeeded: it is in the open transaction.
+    pub entry: Option<Entry>,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Fate {
+    /// It ran, and has this outcome if it is committed.
+    Ran(Vec<u8>),
+    /// It was refused, on the data as it was: that is so only if nothing has been committed since.
+    Refused(WriteError),
+    /// It ends here.
+    Answered(Result<Written, WriteError>),
+    /// It has to run in a batch after this one.
+    Again,
+    /// It has to run in a batch of its own, after this one.
+    Alone,
+}
+
+impl ShardData {
+    /// Runs writes in one transaction, which stays open if any of them succeeded. One that waits is undone before.
+    ///
+    /// # Errors
+    /// What SQLite reports when it cannot begin or undo. Nothing of the batch is left.
+    pub fn run(&mut self, writes: &mut [&mut Write]) -> Result<Ran, StoreError> {
+        self.roll_back();
+        let mut fates = self.recall(writes)?;
+        let fresh: Vec<usize> = (0..writes.len())
+            .filter(|write| fates[*write].is_none())
+            .collect();
+        if let [only] = fresh[..] {
+            self.watch(&writes[only].watching)?;
+        }
+        let mut count = fresh.len();
+        let mut entry = None;
+        while count > 0 {
+            let (captured, is_too_large) = self.execute(writes, &fresh[..count])?;
+            if is_too_large && count > 1 {
+                self.writer.rollback()?;
+                count = count.div_ceil(2);
+                continue;
+            }
+            entry = self.keep_open(captured, writes, &fresh[..count], &mut fates)?;
+            break;
+        }
+        let again = |fate: Option<Fate>| fate.unwrap_or(Fate::Again);
+        Ok(Ran {
+            fates: fates.into_iter().map(again).collect(),
+            base: self.applied.lsn,
+            entry,
+        })
+    }
+
+    /// Answers what has happened already, and holds back what is here twice.
+    fn recall(&mut self, writes: &[&mut Write]) -> Result<Vec<Option<Fate>>, StoreError> {
+        let mut here = HashSet::new();
+        let mut fates = Vec::with_capacity(writes.len());
+        for write in writes {
+            let Some(Identity { client, sequence }) = write.identity else {
+                fates.push(None);
+                continue;
+            };
+            let fate = if here.insert((client, sequence)) {
+                match self.writer.find(&client.0, sequence)? {
+                    Seen::New => None,
+                    Seen::Known(outcome) => Some(Fate::Answered(Ok(Written {
+                        outcome,
+                        token: self.token(),
+                        repeated: true,
+                    }))),
+                    Seen::Expired => Some(Fate::Answered(Err(WriteError::Forgotten))),
+                }
+            } else {
+                Some(Fate::Again)
+            };
+            fates.push(fate);
+        }
+        Ok(fates)
+    }
+
+    /// Lets the connection note what a write wants noted; one that does is alone.
+    fn watch(&mut self, watching: &Watching) -> Result<(), StoreError> {
+        match watching {
+            Watching::Any => Ok(()),
+            Watching::Nothing => self.writer.watch(None),
+            Watching::These(script) => self.writer.watch(Some(script)),
+        }
+    }
+
+    fn execute(
+        &mut self,
+        writes: &mut [&mut Write],
+        chosen: &[usize],
+    ) -> Result<(Captured<Vec<u8>>, bool), StoreError> {
+        let mut chosen = chosen.iter().copied().peekable();
+        let mut members: Vec<_> = writes
+            .iter_mut()
+            .enumerate()
+            .filter(|(write, _)| chosen.next_if_eq(write).is_some())
+            .map(|(_, write)| |member: &mut Member<'_>| write.transaction.run(member))
+            .collect();
+        let captured = self.writer.execute_batch(&mut members)?;
+        let is_too_large = captured.changes.as_bytes().len() > CHANGES_MAX;
+        Ok((captured, is_too_large))
+    }
+
+    /// Notes what became of the chosen writes, and lets the transaction wait for its record if any of them succeeded.
+    fn keep_open(
+        &mut self,
+        captured: Captured<Vec<u8>>,
+        writes: &[&mut Write],
+        chosen: &[usize],
+        fates: &mut [Option<Fate>],
+    ) -> Result<Option<Entry>, StoreError> {
+        let mut members = Vec::new();
+        let mut is_empty = true;
+        for alone in captured.alone {
+            fates[chosen[alone]] = Some(Fate::Alone);
+        }
+        for Executed { member, result } in captured.executed {
+            let write = chosen[member];
+            fates[write] = Some(match result {
+                Err(error) => Fate::Refused(WriteError::Refused(Arc::new(error))),
+                Ok(outcome) => {
+                    is_empty = false;
+                    members.extend(batch_member(writes[write], &outcome));
+                    Fate::Ran(outcome)
+                }
+            });
+        }
+        if is_empty {
+            self.writer.rollback()?;
+            return Ok(None);
+        }
+        let payload = captured.changes.into_bytes();
+        self.open = Some(Open {
+            payload: payload.clone(),
+            members: members.clone(),
+        });
+        Ok(Some(Entry {
+            kind: Kind::Batch,
+            members,
+            payload,
+            after: Some(self.applied.lsn),
+        }))
+    }
+
+    fn token(&self) -> Token {
+        Token {
+            epoch: self.applied.epoch,
+            lsn: self.applied.lsn,
+        }
+    }
+}
+
+fn batch_member(write: &Write, outcome: &[u8]) -> Option<BatchMember> {
+    let Identity { client, sequence } = write.identity?;
+    Some(BatchMember {
+        client,
+        sequence,
+        positions: write.positions.clone(),
+        outcome: outcome.to_vec(),
+    })
+}

@@ -163,8 +163,17 @@ impl Attempts<'_> {
                 true,
             );
         };
+        let mut is_fresh = false;
         loop {
             let last = match self.once(&engine).await {
+                // No place was asked, which would have said that the schema is an old one.
+                Attempt::Ran(answer, _)
+                    if !is_fresh && answer.places.is_empty() && !answer.columns.is_empty() =>
+                {
+                    let _news = refresh(&engine).await;
+                    is_fresh = true;
+                    continue;
+                }
                 Attempt::Ran(answer, noted) => {
                     let is_any = !matches!(
                         self.statement.freshness,

@@ -117,6 +117,9 @@ async fn what_one_node_alone_may_do_is_passed_on() {
         .run("n1", "ALTER TABLE notes ADD COLUMN stars INTEGER DEFAULT 5")
         .await;
     for node in ["n3", "n2", "n1"] {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%stars%'";
+        let said = asking.run(node, sql).await;
+        assert_eq!(said["rows"], json!([[1]]), "{node}: {said}");
         let all = asking.run(node, "SELECT * FROM notes WHERE id = 1").await;
         assert_eq!(all["rows"], json!([[1, "note 0", 5]]), "{node}: {all}");
     }

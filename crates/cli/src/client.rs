@@ -137,6 +137,16 @@ impl Client {
     /// A client that gives each call this much time. Nothing is sent.
     pub(crate) fn new(settings: &Settings, timeout: Duration) -> anyhow::Result<Self> {
         let endpoints = settings.list::<Endpoint>(&COORDINATOR)?;
+        let endpoints = endpoints.into_iter().map(|Endpoint(url)| url).collect();
+        Self::at(endpoints, cluster_token(settings)?, timeout)
+    }
+
+    /// A client of the coordinators there.
+    pub(crate) fn at(
+        endpoints: Vec<Url>,
+        token: Option<Token>,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             http: reqwest::Client::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -144,8 +154,8 @@ impl Client {
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
-            endpoints: endpoints.into_iter().map(|Endpoint(url)| url).collect(),
-            token: cluster_token(settings)?,
+            endpoints,
+            token,
             timeout,
         })
     }

@@ -22,6 +22,12 @@ pub(crate) enum Failure {
     /// At least one of the demo's answers is not that of one SQLite file.
     #[error("{different} of {questions} answers differ from one SQLite file's")]
     DemoDiffers { different: usize, questions: usize },
+    /// Something that a cluster acknowledged is not there.
+    #[error("{lost} rows that were acknowledged are not there")]
+    DemoLost { lost: usize },
+    /// A process of the demo did not start.
+    #[error("the process {name} did not start: {said}")]
+    NotStarted { name: String, said: String },
     /// A line that starts with a dot names no command.
     #[error("there is no command .{name}")]
     UnknownDotCommand { name: String },
@@ -251,6 +257,8 @@ impl Failure {
     fn report(&self) -> Report {
         let (code, hint, exit) = match self {
             Self::DemoDiffers { .. } => ("DEMO_DIFFERS", None, ERROR),
+            Self::DemoLost { .. } => ("DEMO_LOST", None, ERROR),
+            Self::NotStarted { .. } => ("NOT_STARTED", None, ERROR),
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::NeedsFiles { .. } => (
                 "USAGE",

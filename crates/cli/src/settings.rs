@@ -254,6 +254,12 @@ pub(crate) const ALL: &[&Setting] = &[
     &ZONE,
 ];
 
+/// The environment variables of all settings.
+pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
+    let settings = ALL.iter().map(|setting| setting.variable);
+    settings.chain([CONFIG_VARIABLE])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shardwright_coordinator::http::Token;
 use shardwright_registry::Clock;
 use shardwright_sql::{Value, json};
-use shardwright_topology::{Backoff, Timestamp};
+use shardwright_topology::Backoff;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -41,6 +41,9 @@ impl FromStr for NodeUrl {
     }
 }
 
+/// For how long connections are tried where nobody has ever accepted one.
+const UNREACHABLE_MAX: Duration = Duration::from_secs(5);
+
 /// What a write to several shards does.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,7 +60,7 @@ pub(crate) enum Writing {
 pub(crate) struct Patience {
     /// How long a statement may take, all attempts together.
     pub(crate) statement: Duration,
-    /// How long one attempt may take, where there is another node to ask.
+    /// How long the first attempt may take, where there is another node to ask; each of the next ones may take twice as long.
     pub(crate) attempt: Duration,
 }
 
@@ -186,12 +189,22 @@ impl SqlClient {
         let deadline = self.clock.now() + self.patience.statement;
         let may_repeat = !changes_schema(statement.sql);
         let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
-        let mut is_unknown = false;
+        let began = self.clock.now();
+        let (mut is_unknown, mut is_reached) = (false, false);
+        let mut patience = self.patience.attempt;
         loop {
-            let error = match self.attempt(statement, args, deadline).await {
+            let left = deadline.since(self.clock.now());
+            let time = if self.nodes.len() > 1 {
+                left.min(patience)
+            } else {
+                left
+            };
+            patience = patience.saturating_mul(2);
+            let error = match self.attempt(statement, args, time).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
+            is_reached |= !matches!(error, SqlError::Unreachable { .. });
             match error.fate() {
                 Fate::Final => return Err(error),
                 Fate::Unknown if !may_repeat => return Err(SqlError::indeterminate(error)),
@@ -199,7 +212,8 @@ impl SqlClient {
                 Fate::NotDone => {}
             }
             let left = deadline.since(self.clock.now());
-            if left.is_zero() {
+            let is_nobody = !is_reached && UNREACHABLE_MAX <= self.clock.now().since(began);
+            if left.is_zero() || is_nobody {
                 return Err(if is_unknown {
                     SqlError::indeterminate(error)
                 } else {
@@ -217,15 +231,8 @@ impl SqlClient {
         &self,
         statement: Numbered<'_>,
         args: &[serde_json::Value],
-        deadline: Timestamp,
+        time: Duration,
     ) -> Result<SqlReply, SqlError> {
-        let left = deadline.since(self.clock.now());
-        let has_others = self.nodes.len() > 1;
-        let time = if has_others {
-            left.min(self.patience.attempt)
-        } else {
-            left
-        };
         let node = self.nodes.get(self.preferred.get());
         let url = join(node.ok_or(SqlError::NoNode)?, "/v1/sql");
         let request = Request {

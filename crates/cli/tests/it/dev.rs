@@ -1,0 +1,176 @@
+//! A whole cluster in one process, asked over SQL.
+
+use std::{fs, process::Stdio, thread};
+
+use crate::{
+    command::{binary, run},
+    fixture::{Fixture, ask},
+    running::Running,
+};
+
+#[test]
+fn it_answers_everything_at_one_address_and_keeps_its_data() {
+    let fixture = Fixture::new();
+    let data = fixture.arg("trial");
+    let dev = Running::dev(&data, &[]);
+    dev.sql("CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT UNIQUE)");
+    let changed = dev.sql("INSERT INTO notes(text) VALUES ('one')");
+    assert_eq!(changed, "{\"columns\": [], \"rows\": [], \"changes\": 1}\n");
+    assert_eq!(dev.get("/livez").0, 200);
+    assert_eq!(dev.get("/readyz").0, 200);
+    assert!(dev.get("/metrics").1.contains("shardwright_replicated"));
+    let status = run(["status", "-o", "json", "--coordinator", &dev.url()]).success();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["nodes_up"], 3, "{status}");
+    let replicated = status["replicated"].as_array().expect("a list");
+    // Two for rows, and the catalog.
+    assert_eq!(replicated.len(), 3, "{status}");
+    let nodes = run(["node", "list", "--coordinator", &dev.url()]).success();
+    assert!(nodes.contains("│ n3 ┆ up"), "{nodes}");
+
+    // As a crash does.
+    drop(dev);
+    let dev = Running::dev(&data, &[]);
+    dev.sql("INSERT INTO notes(text) VALUES ('two')");
+    let all = "{\"columns\": [\"id\", \"text\"], \"rows\": [[1, \"one\"], [2, \"two\"]]}\n";
+    assert_eq!(dev.sql("SELECT * FROM notes ORDER BY id"), all);
+
+    let taken = run(["dev", "--data", &data, "--listen", "127.0.0.1:0"]);
+    assert_ne!(taken.code, Some(0), "another process has it: {taken:?}");
+    drop(dev);
+    let fewer = run(["dev", "--data", &data, "--nodes", "2"]).failure(3);
+    assert!(fewer.contains("FEWER_NODES"), "{fewer}");
+}
+
+#[test]
+fn errors_and_values_are_those_of_files() {
+    let fixture = Fixture::new();
+    let dev = Running::dev(&fixture.arg("trial"), &["--nodes", "1"]);
+    let refused = |code: i32, sql: &str| {
+        let run = run(["sql", "--node", &dev.url(), "-e", sql]);
+        run.failure(code)
+    };
+    dev.sql("CREATE TABLE t(id TEXT PRIMARY KEY, value)");
+    assert!(refused(1, "SELEC 1").contains("error[SQL_ERROR]"));
+    assert!(refused(1, "SELECT * FROM nowhere").contains("error[SQL_ERROR]"));
+    dev.sql("INSERT INTO t VALUES ('a', x'00ff')");
+    assert!(refused(1, "INSERT INTO t VALUES ('a', 1)").contains("error[CONSTRAINT]"));
+    let several = "INSERT INTO t VALUES ('b', 1), ('c', 2), ('d', 3), ('e', 4), ('f', 5)";
+    assert!(refused(3, several).contains("error[MULTI_SHARD_WRITE]"));
+    let url = dev.url();
+    run(["sql", "--node", &url, "--best-effort", "-e", several]).success();
+    assert!(refused(1, ".shards").contains("error[USAGE]"));
+    assert!(refused(1, ".explain SELECT 1").contains("error[USAGE]"));
+    assert_eq!(
+        dev.sql(".tables"),
+        "{\"columns\": [\"table\"], \"rows\": [[\"t\"]]}\n"
+    );
+    let schema = "CREATE TABLE t(id TEXT PRIMARY KEY, value);\n";
+    assert_eq!(dev.sql(".schema T"), schema);
+    assert!(refused(1, ".schema nowhere").contains("error[UNKNOWN_TABLE]"));
+    let sql = "SELECT 9223372036854775807 AS a, 1.0 AS b, 9e999 AS c, value AS d, NULL AS e \
+               FROM t WHERE id = 'a'";
+    assert_eq!(
+        dev.sql(sql),
+        "{\"columns\": [\"a\", \"b\", \"c\", \"d\", \"e\"], \"rows\": \
+         [[9223372036854775807, 1.0, {\"real\": \"inf\"}, {\"base64\": \"AP8=\"}, null]]}\n"
+    );
+}
+
+#[test]
+fn a_file_and_a_directory_come_into_a_cluster() {
+    let (fixture, shop) = Fixture::imported();
+    let dev = Running::dev(&fixture.arg("trial"), &["--nodes", "1"]);
+    let url = dev.url();
+    let journal = fixture.arg("journal");
+    let import = |from: &str, more: &[&str]| {
+        let arguments = ["import", from, "--node", &url, "--journal", &journal];
+        run(arguments.iter().chain(more))
+    };
+    let would = import(&fixture.arg("shop.db"), &["--dry-run"]).success();
+    assert!(would.contains("would be in the cluster"), "{would}");
+    let done = import(&shop, &[]).success();
+    assert!(
+        done.contains("245 rows in 4 tables are now in the cluster."),
+        "{done}"
+    );
+    assert!(!fixture.path("journal").exists());
+    for sql in [
+        "SELECT * FROM customers ORDER BY id",
+        "SELECT * FROM orders ORDER BY id",
+        "SELECT * FROM countries ORDER BY code",
+        "SELECT text, mark, count(*) FROM notes GROUP BY 1, 2 ORDER BY 1, 2",
+        "SELECT * FROM totals ORDER BY customer_id",
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('totals', 'orders_by_customer')",
+    ] {
+        assert_eq!(dev.sql(sql), ask(&shop, sql), "{sql}");
+    }
+    let refused = import(&fixture.arg("shop.db"), &[]).failure(3);
+    assert!(refused.contains("error[EXISTS]"), "{refused}");
+    let nothing = import(&shop, &["--resume"]).failure(1);
+    assert!(nothing.contains("error[JOURNAL]"), "{nothing}");
+    let declared = import(&shop, &["--global", "orders"]).failure(2);
+    assert!(declared.contains("error[USAGE]"), "{declared}");
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on_where_it_was() {
+    let fixture = Fixture::new();
+    fixture.create(
+        "many.db",
+        "CREATE TABLE many(id INTEGER PRIMARY KEY, text TEXT);
+         CREATE INDEX many_by_text ON many(text);
+         CREATE TABLE log(text);
+         CREATE TRIGGER many_logged AFTER INSERT ON many BEGIN
+           INSERT INTO log VALUES ('never during an import');
+         END;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+           INSERT INTO many SELECT i, 'text ' || i FROM n;
+         DELETE FROM log",
+    );
+    let dev = Running::dev(&fixture.arg("trial"), &["--nodes", "1"]);
+    let (file, url) = (fixture.arg("many.db"), dev.url());
+    let journal = fixture.path("journal");
+    let arguments = [
+        "import",
+        &file,
+        "--node",
+        &url,
+        "--global",
+        "log",
+        "--journal",
+        &fixture.arg("journal"),
+    ];
+    let mut child = binary()
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start an import");
+    let batches = || {
+        let text = fs::read_to_string(&journal).unwrap_or_default();
+        let written: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+        written.and_then(|written| written["batches"].as_u64())
+    };
+    while batches().unwrap_or_default() < 3 {
+        let ended = child.try_wait().expect("ask after an import");
+        assert_eq!(ended, None, "it ended before it was killed");
+        thread::yield_now();
+    }
+    child.kill().expect("kill an import");
+    child.wait().expect("wait for its end");
+
+    let refused = run(arguments).failure(3);
+    assert!(refused.contains("error[JOURNAL]"), "{refused}");
+    let done = run(arguments.iter().chain(&["--resume"])).success();
+    assert!(done.contains("after an interruption"), "{done}");
+    assert!(!journal.exists());
+    let sql = "SELECT count(*), sum(id), count(DISTINCT text) FROM many";
+    let counted = dev.sql(sql);
+    assert!(counted.contains("[[12000, 72006000, 12000]]"), "{counted}");
+    let logged = dev.sql("SELECT count(*) FROM log");
+    assert!(logged.contains("[[0]]"), "{logged}");
+    let objects =
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('many_by_text', 'many_logged')";
+    assert!(dev.sql(objects).contains("[[2]]"));
+}

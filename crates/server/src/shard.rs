@@ -5,10 +5,10 @@
 
 mod convert;
 mod copy_file;
-pub mod data;
 mod executor;
 mod generations;
 mod interactive;
+pub mod logged_file;
 mod read;
 mod round;
 mod scrub;

@@ -1,6 +1,6 @@
 //! A shard: the replicated log with SQLite files under it, written by clients who number what they write.
 //!
-//! The data of each copy is that of production, `server::shard::data`, in a directory of its own; what runs the batches does what the tasks
+//! The data of each copy is that of production, `server::shard::logged_file`, in a directory of its own; what runs the batches does what the tasks
 //! of a shard do. A crash leaves of a file what a crash may leave, down to a torn write-ahead log.
 //!
 //! At the end what clients were told is judged: it must be what one copy could have told them that does one thing at a time, nothing
@@ -20,7 +20,7 @@ use std::{
 };
 
 use shardwright_quorum::log::{Kind, Outcome, Point, ReadLevel, Record, shard_log::Entry};
-use shardwright_server::shard::data::Came;
+use shardwright_server::shard::logged_file::Came;
 use shardwright_store::{Config, Digest};
 use shardwright_testkit::sim::{Pid, Sim, marks};
 use shardwright_topology::Lsn;

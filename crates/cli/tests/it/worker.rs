@@ -1,9 +1,6 @@
 //! Workers as processes: what they answer about themselves, and how they end.
 
-use crate::{
-    command::binary,
-    running::Running,
-};
+use crate::{command::binary, running::Running};
 
 /// How often something is asked for that is about to come.
 const ANSWERS_MAX: usize = 10_000;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     convert::not_open,
-    data::{Came, Fate, ShardData},
+    logged_file::{Came, Fate, LoggedFile},
     scrub::Held,
     write::{Token, Write, WriteError},
 };
@@ -35,7 +35,7 @@ pub(super) struct CopyFile {
 
 #[derive(Debug)]
 struct Slot {
-    data: ShardData,
+    data: LoggedFile,
     /// Tells what became of the transaction that waits for its record.
     committed: Option<watch::Sender<bool>>,
 }
@@ -93,7 +93,7 @@ impl CopyFile {
     }
 
     /// Takes data that was opened, in place of what was there before.
-    pub(super) fn open(&self, data: ShardData) {
+    pub(super) fn open(&self, data: LoggedFile) {
         self.held.forget();
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
@@ -186,7 +186,7 @@ impl CopyFile {
         run(slot.as_mut().ok_or_else(not_open)?)
     }
 
-    fn show_all(&self, data: &ShardData) {
+    fn show_all(&self, data: &LoggedFile) {
         self.file.store(Some(Arc::clone(data.file())));
         self.show(data.applied());
     }

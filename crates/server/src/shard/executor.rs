@@ -30,7 +30,7 @@ use super::{
     Memory,
     convert::fault_of,
     copy_file::{Changes, CopyFile, Ran},
-    data::{Fate, forgetting},
+    logged_file::{Fate, forgetting},
     round::{Ended, Round},
     write::{Token, Write, WriteError, Written},
 };

@@ -6,7 +6,7 @@ use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Point, Record, Snapshot, StateError, StateMachine};
 use shardwright_store::Config;
 
-use super::{copy_file::CopyFile, data::ShardData};
+use super::{copy_file::CopyFile, logged_file::LoggedFile};
 
 /// Returns how the data of a shard is opened: what opens it can be asked again after a failure.
 pub(super) fn open_state(
@@ -15,7 +15,7 @@ pub(super) fn open_state(
     config: Config,
 ) -> impl FnMut(&Path) -> Result<SqliteState, StateError> + Send + 'static {
     move |directory| {
-        let opened = ShardData::open(directory, &shard, config.clone())?;
+        let opened = LoggedFile::open(directory, &shard, config.clone())?;
         let saved = opened.saved();
         data.open(opened);
         Ok(SqliteState {

@@ -98,6 +98,7 @@ async fn write(cluster: &Cluster, sequence: u64) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a test says what it measured")]
 fn print(what: &str, progress: Progress) {
     println!(
         "{what}: {} writes, the longest gap is {:?}",

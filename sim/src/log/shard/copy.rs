@@ -9,7 +9,7 @@ use std::{
 
 use shardwright_quorum::log::{Point, Record};
 use shardwright_rebalancer::PartitionId;
-use shardwright_server::shard::data::{Came, ShardData};
+use shardwright_server::shard::logged_file::{Came, LoggedFile};
 use shardwright_store::{Config, Digest, RowDigest};
 use shardwright_testkit::Dice;
 use shardwright_topology::ShardId;
@@ -31,7 +31,7 @@ impl fmt::Debug for Image {
 pub(super) struct Copy {
     directory: PathBuf,
     config: Config,
-    data: Option<ShardData>,
+    data: Option<LoggedFile>,
     /// What was there at the last sync.
     synced: Files,
     /// The snapshots that are being stored.
@@ -110,7 +110,7 @@ impl Copy {
         self.data.is_some()
     }
 
-    pub(super) fn data(&mut self) -> Result<&mut ShardData, String> {
+    pub(super) fn data(&mut self) -> Result<&mut LoggedFile, String> {
         self.data
             .as_mut()
             .ok_or_else(|| "the data is not open".to_owned())
@@ -122,7 +122,7 @@ impl Copy {
         self.data = None;
         fs::create_dir_all(&self.directory).map_err(told)?;
         let shard = PartitionId::from(ShardId::numbered(0));
-        let data = ShardData::open(&self.directory, &shard, self.config.clone()).map_err(told)?;
+        let data = LoggedFile::open(&self.directory, &shard, self.config.clone()).map_err(told)?;
         let saved = data.saved();
         self.data = Some(data);
         self.note_synced()?;

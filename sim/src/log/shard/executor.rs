@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use shardwright_quorum::log::{Event, Level, Outcome, ReadLevel, Submission, shard_log::Entry};
 use shardwright_server::shard::{
     Token as Place, Write, WriteError, Written,
-    data::{Came, Fate, Ran, forgetting},
+    logged_file::{Came, Fate, Ran, forgetting},
 };
 use shardwright_store::Window;
 use shardwright_testkit::sim::{Pid, Sim};

@@ -6,7 +6,7 @@ use shardwright_quorum::log::{BatchMember, Kind, shard_log::Entry};
 use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen};
 use shardwright_topology::Lsn;
 
-use super::{Open, ShardData};
+use super::{LoggedFile, Open};
 use crate::shard::write::{Identity, Token, Watching, Write, WriteError, Written};
 
 /// How many bytes of changes are one record, unless one write alone has more.
@@ -38,7 +38,7 @@ pub enum Fate {
     Alone,
 }
 
-impl ShardData {
+impl LoggedFile {
     /// Runs writes in one transaction, which stays open if any of them succeeded. One that waits is undone before.
     ///
     /// # Errors

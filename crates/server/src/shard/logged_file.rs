@@ -30,7 +30,7 @@ use super::{
 
 /// The data of a copy of a shard, in a directory of its own.
 #[derive(Debug)]
-pub struct ShardData {
+pub struct LoggedFile {
     generations: Generations,
     config: Config,
     file: Arc<ShardFile>,
@@ -63,7 +63,7 @@ pub fn forgetting(window: &Window) -> Entry {
     Entry::new(Kind::Expire, encode_window(window))
 }
 
-impl ShardData {
+impl LoggedFile {
     /// Opens the data that is in a directory, or makes an empty file there.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The control plane as separate processes: killed, stopped and cut off, and what the workers served meanwhile.
 
-mod binary;
+pub(crate) mod binary;
 mod cluster;
 mod commands;
 mod cuts;

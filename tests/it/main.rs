@@ -8,6 +8,8 @@ mod documents;
 mod engines;
 #[cfg(unix)]
 mod log;
+#[cfg(unix)]
+mod nodes;
 mod places;
 #[cfg(unix)]
 mod processes;

@@ -1,4 +1,4 @@
-//! The `shardwright` command: a directory of SQLite files as one sharded database.
+//! The `shardwright` command: a directory of SQLite files as one sharded database, and the processes of a cluster of them.
 //!
 //! Each subcommand is one file under `commands`. Exit codes: 0 for success, 1 for an error, 2 for
 //! wrong usage, 3 when a safety check refused, 4 when time ran out, 130 when interrupted.
@@ -51,6 +51,8 @@ Examples:
   shardwright import shop.db --into shop --shards 8
   shardwright sql shop -e 'SELECT count(*) FROM orders'
   shardwright export shop shop-again.db
+  shardwright dev
+  shardwright sql --node http://127.0.0.1:7557
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 3 refused by a safety check, 4 timed out.";
 

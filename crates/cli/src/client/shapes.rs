@@ -60,6 +60,9 @@ pub(crate) struct Shard {
     /// How it stands, if it commits on several members and the leader says it.
     #[serde(default)]
     pub(crate) condition: Option<String>,
+    /// The copies that do not work, or have not caught up since.
+    #[serde(default)]
+    pub(crate) troubles: Vec<serde_json::Value>,
 }
 
 /// A copy of a shard that is not the primary.

@@ -88,7 +88,7 @@ fn introduce(home: &Home, cluster: &Cluster, out: &mut dyn Write) -> io::Result<
         out,
         "\nTry:
   shardwright sql --node {url}
-  curl {url}/v1/sql -H 'content-type: application/json' -d '{{\"sql\": \"SELECT 1\"}}'
+  curl {url}/v1/sql -d '{{\"sql\": \"SELECT 1\"}}'
   shardwright status --coordinator {url}
 
 Ctrl-C ends it. The data stays in {directory}."

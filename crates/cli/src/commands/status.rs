@@ -64,6 +64,7 @@ fn shards(replicated: &[Received<Shard>]) -> Sheet {
         "in sync",
         "lag",
         "not in sync",
+        "troubles",
     ];
     let mut sheet = Sheet::with_columns(&columns);
     for shard in replicated {
@@ -82,6 +83,7 @@ fn shards(replicated: &[Received<Shard>]) -> Sheet {
             nodes(true),
             lag.map_or(shardwright_sql::Value::Null, output::number),
             nodes(false),
+            output::number(shard.troubles.len() as u64),
         ]);
     }
     sheet

@@ -326,6 +326,9 @@ pub(crate) struct WriterConnection {
     /// Whether the connection is set up to apply changes, not to run clients' statements.
     #[cfg(feature = "capture")]
     applies: bool,
+    /// In how many of the next captured batches each member has a savepoint.
+    #[cfg(feature = "capture")]
+    careful: u32,
     interrupter: Option<Interrupter>,
     /// The commits after which readers were last told to let go.
     seen_commits: Option<u64>,
@@ -414,6 +417,8 @@ impl WriterSlot {
                 capture_wanted: false,
                 #[cfg(feature = "capture")]
                 applies: false,
+                #[cfg(feature = "capture")]
+                careful: 0,
                 interrupter: None,
                 seen_commits: Some(0),
                 wal_pages,

@@ -23,6 +23,8 @@ pub(crate) struct Tap {
     /// Whether a statement on the schema runs, which may fill tables that did not exist before it.
     unknown_expected: bool,
     failure: Option<Failure>,
+    /// How many rows of any database have been touched, each time.
+    touches: u64,
     touched: Touched,
     /// The table of the last touch.
     last: usize,
@@ -100,6 +102,7 @@ impl Tap {
             names: Arc::default(),
             unknown_expected: false,
             failure: None,
+            touches: 0,
             touched: Touched::default(),
             last: 0,
             key: Vec::new(),
@@ -136,6 +139,15 @@ impl Tap {
 
     pub(super) fn is_listening(&self) -> bool {
         self.state != State::Off
+    }
+
+    pub(super) fn touches(&self) -> u64 {
+        self.touches
+    }
+
+    /// Counts a row that is about to be touched.
+    pub(super) fn count(&mut self) {
+        self.touches += 1;
     }
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
@@ -318,6 +330,16 @@ impl Tap {
             self.touched.arena.push(touch.before(column)?);
         }
         Ok(start)
+    }
+}
+
+impl TouchedRow {
+    /// Returns its rowid, in a table that has them.
+    pub(crate) fn rowid(&self) -> i64 {
+        match self.key {
+            TouchedKey::RowId(rowid) => rowid,
+            TouchedKey::Columns(_) => i64::MAX,
+        }
     }
 }
 

@@ -284,7 +284,11 @@ impl<C: Content> Scenario for Logs<C> {
                 faults.kinds = vec![(1, FaultKind::Crash), (1, FaultKind::Isolate)];
             }
             Some(Missing::LeaseFromSend) => faults.kinds = vec![(1, FaultKind::Pause)],
-            Some(Missing::ReadBarrier | Missing::NewestLog | Missing::LeaseHolds) => {
+            Some(Missing::LeaseHolds) => {
+                faults.lasting = TIMEOUT..=TIMEOUT * 4;
+                faults.kinds = vec![(1, FaultKind::Isolate)];
+            }
+            Some(Missing::ReadBarrier | Missing::NewestLog) => {
                 faults.lasting = TIMEOUT..=TIMEOUT * 4;
                 faults.kinds = vec![(3, FaultKind::Isolate), (1, FaultKind::Crash)];
             }
@@ -331,6 +335,9 @@ impl<C: Content> Scenario for Logs<C> {
         }
         if let Some(missing) = missing {
             (scenario.lease, scenario.restless) = (missing.lease(), 30);
+            if missing == Missing::LeaseHolds {
+                scenario.restless = 60;
+            }
             if missing == Missing::LeaseAfterRestart {
                 sim.plan(TIMEOUT * 2, Token::Forget);
             }

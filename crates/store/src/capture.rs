@@ -116,6 +116,11 @@ impl Capture {
         self.batch.is_some()
     }
 
+    /// Returns how many rows statements have touched so far.
+    pub(crate) fn touches(&self) -> u64 {
+        self.tap().touches()
+    }
+
     /// Checks that what was touched so far can be captured.
     pub(crate) fn check(&mut self, connection: &Connection) -> Result<()> {
         if self.broken {

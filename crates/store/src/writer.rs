@@ -328,6 +328,9 @@ pub(crate) struct WriterConnection {
     /// Whether the connection is set up to apply changes, not to run clients' statements.
     #[cfg(feature = "capture")]
     applies: bool,
+    /// In how many of the next captured batches each member has a savepoint.
+    #[cfg(feature = "capture")]
+    careful: u32,
     interrupter: Option<Interrupter>,
     /// The script that made its temporary tables and triggers.
     watched: Option<Arc<str>>,
@@ -418,6 +421,8 @@ impl WriterSlot {
                 capture_wanted: false,
                 #[cfg(feature = "capture")]
                 applies: false,
+                #[cfg(feature = "capture")]
+                careful: 0,
                 interrupter: None,
                 watched: None,
                 seen_commits: Some(0),

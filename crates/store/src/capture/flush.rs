@@ -75,6 +75,13 @@ fn write_table(
     let mut rows = KeyedRows::new(connection, def)?;
     let mut next = 0;
     while let Some(&touched) = table.rows.get(next) {
+        let run = run_length(&table.rows[next..]);
+        if run >= RUN_MIN {
+            let run = &table.rows[next..next + run];
+            next += run.len();
+            write_run(connection, def, &mut head, run, arena, encoder)?;
+            continue;
+        }
         next += 1;
         let found = match touched.key {
             TouchedKey::RowId(rowid) => {
@@ -108,6 +115,58 @@ fn write_table(
     Ok(())
 }
 
+/// How many rows have to follow one another to be read together.
+const RUN_MIN: usize = 4;
+
+/// How many are read together at most: what they take is looked at after that.
+const RUN_MAX: usize = 64;
+
+/// Returns how many of the first rows have rowids that follow one another.
+fn run_length(rows: &[TouchedRow]) -> usize {
+    let pairs = rows.iter().zip(rows.iter().skip(1)).take(RUN_MAX - 1);
+    let follows = |(one, other): &(&TouchedRow, &TouchedRow)| match (one.key, other.key) {
+        (TouchedKey::RowId(one), TouchedKey::RowId(other)) => one.checked_add(1) == Some(other),
+        (_, _) => false,
+    };
+    pairs.take_while(follows).count() + 1
+}
+
+/// Writes the net changes of rows whose rowids follow one another.
+fn write_run(
+    connection: &Connection,
+    def: &TableDef,
+    head: &mut Head<'_>,
+    run: &[TouchedRow],
+    arena: &Arena,
+    encoder: &mut Encoder,
+) -> Result<()> {
+    let (Some(sql), Some(first), Some(last)) = (&def.range_sql, run.first(), run.last()) else {
+        return Ok(());
+    };
+    let ends = [first.rowid(), last.rowid()].map(ValueRef::Integer);
+    let mut left = run.iter().peekable();
+    let (_, flow) = connection.query(sql, Params::from(&ends), |row| {
+        let rowid = row.get(def.columns.len()).as_i64().unwrap_or(i64::MAX);
+        while let Some(touched) = left.next_if(|touched| touched.rowid() < rowid) {
+            write_row(def, head, touched, None, arena, encoder);
+        }
+        if let Some(touched) = left.next_if(|touched| touched.rowid() == rowid) {
+            write_row(def, head, touched, Some(row), arena, encoder);
+        }
+        match encoder.len() > CHANGES_BYTES_MAX {
+            true => ControlFlow::Break(too_large()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    if let ControlFlow::Break(error) = flow {
+        return Err(error);
+    }
+    for touched in left {
+        write_row(def, head, touched, None, arena, encoder);
+    }
+    Ok(())
+}
+
 /// Writes the difference between what a row was and what it is.
 fn write_row(
     def: &TableDef,
@@ -128,10 +187,13 @@ fn write_row(
             value => value,
         })
     };
+    let columns = def.columns.len();
     match (touched.old, row) {
-        (None, Some(row)) => encoder.insert(table, rowid, row.iter()),
+        (None, Some(row)) => encoder.insert(table, rowid, row.iter().take(columns)),
         (Some(start), None) => encoder.delete(table, rowid, old(start)),
-        (Some(start), Some(row)) => encoder.update(table, rowid, old(start), row.iter()),
+        (Some(start), Some(row)) => {
+            encoder.update(table, rowid, old(start), row.iter().take(columns))
+        }
         (None, None) => {}
     }
 }

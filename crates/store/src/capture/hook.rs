@@ -50,6 +50,7 @@ unsafe extern "C" fn announce(
         )
     };
     let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
+    tap.count();
     if schema.to_bytes() == b"main" && tap.is_listening() {
         tap.touch(&Touch {
             database,

@@ -39,6 +39,8 @@ pub(crate) struct TableDef {
     pub(crate) reals: Vec<bool>,
     /// Reads a row by its key.
     pub(crate) select_sql: String,
+    /// Reads the rows from one rowid to another, in their order, and their rowids behind the stored columns; none WITHOUT ROWID.
+    pub(crate) range_sql: Option<String>,
     /// `WHERE`, and the key's columns compared with the first parameters.
     pub(crate) where_sql: String,
     /// The rowid's name, if it is the key.
@@ -177,14 +179,16 @@ impl TableDef {
             })?;
             (ChangedKey::RowId, vec![free.to_owned()])
         };
-        Ok(Self::new(name, key, rowid_name, &terms, &stored))
+        let rowid = terms.first().filter(|_| !without_rowid);
+        let terms = (&terms[..], rowid.map(String::as_str));
+        Ok(Self::new(name, key, rowid_name, terms, &stored))
     }
 
     fn new(
         name: &str,
         key: ChangedKey,
         rowid_name: Option<&'static str>,
-        terms: &[String],
+        (terms, rowid): (&[String], Option<&str>),
         stored: &[&Column],
     ) -> Self {
         let conditions: Vec<_> = (1..)
@@ -193,12 +197,16 @@ impl TableDef {
             .collect();
         let where_sql = format!("WHERE {}", conditions.join(" AND "));
         let names: Vec<_> = stored.iter().map(|column| quote(&column.name)).collect();
+        let (names, table) = (names.join(", "), quote(name));
+        let range_sql = rowid.map(|rowid| {
+            format!(
+                "SELECT {names}, {rowid} FROM main.{table}
+                 WHERE {rowid} BETWEEN ?1 AND ?2 ORDER BY {rowid}"
+            )
+        });
         Self {
-            select_sql: format!(
-                "SELECT {} FROM main.{} {where_sql}",
-                names.join(", "),
-                quote(name)
-            ),
+            select_sql: format!("SELECT {names} FROM main.{table} {where_sql}"),
+            range_sql,
             name: name.to_owned(),
             key,
             columns: stored.iter().map(|column| column.name.clone()).collect(),

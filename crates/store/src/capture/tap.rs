@@ -24,6 +24,8 @@ pub(crate) struct Tap {
     /// Whether a statement on the schema runs, which may fill tables that did not exist before it.
     unknown_expected: bool,
     failure: Option<Failure>,
+    /// How many rows of any database have been touched, each time.
+    touches: u64,
     touched: Touched,
     /// The table of the last touch.
     last: usize,
@@ -103,6 +105,7 @@ impl Tap {
             names: Arc::default(),
             unknown_expected: false,
             failure: None,
+            touches: 0,
             touched: Touched::default(),
             last: 0,
             key: Vec::new(),
@@ -139,6 +142,15 @@ impl Tap {
 
     pub(super) fn is_listening(&self) -> bool {
         self.state != State::Off
+    }
+
+    pub(super) fn touches(&self) -> u64 {
+        self.touches
+    }
+
+    /// Counts a row that is about to be touched.
+    pub(super) fn count(&mut self) {
+        self.touches += 1;
     }
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
@@ -339,6 +351,16 @@ fn is_of_note(touch: &Touch<'_>) -> bool {
     let is_note = |key: Result<ValueRef<'_>, c_int>| key.is_ok_and(identity::is_note);
     (operation == Operation::Insert || is_note(touch.before(0)))
         && (operation == Operation::Delete || is_note(touch.after(0)))
+}
+
+impl TouchedRow {
+    /// Returns its rowid, in a table that has them.
+    pub(crate) fn rowid(&self) -> i64 {
+        match self.key {
+            TouchedKey::RowId(rowid) => rowid,
+            TouchedKey::Columns(_) => i64::MAX,
+        }
+    }
 }
 
 impl TouchedTable {

@@ -5,6 +5,8 @@
 //!           │ fails: undone alone
 //!           │ ends the transaction: all others run again, it runs alone afterwards
 //! ```
+//! A savepoint for each member costs as much as a small member itself. Captured batches do without them as long as no member fails that
+//! has changed something: then all run again, with savepoints.
 
 use std::ops::ControlFlow;
 
@@ -155,6 +157,19 @@ pub(super) enum Run<T> {
     Open(Vec<Executed<T>>),
     /// A member ended the transaction: nothing of it is left.
     Ended { culprit: usize, error: Error },
+    /// A member is to be undone alone, and has no savepoint: nothing of the transaction is left.
+    #[cfg(feature = "capture")]
+    NeedsSavepoints,
+}
+
+/// How members are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// Each has a savepoint.
+    Savepoints,
+    /// Not at all, while each succeeds.
+    #[cfg(feature = "capture")]
+    Hopefully,
 }
 
 /// How far a member came.
@@ -164,6 +179,9 @@ enum Ran<T> {
     /// Nothing of it is left, because it has to run in a batch of its own.
     #[cfg(feature = "capture")]
     NeedsOwnBatch,
+    /// It is to be undone, and has no savepoint.
+    #[cfg(feature = "capture")]
+    NeedsSavepoint,
     /// It ended the transaction.
     Ended(Error),
 }
@@ -191,7 +209,7 @@ impl Writer {
         let mut culprits = Vec::new();
         let mut fates: Vec<Option<Fate<T>>> = members.iter().map(|_| None).collect();
         while !together.is_empty() {
-            match self.run_members(&together, members)? {
+            match self.run_members(&together, members, Apart::Savepoints)? {
                 Run::Open(executed) => {
                     self.finish(executed, &mut decide, &mut fates)?;
                     break;
@@ -200,13 +218,17 @@ impl Writer {
                     together.retain(|&member| member != culprit);
                     culprits.push(culprit);
                 }
+                #[cfg(feature = "capture")]
+                Run::NeedsSavepoints => unreachable!("each member has one"),
             }
         }
         culprits.sort_unstable();
         for culprit in culprits {
-            let finished = match self.run_members(&[culprit], members) {
+            let finished = match self.run_members(&[culprit], members, Apart::Savepoints) {
                 Ok(Run::Open(executed)) => self.finish(executed, &mut decide, &mut fates),
                 Ok(Run::Ended { error, .. }) | Err(error) => Err(error),
+                #[cfg(feature = "capture")]
+                Ok(Run::NeedsSavepoints) => unreachable!("it has one"),
             };
             if let Err(error) = finished {
                 fates[culprit] = Some(Fate::Failed(error));
@@ -223,6 +245,7 @@ impl Writer {
         &mut self,
         chosen: &[usize],
         members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+        apart: Apart,
     ) -> Result<Run<T>> {
         self.begin()?;
         let mut executed = Vec::with_capacity(chosen.len());
@@ -230,12 +253,17 @@ impl Writer {
         self.begin_capture().inspect_err(|_| self.undo())?;
         for &member in chosen {
             let ran = self
-                .run_member(&mut members[member], chosen.len() > 1)
+                .run_member(&mut members[member], chosen.len() > 1, apart)
                 .inspect_err(|_| self.undo())?;
             match ran {
                 Ran::Done(result) => executed.push(Executed { member, result }),
                 #[cfg(feature = "capture")]
                 Ran::NeedsOwnBatch => {}
+                #[cfg(feature = "capture")]
+                Ran::NeedsSavepoint => {
+                    self.undo();
+                    return Ok(Run::NeedsSavepoints);
+                }
                 Ran::Ended(error) => {
                     return Ok(Run::Ended {
                         culprit: member,
@@ -256,8 +284,13 @@ impl Writer {
             expect(unused_variables, reason = "it matters to capture alone")
         )]
         shared: bool,
+        apart: Apart,
     ) -> Result<Ran<T>> {
-        self.execute("SAVEPOINT member", ())?;
+        if apart == Apart::Savepoints {
+            self.execute("SAVEPOINT member", ())?;
+        }
+        #[cfg(feature = "capture")]
+        let touches = self.touches();
         let mut member = Member {
             writer: self,
             used_pragma: false,
@@ -286,6 +319,17 @@ impl Writer {
                 message: "FOREIGN KEY constraint failed".to_owned(),
             });
         }
+        #[cfg(feature = "capture")]
+        if apart == Apart::Hopefully {
+            let is_untouched = self.touches() == touches && !used_pragma && !needs_own_batch;
+            return Ok(match result {
+                Err(_) if !is_untouched => Ran::NeedsSavepoint,
+                result => {
+                    self.forget_pragma(used_pragma)?;
+                    Ran::Done(result)
+                }
+            });
+        }
         if result.is_err() {
             self.execute("ROLLBACK TO member", ())?;
         }
@@ -295,15 +339,20 @@ impl Writer {
             // What it did to the schema was recorded already, and is undone.
             self.begin_capture()?;
         }
-        if used_pragma {
-            // A member may have set it, and it would last until COMMIT.
-            self.execute_script("PRAGMA defer_foreign_keys = OFF")?;
-        }
+        self.forget_pragma(used_pragma)?;
         #[cfg(feature = "capture")]
         if needs_own_batch {
             return Ok(Ran::NeedsOwnBatch);
         }
         Ok(Ran::Done(result))
+    }
+
+    /// Ends what a PRAGMA of a member may have set, which would last until COMMIT.
+    fn forget_pragma(&mut self, used_pragma: bool) -> Result<()> {
+        match used_pragma {
+            true => self.execute_script("PRAGMA defer_foreign_keys = OFF"),
+            false => Ok(()),
+        }
     }
 
     /// Asks for the decision, carries it out and records what became of the members.

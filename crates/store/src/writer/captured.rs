@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     Writer, WriterConnection,
-    batch::{Executed, Member, Run, cause},
+    batch::{Apart, Executed, Member, Run, cause},
     keyword::{Definition, Pragma},
 };
 use crate::{
@@ -27,6 +27,9 @@ pub struct Captured<T> {
     pub changes: ChangeSet,
 }
 
+/// For how many batches members have savepoints after one in which a member had to be undone.
+const CAREFUL: u32 = 16;
+
 /// The PRAGMAs that take an argument and that copies can follow.
 const ALLOWED_WITH_ARGUMENT: [&str; 14] = [
     "user_version",
@@ -48,7 +51,7 @@ const ALLOWED_WITH_ARGUMENT: [&str; 14] = [
 impl Writer {
     /// Runs each member in a savepoint of its own inside one transaction, and leaves that open.
     ///
-    /// As [`Writer::write_batch`], except that members which need a transaction of their own do not get
+    /// As [`Writer::write_batch`], except that all run again if one fails after it has changed something, and that members which need a transaction of their own do not get
     /// it here: they are named in [`Captured::alone`], for a batch with just that member. End the
     /// transaction with [`Writer::commit_at`] or [`Writer::rollback`]. A batch of one member is always in
     /// the transaction, if only with its error.
@@ -78,9 +81,14 @@ impl Writer {
         members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
     ) -> Result<Captured<T>> {
         let mut together: Vec<usize> = (0..members.len()).collect();
+        let mut apart = self.apart(members.len());
         let executed = loop {
-            match self.run_members(&together, members)? {
+            match self.run_members(&together, members, apart)? {
                 Run::Open(executed) => break executed,
+                Run::NeedsSavepoints => {
+                    self.connection_mut().careful = CAREFUL;
+                    apart = Apart::Savepoints;
+                }
                 Run::Ended { culprit, error } if members.len() == 1 => {
                     self.begin()?;
                     self.begin_capture()?;
@@ -102,6 +110,23 @@ impl Writer {
             alone,
             changes,
         })
+    }
+
+    /// Returns how the members of the next batch are kept apart: by savepoints for a while after a batch that needed them.
+    fn apart(&mut self, members: usize) -> Apart {
+        let careful = &mut self.connection_mut().careful;
+        if members < 2 || *careful > 0 {
+            *careful = careful.saturating_sub(1);
+            return Apart::Savepoints;
+        }
+        Apart::Hopefully
+    }
+
+    /// Returns how many rows have been touched so far; those of statements that were undone among them.
+    pub(super) fn touches(&self) -> u64 {
+        let connection = self.connection.as_ref();
+        let capture = connection.and_then(|connection| connection.capture.as_ref());
+        capture.map_or(0, Capture::touches)
     }
 
     /// Commits the transaction that [`Writer::execute_batch`] left open, together with its position and

@@ -109,9 +109,13 @@ impl Logs<Sqlite> {
         let client = sim.dice().index(CLIENTS);
         let (called, name) = (moment(sim), self.name());
         let levels = [Some(ReadLevel::Leased), Some(ReadLevel::Consistent), None];
-        let level = sim
-            .dice()
-            .weighted(&[(5, levels[0]), (1, levels[1]), (4, levels[2])]);
+        let leased = if self.missing == Some(Missing::LeaseHolds) {
+            50
+        } else {
+            5
+        };
+        let choices = [(leased, levels[0]), (1, levels[1]), (4, levels[2])];
+        let level = sim.dice().weighted(&choices);
         let (mut at, mut until, mut freshness) = (leading, None, Freshness::Latest);
         if level.is_none() {
             (at, freshness) = (anywhere, Freshness::Any);

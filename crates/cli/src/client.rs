@@ -108,12 +108,17 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-        if url.scheme() == "http" && url.has_host() {
-            Ok(Self(url))
-        } else {
-            Err("a coordinator is written as http://HOST:PORT".to_owned())
-        }
+        server_url(text, "a coordinator").map(Self)
+    }
+}
+
+/// Reads the URL of a server, which `what` is.
+fn server_url(text: &str, what: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("{error}"))?;
+    if url.scheme() == "http" && url.has_host() {
+        Ok(url)
+    } else {
+        Err(format!("{what} is written as http://HOST:PORT"))
     }
 }
 

@@ -201,32 +201,27 @@ fn of_token(error: &InvalidToken) -> Report {
 }
 
 fn of_client(error: &ClientError) -> Report {
-    let exit = if error.is_refusal() {
-        REFUSED
-    } else if error.is_timeout() {
-        TIMED_OUT
-    } else {
-        ERROR
-    };
     Report {
         code: error.code().to_owned(),
         hint: error.hint().map(str::to_owned),
-        exit,
+        exit: exit_after(error.is_refusal(), error.is_timeout()),
     }
 }
 
 fn of_node(error: &SqlError) -> Report {
-    let exit = if error.is_refusal() {
-        REFUSED
-    } else if error.is_timeout() {
-        TIMED_OUT
-    } else {
-        ERROR
-    };
     Report {
         code: error.code().to_owned(),
         hint: error.hint().map(str::to_owned),
-        exit,
+        exit: exit_after(error.is_refusal(), error.is_timeout()),
+    }
+}
+
+/// The exit code after an answer of a server, or none.
+fn exit_after(is_refusal: bool, is_timeout: bool) -> u8 {
+    match (is_refusal, is_timeout) {
+        (true, _) => REFUSED,
+        (false, true) => TIMED_OUT,
+        (false, false) => ERROR,
     }
 }
 

@@ -3,12 +3,7 @@
 mod snapshots;
 mod transaction;
 
-use std::{
-    ops::ControlFlow,
-    path::Path,
-    rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{ops::ControlFlow, path::Path, rc::Rc, sync::Arc};
 
 use shardwright_store::{Row, ShardFile, Writer};
 
@@ -17,8 +12,7 @@ use crate::{
     answer::Outcome,
     database::{CATALOG, DirectoryLock},
     error::Error,
-    schema::quote_identifier,
-    shards::{Call, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watch, Watching},
+    shards::{Call, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watching},
 };
 
 /// The shard files of one directory, open in this process.
@@ -38,8 +32,6 @@ pub struct LocalPlaces {
 struct LocalPlace {
     name: String,
     file: ShardFile,
-    /// What the file's one writing connection notes.
-    watch: Mutex<Option<Arc<Watch>>>,
 }
 
 impl LocalPlaces {
@@ -49,11 +41,7 @@ impl LocalPlaces {
         catalog: ShardFile,
         lock: Option<DirectoryLock>,
     ) -> Self {
-        let place = |(name, file)| LocalPlace {
-            name,
-            file,
-            watch: Mutex::default(),
-        };
+        let place = |(name, file)| LocalPlace { name, file };
         Self {
             shards: shards.into_iter().map(place).collect(),
             catalog: place((CATALOG.to_owned(), catalog)),
@@ -134,8 +122,8 @@ impl Places for LocalPlaces {
         let begun = found.file.writer().and_then(|mut writer| {
             match watching {
                 Watching::Any => {}
-                Watching::Nothing => found.watch(&mut writer, None)?,
-                Watching::These(watch) => found.watch(&mut writer, Some(watch))?,
+                Watching::Nothing => writer.watch(None)?,
+                Watching::These(watch) => writer.watch(Some(&watch.script))?,
             }
             writer.begin()?;
             Ok(writer)
@@ -158,58 +146,6 @@ impl Places for LocalPlaces {
         }
         drop(lock);
         Ok(())
-    }
-}
-
-impl LocalPlace {
-    /// Makes the writing connection note what is wanted and nothing else. It must not be in a transaction.
-    fn watch(
-        &self,
-        writer: &mut Writer,
-        wanted: Option<&Arc<Watch>>,
-    ) -> shardwright_store::Result<()> {
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = match (&*watch, wanted) {
-            (None, None) => true,
-            (Some(now), Some(wanted)) => Arc::ptr_eq(now, wanted) || now == wanted,
-            (None, Some(_)) | (Some(_), None) => false,
-        };
-        if is_same {
-            return Ok(());
-        }
-        // A temporary file would be made for every transaction with notes.
-        writer.execute_script("PRAGMA temp_store = MEMORY")?;
-        writer.begin()?;
-        let replaced = replace_temporary(writer, wanted).and_then(|()| writer.commit());
-        if let Err(error) = replaced {
-            writer.rollback()?;
-            return Err(error);
-        }
-        *watch = wanted.cloned();
-        Ok(())
-    }
-}
-
-/// Drops all temporary tables and triggers, and makes those of a watch.
-fn replace_temporary(
-    writer: &mut Writer,
-    watch: Option<&Arc<Watch>>,
-) -> shardwright_store::Result<()> {
-    let mut drops = String::new();
-    let _ = writer.query(
-        "SELECT type, name FROM temp.sqlite_schema WHERE type IN ('trigger', 'table') ORDER BY type DESC",
-        (),
-        |row| {
-            if let (Some(kind), Some(name)) = (row.get(0).as_str(), row.get(1).as_str()) {
-                drops.push_str(&format!("DROP {kind} temp.{};\n", quote_identifier(name)));
-            }
-            ControlFlow::<()>::Continue(())
-        },
-    )?;
-    writer.execute_script(&drops)?;
-    match watch {
-        Some(watch) => writer.execute_script(&watch.script),
-        None => Ok(()),
     }
 }
 

@@ -69,8 +69,9 @@ pub(crate) fn kind_of(command: &Cmd) -> StatementKind {
     }
 }
 
-/// Tells the kind of a statement that the parser does not understand by its first word.
-pub(crate) fn kind_by_first_word(sql: &str) -> StatementKind {
+/// Tells the kind of a statement by its first word that is no comment. After `WITH` it is a guess.
+#[must_use]
+pub fn kind_by_first_word(sql: &str) -> StatementKind {
     let word: String = first_word(sql).to_ascii_uppercase();
     match word.as_str() {
         "SELECT" | "VALUES" | "WITH" => StatementKind::Read,

@@ -9,7 +9,10 @@ use reqwest::{StatusCode, Url, header::AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 use shardwright_coordinator::http::Token;
 use shardwright_registry::Clock;
-use shardwright_sql::{Value, json};
+use shardwright_sql::{
+    Value, json,
+    statement::{StatementKind, kind_by_first_word},
+};
 use shardwright_topology::Backoff;
 use tokio::runtime::Runtime;
 
@@ -32,12 +35,7 @@ impl FromStr for NodeUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url: Url = text.parse().map_err(|error| format!("{error}"))?;
-        if url.scheme() == "http" && url.has_host() {
-            Ok(Self(url))
-        } else {
-            Err("a node is written as http://HOST:PORT".to_owned())
-        }
+        super::server_url(text, "a node").map(Self)
     }
 }
 
@@ -291,25 +289,10 @@ fn read(url: &Url, status: StatusCode, body: &[u8]) -> Result<SqlReply, SqlError
 
 /// Whether a statement is none that a number protects from being done twice.
 fn changes_schema(sql: &str) -> bool {
-    let word = first_word(sql).to_ascii_uppercase();
-    ["CREATE", "ALTER", "DROP", "REINDEX", "ANALYZE", "PRAGMA"].contains(&word.as_str())
-}
-
-/// The first word of a statement that is no comment.
-fn first_word(sql: &str) -> &str {
-    let mut rest = sql.trim_start();
-    loop {
-        let after = if let Some(comment) = rest.strip_prefix("--") {
-            comment.split_once('\n').map_or("", |(_, after)| after)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map_or("", |(_, after)| after)
-        } else {
-            break;
-        };
-        rest = after.trim_start();
-    }
-    let end = rest.find(|letter: char| !letter.is_ascii_alphabetic());
-    &rest[..end.unwrap_or(rest.len())]
+    matches!(
+        kind_by_first_word(sql),
+        StatementKind::Ddl | StatementKind::Pragma | StatementKind::Other
+    )
 }
 
 #[cfg(test)]

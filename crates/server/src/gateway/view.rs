@@ -296,7 +296,7 @@ impl Places for View {
             notes: match watching {
                 Watching::Any => Notes::Any,
                 Watching::Nothing => Notes::Nothing,
-                Watching::These(watch) => Notes::These(watch.script.clone()),
+                Watching::These(watch) => Notes::These(watch.script.to_string()),
             },
         };
         let heard = self.ask(place, &ask)?;

@@ -63,7 +63,9 @@ impl Checks {
         let columns: String = (1..=most).map(|number| format!(", v{number}")).collect();
         let script = format!("CREATE TEMP TABLE {NOTES}(probe{columns});\n{triggers}");
         Ok(Self {
-            watch: Some(Arc::new(Watch { script })),
+            watch: Some(Arc::new(Watch {
+                script: script.into(),
+            })),
             probes,
             deferred,
         })

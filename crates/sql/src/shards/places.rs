@@ -109,7 +109,7 @@ pub trait PlaceTransaction: Debug + Send {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
     /// Statements that create temporary tables and triggers, separated by semicolons.
-    pub script: String,
+    pub script: Arc<str>,
 }
 
 /// What a transaction expects of the temporary tables and triggers of its connection.

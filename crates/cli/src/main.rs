@@ -15,6 +15,7 @@ mod interrupt;
 mod listening;
 mod logging;
 mod output;
+mod pass_on;
 mod process;
 mod progress;
 mod registry;

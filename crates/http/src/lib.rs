@@ -47,6 +47,7 @@
 
 mod client;
 mod listen;
+mod origin;
 mod serve;
 mod server;
 mod token;
@@ -57,6 +58,7 @@ pub use reqwest;
 pub use crate::{
     client::{ClientError, client},
     listen::{BindError, bind},
+    origin::is_foreign,
     serve::{CONNECTIONS_MAX, IDLE_MAX, serve},
     server::Server,
     token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},

@@ -11,6 +11,7 @@
 mod cluster;
 mod engine;
 mod fault;
+mod guard;
 mod host;
 mod http;
 mod numbers;
@@ -23,7 +24,10 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use shardwright_http::{ClientError, Token, axum::Router as Routes};
+use shardwright_http::{
+    ClientError, Token,
+    axum::{Router as Routes, middleware::from_fn},
+};
 use shardwright_registry::{Clock, Registry, Store};
 use shardwright_router::Router;
 use shardwright_topology::{KeyspaceName, NodeId};
@@ -98,6 +102,12 @@ impl Gateway {
     /// Returns what clients and other gateways ask.
     pub(crate) fn router(&self) -> Routes {
         let host = self.shared.engines.host().clone();
-        http::router(Arc::clone(&self.shared)).merge(way::router(host, self.shared.token.clone()))
+        let token = self.shared.token.clone();
+        let has_token = token.is_some();
+        let routes = http::router(Arc::clone(&self.shared)).merge(way::router(host, token));
+        if has_token {
+            return routes;
+        }
+        routes.layer(from_fn(guard::refuse_foreign))
     }
 }

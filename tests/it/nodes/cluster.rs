@@ -121,9 +121,21 @@ impl Cluster {
 
     /// Runs a command that asks the coordinators, however it ends.
     pub(crate) fn try_command(&self, arguments: &[&str]) -> Output {
+        self.ask(&self.coordinator_urls.join(","), arguments)
+    }
+
+    /// Runs a command that asks a node what is for coordinators, and returns what it prints.
+    #[track_caller]
+    pub(crate) fn through(&self, node: &str, arguments: &[&str]) -> String {
+        let output = self.ask(&self.node_urls[node], arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn ask(&self, coordinators: &str, arguments: &[&str]) -> Output {
         command(shardwright())
             .args(arguments)
-            .args(["--coordinator", &self.coordinator_urls.join(",")])
+            .args(["--coordinator", coordinators])
             .args(["--token-file", &self.token])
             .output()
             .expect("run shardwright")

@@ -44,6 +44,9 @@ fn what_cannot_be_a_node_is_refused() {
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("error[NODE_UP]"), "{said}");
+    // A node passes on what is for coordinators.
+    let through = cluster.through("n1", &["node", "list"]);
+    assert!(through.contains("│ n3 ┆ up"), "{through}");
     let unknown = cluster.try_command(&["node", "replace", "n1", "n9"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 }

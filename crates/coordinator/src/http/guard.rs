@@ -2,11 +2,12 @@
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, StatusCode, header, uri::Authority},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use metrics::counter;
+use shardwright_http::is_foreign;
 
 use super::{Api, Problem};
 
@@ -92,21 +93,8 @@ pub(super) fn too_large(limit: usize) -> Problem {
 }
 
 /// Without a token, whoever reaches the loopback address may do anything; a web page must not be able to.
-///
-/// A browser says where a page that changes something comes from. And a page whose own name was made to point at this machine
-/// names itself as the host.
 fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
-    };
-    let host = text(header::HOST);
-    let foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        authority.is_none() || authority != host
-    });
-    if (foreign_origin && !method.is_safe()) || !host.is_none_or(is_machine) {
+    if is_foreign(method, headers) {
         let message = "the request comes from a web page of another origin";
         return Err(
             Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", message)
@@ -114,51 +102,4 @@ fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         );
     }
     Ok(())
-}
-
-/// Whether a host is named in a way that no name server decides.
-fn is_machine(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host();
-    let number = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || number.parse::<std::net::IpAddr>().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(method: Method, host: &str, origin: Option<&str>, allowed: bool) {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, host.parse().expect("a header"));
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, origin.parse().expect("a header"));
-        }
-        let checked = check_origin(&method, &headers);
-        assert_eq!(checked.is_ok(), allowed, "{method} {host} {origin:?}");
-    }
-
-    #[test]
-    fn a_foreign_page_changes_nothing() {
-        let local = "http://localhost:7557";
-        check(Method::POST, "localhost:7557", None, true);
-        check(Method::POST, "localhost:7557", Some(local), true);
-        check(
-            Method::GET,
-            "127.0.0.1:7557",
-            Some("https://x.example"),
-            true,
-        );
-        check(Method::POST, "[::1]:7557", Some("https://x.example"), false);
-        check(Method::POST, "localhost:7557", Some("null"), false);
-    }
-
-    #[test]
-    fn a_name_that_was_made_to_point_here_is_refused() {
-        check(Method::GET, "rebound.example:7557", None, false);
-        check(Method::GET, "", None, false);
-    }
 }

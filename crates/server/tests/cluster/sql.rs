@@ -93,6 +93,17 @@ async fn every_node_answers_for_all_shards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_of_another_origin_changes_nothing() {
+    let asking = Asking::start(1, 1).await;
+    let url = format!("{}/v1/sql", asking.cluster.url_of("n1"));
+    let request = asking.client.post(url).body(r#"{"sql": "SELECT 1"}"#);
+    let request = request.header("origin", "https://x.example");
+    let refused = request.send().await.expect("an answer");
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_alone_may_do_is_passed_on() {
     let asking = Asking::start(3, 2).await;
     asking

@@ -4,6 +4,7 @@ use std::{io::Write, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use reqwest::Url;
+use shardwright_registry::Addresses;
 use shardwright_server::{Node, NodeOptions, http::CONNECTIONS_MAX, http::serve};
 use shardwright_topology::Location;
 use tokio::sync::oneshot;
@@ -12,6 +13,7 @@ use crate::{
     failure::Failure,
     health::{self, Held},
     listening::Listening,
+    pass_on::{self, Coordinators},
     process, registry,
     settings::{
         ADVERTISE, ADVERTISE_PEERS, BUCKET, COORDINATOR_OR_REGISTRY, DATA, Family, Given,
@@ -69,6 +71,10 @@ async fn keep(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<()> {
     let listening = Listening::open(settings, ("127.0.0.1", 0)).await?;
     let options = options(settings, directory, &listening)?;
     let store = location.open(settings).await?;
+    let coordinators = Coordinators {
+        named: options.coordinators.clone(),
+        registry: Addresses::of_coordinators(Arc::clone(&store)),
+    };
     let node = Node::start(store, options)
         .await
         .context("start the node")?;
@@ -77,7 +83,8 @@ async fn keep(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<()> {
     let held = move || Held::Copies(known.upgrade().map_or(0, |node| node.shards().len()));
     let router = node
         .router()
-        .merge(health::routes(node.worker().clone(), held)?);
+        .merge(health::routes(node.worker().clone(), held)?)
+        .merge(pass_on::routes(coordinators, listening.token.as_ref())?);
     listening.announce(out)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = async {

@@ -1,12 +1,12 @@
 //! The control plane as separate processes: killed, stopped and cut off, and what the workers served meanwhile.
 
-mod binary;
+pub(crate) mod binary;
 mod cluster;
 mod commands;
 mod cuts;
 mod deaths;
 mod history;
-mod lag;
+pub(crate) mod lag;
 mod leaving;
 mod on_nats;
 mod pauses;

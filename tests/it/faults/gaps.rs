@@ -37,7 +37,11 @@ impl fmt::Display for Gaps {
         {
             let longest = format!("{:.2} s", longest.as_secs_f64());
             let goal = goal.map(|goal| format!("{:.2} s", goal.as_secs_f64()));
-            writeln!(f, "{fault:<44} {longest:>11} {:>7}", goal.unwrap_or_default())?;
+            writeln!(
+                f,
+                "{fault:<44} {longest:>11} {:>7}",
+                goal.unwrap_or_default()
+            )?;
         }
         Ok(())
     }

@@ -111,9 +111,19 @@ fn files_of(process: u32) -> BTreeSet<u64> {
     let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else {
         return BTreeSet::new();
     };
-    let inode = |target: &str| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-    let targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
-    targets.filter_map(|target| inode(target.to_str()?)).collect()
+    let inode = |target: &str| {
+        target
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
+    };
+    let targets = files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok());
+    targets
+        .filter_map(|target| inode(target.to_str()?))
+        .collect()
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ impl Node {
             ports.pop_first()
         });
         self.way.lead_to(address);
-        self.peers.lead_to(SocketAddr::from(([127, 0, 0, 1], peers)));
+        self.peers
+            .lead_to(SocketAddr::from(([127, 0, 0, 1], peers)));
         self.port.set(Some(address));
     }
 }

@@ -32,10 +32,7 @@ const FAULTS: [fn(&mut Cluster); 8] = [
 ];
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "the seed belongs to the test's output"
-)]
+#[expect(clippy::print_stdout, reason = "the seed belongs to the test's output")]
 fn faults_follow_one_another() {
     let Some(seconds) = setting(SECONDS) else {
         println!("not asked for with {SECONDS}");
@@ -54,5 +51,8 @@ fn faults_follow_one_another() {
 
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number")),
+    )
 }

@@ -73,7 +73,8 @@ fn read_one(shared: &Shared, access: &Access, kind: Kind, turn: usize) -> bool {
         Kind::Any => request["read"] = "any".into(),
         Kind::Leased | Kind::Count => {}
     }
-    let port = &shared.ports[turn / shared.writers.len() % shared.ports.len()];
+    // Another node each time, however long one of them gives no answer.
+    let port = &shared.ports[turn % shared.ports.len()];
     let heard = access.sql(port, request.clone());
     let Heard::Answer(answer) = &heard else {
         return complain_unless_usual(shared, &request, &heard);
@@ -109,7 +110,11 @@ fn count(shared: &Shared, access: &Access, turn: usize) -> bool {
     let least: u64 = acknowledged.sum();
     let request = json!({"sql": "SELECT count(*) FROM written"});
     let heard = access.sql(&shared.ports[turn % shared.ports.len()], request.clone());
-    let most: u64 = shared.writers.iter().map(|writer| rows(writer.begun())).sum();
+    let most: u64 = shared
+        .writers
+        .iter()
+        .map(|writer| rows(writer.begun()))
+        .sum();
     match heard.number() {
         Some(seen) if (least..=most).contains(&seen) => true,
         Some(seen) => {

@@ -16,11 +16,15 @@ fn the_registry_is_killed_and_comes_back() {
     let mut nats = NatsCluster::start(&server, 1);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut cluster = Cluster::on(nats.url(), directory);
-    cluster.during("sigkill of nats-server, for a while", Some(Duration::from_secs(1)), |cluster| {
-        nats.kill(0);
-        clock::pause(AWAY);
-        cluster.wait_for_progress();
-    });
+    cluster.during(
+        "sigkill of nats-server, for a while",
+        Some(Duration::from_secs(1)),
+        |cluster| {
+            nats.kill(0);
+            clock::pause(AWAY);
+            cluster.wait_for_progress();
+        },
+    );
     cluster.during("  it comes back", None, |cluster| {
         nats.restart(0);
         cluster.wait_until_whole();

@@ -109,7 +109,8 @@ impl Traffic {
         until("all clients are served", || {
             let mut writers = self.shared.writers.iter().zip(&before);
             let mut readers = self.shared.reads.iter().zip(&reads);
-            let is_served = writers.all(|(writer, before)| acknowledged(writer) >= before + PROGRESS)
+            let is_served = writers
+                .all(|(writer, before)| acknowledged(writer) >= before + PROGRESS)
                 && readers.all(|(reads, before)| answered(reads) > *before);
             (is_served || !self.shared.wrong().is_empty()).then_some(())
         });
@@ -129,7 +130,12 @@ impl Traffic {
             let moments = writer.moments.lock().expect("no holder panics");
             longest_gap(&moments, since, until)
         };
-        self.shared.writers.iter().map(gap).max().unwrap_or_default()
+        self.shared
+            .writers
+            .iter()
+            .map(gap)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Stops all clients, each after its last write was acknowledged. Returns how many writes each writer has made.

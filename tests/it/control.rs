@@ -6,7 +6,7 @@ mod commands;
 mod cuts;
 mod deaths;
 mod history;
-mod lag;
+pub(crate) mod lag;
 mod leaving;
 mod on_nats;
 mod pauses;

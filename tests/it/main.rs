@@ -6,6 +6,9 @@ mod control;
 mod differential;
 mod documents;
 mod engines;
+// Only there is it known which process has opened a connection.
+#[cfg(target_os = "linux")]
+mod faults;
 #[cfg(unix)]
 mod log;
 #[cfg(unix)]

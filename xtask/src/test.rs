@@ -3,11 +3,16 @@
 mod examples;
 mod outside;
 
+use std::process::Command;
+
 use crate::{
     shell,
     tools::nats::{self, Missing},
     workspace::{self, Package},
 };
+
+/// How long a cluster is hurt at night.
+const NIGHT_SECONDS: &str = "600";
 
 /// Run the tests of all crates, each library from outside the workspace, and the examples.
 #[derive(Debug, clap::Args)]
@@ -15,6 +20,9 @@ pub(crate) struct Args {
     /// Run only this part; may be repeated.
     #[arg(long, value_enum)]
     part: Vec<Part>,
+    /// Run nothing but faults of a cluster in a random order, for ten minutes.
+    #[arg(long, conflicts_with_all = ["part", "filter"])]
+    nightly: bool,
     /// Run only the tests whose names contain this, and nothing else; a nats-server that is not there is not fetched.
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
@@ -34,6 +42,9 @@ const PARTS: [Part; 3] = [Part::Workspace, Part::Outside, Part::Examples];
 
 /// Runs all of it, or the parts or tests that are asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.nightly {
+        return run_random_faults();
+    }
     if !args.filter.is_empty() {
         return run_workspace(&args.filter, Missing::Leave);
     }
@@ -53,7 +64,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn run_workspace(filter: &[String], missing: Missing) -> anyhow::Result<()> {
     shell::heading("tests of the workspace");
+    run_tests(shell::cargo(&workspace::root()), filter, missing)
+}
+
+/// Its seed is printed, and may be given again.
+fn run_random_faults() -> anyhow::Result<()> {
+    shell::heading("faults of a cluster in a random order");
     let mut command = shell::cargo(&workspace::root());
+    command.env("SHARDWRIGHT_TEST_FAULT_SECONDS", NIGHT_SECONDS);
+    let filter = ["faults::random", "--nocapture"].map(str::to_owned);
+    run_tests(command, &filter, Missing::Leave)
+}
+
+fn run_tests(mut command: Command, filter: &[String], missing: Missing) -> anyhow::Result<()> {
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.envs(nats::variables(missing)?);
     // Cargo builds the binary before any test runs, because the command's own tests need it, and every example; the tests of whole

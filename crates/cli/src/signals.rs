@@ -32,6 +32,18 @@ impl Ending {
     }
 }
 
+/// Lets a file that may not grow be an error of whoever writes it, and not the end of the process, from now on.
+pub(crate) fn outlive_size_limits() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        // Once caught, it stays caught.
+        let _caught = signal(kind)?;
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

@@ -74,14 +74,28 @@ impl Proxy {
 
     /// Opens a port of which the bytes there and those back flow over two networks.
     pub(crate) fn between(there: &Network, back: &Network) -> Self {
+        let networks = (there.clone(), back.clone());
+        Self::sorting(move |_| networks.clone())
+    }
+
+    /// Opens a port that asks for each connection, named by where it comes from, over which networks the bytes there and those back flow.
+    pub(crate) fn sorting(
+        sort: impl Fn(SocketAddr) -> (Network, Network) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let target = Arc::<Target>::default();
-        let (there, back, known) = (there.clone(), back.clone(), Arc::clone(&target));
+        let (sort, known) = (Arc::new(sort), Arc::clone(&target));
         thread::spawn(move || {
             for inbound in listener.incoming().flatten() {
-                let (there, back, known) = (there.clone(), back.clone(), Arc::clone(&known));
-                thread::spawn(move || connect(&there, back, inbound, &known));
+                let (sort, known) = (Arc::clone(&sort), Arc::clone(&known));
+                thread::spawn(move || {
+                    // Whoever is gone already has nothing to say.
+                    if let Ok(from) = inbound.peer_addr() {
+                        let (there, back) = sort(from);
+                        connect(&there, back, inbound, &known);
+                    }
+                });
             }
         });
         Self { address, target }

@@ -20,7 +20,7 @@ use crate::{
         HEARTBEAT_TIMEOUT, ID, LISTEN, LISTEN_PEERS, LOG, NATS_CREDS, REGION, REGISTRY, Setting,
         SettingError, Settings, TOKEN_FILE, ZONE,
     },
-    signals::Ending,
+    signals::{self, Ending},
     timing,
 };
 
@@ -68,6 +68,7 @@ async fn keep(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<()> {
     let directory: PathBuf = settings.required(&DATA)?;
     settings.required::<String>(&ID)?;
     let ending = Ending::catch()?;
+    signals::outlive_size_limits()?;
     let listening = Listening::open(settings, ("127.0.0.1", 0)).await?;
     let options = options(settings, directory, &listening)?;
     let store = location.open(settings).await?;

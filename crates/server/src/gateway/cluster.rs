@@ -101,7 +101,7 @@ impl Cluster {
             cluster: self,
             shard,
             changes: self.router.changes(),
-            waits: Backoff::new(WAITS.0, WAITS.1, rand::random()),
+            waits: waits(),
             hint: None,
             tried: 0,
             is_ambiguous: false,
@@ -155,6 +155,11 @@ impl Cluster {
         nodes.sort_by_key(|node| node != self.router.node());
         nodes
     }
+}
+
+/// Returns the waits between attempts, from the shortest one.
+fn waits() -> Backoff {
+    Backoff::new(WAITS.0, WAITS.1, rand::random())
 }
 
 /// The attempts to have something answered.
@@ -262,7 +267,10 @@ impl Attempts<'_> {
         self.changes.mark_unchanged();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            Ok(()) = self.changes.changed() => {}
+            Ok(()) = self.changes.changed() => {
+                // The registry may show a primary before that knows of it itself: it is not to be waited for as one that is down.
+                self.waits = waits();
+            }
         }
     }
 

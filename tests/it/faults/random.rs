@@ -1,13 +1,13 @@
 //! Faults in a random order, for as long as one wants.
 
-use std::{env, time::Duration};
+use std::env;
 
 use shardwright_testkit::Dice;
 
 use super::{
     cluster::Cluster,
     wounds::{
-        cut_between_two, fill_disk, kill_busiest, kill_idlest, kill_leading_coordinator,
+        cut_both_ways, cut_one_way, fill_disk, kill_busiest, kill_idlest, kill_leading_coordinator,
         restart_all, stop_busiest,
     },
 };
@@ -19,14 +19,16 @@ const SECONDS: &str = "SHARDWRIGHT_TEST_FAULT_SECONDS";
 /// Names the seed of an earlier run.
 const SEED: &str = "SHARDWRIGHT_TEST_FAULT_SEED";
 
+const NANOSECONDS: u64 = 1_000_000_000;
+
 /// All faults that a cluster on an SQLite registry survives.
 const FAULTS: [fn(&mut Cluster); 8] = [
     kill_busiest,
     kill_idlest,
     kill_leading_coordinator,
     stop_busiest,
-    |cluster| cut_between_two(cluster, true),
-    |cluster| cut_between_two(cluster, false),
+    cut_both_ways,
+    cut_one_way,
     fill_disk,
     restart_all,
 ];
@@ -40,7 +42,7 @@ fn faults_follow_one_another() {
     let seed = setting(SEED).unwrap_or_else(clock::now);
     println!("{SEED}={seed}");
     let mut dice = Dice::new(seed);
-    let end = clock::now() + Duration::from_secs(seconds).as_nanos() as u64;
+    let end = clock::now() + seconds * NANOSECONDS;
     let mut cluster = Cluster::on_sqlite();
     while clock::now() < end {
         dice.pick(&FAULTS)(&mut cluster);

@@ -10,7 +10,7 @@ use crate::{
     listening::Listening,
     process,
     settings::{DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, Setting, Settings},
-    signals::Ending,
+    signals::{self, Ending},
 };
 
 /// Run a whole cluster in one process, for trying things out.
@@ -54,6 +54,7 @@ async fn develop(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let ending = Ending::catch()?;
+    signals::outlive_size_limits()?;
     let home = Home::open(settings.required(&DATA_OF_DEV)?, nodes)?;
     let shards = settings.required(&SHARDS)?;
     let listening = Listening::open(settings, cluster::DEFAULT_ADDRESS).await?;

@@ -145,7 +145,11 @@ struct Attempts<'a> {
 /// What an attempt has come to.
 enum Attempt {
     Ran(Answer, Noted),
-    Failed(Error),
+    Failed {
+        error: Error,
+        /// The number of the schema that it was planned for, if it came so far.
+        planned: Option<u64>,
+    },
     /// It is for the keyspace's writer to run.
     ForWriter,
 }
@@ -181,8 +185,8 @@ impl Attempts<'_> {
                     );
                     return reply(&answer, &noted, is_any);
                 }
-                Attempt::Failed(error) => {
-                    if !self.is_worth_another(&engine, &error).await {
+                Attempt::Failed { error, planned } => {
+                    if !self.is_worth_another(&engine, &error, planned).await {
                         return failure(&error);
                     }
                     error
@@ -229,12 +233,15 @@ impl Attempts<'_> {
         ran.unwrap_or_else(|error| {
             tracing::error!(%error, "a statement panicked");
             let message = "the statement failed, and it is not known what of it has happened";
-            Attempt::Failed(Fault::new(FaultKind::Indeterminate, message).at("gateway"))
+            Attempt::Failed {
+                error: Fault::new(FaultKind::Indeterminate, message).at("gateway"),
+                planned: None,
+            }
         })
     }
 
     /// Whether the statement may be planned and run again, with what has changed since.
-    async fn is_worth_another(&self, engine: &Engine, error: &Error) -> bool {
+    async fn is_worth_another(&self, engine: &Engine, error: &Error, planned: Option<u64>) -> bool {
         match kind_of(error) {
             Some(FaultKind::SchemaChanged) => {
                 let _news = refresh(engine).await;
@@ -243,7 +250,9 @@ impl Attempts<'_> {
             Some(FaultKind::NotWriter) => true,
             // It may be about a table that another node has made.
             _ if matches!(error, Error::Sql { .. } | Error::UnknownTable { .. }) => {
+                // Another statement may have looked for it meanwhile.
                 refresh(engine).await
+                    || planned.is_some_and(|planned| planned < engine.database.broadcast_number())
             }
             _ => false,
         }
@@ -304,7 +313,10 @@ fn execute(engine: &Engine, view: View, statement: &Statement) -> Attempt {
         Err(error) if !is_writer && kind_of(&error) == Some(FaultKind::NotWriter) => {
             Attempt::ForWriter
         }
-        Err(error) => Attempt::Failed(error),
+        Err(error) => Attempt::Failed {
+            error,
+            planned: Some(handle.broadcast_number()),
+        },
     }
 }
 

@@ -36,7 +36,7 @@ impl<'c> Attempts<'c> {
             cluster,
             shard,
             changes: cluster.router.changes(),
-            waits: Backoff::new(WAITS.0, WAITS.1, rand::random()),
+            waits: waits(),
             hint: None,
             tried: 0,
             is_ambiguous: false,
@@ -133,7 +133,10 @@ impl<'c> Attempts<'c> {
         self.changes.mark_unchanged();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            Ok(()) = self.changes.changed() => {}
+            Ok(()) = self.changes.changed() => {
+                // The registry may show a primary before that knows of it itself: it is not to be waited for as one that is down.
+                self.waits = waits();
+            }
         }
     }
 
@@ -146,6 +149,11 @@ impl<'c> Attempts<'c> {
             "no copy of the shard that may answer did so in time",
         )
     }
+}
+
+/// Returns the waits between attempts, from the shortest one.
+fn waits() -> Backoff {
+    Backoff::new(WAITS.0, WAITS.1, rand::random())
 }
 
 /// Whether only the primary may answer.

@@ -1,5 +1,7 @@
 //! The replicated log of one shard: copies on five nodes, whose configurations are changed by anybody at any time.
 //!
+//! What its records say is a [`Content`]: a number each, of which nothing is kept, or what changes in SQLite files.
+//!
 //! The machines are those of production. What their drivers do is done here: carrying requests and answers, keeping writes on a disk that
 //! loses and damages them, applying what is committed, asking the registry for an activation, and deleting copies.
 //!

@@ -183,3 +183,31 @@ fn batch_member(write: &Write, outcome: &[u8]) -> Option<BatchMember> {
         outcome: outcome.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use shardwright_coordinator::{rebalancer::PartitionId, topology::ShardId};
+    use shardwright_store::Config;
+
+    use super::*;
+
+    #[test]
+    fn a_definition_among_others_is_left_for_a_batch_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let shard = PartitionId::from(ShardId::numbered(0));
+        let mut file = LoggedFile::open(directory.path(), &shard, Config::default()).unwrap();
+        let sql = ["CREATE TABLE t (a)", "SELECT 1"];
+        let mut writes = sql.map(|sql| {
+            Write::new(move |member: &mut Member<'_>| {
+                member.execute(sql, ())?;
+                Ok(Vec::new())
+            })
+        });
+        let [create, select] = &mut writes;
+        let ran = file.run(&mut [create, select]).unwrap();
+        assert!(matches!(ran.fates[..], [Fate::Alone, Fate::Ran(_)]));
+        let [create, _] = &mut writes;
+        let ran = file.run(&mut [create]).unwrap();
+        assert!(matches!(ran.fates[..], [Fate::Ran(_)]) && ran.entry.is_some());
+    }
+}

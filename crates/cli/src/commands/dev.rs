@@ -24,7 +24,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   shardwright dev
-  shardwright dev --data /tmp/trial --nodes 5 --listen 127.0.0.1:8080")]
+  shardwright dev --data trial --nodes 5 --listen 127.0.0.1:8080")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     settings: Given<Developing>,

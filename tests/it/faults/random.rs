@@ -34,7 +34,6 @@ const FAULTS: [fn(&mut Cluster); 8] = [
 ];
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the seed belongs to the test's output")]
 fn faults_follow_one_another() {
     let Some(seconds) = setting(SECONDS) else {
         println!("not asked for with {SECONDS}");

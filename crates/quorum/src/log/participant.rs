@@ -229,12 +229,34 @@ impl Participant {
             Event::SnapshotStored(base) => self.install(base, actions),
             Event::Tick => ticked = true,
         }
+        let is_idle = ticked && self.next_tick(now).is_none_or(|due| now < due);
         self.obey(actions);
         self.advance(now, ticked, actions);
         self.obey(actions);
         self.core.replica.flush(actions);
         self.alarm.note(&actions[before..]);
         debug_assert_eq!(self.check_invariants(), Ok(()));
+        // What is trimmed is written down, whenever that is.
+        let is_trim = |action: &Action| matches!(action, Action::Persist(..));
+        debug_assert!(
+            !is_idle || actions[before..].iter().all(is_trim),
+            "a tick that was of no use: {:?}",
+            &actions[before..]
+        );
+    }
+
+    /// Returns when [`Event::Tick`] is of use next, if nothing else happens before; `None` if it is of none. A driver that ticks more often
+    /// wastes only time.
+    #[must_use]
+    pub fn next_tick(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.core.replica.to_apply().is_some() {
+            return Some(now);
+        }
+        match &self.role {
+            Role::Member => None,
+            Role::Recovering(_) => Some(now),
+            Role::Primary(primary) => primary.next_tick(now, &self.core.settings),
+        }
     }
 
     /// Checks what holds after every event.

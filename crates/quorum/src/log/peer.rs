@@ -29,6 +29,7 @@ use std::{
 use bytes::Bytes;
 /// The token that nodes prove to have, and why a node cannot listen: as for what speaks HTTP.
 pub use shardwright_http::{BindError, InvalidToken, Token};
+use shardwright_registry::Clock;
 use shardwright_topology::{NodeId, ShardId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -79,6 +80,7 @@ struct Shared {
 #[derive(Debug)]
 struct Alive {
     address: SocketAddr,
+    clock: Clock,
     stop: watch::Sender<bool>,
 }
 
@@ -141,7 +143,11 @@ impl Peers {
             stopped,
         });
         tokio::spawn(accept::accept(Arc::clone(&shared), listener));
-        let alive = Arc::new(Alive { address, stop });
+        let alive = Arc::new(Alive {
+            address,
+            clock: Clock::start(),
+            stop,
+        });
         Ok(Self { shared, alive })
     }
 
@@ -149,6 +155,11 @@ impl Peers {
     #[must_use]
     pub fn node(&self) -> &NodeId {
         &self.shared.node
+    }
+
+    /// Returns the clock that all copies of the node share.
+    pub(crate) fn clock(&self) -> Clock {
+        self.alive.clock
     }
 
     /// Returns where it listens.

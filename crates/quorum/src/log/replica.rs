@@ -192,11 +192,16 @@ impl Replica {
         let is_due = |(at, _): &&(Ticket, Action)| *at <= self.persisted;
         let due = self.waiting.iter().take_while(is_due).count();
         actions.extend(self.waiting.drain(..due).map(|(_, action)| action));
-        let due = self.durable.known_commit.min(self.durable_lsn);
-        if due > self.told && self.fault.is_none() {
+        if let Some(due) = self.to_apply() {
             self.told = due;
             actions.push(Action::Apply(due));
         }
+    }
+
+    /// Returns up to where records are to be applied, if that was not said: so after it was opened.
+    pub(super) fn to_apply(&self) -> Option<Lsn> {
+        let due = self.durable.known_commit.min(self.durable_lsn);
+        (due > self.told && self.fault.is_none()).then_some(due)
     }
 
     pub(super) fn persisted(&mut self, ticket: Ticket) {

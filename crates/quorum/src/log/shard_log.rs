@@ -6,6 +6,7 @@ mod home;
 mod in_directory;
 mod opening;
 mod outcome;
+mod pace;
 mod records;
 mod remains;
 mod status;
@@ -40,7 +41,7 @@ use super::{Level, ReadLevel, Record, Settings, StateError, peer::Peers};
 pub struct LogOptions {
     /// What the copies of the shard agree on.
     pub settings: Settings,
-    /// How often time passes for it: a fraction of the heartbeat. 20 ms.
+    /// How often time passes for it while something goes on: a fraction of the heartbeat. 20 ms.
     pub tick: Duration,
     /// How large the content of a record may be. 8 MiB.
     pub record_bytes: usize,
@@ -97,7 +98,7 @@ impl ShardLog {
         let (commands, inbox) = mpsc::channel(options.settings.waiting_max);
         let (status, seen) = watch::channel(Status::default());
         let (stop, stopped) = watch::channel(false);
-        let clock = Clock::start();
+        let clock = options.peers.clock();
         let channels = Channels {
             commands: inbox,
             attached: options.peers.attach(shard.clone()),

@@ -18,6 +18,10 @@ pub(super) fn open_state(
         let opened = LoggedFile::open(directory, &shard, config.clone())?;
         let saved = opened.saved();
         data.open(opened);
+        if let Some(file) = data.file() {
+            // Most copies are read by nobody.
+            file.close_idle_readers();
+        }
         Ok(SqliteState {
             data: Arc::clone(&data),
             saved,

@@ -13,7 +13,7 @@ use shardwright_topology::{Config, ConfigId, Epoch, Lsn, Member, NodeId, Replica
 
 use self::{hand_over::HandOver, waiting::Waiting};
 use super::{
-    Action, Outcome, ReadLevel, Report, Submission, context::Context, progress::Progress,
+    Action, Outcome, ReadLevel, Report, Settings, Submission, context::Context, progress::Progress,
     reads::Reads,
 };
 use crate::log::{Answer, Ask, Ballot, Kind, Record, Reply, Tally};
@@ -35,8 +35,13 @@ pub(super) struct Leadership {
     activation_asked: Option<Timestamp>,
     /// For whom it makes way.
     hand_over: Option<HandOver>,
+    /// When it committed something last, or somebody read.
+    busy_at: Timestamp,
     reported: bool,
 }
+
+/// For how many heartbeats the members are spoken to as often as that after something has happened.
+const BUSY_HEARTBEATS: u32 = 10;
 
 impl Leadership {
     /// Begins an epoch after the log of this copy, which holds all that was ever committed.
@@ -65,6 +70,7 @@ impl Leadership {
             active_as: None,
             activation_asked: None,
             hand_over: None,
+            busy_at: context.now,
             reported: false,
             config,
             ballot,
@@ -184,6 +190,7 @@ impl Leadership {
     }
 
     pub(super) fn read(&mut self, context: &mut Context<'_>, read: u64, level: ReadLevel) {
+        self.busy_at = context.now;
         let me = context.replica.replica_id();
         if level == ReadLevel::Leased && self.has_lease(context.now, me) {
             let applied = Some(self.commit);
@@ -289,6 +296,7 @@ impl Leadership {
         self.activate(context);
         if let Some(commit) = self.tally.commit().filter(|commit| *commit > self.commit) {
             self.commit = commit;
+            self.busy_at = context.now;
             context.replica.commit(commit);
         }
         if self.is_active() {
@@ -340,14 +348,38 @@ impl Leadership {
         }
     }
 
+    /// Returns when time has to pass for it next.
+    pub(super) fn next_tick(&self, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+        let makes_way = self.hand_over.is_some() && !self.reads.has_given_up();
+        let is_waited_for = self.waiting.len() > 0 || self.reads.waiting() > 0;
+        if !self.is_active() || makes_way || is_waited_for {
+            return Some(now);
+        }
+        let heartbeat = self.heartbeat(now, settings);
+        let peers = self.peers.values();
+        peers.map(|peer| peer.due(heartbeat, settings.resend)).min()
+    }
+
+    /// How often members are spoken to that have all records: less often once nothing has happened for long, and so that their promises
+    /// just do not lapse.
+    fn heartbeat(&self, now: Timestamp, settings: &Settings) -> Duration {
+        if now.since(self.busy_at) < settings.heartbeat * BUSY_HEARTBEATS {
+            settings.heartbeat
+        } else {
+            let lapses = settings.usable(settings.lease);
+            settings.heartbeat.max(lapses / 4 * 3)
+        }
+    }
+
     fn replicate(&mut self, context: &mut Context<'_>, ticked: bool) {
         let trim = self.trimmable(context);
         let (settings, now, lease) = (context.settings, context.now, self.lease(context));
+        let heartbeat = self.heartbeat(now, settings);
         for progress in self.peers.values_mut() {
             if ticked {
                 progress.give_up(now, settings.resend);
             }
-            let mut is_due = ticked && progress.is_quiet(now, settings.heartbeat);
+            let mut is_due = ticked && progress.is_quiet(now, heartbeat);
             while let Some(ask) = progress.next(
                 now,
                 context.replica.log(),

@@ -93,6 +93,13 @@ impl Progress {
         now.since(self.sent_at) >= heartbeat
     }
 
+    /// Returns when it should hear something at the latest, or when what is under way must be lost.
+    pub(super) fn due(&self, heartbeat: Duration, resend: Duration) -> Timestamp {
+        let quiet = self.sent_at + heartbeat;
+        let lost = (self.under_way > 0).then(|| self.silent_since + resend);
+        lost.map_or(quiet, |lost| lost.min(quiet))
+    }
+
     /// Notes that nothing was heard for so long that what is under way must be lost.
     pub(super) fn give_up(&mut self, now: Timestamp, resend: Duration) {
         if self.under_way > 0 && now.since(self.silent_since) >= resend {

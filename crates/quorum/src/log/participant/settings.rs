@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What the copies of a shard agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How often a primary speaks to a member that has all records. A fraction of the lease. 100 ms.
+    /// How often a primary speaks to a member that has all records. A fraction of the lease. When nothing has happened for ten times as
+    /// long, it speaks only so often that the leases do not lapse. 100 ms.
     pub heartbeat: Duration,
     /// After how long without an answer something is sent again. Some round trips. 300 ms.
     pub resend: Duration,

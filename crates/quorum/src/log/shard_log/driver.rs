@@ -13,11 +13,11 @@ use shardwright_topology::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::yield_now,
-    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{
     AppendError, Appended, Condition, Entry, LogOptions, ReadError, Status,
+    pace::Timer,
     records::{Activation, Latest},
     remains::Remains,
     threads::{Applied, Work, Worker},
@@ -141,6 +141,10 @@ pub(super) struct Driver<'a> {
     pub(super) ended: Option<Ended>,
     /// Whether the status is to be shown before the next tick.
     pub(super) has_news: bool,
+    /// When the status was shown last.
+    pub(super) shown_at: Timestamp,
+    /// Whether something has happened since.
+    pub(super) is_unshown: bool,
     pub(super) actions: Vec<Action>,
 }
 
@@ -174,7 +178,7 @@ impl Driver<'_> {
         channels: &mut Channels,
         mut inputs: mpsc::UnboundedReceiver<Input>,
     ) -> Ended {
-        let mut ticks = ticks(self.options);
+        let mut timer = Timer::new(self.clock.now());
         let (mut told, mut inbound, mut commands) = (Vec::new(), Vec::new(), Vec::new());
         channels.records.mark_changed();
         self.show(&channels.status);
@@ -198,7 +202,7 @@ impl Driver<'_> {
                     let latest = channels.records.borrow_and_update().clone();
                     self.shown(latest);
                 }
-                _ = ticks.tick() => ticked = true,
+                () = timer.ended() => ticked = true,
             }
             if gathers {
                 // The first of many that were answered together wakes this task: the others are to share its write.
@@ -220,11 +224,17 @@ impl Driver<'_> {
                 self.tick(now);
             }
             self.settle();
-            if ticked || self.has_news {
+            let is_due = now.since(self.shown_at) >= self.options.tick;
+            self.is_unshown = !(ticked || is_due || self.has_news);
+            if !self.is_unshown {
+                self.shown_at = now;
                 self.show(&channels.status);
             }
             if let Some(ended) = self.ended.take() {
                 break ended;
+            }
+            if let Some(at) = self.next_tick(now) {
+                timer.arm(now, at);
             }
         };
         self.end(&ended).await;
@@ -388,7 +398,7 @@ impl Driver<'_> {
     fn tick(&mut self, now: Timestamp) {
         self.feed(now, Event::Tick);
         self.waiting.tails.retain(|(_, answer)| !answer.is_closed());
-        if self.save_after <= now {
+        if self.saved < self.seen && self.save_after <= now {
             self.save_after = now + SAVE_EVERY;
             self.applier.give(Work::Save);
         }
@@ -465,10 +475,4 @@ impl Driver<'_> {
     pub(super) fn log_base(&self) -> Point {
         self.machine.replica().log().base()
     }
-}
-
-fn ticks(options: &LogOptions) -> Interval {
-    let mut ticks = interval(options.tick);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

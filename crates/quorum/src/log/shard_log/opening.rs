@@ -232,6 +232,8 @@ impl<H: Home> Life<'_, H> {
             activating: None,
             ended: None,
             has_news: true,
+            shown_at: Timestamp::default(),
+            is_unshown: true,
             actions: Vec::new(),
         };
         Ok((driver, told))

@@ -1,7 +1,8 @@
 //! What the registry says of the shards of a node.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,6 +20,9 @@ use tokio::{
 /// The first and the longest pause after the registry could not be read.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// How many records are read again at once. With more shards than that, each is read less often.
+const AGAIN_MAX: usize = 64;
+
 /// The records of the shards of which a node has copies, as they change: one watch for all of them, and a reading now and then in case
 /// that shows nothing. Clones are the same.
 #[derive(Debug, Clone)]
@@ -31,7 +35,7 @@ pub struct ShardRecords {
 struct Shared {
     store: Arc<dyn Store>,
     records: Records<ShardRecord>,
-    followed: Mutex<HashMap<ShardId, watch::Sender<Latest>>>,
+    followed: Mutex<BTreeMap<ShardId, watch::Sender<Latest>>>,
     wanted: Notify,
 }
 
@@ -59,7 +63,8 @@ pub(super) enum Activation {
 }
 
 impl ShardRecords {
-    /// Follows the shard records below a prefix of a store, and reads each one that is wanted every `again`.
+    /// Follows the shard records below a prefix of a store, and reads those that are wanted again every `again`, so many at once that a
+    /// registry can bear it.
     #[must_use]
     pub fn follow(store: Arc<dyn Store>, prefix: Prefix, again: Duration) -> Self {
         let shared = Arc::new(Shared {
@@ -117,7 +122,7 @@ impl ShardRecords {
 }
 
 impl Shared {
-    fn followed(&self) -> MutexGuard<'_, HashMap<ShardId, watch::Sender<Latest>>> {
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<ShardId, watch::Sender<Latest>>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,12 +142,33 @@ impl Shared {
         });
     }
 
-    async fn read_all(&self) {
-        let wanted: Vec<ShardId> = {
-            let mut followed = self.followed();
-            followed.retain(|_, sender| !sender.is_closed());
-            followed.keys().cloned().collect()
+    /// Returns the shards of which nothing is known yet.
+    fn unknown(&self) -> Vec<ShardId> {
+        let followed = self.followed();
+        let unknown = followed
+            .iter()
+            .filter(|(_, sender)| sender.borrow().is_none());
+        unknown.map(|(shard, _)| shard.clone()).collect()
+    }
+
+    /// Returns the shards whose turn it is to be read again, after the one that was read last.
+    fn next_turn(&self, last: &mut Option<ShardId>) -> Vec<ShardId> {
+        let mut followed = self.followed();
+        followed.retain(|_, sender| !sender.is_closed());
+        let after = match last.as_ref() {
+            Some(last) => followed.range::<ShardId, _>((Excluded(last), Unbounded)),
+            None => followed.range::<ShardId, _>(..),
         };
+        let turn: Vec<_> = after
+            .take(AGAIN_MAX)
+            .map(|(shard, _)| shard.clone())
+            .collect();
+        // After the last one the first one has its turn again.
+        *last = turn.last().filter(|_| turn.len() == AGAIN_MAX).cloned();
+        turn
+    }
+
+    async fn read(&self, wanted: Vec<ShardId>) {
         for shard in wanted {
             match self.records.get(&shard).await {
                 Ok(Some(stored)) => self.show(stored),
@@ -175,13 +201,43 @@ async fn run(shared: Arc<Shared>, again: Duration) {
     let read = async {
         let mut ticks = interval(again);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = None;
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = shared.wanted.notified() => {}
-            }
-            shared.read_all().await;
+            let wanted = tokio::select! {
+                _ = ticks.tick() => shared.next_turn(&mut last),
+                () = shared.wanted.notified() => shared.unknown(),
+            };
+            shared.read(wanted).await;
         }
     };
     tokio::join!(watched, read);
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_registry::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_record_has_its_turn() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let prefix = Prefix::new("shard/main/").expect("a prefix");
+        let records = ShardRecords::follow(store, prefix, Duration::from_secs(60));
+        let shards = (0..150).map(ShardId::numbered);
+        let _watches: Vec<_> = shards.map(|shard| records.watch(&shard)).collect();
+        let mut last = None;
+        let turns = [(); 4].map(|()| records.shared.next_turn(&mut last));
+        let counts: Vec<_> = turns.iter().map(Vec::len).collect();
+        assert_eq!(
+            counts,
+            [AGAIN_MAX, AGAIN_MAX, 150 - 2 * AGAIN_MAX, AGAIN_MAX]
+        );
+        assert_eq!(turns[3], turns[0]);
+        let mut all = turns[..3].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 150);
+        assert_eq!(records.shared.unknown().len(), 150);
+    }
 }

@@ -80,7 +80,8 @@ impl Host {
                     return Err(Refusal::Later);
                 };
                 let fresh = fresh(&shard, freshness, within).await?;
-                self.read(fresh, basis, fragment, keep, reading).await
+                self.read(shard, fresh, basis, fragment, keep, reading)
+                    .await
             }
             Ask::Write {
                 basis,
@@ -101,6 +102,7 @@ impl Host {
 
     async fn read(
         &self,
+        shard: Shard,
         fresh: Fresh,
         basis: Basis,
         fragment: Fragment,
@@ -110,7 +112,7 @@ impl Host {
         let (told, answer) = oneshot::channel();
         let sessions = Arc::clone(&self.sessions);
         spawn_blocking(move || {
-            snapshot::read(&sessions, &fresh, basis, &fragment, keep, told);
+            snapshot::read(&sessions, shard, &fresh, basis, &fragment, keep, told);
             drop(reading);
         });
         // Only a panic says nothing.

@@ -212,7 +212,10 @@ impl Attempts<'_> {
         let running = tokio::time::timeout(self.left(), self.shared.running.acquire()).await;
         // It is never closed.
         let Ok(Ok(_running)) = running else {
-            return Attempt::Failed(overloaded());
+            return Attempt::Failed {
+                error: overloaded(),
+                planned: None,
+            };
         };
         let epoch = *engine.writer.borrow();
         let view = View {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc, sync::mpsc, time::Duration};
 
 use shardwright_sql::shards::{Batch, Fragment};
-use shardwright_store::{Cursor, Snapshot};
-use tokio::sync::oneshot;
+use shardwright_store::{Cursor, Error as StoreError, Snapshot};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     fault,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     gateway::wire::{Answer, Basis, Point, Refusal, Rows, Said, Step},
-    shard::Fresh,
+    shard::{Fresh, Shard},
 };
 
 /// How many rows are one answer, about.
@@ -42,13 +42,14 @@ pub(super) async fn go_on(turns: &mpsc::Sender<Turn>, step: Step) -> Answer {
 /// Runs a statement on a snapshot, and serves the snapshot as long as somebody reads it. It takes a thread for that time.
 pub(super) fn read(
     sessions: &Sessions,
+    shard: Shard,
     fresh: &Fresh,
     basis: Basis,
     fragment: &Fragment,
     keep: bool,
     told: oneshot::Sender<Answer>,
 ) {
-    let begun = Reading::begin(fresh, basis).and_then(|mut reading| {
+    let begun = Reading::begin(shard, fresh, basis).and_then(|mut reading| {
         let rows = reading.open(fragment)?;
         Ok((reading, rows))
     });
@@ -76,6 +77,7 @@ fn tell(told: oneshot::Sender<Answer>, answer: Answer) {
 
 /// A snapshot and the statements that run on it.
 struct Reading {
+    shard: Shard,
     snapshot: Rc<Snapshot>,
     cursors: BTreeMap<u32, Cursor>,
     opened: u32,
@@ -84,11 +86,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(fresh: &Fresh, basis: Basis) -> Result<Self, Refusal> {
+    fn begin(shard: Shard, fresh: &Fresh, basis: Basis) -> Result<Self, Refusal> {
         let snapshot = fresh.file.snapshot();
-        let snapshot = snapshot.map_err(|error| fault(&error, false))?;
+        let snapshot = snapshot.map_err(|error| refusal(&shard, &error))?;
         basis.check_snapshot(&snapshot)?;
         Ok(Self {
+            shard,
             snapshot: Rc::new(snapshot),
             cursors: BTreeMap::new(),
             opened: 0,
@@ -110,7 +113,7 @@ impl Reading {
 
     fn open(&mut self, fragment: &Fragment) -> Result<Rows, Refusal> {
         let cursor = fragment.with_call(|call| self.snapshot.cursor(call.sql, call.params));
-        let cursor = cursor.map_err(|error| fault(&error, false))?;
+        let cursor = cursor.map_err(|error| refusal(&self.shard, &error))?;
         self.opened += 1;
         self.next(self.opened, cursor)
     }
@@ -121,7 +124,7 @@ impl Reading {
         let mut batch = Batch::new();
         let is_over = loop {
             let more = cursor.next_batch(&mut batch);
-            if !more.map_err(|error| fault(&error, false))? {
+            if !more.map_err(|error| refusal(&self.shard, &error))? {
                 break true;
             }
             bytes += batch.payload_bytes();
@@ -141,4 +144,10 @@ impl Reading {
             lag: self.lag,
         })
     }
+}
+
+/// Returns what a failure of a read means for whoever asked, and stops the copy if its disk is at fault.
+fn refusal(shard: &Shard, error: &StoreError) -> Refusal {
+    Handle::current().block_on(shard.found(error));
+    fault(error, false)
 }

@@ -313,7 +313,9 @@ impl Writer {
             false => self.check_captured(result),
         };
         let mut result = result;
-        if result.is_ok() && deferred_violations(self.connection())? {
+        // A statement that fails at one key may have counted another one before: only going back to a savepoint uncounts it.
+        let has_violations = deferred_violations(self.connection())?;
+        if result.is_ok() && has_violations {
             result = Err(Error::Constraint {
                 kind: ConstraintKind::ForeignKey,
                 message: "FOREIGN KEY constraint failed".to_owned(),
@@ -321,7 +323,8 @@ impl Writer {
         }
         #[cfg(feature = "capture")]
         if apart == Apart::Hopefully {
-            let is_untouched = self.touches() == touches && !used_pragma && !needs_own_batch;
+            let is_untouched =
+                self.touches() == touches && !has_violations && !used_pragma && !needs_own_batch;
             return Ok(match result {
                 Err(_) if !is_untouched => Ran::NeedsSavepoint,
                 result => {

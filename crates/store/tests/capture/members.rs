@@ -63,6 +63,23 @@ fn a_statement_that_fails_halfway_counts_as_far_as_sqlite_keeps_it() {
 }
 
 #[test]
+fn a_broken_key_that_a_failed_statement_counted_is_not_held_against_others() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE child (p REFERENCES parent, q REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    ]);
+    let (results, _) = pair.run(&mut [
+        statements(&["INSERT INTO parent VALUES (1)"]),
+        // The second key is counted, and the first one ends the statement before it has touched a row.
+        statements(&["INSERT INTO child VALUES (7, 7)"]),
+        statements(&["INSERT INTO child VALUES (1, 1)"]),
+    ]);
+    let results = results.iter().map(|result| result.as_ref().unwrap());
+    let succeeded: Vec<bool> = results.map(Result::is_ok).collect();
+    assert_eq!(succeeded, [true, false, true]);
+}
+
+#[test]
 fn a_member_that_ends_the_transaction_is_left_out() {
     let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
     let (mut results, sets) = pair.run(&mut [

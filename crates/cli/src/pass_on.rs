@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Response},
     routing::any,
 };
 use serde_json::json;
 use shardwright_registry::Addresses;
-use shardwright_server::http::{Token, client, is_foreign, reqwest};
+use shardwright_server::http::{
+    Token, client, is_foreign, relayed_answer, relayed_headers, reqwest,
+};
 
 /// How long a coordinator may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,21 +24,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(310);
 
 /// The largest body, as coordinators take it.
 const BODY_MAX: usize = 16 << 20;
-
-/// What goes with a request.
-const REQUEST_HEADERS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    header::ACCEPT,
-    header::CONTENT_TYPE,
-    HeaderName::from_static("last-event-id"),
-];
-
-/// What belongs to a connection, and does not come back with an answer.
-const HOP_HEADERS: [HeaderName; 3] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-];
 
 /// Where the coordinators are.
 #[derive(Clone, Debug)]
@@ -126,24 +113,12 @@ impl Passing {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response, Option<reqwest::Error>> {
-        let mut sending = self.client.request(method.clone(), url);
-        for name in REQUEST_HEADERS {
-            if let Some(value) = headers.get(&name) {
-                sending = sending.header(name, value.clone());
-            }
-        }
+        let sending = self.client.request(method.clone(), url);
+        let sending = sending.headers(relayed_headers(headers));
         let sent = sending.body(body.clone()).send();
         let sent = tokio::time::timeout(ANSWER_TIMEOUT, sent).await;
         let answer = sent.map_err(|_elapsed| None)?.map_err(Some)?;
-        let status = answer.status();
-        let mut headers = answer.headers().clone();
-        for name in HOP_HEADERS {
-            headers.remove(name);
-        }
-        let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(response)
+        Ok(relayed_answer(answer))
     }
 }
 

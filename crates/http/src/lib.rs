@@ -48,6 +48,7 @@
 mod client;
 mod listen;
 mod origin;
+mod relay;
 mod serve;
 mod server;
 mod token;
@@ -59,6 +60,7 @@ pub use crate::{
     client::{ClientError, client},
     listen::{BindError, bind},
     origin::is_foreign,
+    relay::{relayed_answer, relayed_headers},
     serve::{CONNECTIONS_MAX, IDLE_MAX, serve},
     server::Server,
     token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},

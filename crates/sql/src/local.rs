@@ -5,11 +5,10 @@ mod transaction;
 
 use std::{ops::ControlFlow, path::Path, rc::Rc, sync::Arc};
 
-use shardwright_store::{Row, ShardFile, Writer};
+use shardwright_store::{ShardFile, Writer};
 
 use self::{snapshots::LocalShards, transaction::LocalTransaction};
 use crate::{
-    answer::Outcome,
     database::{CATALOG, DirectoryLock},
     error::Error,
     shards::{Call, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watching},
@@ -166,14 +165,11 @@ fn run_unit(writer: &mut Writer, unit: &[Call<'_>]) -> shardwright_store::Result
 
 /// Runs one statement and keeps its rows.
 fn run(writer: &mut Writer, call: Call<'_>) -> shardwright_store::Result<Ran> {
-    let mut rows = Vec::new();
-    let (outcome, _) = writer.query(call.sql, call.params, |row: &Row<'_>| {
-        rows.push(row.to_values());
-        ControlFlow::<()>::Continue(())
-    })?;
-    let outcome = Outcome {
-        changes: outcome.changes,
-        last_insert_rowid: Some(outcome.last_insert_rowid),
-    };
-    Ok(Ran { outcome, rows })
+    Ran::of(|keep| {
+        let kept = writer.query(call.sql, call.params, |row| {
+            keep(row);
+            ControlFlow::<()>::Continue(())
+        });
+        kept.map(|(outcome, _)| outcome)
+    })
 }

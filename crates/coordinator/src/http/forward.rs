@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, Method, header},
+    http::{HeaderName, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use shardwright_http::{relayed_answer, relayed_headers};
 
 use super::{Api, Problem, Settings, body::read};
 use crate::{client::CONNECT_MAX, core::View};
@@ -18,22 +18,6 @@ pub const FORWARDED: HeaderName = HeaderName::from_static("x-shardwright-forward
 
 /// What a query has in it that is for the leader.
 const LEADER_ASKED: &str = "leader=true";
-
-/// What goes with a request that is passed on.
-const REQUEST_HEADERS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    header::ACCEPT,
-    header::CONTENT_TYPE,
-    HeaderName::from_static("last-event-id"),
-];
-
-/// What belongs to a connection, and does not come back with an answer.
-const HOP_HEADERS: [HeaderName; 4] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// Who answers.
 enum Answerer {
@@ -117,12 +101,7 @@ async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response,
     let body = read(api, body).await?;
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let url = format!("{}{path}", address.trim_end_matches('/'));
-    let mut headers = HeaderMap::new();
-    for name in REQUEST_HEADERS {
-        if let Some(value) = parts.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
+    let mut headers = relayed_headers(&parts.headers);
     let own = api.handle.id().as_str().parse();
     headers.insert(FORWARDED, own.expect("a name fits in a header"));
     let sent = api
@@ -135,15 +114,7 @@ async fn pass_on(api: &Api, address: &str, request: Request) -> Result<Response,
         Ok(sent) => sent.map_err(|error| unreachable(&parts.method, Some(&error)))?,
         Err(_) => return Err(unreachable(&parts.method, None)),
     };
-    let status = answer.status();
-    let mut headers = answer.headers().clone();
-    for name in HOP_HEADERS {
-        headers.remove(name);
-    }
-    let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(response)
+    Ok(relayed_answer(answer))
 }
 
 /// For how long the leader is waited for. It gives everything up by itself before that, unless it is frozen.

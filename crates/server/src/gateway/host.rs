@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use shardwright_sql::{
-    Outcome,
-    shards::{Fault, FaultKind, Fragment, Ran},
-};
+use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::{Error as StoreError, Member};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -229,18 +226,15 @@ async fn size(shard: &Shard, within: Duration) -> Answer {
 
 /// Runs a statement and keeps its rows.
 fn run_one(member: &mut Member<'_>, fragment: &Fragment) -> Result<Ran, StoreError> {
-    let mut rows = Vec::new();
-    let (outcome, _) = fragment.with_call(|call| {
-        member.query(call.sql, call.params, |row| {
-            rows.push(row.to_values());
-            ControlFlow::<()>::Continue(())
-        })
-    })?;
-    let outcome = Outcome {
-        changes: outcome.changes,
-        last_insert_rowid: Some(outcome.last_insert_rowid),
-    };
-    Ok(Ran { outcome, rows })
+    Ran::of(|keep| {
+        let kept = fragment.with_call(|call| {
+            member.query(call.sql, call.params, |row| {
+                keep(row);
+                ControlFlow::<()>::Continue(())
+            })
+        });
+        kept.map(|(outcome, _)| outcome)
+    })
 }
 
 fn wrote(written: &Written) -> Answer {

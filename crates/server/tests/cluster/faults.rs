@@ -6,6 +6,7 @@ use shardwright_coordinator::{core::Notice, protocol::TroubleKind};
 use shardwright_quorum::log::shard_log::Condition;
 use shardwright_server::shard::{ScrubOptions, Write};
 use shardwright_store::{Config, Error, Member, ShardFile};
+use shardwright_topology::ReplicaId;
 
 use crate::{
     cluster::{Cluster, node_id, wait},
@@ -145,18 +146,31 @@ async fn a_copy_that_cannot_be_opened_comes_back_by_itself() {
     cluster.stop().await;
 }
 
+/// Fills the copies with pages, and damages the file of one that is no primary while its node is away. Returns which node that is, and
+/// which copy it had.
+async fn with_damaged(
+    cluster: &Cluster,
+    damage: impl FnOnce(&PathBuf),
+) -> (String, Option<ReplicaId>) {
+    with_pages(cluster).await;
+    let other = another(cluster).await;
+    let before = copy_of(cluster, &other);
+    cluster.shut_down(&other).await;
+    damage(&file_of(cluster, &other));
+    cluster.restart(&other).await;
+    (other, before)
+}
+
+fn cut(path: &PathBuf) {
+    let file = fs::File::options().write(true).open(path);
+    let file = file.expect("it is closed");
+    file.set_len(5_000).expect("it can be cut");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_file_is_set_aside_and_made_anew() {
     let cluster = Cluster::start(3).await;
-    with_pages(&cluster).await;
-    let other = another(&cluster).await;
-    let before = copy_of(&cluster, &other);
-    cluster.shut_down(&other).await;
-    let path = file_of(&cluster, &other);
-    let file = fs::File::options().write(true).open(&path);
-    let file = file.expect("it is closed");
-    file.set_len(5_000).expect("it can be cut");
-    cluster.restart(&other).await;
+    let (other, before) = with_damaged(&cluster, cut).await;
     until_trouble(&cluster, &other, TroubleKind::SetAside).await;
     until_made_anew(&cluster, &other, before).await;
     until_back(&cluster, &other).await;
@@ -166,12 +180,7 @@ async fn a_truncated_file_is_set_aside_and_made_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_in_a_file_is_found_by_the_comparison_of_copies() {
     let cluster = Cluster::start(3).await;
-    with_pages(&cluster).await;
-    let other = another(&cluster).await;
-    let before = copy_of(&cluster, &other);
-    cluster.shut_down(&other).await;
-    garble(&file_of(&cluster, &other));
-    cluster.restart(&other).await;
+    let (other, before) = with_damaged(&cluster, garble).await;
     cluster.until_applied(&other).await;
     let options = ScrubOptions {
         patience: std::time::Duration::from_secs(1),
@@ -189,12 +198,7 @@ async fn garbage_in_a_file_is_found_by_the_comparison_of_copies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_finds_garbage_stops_the_copy() {
     let cluster = Cluster::start(3).await;
-    with_pages(&cluster).await;
-    let other = another(&cluster).await;
-    let before = copy_of(&cluster, &other);
-    cluster.shut_down(&other).await;
-    garble(&file_of(&cluster, &other));
-    cluster.restart(&other).await;
+    let (other, before) = with_damaged(&cluster, garble).await;
     cluster.until_applied(&other).await;
     let shard = cluster.shard(&other).expect("it runs");
     let file = cluster.file(&other).await.expect("it is open");

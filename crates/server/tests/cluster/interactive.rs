@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use shardwright_server::shard::{Ended, Limits, StatementError, Write, WriteError};
+use shardwright_server::{
+    Shard,
+    shard::{Ended, Interactive, Limits, StatementError, Write, WriteError},
+};
 use shardwright_store::{Member, Value};
 
 use crate::cluster::{Cluster, PATIENCE, insert, wait};
@@ -23,16 +26,16 @@ fn insert_value(
     }
 }
 
+async fn begun(primary: &Shard, limits: Limits) -> Interactive {
+    let begun = primary.begin(limits).await.expect("it begins");
+    begun.open().expect("it is new")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_happens_as_a_whole_on_every_copy() {
     let cluster = Cluster::start(3).await;
     let primary = cluster.primary().await;
-    let transaction = primary
-        .begin(Limits::default())
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, Limits::default()).await;
     for value in ["one", "two"] {
         transaction.execute(insert_value(value)).await.expect("new");
     }
@@ -56,12 +59,7 @@ async fn a_transaction_happens_as_a_whole_on_every_copy() {
 async fn a_transaction_that_is_dropped_leaves_nothing_and_others_wait_for_it() {
     let cluster = Cluster::start(1).await;
     let primary = cluster.primary().await;
-    let transaction = primary
-        .begin(Limits::default())
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, Limits::default()).await;
     transaction
         .execute(insert_value("gone"))
         .await
@@ -91,12 +89,7 @@ async fn a_transaction_that_idles_is_undone() {
         idle: Duration::from_millis(100),
         ..Limits::default()
     };
-    let transaction = primary
-        .begin(limits)
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, limits).await;
     transaction
         .execute(insert_value("gone"))
         .await
@@ -122,12 +115,7 @@ async fn a_transaction_that_idles_is_undone() {
 async fn a_statement_can_end_its_transaction() {
     let cluster = Cluster::start(1).await;
     let primary = cluster.primary().await;
-    let transaction = primary
-        .begin(Limits::default())
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, Limits::default()).await;
     transaction.execute(insert_value("one")).await.expect("new");
     let insert_or_rollback = |member: &mut Member<'_>| {
         member.execute("INSERT OR ROLLBACK INTO written(value) VALUES ('one')", ())
@@ -144,12 +132,7 @@ async fn a_statement_can_end_its_transaction() {
 async fn a_transaction_ends_with_its_primary() {
     let cluster = Cluster::start(3).await;
     let (name, primary) = (cluster.primary_name().await, cluster.primary().await);
-    let transaction = primary
-        .begin(Limits::default())
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, Limits::default()).await;
     transaction
         .execute(insert_value("gone"))
         .await
@@ -181,12 +164,7 @@ async fn a_copy_that_stops_waits_for_no_transaction() {
         total: PATIENCE * 2,
         ..Limits::default()
     };
-    let transaction = primary
-        .begin(limits)
-        .await
-        .expect("it begins")
-        .open()
-        .expect("it is new");
+    let transaction = begun(&primary, limits).await;
     transaction
         .execute(insert_value("gone"))
         .await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use shardwright_store::{Params, Sql, Value, ValueRef};
+use shardwright_store::{Outcome as StoreOutcome, Params, Row, Sql, Value, ValueRef};
 
 use super::Fragment;
 use crate::answer::Outcome;
@@ -93,6 +93,22 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Takes what a statement gives: `query` is handed what each row is shown to, and returns what the statement changed.
+    ///
+    /// # Errors
+    /// What `query` fails with.
+    pub fn of<E>(
+        query: impl FnOnce(&mut dyn FnMut(&Row<'_>)) -> Result<StoreOutcome, E>,
+    ) -> Result<Self, E> {
+        let mut rows = Vec::new();
+        let outcome = query(&mut |row| rows.push(row.to_values()))?;
+        let outcome = Outcome {
+            changes: outcome.changes,
+            last_insert_rowid: Some(outcome.last_insert_rowid),
+        };
+        Ok(Self { outcome, rows })
+    }
+
     /// What the statements of a unit did together.
     pub(crate) fn all(mut ran: Vec<Self>) -> Self {
         let Some(mut last) = ran.pop() else {

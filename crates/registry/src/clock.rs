@@ -18,6 +18,16 @@ use shardwright_topology::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(Instant);
 
+/// Waits for one millisecond, in a thread that may: for what nobody else says when it is over.
+#[cfg(feature = "sqlite")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "other processes do not say when they are ready with a file"
+)]
+pub(crate) fn wait_for_a_moment() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
+
 impl Clock {
     /// Starts a clock.
     #[must_use]

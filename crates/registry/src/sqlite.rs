@@ -1,9 +1,10 @@
 //! A store in one SQLite file, shared by the processes of one machine.
 //!
 //! [`open`] finds out what a file is, [`database`] is the file and its transactions, [`driver`] the thread that owns it and looks for changes of other
-//! processes, and this module the handle. A watcher reads the file's own log of changes, so that it sees those of every
+//! processes, [`checkpoints`] the one that keeps its log short, and this module the handle. A watcher reads the file's own log of changes, so that it sees those of every
 //! process, in one order and without a gap.
 
+mod checkpoints;
 mod database;
 mod doctor;
 mod driver;

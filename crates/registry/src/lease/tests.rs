@@ -6,7 +6,7 @@ use futures_executor::block_on;
 use proptest::prelude::*;
 
 use super::*;
-use crate::MemoryStore;
+use crate::{MemoryStore, Revision};
 
 const TIMEOUT_MS: u64 = 100;
 const HOLD_MS: u64 = 80;
@@ -50,6 +50,32 @@ fn try_take(
             .await
             .ok()
     })
+}
+
+#[test]
+fn a_write_that_took_long_prolongs_no_lease() {
+    let leases = leases();
+    let mut watcher = LeaseWatcher::new(leases.timing());
+    watcher.observe(ms(0), None);
+    let held = try_take(&leases, &mut watcher, 1, ms(10));
+    let stored = held.expect("nobody has it").stored().clone();
+    let revision = stored.revision;
+    watcher.observe(ms(70), Some(stored));
+    assert_eq!(watcher.vacant_at(), Some(ms(70 + TIMEOUT_MS)));
+    watcher.date_back(Revision(revision.0 + 1), ms(10));
+    assert_eq!(
+        watcher.vacant_at(),
+        Some(ms(70 + TIMEOUT_MS)),
+        "of another change"
+    );
+    watcher.date_back(revision, ms(10));
+    assert_eq!(watcher.vacant_at(), Some(ms(10 + TIMEOUT_MS)));
+    watcher.date_back(revision, ms(50));
+    assert_eq!(
+        watcher.vacant_at(),
+        Some(ms(10 + TIMEOUT_MS)),
+        "never later"
+    );
 }
 
 #[test]

@@ -62,6 +62,18 @@ impl LeaseWatcher {
         }
     }
 
+    /// Takes in that a change which this process wrote for the holder answers a sign of life that it had got at that moment already, however
+    /// long the write took. What was seen after it is left alone.
+    pub fn date_back(&mut self, revision: Revision, at: Timestamp) {
+        let seen = self.seen.as_mut().filter(|seen| {
+            let lease = seen.lease.as_ref();
+            lease.is_some_and(|lease| lease.revision == revision)
+        });
+        if let Some(seen) = seen {
+            seen.since = at.min(seen.since);
+        }
+    }
+
     /// Returns the right to take the lease, if it has no holder, or showed no sign of life for the time-out.
     #[must_use]
     pub fn vacancy(&self, now: Timestamp) -> Option<Vacancy> {

@@ -1,9 +1,12 @@
 //! The file: one connection, and the transactions of a store on it.
 
+use std::sync::Arc;
+
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
+use super::checkpoints::Checkpoints;
 use crate::{BoxError, Entry, Event, Key, Listing, Prefix, Revision, StoreError};
 
 /// How many changes a watcher reads at once.
@@ -34,15 +37,28 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     pub(super) writable: bool,
     log_max: u64,
+    /// They outlive the connection.
+    checkpoints: Checkpoints,
 }
 
 impl Database {
     /// Takes over an open connection to a file that was recognised.
-    pub(super) fn new(connection: Connection, writable: bool, log_max: u64) -> Self {
+    pub(super) fn new(connection: Connection, log_max: u64, checkpoints: Checkpoints) -> Self {
         Self {
             connection,
-            writable,
+            writable: true,
             log_max,
+            checkpoints,
+        }
+    }
+
+    /// Takes over a connection that only reads.
+    pub(super) fn for_reading(connection: Connection) -> Self {
+        Self {
+            connection,
+            writable: false,
+            log_max: 0,
+            checkpoints: Checkpoints::none(),
         }
     }
 
@@ -88,32 +104,47 @@ impl Database {
         log.ok_or(StoreError::FellBehind { after })
     }
 
-    /// Makes one change in one transaction, and has it on the disk before it returns.
-    pub(super) fn change(&mut self, change: &Change) -> Result<Revision, StoreError> {
+    /// Makes changes in one transaction, each of them or not as its own key says, and has them on the disk before it returns. What came of
+    /// each is in the order of the changes.
+    ///
+    /// So a change never waits for more than the one transaction that is under way, however many others wait with it.
+    pub(super) fn change(&mut self, changes: &[Change]) -> Vec<Result<Revision, StoreError>> {
         if !self.writable {
-            return Err(StoreError::ReadOnly);
+            return changes.iter().map(|_| Err(StoreError::ReadOnly)).collect();
         }
         let log_max = self.log_max;
         let transaction = self
             .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(write_error)?;
-        let found = read_entry(&transaction, &change.key).map_err(write_error)?;
-        if found.as_ref().map(|entry| entry.revision) != change.expected {
-            return Err(StoreError::conflict(&change.key, found));
-        }
-        let revision = apply(&transaction, change, log_max).map_err(write_error)?;
-        transaction
-            .commit()
-            .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy) => write_error(error),
-                // The commit may be on the disk although it did not end well.
-                _ => StoreError::Unknown {
-                    key: change.key.clone(),
-                    source: error.into(),
-                },
-            })?;
-        Ok(revision)
+            .transaction_with_behavior(TransactionBehavior::Immediate);
+        let made = transaction.and_then(|transaction| {
+            let change = |change| change_in(&transaction, change, log_max);
+            let outcomes = changes.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+            Ok((transaction, outcomes))
+        });
+        let (transaction, outcomes) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                let error = Arc::new(error);
+                let failed = |_| Err(write_error(Arc::clone(&error)));
+                return changes.iter().map(failed).collect();
+            }
+        };
+        let Err(error) = transaction.commit() else {
+            self.checkpoints.count(outcomes.iter().flatten().count());
+            return outcomes;
+        };
+        let error = Arc::new(error);
+        // The commit may be on the disk although it did not end well.
+        let is_unknown = error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy);
+        let failed = |(change, outcome): (&Change, Result<Revision, StoreError>)| match outcome {
+            Ok(_) if is_unknown => Err(StoreError::Unknown {
+                key: change.key.clone(),
+                source: Arc::clone(&error).into(),
+            }),
+            // A conflict may be one with a change that has not happened.
+            _ => Err(write_error(Arc::clone(&error))),
+        };
+        changes.iter().zip(outcomes).map(failed).collect()
     }
 
     /// Returns the last revision.
@@ -141,6 +172,19 @@ impl Database {
         transaction.finish().map_err(read_error)?;
         Ok(answer)
     }
+}
+
+/// Makes one change, if its key is as it expects.
+fn change_in(
+    transaction: &Transaction<'_>,
+    change: &Change,
+    log_max: u64,
+) -> rusqlite::Result<Result<Revision, StoreError>> {
+    let found = read_entry(transaction, &change.key)?;
+    if found.as_ref().map(|entry| entry.revision) != change.expected {
+        return Ok(Err(StoreError::conflict(&change.key, found)));
+    }
+    apply(transaction, change, log_max).map(Ok)
 }
 
 fn apply(
@@ -231,7 +275,8 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-pub(super) fn read_error(error: rusqlite::Error) -> StoreError {
+pub(super) fn read_error(error: impl Into<Arc<rusqlite::Error>>) -> StoreError {
+    let error = error.into();
     let damaged = is_damage(&error);
     let source: BoxError = error.into();
     if damaged {
@@ -242,7 +287,7 @@ pub(super) fn read_error(error: rusqlite::Error) -> StoreError {
 }
 
 /// For errors before the commit, after which the transaction is rolled back.
-fn write_error(error: rusqlite::Error) -> StoreError {
+fn write_error(error: Arc<rusqlite::Error>) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
         _ => read_error(error),

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use shardwright_topology::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::{
     database::{Change, Database, Log},
     open_error::OpenError,
 };
-use crate::{Entry, Finding, Key, Listing, Prefix, Revision, StoreError};
+use crate::{Clock, Entry, Finding, Key, Listing, Prefix, Revision, StoreError};
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -27,6 +28,15 @@ pub(super) enum Request {
     /// A watcher waits from now on.
     Poll,
 }
+
+/// How many changes share one transaction, at most.
+const CHANGES_MAX: usize = 64;
+
+/// For what part of the time that changes took others get time for theirs; less than `PAUSE_MIN` is no time, and `PAUSE_MAX` is enough:
+/// whoever waits looks every millisecond.
+const PAUSE_SHARE: u32 = 16;
+const PAUSE_MIN: Duration = Duration::from_micros(500);
+const PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// How often the thread looks for changes of other processes while somebody watches. One look takes a few microseconds.
 const POLL_EVERY: Duration = Duration::from_millis(10);
@@ -48,6 +58,9 @@ impl Driver {
                 database,
                 latest,
                 seen: None,
+                clock: Clock::start(),
+                waiting: Vec::new(),
+                free_at: Timestamp::default(),
             }
             .run(&inbox)
         };
@@ -92,22 +105,37 @@ struct Owner {
     latest: watch::Sender<Revision>,
     /// SQLite's number for the state that was seen last; it changes when another connection changes the file.
     seen: Option<i64>,
+    clock: Clock,
+    /// The changes that are made next, together, and who waits for them.
+    waiting: Vec<(Change, Reply<Revision>)>,
+    /// No change is made before.
+    free_at: Timestamp,
 }
 
 impl Owner {
     fn run(&mut self, inbox: &Receiver<Request>) {
         loop {
+            let now = self.clock.now();
             // The driver holds one receiver itself.
             let watched = self.latest.receiver_count() > 1;
-            let request = if watched {
-                inbox.recv_timeout(POLL_EVERY)
-            } else {
-                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            let polls_in = watched.then_some(POLL_EVERY);
+            let changes_in = (!self.waiting.is_empty()).then(|| self.free_at.since(now));
+            let request = match polls_in.into_iter().chain(changes_in).min() {
+                Some(wait) => inbox.recv_timeout(wait),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match request {
-                Ok(request) => self.answer(request),
+                Ok(request) => self.take(request),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.change(),
+            }
+            while self.waiting.len() < CHANGES_MAX
+                && let Ok(request) = inbox.try_recv()
+            {
+                self.take(request);
+            }
+            if self.free_at <= self.clock.now() {
+                self.change();
             }
             if watched {
                 self.poll();
@@ -115,27 +143,41 @@ impl Owner {
         }
     }
 
-    /// An answer that nobody waits for any more is dropped.
-    fn answer(&mut self, request: Request) {
+    /// Answers a request, or lets it wait if it is a change. An answer that nobody waits for any more is dropped.
+    fn take(&mut self, request: Request) {
         match request {
             Request::Get(key, reply) => drop(reply.send(self.database.get(&key))),
             Request::List(prefix, reply) => drop(reply.send(self.database.list(&prefix))),
             Request::Changes(prefix, after, reply) => {
                 drop(reply.send(self.database.changes(&prefix, after)));
             }
-            Request::Change(change, reply) => {
-                let outcome = self.database.change(&change);
-                if let Ok(revision) = outcome {
-                    self.announce(revision);
-                }
-                drop(reply.send(outcome));
-            }
+            Request::Change(change, reply) => self.waiting.push((change, reply)),
             Request::Diagnose(reply) => drop(reply.send(self.database.diagnose())),
             Request::Poll => {
                 self.seen = None;
                 self.poll();
             }
         }
+    }
+
+    /// Makes the changes that wait. If that took long, others get time to make theirs: a process that always has something to change
+    /// would keep them out.
+    fn change(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let begun = self.clock.now();
+        let (changes, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
+        let outcomes = self.database.change(&changes);
+        if let Some(last) = outcomes.iter().flatten().max() {
+            self.announce(*last);
+        }
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            drop(reply.send(outcome));
+        }
+        let now = self.clock.now();
+        let pause = (now.since(begun) / PAUSE_SHARE).min(PAUSE_MAX);
+        self.free_at = if pause < PAUSE_MIN { now } else { now + pause };
     }
 
     /// Looks whether another connection changed the file.

@@ -8,13 +8,18 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
+    checkpoints::Checkpoints,
     database::Database,
     open_error::OpenError,
     schema::{self, FORMAT, Recognised},
 };
+use crate::clock::wait_for_a_moment;
 
 /// How long a change waits for the changes of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it may wait that the log begins anew, when changes wait for that.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Opens the file for writing, and creates it if it does not exist.
 pub(super) fn open(path: &Path, log_max: u64) -> Result<Database, OpenError> {
@@ -48,7 +53,17 @@ pub(super) fn open(path: &Path, log_max: u64) -> Result<Database, OpenError> {
     connection
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
-    Ok(Database::new(connection, true, log_max))
+    // It would be the change that comes last which waits for it.
+    connection
+        .pragma_update(None, "wal_autocheckpoint", 0)
+        .map_err(failed)?;
+    let beside = connect(path, flags).map_err(failed)?;
+    beside.busy_timeout(CHECKPOINT_TIMEOUT).map_err(failed)?;
+    let checkpoints = Checkpoints::start(beside).map_err(|source| OpenError::Failed {
+        path: path.to_owned(),
+        source: source.into(),
+    })?;
+    Ok(Database::new(connection, log_max, checkpoints))
 }
 
 /// Opens the file for reading, where SQLite can make no shared memory beside it too.
@@ -74,7 +89,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Database, OpenError> {
         opened => opened.map_err(failed)?,
     };
     accept(path, recognised)?;
-    Ok(Database::new(connection, false, 0))
+    Ok(Database::for_reading(connection))
 }
 
 fn recognised(path: &Path, flags: OpenFlags) -> rusqlite::Result<(Connection, Recognised)> {
@@ -84,9 +99,16 @@ fn recognised(path: &Path, flags: OpenFlags) -> rusqlite::Result<(Connection, Re
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(waits_on))?;
     Ok(connection)
+}
+
+/// Waits for another process for a moment, and returns whether that has not gone on for too long. SQLite's own handler waits longer and
+/// longer, so that whoever changes the file again and again keeps others out.
+fn waits_on(times: i32) -> bool {
+    wait_for_a_moment();
+    u128::try_from(times).is_ok_and(|times| times < BUSY_TIMEOUT.as_millis())
 }
 
 /// Two processes that open a new file at once both want to change its journal mode, which waits for nobody.

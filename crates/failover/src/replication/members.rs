@@ -54,7 +54,9 @@ impl Replication {
         };
         shard.set_condition(condition, actions);
         let is_settled = shard.is_settled(now, &self.settings);
-        if is_settled && self.hand_over_of_leaving(shard, active, lead, &members, actions) {
+        if shard.is_calm(now, self.settings.patience)
+            && self.hand_over_of_leaving(shard, active, lead, &members, is_settled, actions)
+        {
             return;
         }
         if let Some(shape) = self.next_shape(now, shard, active, &members, is_settled) {
@@ -207,13 +209,15 @@ impl Replication {
         others.max_by_key(rank).cloned()
     }
 
-    /// Has the primary hand over if its node gives away what it has. Returns whether that has begun.
+    /// Has the primary hand over if its node gives away what it has: at once, as long as that changes no member. Returns whether that has
+    /// begun.
     fn hand_over_of_leaving(
         &mut self,
         shard: &mut Shard,
         active: &Config,
         lead: &Lead,
         members: &Members,
+        is_settled: bool,
         actions: &mut Vec<Action>,
     ) -> bool {
         if !members.leaving.contains(&members.primary) {
@@ -230,6 +234,10 @@ impl Replication {
         let (Ok(shape), Some(to)) = (shape, self.candidate(shard, &others, Some(active))) else {
             return false;
         };
+        if !is_settled && shape.members != active.members {
+            // Who was not heard of yet may be there all the same.
+            return false;
+        }
         let Some(primary) = self.nodes.opening(shard.id(), &to) else {
             return false;
         };

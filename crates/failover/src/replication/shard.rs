@@ -213,11 +213,15 @@ impl Shard {
             .is_some_and(|(epoch, _)| epoch == pending.epoch)
     }
 
+    /// Whether no attempt has failed for so long.
+    pub(super) fn is_calm(&self, now: Timestamp, time: Duration) -> bool {
+        let failed = self.given_up.map(|(_, at)| now.since(at));
+        failed.is_none_or(|since| time <= since)
+    }
+
     /// Whether nothing has changed for a while, nor failed to: then what can wait is done.
     pub(super) fn is_settled(&self, now: Timestamp, settings: &Settings) -> bool {
-        let failed = self.given_up.map(|(_, at)| now.since(at));
-        let is_calm = failed.is_none_or(|since| settings.patience_max <= since);
-        is_calm && settings.steady <= now.since(self.changed_at)
+        self.is_calm(now, settings.patience_max) && settings.steady <= now.since(self.changed_at)
     }
 
     /// Notes that what is pending has failed.

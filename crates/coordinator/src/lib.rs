@@ -33,7 +33,8 @@
 //! # Why no shard is served by two
 //!
 //! - Every worker has a lease in the store, which the leader renews on its behalf, after an answer and before it says so. The worker
-//!   counts from when it *sent* that answer, and stops a tenth earlier than anybody else begins.
+//!   counts from when it *sent* that answer, and stops a tenth earlier than anybody else begins: the leader counts from when it *got* the
+//!   answer, and others from when they saw it renewed.
 //! - Before the leader gives a silent worker's shards to others, it marks the worker's session and ends its lease, each by
 //!   compare-and-set. Nobody can renew it after that, and the session never gets another: the process has to register again.
 //! - A worker that is alive lets go first: it stops, says that it will never serve that epoch again, and only then the next epoch is

@@ -148,6 +148,9 @@ pub struct Pong {
     /// The session that the same process had before, once it serves nothing of it: nobody need wait for the end of its lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Incarnation>,
+    /// Whether the worker's process is to end, and others are to have what it holds first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
     /// Counts the answers of this session.
     pub number: u64,
     /// The highest term that it has seen.

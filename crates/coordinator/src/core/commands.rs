@@ -176,6 +176,12 @@ impl Core {
         self.drain(node, actions)
     }
 
+    /// Takes note of a worker that says with each answer that it leaves: whatever became of what was written and said before.
+    pub(super) fn let_leave(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+        // One that is marked already has nothing to give away.
+        let _refused = self.drain(node, actions);
+    }
+
     fn record_of(&self, id: &PartitionId) -> Result<&shardwright_topology::ShardRecord, Refusal> {
         if self.moving.contains_key(id) {
             return Err(Refusal::Busy {

@@ -15,6 +15,8 @@ pub(super) struct Contact {
     pub(super) incarnation: Incarnation,
     /// When this leader heard of the session, or from it.
     pub(super) heard_at: Timestamp,
+    /// When it answered last.
+    answered_at: Option<Timestamp>,
     /// The number of the list that holds now.
     pub(super) list: u64,
     /// The highest list that was sent: what it says can no longer change.
@@ -60,6 +62,7 @@ impl Contact {
         Self {
             incarnation,
             heard_at: now,
+            answered_at: None,
             list: 1,
             sent_list: 0,
             has_list: 0,
@@ -95,7 +98,7 @@ impl Contact {
         term: u64,
         check_interval: Duration,
     ) -> bool {
-        self.heard_at = now;
+        (self.heard_at, self.answered_at) = (now, Some(now));
         self.is_pinging = false;
         self.silences = 0;
         if pong.term == term {
@@ -123,6 +126,11 @@ impl Contact {
             self.instructions.push(instruction);
         }
         self.next_ping = self.next_ping.min(now);
+    }
+
+    /// Whether an answer of it came less than that ago.
+    pub(super) fn has_answered_within(&self, now: Timestamp, time: Duration) -> bool {
+        self.answered_at.is_some_and(|at| now.since(at) < time)
     }
 
     /// Takes in that a ping was not answered.
@@ -200,6 +208,7 @@ mod tests {
             node: shardwright_topology::NodeId::new("a").unwrap(),
             incarnation: contact.incarnation,
             left: None,
+            leaves: false,
             number: 1,
             term: 1,
             list: contact.list,

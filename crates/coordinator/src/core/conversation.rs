@@ -126,7 +126,7 @@ impl Core {
             .leadership
             .as_ref()
             .map_or(0, |leadership| leadership.term);
-        let (number, left) = (pong.number, pong.left);
+        let (number, left, leaves) = (pong.number, pong.left, pong.leaves);
         let Some(contact) = self.contacts.get_mut(&node) else {
             return;
         };
@@ -153,6 +153,9 @@ impl Core {
         if let Some(left) = left {
             self.left(&node, left);
         }
+        if leaves {
+            self.let_leave(&node, actions);
+        }
         self.renew_lease(now, &node, number, actions);
         self.hear_of_copies(&node);
         self.tell_of_troubles(&node, actions);
@@ -173,7 +176,8 @@ impl Core {
         }
     }
 
-    /// Renews a worker's lease after its answer, at most twice in a check interval.
+    /// Renews a worker's lease after its answer, about once in a check interval: each renewal is a write of the registry, for which others
+    /// wait.
     fn renew_lease(&mut self, now: Timestamp, node: &NodeId, pong: u64, actions: &mut Vec<Action>) {
         let (Some(stored), Some(contact)) = (self.mirror.nodes.get(node), self.contacts.get(node))
         else {
@@ -182,7 +186,7 @@ impl Core {
         let record = &stored.value;
         let is_early = contact
             .renewed_at
-            .is_some_and(|at| now.since(at) < self.settings.check_interval / 2);
+            .is_some_and(|at| now.since(at) < self.settings.check_interval / 4 * 3);
         if record.state == NodeState::Down || contact.renewing.is_some() || is_early {
             return;
         }
@@ -211,6 +215,7 @@ impl Core {
         let purpose = Purpose::Renew {
             node: node.clone(),
             pong,
+            heard_at: now,
         };
         if !self.write(key, Some(Value::Lease(lease)), purpose, actions) {
             return;

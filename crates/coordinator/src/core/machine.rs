@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
-use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_of_lease};
+use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_lease, node_of_lease};
 use shardwright_topology::{Incarnation, NodeId, ShardState, Timestamp};
 
 use super::{
@@ -81,9 +81,16 @@ struct Written {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Purpose {
     Lead,
-    Renew { node: NodeId, pong: u64 },
+    Renew {
+        node: NodeId,
+        pong: u64,
+        /// When that answer came.
+        heard_at: Timestamp,
+    },
     Node,
-    Expire { node: NodeId },
+    Expire {
+        node: NodeId,
+    },
     Shard(PartitionId),
     Replicated(PartitionId),
 }
@@ -198,6 +205,14 @@ impl Core {
             .entry(name.to_owned())
             .or_insert_with(|| LeaseWatcher::new(timing));
         watcher.observe(now, self.mirror.leases.get(name).cloned());
+    }
+
+    /// A session's lease was renewed for an answer that came at that moment: the time-out counts from then, and not from the write.
+    fn date_back(&mut self, node: &NodeId, revision: Revision, heard_at: Timestamp) {
+        let key = node_lease(node);
+        if let Some(watcher) = self.watchers.get_mut(key.last_name()) {
+            watcher.date_back(revision, heard_at);
+        }
     }
 
     pub(super) fn is_vacant(&self, now: Timestamp, name: &str) -> bool {
@@ -336,7 +351,16 @@ impl Core {
         };
         match purpose {
             Purpose::Lead => self.claimed(now, done, actions),
-            Purpose::Renew { node, pong } => self.renewed(now, &node, pong, done.is_some()),
+            Purpose::Renew {
+                node,
+                pong,
+                heard_at,
+            } => {
+                if let Some(revision) = done {
+                    self.date_back(&node, revision, heard_at);
+                }
+                self.renewed(now, &node, pong, done.is_some());
+            }
             Purpose::Expire { node } if done.is_some() => self.expired(now, &node, actions),
             Purpose::Shard(partition) => self.moved(&partition, done.is_some(), actions),
             Purpose::Node | Purpose::Expire { .. } | Purpose::Replicated(_) => {}

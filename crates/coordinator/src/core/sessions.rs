@@ -120,8 +120,14 @@ impl Core {
         }
         match holder {
             Some(holder) if holder.incarnation == record.incarnation => {
-                // One that was marked and whose lease is yet to be ended: it serves until that is over.
-                self.is_vacant(now, key.last_name())
+                // One that was marked and whose lease is yet to be ended: it serves until that is over. One that answers is not silent,
+                // however slow the registry is that takes down so.
+                let answers = self.contacts.get(&record.id).is_some_and(|contact| {
+                    contact.incarnation == record.incarnation
+                        && contact.has_answered_within(now, timeout)
+                });
+                let is_alive = answers && record.state != NodeState::Down;
+                !is_alive && self.is_vacant(now, key.last_name())
             }
             // A new session waits for the end of the one before.
             Some(_) => self.is_vacant(now, key.last_name()),

@@ -121,6 +121,7 @@ mod tests {
                 node: ping.node,
                 incarnation: ping.incarnation,
                 left: None,
+                leaves: false,
                 number: 1,
                 term: ping.term,
                 list: ping.list,

@@ -225,6 +225,8 @@ impl Driver {
             }),
             Heard::Leave { limit, done } => {
                 let until = self.clock.now() + limit;
+                self.handle(Event::Leave);
+                // Answers to pings say so too, until it is done. This brings the next one forward.
                 if let Some(incarnation) = self.machine.incarnation() {
                     let registrar = self.registrar.clone();
                     tokio::spawn(async move { registrar.leave(incarnation, false).await });
@@ -301,7 +303,12 @@ impl Driver {
 
     fn register(&mut self) {
         let registers = self.registering.as_ref();
-        if self.leaving.is_some() || registers.is_some_and(|task| !task.is_finished()) {
+        // A session that ends before all is handed over is followed by another one.
+        let is_over = self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.stopping);
+        if is_over || registers.is_some_and(|task| !task.is_finished()) {
             return;
         }
         let (registrar, heard) = (self.registrar.clone(), self.heard.clone());

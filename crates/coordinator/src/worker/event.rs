@@ -37,6 +37,8 @@ pub enum Event {
         /// Whether the copy has all that was acknowledged.
         in_sync: Option<bool>,
     },
+    /// The process is to end: coordinators are told, until others have what it holds.
+    Leave,
     /// The process ends: everything is to stop, and nothing to begin.
     Stop,
     /// Time has passed.

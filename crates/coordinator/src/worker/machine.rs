@@ -27,6 +27,7 @@ pub struct Machine {
     fences: BTreeMap<PartitionId, Epoch>,
     /// When to ask for a session, unless a coordinator pings before.
     register_at: Option<Timestamp>,
+    is_leaving: bool,
     is_stopped: bool,
     /// How long to wait before something is tried again.
     retry: Duration,
@@ -66,6 +67,7 @@ impl Machine {
             held: BTreeMap::new(),
             fences: BTreeMap::new(),
             register_at: None,
+            is_leaving: false,
             is_stopped: false,
             retry: RETRY_MAX,
         }
@@ -92,6 +94,7 @@ impl Machine {
                 position,
                 in_sync,
             } => self.progress(&partition, position, in_sync),
+            Event::Leave => self.is_leaving = true,
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
@@ -292,6 +295,7 @@ impl Machine {
             node,
             incarnation: session.incarnation,
             left,
+            leaves: self.is_leaving,
             number,
             term: session.term,
             list: session.list,
@@ -528,5 +532,31 @@ mod tests {
         let ended = tell(&mut machine, 6, Event::Tick);
         assert_eq!(ended, [run(&assignment, Call::Delete)]);
         assert_eq!(machine.wake_at(), Some(Timestamp(SECOND * 22)));
+    }
+
+    #[test]
+    fn each_answer_says_that_the_worker_leaves_in_a_later_session_too() {
+        let mut machine = Machine::new(NodeId::new("w").unwrap());
+        let leaves = |machine: &mut Machine, session: u64| {
+            let Event::Ping(mut ping) = ping(None, None) else {
+                unreachable!("it is one");
+            };
+            ping.incarnation = Incarnation(session);
+            let answered = tell(machine, 1, Event::Ping(ping));
+            let Some(Action::Answer(Ok(pong))) = answered.last() else {
+                panic!("{answered:?}");
+            };
+            pong.leaves
+        };
+        for session in 1..=2 {
+            let registered = Event::Registered {
+                incarnation: Incarnation(session),
+                patience: SECOND * 20,
+            };
+            tell(&mut machine, 0, registered);
+            assert_eq!(leaves(&mut machine, session), session == 2);
+            tell(&mut machine, 1, Event::Leave);
+            assert!(leaves(&mut machine, session));
+        }
     }
 }

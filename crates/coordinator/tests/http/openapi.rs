@@ -486,6 +486,7 @@ async fn check_the_library(document: &Document, server: &Server) {
     }
     let full = Pong {
         left: Some(Incarnation(1)),
+        leaves: true,
         version: 1,
         node: name("w"),
         incarnation: Incarnation(1),

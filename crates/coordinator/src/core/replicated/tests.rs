@@ -1,6 +1,7 @@
 //! What a coordinator does for shards that commit on several members, and what it leaves alone.
 
 mod desk;
+mod disk;
 
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use shardwright_failover::replication::{self, Instruction, Refused};
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{NodeId, ShardId};
 
-use self::desk::{Desk, id, settings, shard};
+use self::{
+    desk::{Desk, id, settings, shard},
+    disk::Disk,
+};
 use crate::{
     core::{Command, Notice, Refusal, Replication, Settings},
     protocol::{CopyTrouble, TroubleKind},
@@ -267,6 +271,89 @@ fn a_node_that_is_drained_hands_over_before_it_may_go() {
     desk.do_logs_work = true;
     desk.until("drained node", is_drained);
     assert_ne!(desk.primary(), first);
+}
+
+#[test]
+fn a_node_that_answers_is_not_taken_for_dead_because_the_registry_is_slow() {
+    let mut desk = three();
+    let primary = desk.primary();
+    let timeout = settings().timing.timeout();
+    desk.takes_node_leases = false;
+    let end = desk.now + timeout * 3;
+    while desk.now < end {
+        desk.step();
+    }
+    let is_down = |desk: &Desk| {
+        let mut notices = desk.notices.iter();
+        notices.any(|notice| matches!(notice, Notice::NodeDown { .. }))
+    };
+    assert!(!is_down(&desk));
+    assert_eq!(desk.primary(), primary);
+    desk.takes_node_leases = true;
+    desk.kill(&primary);
+    let since = desk.now;
+    desk.until("another primary", |desk| desk.primary() != primary);
+    let took = desk.now.since(since);
+    assert!(took <= timeout + Duration::from_millis(200), "{took:?}");
+}
+
+#[test]
+fn a_leader_goes_on_and_lets_a_node_leave_on_a_registry_that_is_slow() {
+    let mut desk = three();
+    // A write takes up to two of them, of 400 ms each: a fifth of the time-out.
+    desk.disk = Some(Disk::new(8));
+    desk.notices.clear();
+    let end = desk.now + settings().timing.timeout() * 30;
+    while desk.now < end {
+        desk.step();
+    }
+    let primary = desk.primary();
+    desk.nodes.get_mut(&id(&primary)).unwrap().leaves = true;
+    desk.until("hand-over", |desk| desk.primary() != primary);
+    let lost = desk
+        .notices
+        .iter()
+        .find(|notice| matches!(notice, Notice::SteppedDown { .. } | Notice::NodeDown { .. }));
+    assert_eq!(lost, None);
+}
+
+#[test]
+fn a_node_that_leaves_hands_over_although_what_was_written_of_it_is_lost() {
+    let mut desk = three();
+    let primary = desk.primary();
+    desk.node_writes_lost = 3;
+    desk.nodes.get_mut(&id(&primary)).unwrap().leaves = true;
+    desk.until("hand-over", |desk| desk.primary() != primary);
+    assert_eq!(desk.node_writes_lost, 0);
+    desk.until("permission", |desk| {
+        let ping = desk.nodes[&id(&primary)].last_ping.as_ref();
+        ping.is_some_and(|ping| ping.drained)
+    });
+}
+
+#[test]
+fn a_leader_has_a_node_hand_over_that_leaves_however_short_it_leads() {
+    let slow = replication::Settings {
+        steady: Duration::from_secs(60),
+        ..settings().replication.settings().clone()
+    };
+    let settings = Settings {
+        replication: Replication::new(slow).unwrap(),
+        ..settings()
+    };
+    let mut desk = Desk::new(settings.clone(), &["n1", "n2", "n3"]);
+    desk.until_whole();
+    let primary = desk.primary();
+    desk.nodes.get_mut(&id(&primary)).unwrap().leaves = true;
+    desk.restart_with(Settings {
+        id: id("d"),
+        ..settings
+    });
+    let since = desk.now;
+    desk.until("hand-over", |desk| desk.primary() != primary);
+    let took = desk.now.since(since);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(desk.members(), "n1 n2 n3");
 }
 
 #[test]

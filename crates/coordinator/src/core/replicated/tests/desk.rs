@@ -8,16 +8,17 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 use shardwright_failover::replication::{self, CopyReport, Health, Instruction, Lead};
 use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
-use shardwright_registry::{Key, Revision, Seen, Stored};
+use shardwright_registry::{Key, Revision, Seen, Stored, node_of_lease};
 use shardwright_topology::{
     Config, Epoch, Incarnation, KeyspaceName, Lsn, Member, NodeId, NodeRecord, NodeState,
     RegisteredCopies, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
+use super::disk::Disk;
 use crate::{
     core::{
         Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal, Replication,
-        Settings, Value, WriteOutcome,
+        Settings, Value, WriteId, WriteOutcome,
     },
     protocol::{CopyState, CopyTrouble, Ping, Pong, Report, ReportedState, VERSION},
 };
@@ -35,10 +36,14 @@ pub(super) struct Desk {
     pub(super) answers: BTreeMap<u64, Result<Done, Refusal>>,
     /// Whether the logs begin what the registry says.
     pub(super) do_logs_work: bool,
-    /// Whether the registry takes the leases of coordinators.
+    /// What the registry is on; `None` if it takes no time to write.
+    pub(super) disk: Option<Disk>,
+    /// Whether the registry takes the leases of coordinators, and those of nodes.
     pub(super) takes_leases: bool,
-    /// How many of the next writes of shards are lost, and nobody knows it.
+    pub(super) takes_node_leases: bool,
+    /// How many of the next writes of shards, and of nodes, are lost, and nobody knows it.
     pub(super) writes_lost: usize,
+    pub(super) node_writes_lost: usize,
     pub(super) reads: usize,
     /// The keyspaces that were to be created: how many shards, and whether they are replicated.
     pub(super) created: Vec<(u32, bool)>,
@@ -49,6 +54,8 @@ pub(super) struct Node {
     pub(super) is_up: bool,
     /// Whether it is a worker that keeps copies.
     keeps_copies: bool,
+    /// Whether it says that it leaves.
+    pub(super) leaves: bool,
     session: Incarnation,
     copy: Option<Copy>,
     pub(super) last_ping: Option<Ping>,
@@ -110,8 +117,11 @@ impl Desk {
             notices: Vec::new(),
             answers: BTreeMap::new(),
             do_logs_work: true,
+            disk: None,
             takes_leases: true,
+            takes_node_leases: true,
             writes_lost: 0,
+            node_writes_lost: 0,
             reads: 0,
             created: Vec::new(),
         };
@@ -150,6 +160,7 @@ impl Desk {
         let node = Node {
             is_up: true,
             keeps_copies,
+            leaves: false,
             session: record.incarnation,
             copy: None,
             last_ping: None,
@@ -221,6 +232,10 @@ impl Desk {
         if self.do_logs_work {
             self.begin_what_is_pending();
         }
+        let flushed = self.disk.as_mut().map(Disk::step).unwrap_or_default();
+        for (write, change) in flushed {
+            self.written(write, change);
+        }
         self.events.push_back(Event::Tick);
         while let Some(event) = self.events.pop_front() {
             let mut actions = Vec::new();
@@ -267,10 +282,10 @@ impl Desk {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Write { write, change } => {
-                let outcome = self.write(change);
-                self.events.push_back(Event::Wrote { write, outcome });
-            }
+            Action::Write { write, change } => match &mut self.disk {
+                Some(disk) => disk.write(write, change),
+                None => self.written(write, change),
+            },
             Action::Read { key } => {
                 self.reads += 1;
                 let found = self.store[&key].1.clone();
@@ -283,16 +298,31 @@ impl Desk {
         }
     }
 
+    fn written(&mut self, write: WriteId, change: Change) {
+        let outcome = self.write(change);
+        self.events.push_back(Event::Wrote { write, outcome });
+    }
+
     fn write(&mut self, change: Change) -> WriteOutcome {
         let found = self.store.get(&change.key).map(|(revision, _)| *revision);
         let Some(value) = change.value else {
             return self.delete(change.key, change.expected);
         };
-        if matches!(&value, Value::Lease(_)) && !self.takes_leases {
-            return WriteOutcome::Unknown;
+        if matches!(&value, Value::Lease(_)) {
+            let takes = match node_of_lease(&change.key) {
+                Some(_) => self.takes_node_leases,
+                None => self.takes_leases,
+            };
+            if !takes {
+                return WriteOutcome::Unknown;
+            }
         }
         if matches!(&value, Value::Shard(_)) && self.writes_lost > 0 {
             self.writes_lost -= 1;
+            return WriteOutcome::Unknown;
+        }
+        if matches!(&value, Value::Node(_)) && self.node_writes_lost > 0 {
+            self.node_writes_lost -= 1;
             return WriteOutcome::Unknown;
         }
         if found != change.expected {
@@ -348,6 +378,7 @@ impl Desk {
             node: id,
             incarnation,
             left: None,
+            leaves: node.leaves,
             number: node.number,
             term: node.list.0,
             list: node.list.1,

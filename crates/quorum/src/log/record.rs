@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shardwright_hashing::Position;
 use shardwright_topology::{Epoch, Lsn};
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::Hash;
+use crate::clock;
 
 /// What a record does. The numbers are a format: they enter the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,10 +35,64 @@ pub enum Kind {
     Compare = 10,
 }
 
-/// The stream of writes that a client numbers.
+/// The stream of writes that a client numbers. For how long its outcomes are kept is for the data to say, and may depend on the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientId(pub [u8; 16]);
+
+/// What the id of a stream begins with.
+const STREAM: u8 = 0xff;
+
+/// The bit of an id that is a name.
+const NAME: u8 = 0x80;
+
+impl ClientId {
+    /// Returns an id that nobody else has. Those made later are greater, as UUIDs of version 7 are, which lets shards forget old ones.
+    #[must_use]
+    pub fn generate() -> Self {
+        let since = clock::since_1970();
+        let time = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
+        Self(Uuid::new_v7(time).into_bytes())
+    }
+
+    /// Returns an id that nobody else has, of a client that has one write at a time: of those, only the last outcome is kept.
+    #[must_use]
+    pub fn stream() -> Self {
+        Self::of_stream(Self::generate().0)
+    }
+
+    /// Returns the id of a client by its name. It has no order: a shard that forgets it takes it for a new one when it returns.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::of_hash(Sha256::new_with_prefix(b"client\0").chain_update(name))
+    }
+
+    /// Returns an id that follows from this one and a number, and is a stream if this is one: for further writes of the same request.
+    #[must_use]
+    pub fn derived(self, number: u32) -> Self {
+        let hash = Sha256::new_with_prefix(self.0).chain_update(number.to_be_bytes());
+        let name = Self::of_hash(hash);
+        match self.0[0] {
+            STREAM => Self::of_stream(name.0),
+            _ => name,
+        }
+    }
+
+    fn of_hash(hash: Sha256) -> Self {
+        let hash = hash.finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash[..16]);
+        id[0] = (id[0] | NAME).min(STREAM - 1);
+        Self(id)
+    }
+
+    /// Marks an id as that of a stream, at the cost of its last byte.
+    fn of_stream(id: [u8; 16]) -> Self {
+        let mut stream = [STREAM; 16];
+        stream[1..].copy_from_slice(&id[..15]);
+        Self(stream)
+    }
+}
 
 /// The write of one client within a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +220,27 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_apart_from_ids_that_grow() {
+        let (before, after) = (ClientId::generate(), ClientId::generate());
+        assert_ne!(before, after);
+        assert!(before.0[..6] <= after.0[..6]);
+        assert!(after < ClientId::named("shop"));
+        assert_ne!(ClientId::named("shop"), ClientId::named("shop").derived(1));
+    }
+
+    #[test]
+    fn streams_are_apart_from_all_others() {
+        let (before, after) = (ClientId::stream(), ClientId::stream());
+        assert_ne!(before, after);
+        assert!(before.0[..7] <= after.0[..7]);
+        assert!(ClientId::named("shop").derived(1) < before);
+        assert!(
+            after < before.derived(1),
+            "what follows from a stream is a stream"
+        );
+    }
 
     #[test]
     fn every_field_enters_the_hash() {

@@ -60,22 +60,24 @@ impl Peers {
         within: Duration,
     ) -> Option<Content> {
         let frame = encode::message(&Message::AskContent(shard.clone(), lsn)).ok()?;
-        let question = (node.clone(), shard.clone(), lsn);
         let questions = &self.shared.questions;
         let (answer, answered) = oneshot::channel();
-        questions.waiting().insert(question.clone(), answer);
+        questions.ask((node.clone(), shard.clone(), lsn), answer);
         self.send(node, frame);
-        let answered = timeout(within, answered).await;
-        if answered.is_err() {
-            questions.waiting().remove(&question);
-        }
-        answered.ok()?.ok()?
+        timeout(within, answered).await.ok()?.ok()?
     }
 }
 
 impl Questions {
     fn waiting(&self) -> MutexGuard<'_, HashMap<Question, oneshot::Sender<Option<Content>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an answer, and for none any more whose asker has gone.
+    fn ask(&self, question: Question, answer: oneshot::Sender<Option<Content>>) {
+        let mut waiting = self.waiting();
+        waiting.retain(|_, answer| !answer.is_closed());
+        waiting.insert(question, answer);
     }
 
     /// Answers a node.

@@ -31,7 +31,7 @@ impl Driver<'_> {
                 }
             }
             Action::Send { to, request } => self.send(&to, request),
-            Action::Apply(lsn) => self.apply(lsn),
+            Action::Apply(lsn) => self.due = lsn.max(self.due),
             Action::FetchSnapshot { from } => self.fetch(now, from),
             Action::Install(base) => self.install(base),
             Action::Activate(config_id) => self.activate(config_id),
@@ -50,17 +50,21 @@ impl Driver<'_> {
         }
     }
 
-    fn apply(&mut self, lsn: Lsn) {
+    /// Hands over the records that are to be applied.
+    pub(super) fn hand_over(&mut self) {
+        if self.due <= self.handed {
+            return;
+        }
         let log = self.machine.replica().log();
         let Some(records) = log.after(self.handed) else {
             // A snapshot has taken the place of these records, and is installed next.
             return;
         };
         let records: Vec<_> = records
-            .take_while(|record| record.lsn <= lsn)
+            .take_while(|record| record.lsn <= self.due)
             .cloned()
             .collect();
-        self.handed = lsn.max(self.handed);
+        self.handed = self.due;
         self.applier.give(Work::Apply(records));
     }
 
@@ -229,6 +233,11 @@ impl Driver<'_> {
         if !self.writes.1.is_empty() {
             let ticket = self.writes.0;
             self.storage.give((ticket, mem::take(&mut self.writes.1)));
+            self.persisting = Some(ticket);
+        }
+        // Somebody waits for what a member makes durable, and nobody for what it applies: that takes no processor away from it.
+        if self.persisting.is_none() || self.machine.leads().is_some() {
+            self.hand_over();
         }
         if !self.waiting.unapplied.is_empty() {
             self.applied.want();

@@ -128,6 +128,10 @@ pub(super) struct Driver<'a> {
     pub(super) fetch_after: Timestamp,
     /// When the data is made durable next.
     pub(super) save_after: Timestamp,
+    /// The last of the writes that were handed over, while they are not known to be durable.
+    pub(super) persisting: Option<Ticket>,
+    /// Up to where records are to be applied.
+    pub(super) due: Lsn,
     /// Up to where records were handed over to be applied.
     pub(super) handed: Lsn,
     /// Up to where they were applied.
@@ -256,7 +260,11 @@ impl Driver<'_> {
 
     fn told(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Persisted(ticket) => self.feed(now, Event::Persisted(ticket)),
+            Input::Persisted(ticket) => {
+                self.feed(now, Event::Persisted(ticket));
+                self.persisting.take_if(|last| *last <= ticket);
+                self.hand_over();
+            }
             Input::NotPersisted(StorageError::NoRoom(error)) => {
                 self.end_with(Ended::NoRoom(error.to_string()));
             }
@@ -458,6 +466,7 @@ impl Driver<'_> {
     /// Hands over all writes, refuses whoever waits, and waits for the threads.
     async fn end(mut self, ended: &Ended) {
         self.settle();
+        self.hand_over();
         for (_, answer) in self.waiting.appends.drain() {
             let _told = answer.send(Err(AppendError::Indeterminate));
         }

@@ -226,6 +226,8 @@ impl<H: Home> Life<'_, H> {
             aside: Aside::None,
             fetch_after: Timestamp::default(),
             save_after: Timestamp::default(),
+            persisting: None,
+            due: saved,
             handed: saved,
             seen: saved,
             saved,

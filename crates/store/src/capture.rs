@@ -79,7 +79,7 @@ impl Capture {
         let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(guard))));
         hook::install(connection, &tap);
         // Compiled without the hook, DELETE without WHERE would not show its rows.
-        connection.raw().flush_prepared_statement_cache();
+        connection.forget_statements();
         Self {
             tap,
             tables: Tables::default(),
@@ -116,15 +116,13 @@ impl Capture {
         self.batch.is_some()
     }
 
-    /// Returns how many rows statements have touched so far.
-    pub(crate) fn touches(&self) -> u64 {
-        self.tap().touches()
-    }
-
-    /// Checks that what was touched so far can be captured.
-    pub(crate) fn check(&mut self, connection: &Connection) -> Result<()> {
+    /// Checks that what was touched so far can be captured. `has_news`: as the guard says.
+    pub(crate) fn check(&mut self, connection: &Connection, has_news: bool) -> Result<()> {
         if self.broken {
             return Err(refused("what the member did"));
+        }
+        if !has_news {
+            return Ok(());
         }
         let mut tap = self.tap();
         if let Some(failure) = tap.take_failure() {

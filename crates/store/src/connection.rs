@@ -1,6 +1,7 @@
 //! One SQLite connection, set up the way every connection to a shard file is.
 
 mod deferred;
+mod raw;
 
 use std::{fmt::Write, ops::ControlFlow, path::Path, sync::Arc};
 
@@ -9,6 +10,7 @@ use rusqlite::{CachedStatement, OpenFlags, PrepFlags, config::DbConfig};
 use crate::{Access, Config, Error, Params, Result, Row, Value};
 
 pub(crate) use self::deferred::deferred_violations;
+use self::raw::Raw;
 
 /// What a statement did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Outcome {
 /// A connection to the file at `path`.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    raw: rusqlite::Connection,
+    raw: Raw,
     path: Arc<Path>,
 }
 
@@ -45,16 +47,13 @@ impl Connection {
             }
         }
         .map_err(|error| Error::from_sqlite(error, path))?;
-        let connection = Self {
-            raw,
-            path: Arc::clone(path),
-        };
+        let connection = Self::of(raw, Arc::clone(path));
         connection.set_up(config, purpose)?;
         Ok(connection)
     }
 
     fn set_up(&self, config: &Config, purpose: Purpose) -> Result<()> {
-        let raw = &self.raw;
+        let raw = self.raw();
         raw.set_prepared_statement_cache_capacity(config.statement_cache);
         raw.busy_timeout(config.busy_timeout)
             .and_then(|()| raw.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true))
@@ -76,11 +75,33 @@ impl Connection {
     }
 
     pub(crate) fn raw(&self) -> &rusqlite::Connection {
-        &self.raw
+        self.raw.get()
     }
 
-    pub(crate) fn raw_mut(&mut self) -> &mut rusqlite::Connection {
-        &mut self.raw
+    fn of(raw: rusqlite::Connection, path: Arc<Path>) -> Self {
+        Self {
+            raw: Raw::new(raw),
+            path,
+        }
+    }
+
+    /// Changes what the binding lets nobody change who shares the connection.
+    pub(crate) fn change(
+        self,
+        change: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self> {
+        let Self { raw, path } = self;
+        let mut raw = raw.into_inner();
+        match change(&mut raw) {
+            Ok(()) => Ok(Self::of(raw, path)),
+            Err(error) => Err(Error::from_sqlite(error, &path)),
+        }
+    }
+
+    /// Forgets all compiled statements.
+    #[cfg(feature = "capture")]
+    pub(crate) fn forget_statements(&self) {
+        self.raw.forget_statements();
     }
 
     pub(crate) fn path(&self) -> &Arc<Path> {
@@ -101,21 +122,21 @@ impl Connection {
 
     #[inline]
     pub(crate) fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>> {
-        self.raw
+        self.raw()
             .prepare_cached(sql)
             .map_err(|error| self.error(error))
     }
 
     /// Compiles a statement that will be run many times.
     pub(crate) fn prepare_to_keep(&self, sql: &str) -> Result<rusqlite::Statement<'_>> {
-        self.raw
+        self.raw()
             .prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_PERSISTENT)
             .map_err(|error| self.error(error))
     }
 
     /// Runs a statement of our own or of a setup script, in which several may stand.
     pub(crate) fn run_script(&self, sql: &str) -> Result<()> {
-        self.raw
+        self.raw()
             .execute_batch(sql)
             .map_err(|error| self.error(error))
     }
@@ -133,20 +154,41 @@ impl Connection {
         params: Params<'_>,
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<(Outcome, ControlFlow<B>)> {
-        let before = self.raw.total_changes();
+        let before = self.raw().total_changes();
         let flow = {
             let mut statement = self.prepare(sql)?;
             params.bind(&mut statement)?;
             self.visit(&mut statement, visit)?
         };
-        let changed = self.raw.total_changes() != before;
-        Ok((
-            Outcome {
-                changes: if changed { self.raw.changes() } else { 0 },
-                last_insert_rowid: self.raw.last_insert_rowid(),
-            },
-            flow,
-        ))
+        Ok((self.outcome_since(before), flow))
+    }
+
+    /// As [`Connection::query`], faster for the statement that was run like this last.
+    pub(crate) fn query_again<B>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let before = self.raw().total_changes();
+        let flow = self.raw.run(sql, |statement| match statement {
+            Ok(statement) => {
+                params.bind(statement)?;
+                self.visit(statement, visit)
+            }
+            Err(error) => Err(self.error(error)),
+        })?;
+        Ok((self.outcome_since(before), flow))
+    }
+
+    /// Returns what a statement did, before which so many rows had changed.
+    fn outcome_since(&self, before: u64) -> Outcome {
+        let raw = self.raw();
+        let changed = raw.total_changes() != before;
+        Outcome {
+            changes: if changed { raw.changes() } else { 0 },
+            last_insert_rowid: raw.last_insert_rowid(),
+        }
     }
 
     /// Runs a statement that must be a query, and shows each row to `visit`.
@@ -188,6 +230,7 @@ impl Connection {
     pub(crate) fn close(self) -> Result<()> {
         let path = self.path;
         self.raw
+            .into_inner()
             .close()
             .map_err(|(_, error)| Error::from_sqlite(error, &path))
     }

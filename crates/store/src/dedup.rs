@@ -2,25 +2,28 @@
 //!
 //! The table `_dedup` has a row for each executed request within the window, keyed by client and
 //! sequence. What left the window leaves a floor behind: the highest sequence of the client that was
-//! forgotten, in a row with the sequence -1. When floors become too many, those of the clients that
-//! were quiet the longest are forgotten too, and only the highest id of such a client is kept, in a row
-//! with no client. A client id at or below it without rows of its own is taken for a forgotten one, so
-//! ids should grow with the time they were made (as UUIDs of version 7 do): then only a client that
-//! returns from long ago is told [`Seen::Expired`], and takes a new id.
+//! forgotten, in a row with the sequence -1. A stream has one row, that of its last request, which is a
+//! floor as well, with the sequence -2. When floors become too many, those of the clients that were quiet
+//! the longest are forgotten too, and only the highest id of such a client is kept, in a row with no client; another
+//! such row is for streams. A client id at or below it without rows of its own is taken for a forgotten
+//! one, so ids should grow with the time they were made (as UUIDs of version 7 do): then only a client
+//! that returns from long ago is told [`Seen::Expired`], and takes a new id.
+//!
+//! An id that is a [name](is_name) has no such order. Forgetting it says nothing about others: a name that
+//! returns after it was forgotten is a new one.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use crate::{
-    Params, ReplicaError, Result, Row, ShardFile, ValueRef, connection::Connection,
-    replica::in_range,
+    Params, ReplicaError, Result, ShardFile, ValueRef, connection::Connection, replica::in_range,
 };
 
 /// The outcome of a request, to be stored with the changes that it made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The client.
+    /// The client; [`is_stream`] says which ids are those of streams.
     pub client: [u8; 16],
-    /// The number of its request; at most 2^63 - 1.
+    /// The number of its request; at most 2^63 - 1. In a stream, each is higher than those before.
     pub sequence: u64,
     /// What it is to be told, also if it asks again.
     pub outcome: &'a [u8],
@@ -64,10 +67,46 @@ impl Default for Window {
 /// The sequence of a row that holds a floor.
 const FLOOR: i64 = -1;
 
-/// The highest forgotten client's id is kept under this client.
-const NOBODY: &[u8] = &[];
+/// The sequence of the row of a stream. Its outcome has the number of the last request in front, the highest byte first, so that the row
+/// changes in its place.
+const LAST: i64 = -2;
 
-const FIND: &str = "SELECT outcome FROM main._dedup WHERE client = ?1 AND sequence = ?2";
+/// Splits what the row of a stream holds.
+fn split_last(value: ValueRef<'_>) -> (Option<i64>, Option<&[u8]>) {
+    let parts = value.as_bytes().and_then(<[u8]>::split_first_chunk);
+    parts
+        .map(|(sequence, outcome)| (i64::from_be_bytes(*sequence), outcome))
+        .unzip()
+}
+
+/// What the id of a stream begins with.
+const STREAM: u8 = 0xff;
+
+/// The bit of an id that is a name.
+const NAME: u8 = 0x80;
+
+/// Returns whether the id is that of a *stream*: a client that has one request at a time, with growing numbers, so that only the last
+/// outcome is ever asked for. Of a stream no other is kept, whatever the window; an earlier request is [`Seen::Expired`].
+///
+/// The ids of streams begin with the byte 255, those of other clients with any other.
+#[must_use]
+pub fn is_stream(client: &[u8]) -> bool {
+    client.first() == Some(&STREAM)
+}
+
+/// Returns whether the id is a *name*: one that did not grow with the time it was made, as that of a hash.
+///
+/// Names have the first bit set, names of streams the one after [their first byte](is_stream).
+#[must_use]
+pub fn is_name(client: &[u8]) -> bool {
+    let rest = client.strip_prefix(&[STREAM]).unwrap_or(client);
+    rest.first().is_some_and(|first| first & NAME != 0)
+}
+
+/// Returns the client under which the highest id of a forgotten client is kept, or of a forgotten stream.
+fn nobody(of_streams: bool) -> &'static [u8] {
+    if of_streams { &[STREAM] } else { &[] }
+}
 
 impl ShardFile {
     /// Returns what is known of a request.
@@ -83,21 +122,26 @@ impl ShardFile {
 /// Looks a request up.
 pub(crate) fn find(connection: &Connection, client: &[u8; 16], sequence: u64) -> Result<Seen> {
     let number = in_range("sequence", sequence)?;
-    if let Some(outcome) = value(connection, client, number, |value| {
-        value.as_bytes().unwrap_or_default().to_vec()
-    })? {
+    let near = near(connection, client, number)?;
+    if let Some(outcome) = near.outcome {
         return Ok(Seen::Known(outcome));
     }
-    let floor = value(connection, client, FLOOR, |value| value.as_i64())?.flatten();
-    if floor.is_some_and(|floor| number <= floor) {
+    if near.last.is_some_and(|last| number <= last) {
         return Ok(Seen::Expired);
     }
-    let forgotten = value(connection, NOBODY, FLOOR, |highest| {
-        highest
-            .as_bytes()
-            .is_some_and(|highest| client.as_slice() <= highest)
+    if near.last.is_some() {
+        return Ok(Seen::New);
+    }
+    let key = [
+        ValueRef::Blob(nobody(is_stream(client))),
+        ValueRef::Integer(FLOOR),
+    ];
+    let sql = "SELECT outcome FROM main._dedup WHERE client = ?1 AND sequence = ?2";
+    let forgotten = connection.query_row(sql, Params::from(&key), |row| {
+        let highest = row.get(0).as_bytes();
+        highest.is_some_and(|highest| client.as_slice() <= highest)
     })?;
-    if forgotten != Some(true) || floor.is_some() {
+    if forgotten != Some(true) {
         return Ok(Seen::New);
     }
     let known = connection.query_row(
@@ -111,17 +155,45 @@ pub(crate) fn find(connection: &Connection, client: &[u8; 16], sequence: u64) ->
     })
 }
 
-fn value<T>(
-    connection: &Connection,
-    client: &[u8],
-    sequence: i64,
-    map: impl Fn(ValueRef<'_>) -> T,
-) -> Result<Option<T>> {
-    connection.query_row(
-        FIND,
-        Params::from(&[ValueRef::Blob(client), ValueRef::Integer(sequence)]),
-        |row| map(row.get(0)),
-    )
+/// What is kept of a client that says something about one of its requests.
+#[derive(Default)]
+struct Near {
+    /// The request's own outcome.
+    outcome: Option<Vec<u8>>,
+    /// The highest request that is known to be forgotten, or to be the last one of a stream.
+    last: Option<i64>,
+}
+
+fn near(connection: &Connection, client: &[u8; 16], number: i64) -> Result<Near> {
+    let mut near = Near::default();
+    // A list of numbers would be made a table each time.
+    let key = [ValueRef::Blob(client), ValueRef::Integer(number)];
+    let (sql, key) = if is_stream(client) {
+        (
+            "SELECT sequence, outcome FROM main._dedup WHERE client = ?1 AND sequence < 0",
+            &key[..1],
+        )
+    } else {
+        (
+            "SELECT sequence, outcome FROM main._dedup WHERE client = ?1 AND sequence = ?2
+             UNION ALL SELECT sequence, outcome FROM main._dedup WHERE client = ?1 AND sequence = -1",
+            &key[..],
+        )
+    };
+    let _all = connection.query(sql, Params::from(key), |row| {
+        let (sequence, value) = (row.get(0).as_i64(), row.get(1));
+        let (sequence, outcome) = match sequence {
+            Some(FLOOR) => (value.as_i64(), None),
+            Some(LAST) => split_last(value),
+            other => (other, value.as_bytes()),
+        };
+        match outcome {
+            Some(outcome) if sequence == Some(number) => near.outcome = Some(outcome.to_vec()),
+            _ => near.last = near.last.max(sequence),
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(near)
 }
 
 /// Stores the outcomes of a batch.
@@ -130,18 +202,33 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
         return Ok(());
     }
     let lsn = in_range("lsn", lsn)?;
-    let mut statement = connection.prepare(
+    let mut insert = connection.prepare(
         "/* shardwright */ INSERT INTO main._dedup (client, sequence, lsn, outcome)
          VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     )?;
+    let mut replace = connection.prepare(
+        "/* shardwright */ INSERT INTO main._dedup (client, sequence, lsn, outcome)
+         VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET lsn = excluded.lsn, outcome = excluded.outcome
+         WHERE substr(outcome, 1, 8) < substr(excluded.outcome, 1, 8)",
+    )?;
+    let mut last = Vec::new();
     for entry in entries {
+        let sequence = in_range("sequence", entry.sequence)?;
+        let (statement, place, outcome) = if is_stream(&entry.client) {
+            last.clear();
+            last.extend_from_slice(&sequence.to_be_bytes());
+            last.extend_from_slice(entry.outcome);
+            (&mut replace, LAST, last.as_slice())
+        } else {
+            (&mut insert, sequence, entry.outcome)
+        };
         let values = [
             ValueRef::Blob(&entry.client),
-            ValueRef::Integer(in_range("sequence", entry.sequence)?),
+            ValueRef::Integer(place),
             ValueRef::Integer(lsn),
-            ValueRef::Blob(entry.outcome),
+            ValueRef::Blob(outcome),
         ];
-        Params::from(&values).bind(&mut statement)?;
+        Params::from(&values).bind(statement)?;
         let stored = statement
             .raw_execute()
             .map_err(|error| connection.error(error))?;
@@ -157,14 +244,18 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
 
 /// Forgets what is outside the window, as a function of what the table holds.
 pub(crate) fn expire(connection: &Connection, window: &Window) -> Result<()> {
+    let mut delete = connection
+        .prepare("/* shardwright */ DELETE FROM main._dedup WHERE client = ?1 AND sequence = ?2")?;
     let mut floors = Floors::new();
-    let limits = [(window.per_client, PER_CLIENT), (window.total, TOTAL)];
-    for (limit, sql) in limits {
-        let limit = [ValueRef::Integer(i64::try_from(limit).unwrap_or(i64::MAX))];
-        let _all = connection.query(sql, Params::from(&limit), |row| {
-            note_floor(&mut floors, row);
-            ControlFlow::<()>::Continue(())
-        })?;
+    for (lsn, client, sequence) in outside(connection, window)? {
+        let place = if is_stream(&client) { LAST } else { sequence };
+        let key = [ValueRef::Blob(&client), ValueRef::Integer(place)];
+        Params::from(&key).bind(&mut delete)?;
+        delete
+            .raw_execute()
+            .map_err(|error| connection.error(error))?;
+        let floor = floors.entry(client).or_insert((sequence, lsn));
+        *floor = (floor.0.max(sequence), floor.1.max(lsn));
     }
     for (client, (sequence, lsn)) in floors {
         connection.execute(
@@ -181,50 +272,81 @@ pub(crate) fn expire(connection: &Connection, window: &Window) -> Result<()> {
     forget_clients(connection, window.floors)
 }
 
+/// An outcome: its position, its client, and its sequence.
+type Kept = (i64, Vec<u8>, i64);
+
+/// Returns the outcomes outside the window.
+///
+/// Read in the order of their keys and sorted here, which takes a fraction of what the same takes in SQL.
+fn outside(connection: &Connection, window: &Window) -> Result<Vec<Kept>> {
+    let limit = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut kept, mut outside) = (Vec::<Kept>::new(), Vec::new());
+    // How many of the last ones are those of one client.
+    let mut of_client = 0;
+    let _all = connection.query(
+        "SELECT lsn, client, sequence, CASE sequence WHEN -2 THEN outcome END FROM main._dedup
+         WHERE sequence <> -1 ORDER BY client, sequence",
+        Params::NONE,
+        |row| {
+            let client = row.get(1).as_bytes().unwrap_or_default();
+            if kept.last().is_none_or(|last| last.1 != client) {
+                let surplus = of_client - limit(window.per_client).min(of_client);
+                let first = kept.len() - of_client;
+                outside.extend(kept.drain(first..first + surplus));
+                of_client = 0;
+            }
+            let number = |column| row.get(column).as_i64().unwrap_or_default();
+            let sequence = split_last(row.get(3)).0.unwrap_or(number(2));
+            kept.push((number(0), client.to_vec(), sequence));
+            of_client += 1;
+            ControlFlow::<()>::Continue(())
+        },
+    )?;
+    let surplus = of_client - limit(window.per_client).min(of_client);
+    let first = kept.len() - of_client;
+    outside.extend(kept.drain(first..first + surplus));
+    let surplus = kept.len() - limit(window.total).min(kept.len());
+    if surplus > 0 {
+        kept.select_nth_unstable(surplus - 1);
+        outside.extend(kept.drain(..surplus));
+    }
+    outside.sort_unstable_by(|left, right| (&left.1, left.2).cmp(&(&right.1, right.2)));
+    Ok(outside)
+}
+
 /// The floors that rise: of each client the highest forgotten sequence, and its newest position.
 type Floors = BTreeMap<Vec<u8>, (i64, i64)>;
 
-const PER_CLIENT: &str = "/* shardwright */ DELETE FROM main._dedup WHERE (client, sequence) IN (
-     SELECT client, sequence FROM (
-         SELECT client, sequence, row_number() OVER (PARTITION BY client ORDER BY sequence DESC) AS place
-         FROM main._dedup WHERE sequence >= 0)
-     WHERE place > ?1)
-     RETURNING client, sequence, lsn";
-
-const TOTAL: &str = "/* shardwright */ DELETE FROM main._dedup WHERE (client, sequence) IN (
-     SELECT client, sequence FROM main._dedup WHERE sequence >= 0
-     ORDER BY lsn DESC, client DESC, sequence DESC LIMIT -1 OFFSET ?1)
-     RETURNING client, sequence, lsn";
-
 const CLIENTS: &str =
     "/* shardwright */ DELETE FROM main._dedup WHERE sequence = -1 AND client IN (
-     SELECT client FROM main._dedup AS floor WHERE sequence = -1 AND client <> x''
-     AND NOT EXISTS (SELECT 1 FROM main._dedup WHERE client = floor.client AND sequence >= 0)
+     SELECT client FROM main._dedup AS floor WHERE sequence = -1 AND length(client) > 1
+     AND NOT EXISTS (SELECT 1 FROM main._dedup WHERE client = floor.client AND sequence <> -1)
      ORDER BY lsn DESC, client DESC LIMIT -1 OFFSET ?1)
      RETURNING client";
-
-fn note_floor(floors: &mut Floors, row: &Row<'_>) {
-    let client = row.get(0).as_bytes().unwrap_or_default().to_vec();
-    let sequence = row.get(1).as_i64().unwrap_or_default();
-    let lsn = row.get(2).as_i64().unwrap_or_default();
-    let floor = floors.entry(client).or_insert((sequence, lsn));
-    *floor = (floor.0.max(sequence), floor.1.max(lsn));
-}
 
 /// Forgets clients of which only floors are left.
 fn forget_clients(connection: &Connection, floors: u64) -> Result<()> {
     let limit = [ValueRef::Integer(i64::try_from(floors).unwrap_or(i64::MAX))];
-    let mut highest: Option<Vec<u8>> = None;
+    let mut highest: BTreeMap<bool, Vec<u8>> = BTreeMap::new();
     let _all = connection.query(CLIENTS, Params::from(&limit), |row| {
-        let client = row.get(0).as_bytes().map(<[u8]>::to_vec);
-        highest = highest.take().max(client);
+        let client = row.get(0).as_bytes().unwrap_or_default();
+        if is_name(client) {
+            return ControlFlow::Continue(());
+        }
+        let highest = highest.entry(is_stream(client)).or_default();
+        if client > highest.as_slice() {
+            *highest = client.to_vec();
+        }
         ControlFlow::<()>::Continue(())
     })?;
-    if let Some(highest) = highest {
+    for (of_streams, highest) in highest {
         connection.execute(
             "/* shardwright */ INSERT INTO main._dedup (client, sequence, lsn, outcome)
-             VALUES (x'', -1, 0, ?1) ON CONFLICT DO UPDATE SET outcome = max(outcome, excluded.outcome)",
-            Params::from(&[ValueRef::Blob(&highest)]),
+             VALUES (?1, -1, 0, ?2) ON CONFLICT DO UPDATE SET outcome = max(outcome, excluded.outcome)",
+            Params::from(&[
+                ValueRef::Blob(nobody(of_streams)),
+                ValueRef::Blob(&highest),
+            ]),
         )?;
     }
     Ok(())

@@ -146,6 +146,16 @@ impl ShardFile {
         Snapshot::of(loan, Arc::clone(&self.shared))
     }
 
+    /// Begins a snapshot as [`ShardFile::snapshot`] does, and waits for a reader for no longer than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if all readers are in use for that long, and as [`ShardFile::snapshot`].
+    pub fn snapshot_within(&self, patience: Duration) -> Result<Snapshot> {
+        let loan = self.shared.lend_within(patience)?;
+        Snapshot::of(loan, Arc::clone(&self.shared))
+    }
+
     /// Waits for the writer and takes it until it is dropped.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What a client's statement may not do to a file.
 
+#[cfg(feature = "capture")]
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -19,6 +21,12 @@ pub(crate) struct Guard {
     schema: AtomicBool,
     /// Whether rows changed after the changes of the transaction were taken.
     late: AtomicBool,
+    /// How many rows of any database have been touched, each time.
+    #[cfg(feature = "capture")]
+    touches: AtomicU64,
+    /// Whether a table was touched for the first time, or something could not be captured.
+    #[cfg(feature = "capture")]
+    news: AtomicBool,
 }
 
 impl Guard {
@@ -53,7 +61,33 @@ impl Guard {
     /// Returns whether a statement that changes the schema was compiled since the last call.
     #[cfg(feature = "capture")]
     pub(crate) fn take_schema(&self) -> bool {
-        self.schema.swap(false, Ordering::Relaxed)
+        // Looking is cheaper than writing, and it is nearly never so.
+        self.schema.load(Ordering::Relaxed) && self.schema.swap(false, Ordering::Relaxed)
+    }
+
+    /// Counts a row that is about to be touched. One thread at a time does so.
+    #[cfg(feature = "capture")]
+    pub(crate) fn count_touch(&self) {
+        let touches = self.touches.load(Ordering::Relaxed);
+        self.touches.store(touches + 1, Ordering::Relaxed);
+    }
+
+    /// Returns how many rows have been touched so far, those of statements that were undone among them.
+    #[cfg(feature = "capture")]
+    pub(crate) fn touches(&self) -> u64 {
+        self.touches.load(Ordering::Relaxed)
+    }
+
+    /// Says that capture has something to look at before a member has succeeded.
+    #[cfg(feature = "capture")]
+    pub(crate) fn note_news(&self) {
+        self.news.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether capture has something to look at, and forgets it.
+    #[cfg(feature = "capture")]
+    pub(crate) fn take_news(&self) -> bool {
+        self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::Relaxed)
     }
 
     #[cfg(feature = "capture")]

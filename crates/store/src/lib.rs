@@ -124,7 +124,7 @@ pub use crate::{
         RowChange, Setting, Values,
     },
     copy::FileCopy,
-    dedup::{Entry, Seen, Window},
+    dedup::{Entry, Seen, Window, is_name, is_stream},
     error::{Difference, ReplicaError},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},

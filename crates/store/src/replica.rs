@@ -161,6 +161,24 @@ pub(crate) fn write_applied(connection: &Connection, applied: &Applied) -> Resul
         .map(drop)
 }
 
+/// Moves the position on by one record.
+pub(crate) fn advance(connection: &Connection, next: &Applied) -> Result<()> {
+    let moved = connection.execute(
+        "/* shardwright */ UPDATE main._repl SET epoch = ?1, lsn = ?2, hash = ?3
+         WHERE id = 0 AND lsn = ?2 - 1 AND epoch <= ?1",
+        Params::from(&[
+            crate::ValueRef::Integer(in_range("epoch", next.epoch)?),
+            crate::ValueRef::Integer(in_range("lsn", next.lsn)?),
+            crate::ValueRef::Blob(&next.hash),
+        ]),
+    )?;
+    if moved.changes == 1 {
+        return Ok(());
+    }
+    applied(connection)?.check_next(next)?;
+    Err(connection.corrupt("the row of _repl is malformed"))
+}
+
 /// Gives the copy another id.
 pub(crate) fn write_id(connection: &Connection, id: &[u8; 16]) -> Result<()> {
     connection

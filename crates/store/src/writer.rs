@@ -87,7 +87,7 @@ impl Writer {
         Guard::check_text(sql)?;
         self.serve_clients()?;
         let open = self.in_transaction();
-        let result = self.connection().query(sql, params.into(), visit);
+        let result = self.connection().query_again(sql, params.into(), visit);
         self.after_statement(open, result)
     }
 
@@ -328,6 +328,9 @@ pub(crate) struct WriterConnection {
     /// Whether the connection is set up to apply changes, not to run clients' statements.
     #[cfg(feature = "capture")]
     applies: bool,
+    /// Whether the file is known to be a copy, with tables of a layout that is known.
+    #[cfg(feature = "capture")]
+    is_copy: bool,
     /// In how many of the next captured batches each member has a savepoint.
     #[cfg(feature = "capture")]
     careful: u32,
@@ -366,7 +369,7 @@ impl WriterSlot {
     }
 
     /// Makes the slot of a file that is open for writing. `commits` then counts its commits.
-    pub(crate) fn open(mut connection: Connection, commits: Arc<Commits>) -> Result<Self> {
+    pub(crate) fn open(connection: Connection, commits: Arc<Commits>) -> Result<Self> {
         // SQLite opens a file that it may not write as if it had been asked to read it only.
         let read_only = connection
             .raw()
@@ -389,27 +392,20 @@ impl WriterSlot {
         let (commit_guard, statement_guard) = (Arc::clone(&guard), Arc::clone(&guard));
         // SQLite calls it when a commit is complete and its lock released. It replaces SQLite's own
         // checkpoint, which would run before the readers have let go of their kept transactions.
-        connection
-            .raw_mut()
-            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+        let connection = connection.change(|raw| {
+            raw.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
                 hook.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
                 commits.complete();
                 Ok(())
+            }))?;
+            raw.commit_hook(Some(move || {
+                announced.announce();
+                commit_guard.has_late_change()
+            }))?;
+            raw.authorizer(Some(move |context: rusqlite::hooks::AuthContext<'_>| {
+                statement_guard.authorize(&context)
             }))
-            .and_then(|()| {
-                connection.raw_mut().commit_hook(Some(move || {
-                    announced.announce();
-                    commit_guard.has_late_change()
-                }))
-            })
-            .and_then(|_| {
-                connection.raw_mut().authorizer(Some(
-                    move |context: rusqlite::hooks::AuthContext<'_>| {
-                        statement_guard.authorize(&context)
-                    },
-                ))
-            })
-            .map_err(|error| connection.error(error))?;
+        })?;
         Ok(Self {
             exists: true,
             queue: Mutex::new(Queue::new(Some(Box::new(WriterConnection {
@@ -421,6 +417,8 @@ impl WriterSlot {
                 capture_wanted: false,
                 #[cfg(feature = "capture")]
                 applies: false,
+                #[cfg(feature = "capture")]
+                is_copy: false,
                 #[cfg(feature = "capture")]
                 careful: 0,
                 interrupter: None,

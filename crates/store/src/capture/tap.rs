@@ -24,8 +24,6 @@ pub(crate) struct Tap {
     /// Whether a statement on the schema runs, which may fill tables that did not exist before it.
     unknown_expected: bool,
     failure: Option<Failure>,
-    /// How many rows of any database have been touched, each time.
-    touches: u64,
     touched: Touched,
     /// The table of the last touch.
     last: usize,
@@ -77,7 +75,8 @@ pub(crate) struct TouchedTable {
     /// The columns of the primary key, in a table WITHOUT ROWID.
     primary_key: Option<Arc<[c_int]>>,
     pub(crate) rows: Vec<TouchedRow>,
-    by_rowid: HashMap<i64, (), FixedState>,
+    /// Which rowids were touched; none while they have come in their order, as those of new rows do.
+    by_rowid: Option<HashMap<i64, (), FixedState>>,
     by_key: HashMap<Box<[u8]>, (), FixedState>,
 }
 
@@ -105,7 +104,6 @@ impl Tap {
             names: Arc::default(),
             unknown_expected: false,
             failure: None,
-            touches: 0,
             touched: Touched::default(),
             last: 0,
             key: Vec::new(),
@@ -144,13 +142,14 @@ impl Tap {
         self.state != State::Off
     }
 
-    pub(super) fn touches(&self) -> u64 {
-        self.touches
+    /// Counts a row that is about to be touched.
+    pub(super) fn count(&self) {
+        self.guard.count_touch();
     }
 
-    /// Counts a row that is about to be touched.
-    pub(super) fn count(&mut self) {
-        self.touches += 1;
+    fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+        self.guard.note_news();
     }
 
     pub(super) fn take_failure(&mut self) -> Option<Error> {
@@ -209,7 +208,7 @@ impl Tap {
         }
         if self.touched.tables[table].refused {
             let name = self.touched.tables[table].name.to_string();
-            self.failure.get_or_insert(Failure::NoRowKey(name));
+            self.fail(Failure::NoRowKey(name));
             return;
         }
         let result = if self.touched.tables[table].primary_key.is_some() {
@@ -218,14 +217,14 @@ impl Tap {
             self.touch_rowid(table, touch)
         };
         if touch.table == META_TABLE.as_bytes() && !is_of_note(touch) {
-            self.failure.get_or_insert(Failure::OwnRow);
+            self.fail(Failure::OwnRow);
         }
         if let Err(code) = result {
-            self.failure.get_or_insert(Failure::Sqlite(code));
+            self.fail(Failure::Sqlite(code));
         }
         let rows = self.touched.tables[table].rows.len();
         if self.touched.arena.size() + rows * ROW_BYTES > CHANGES_BYTES_MAX {
-            self.failure.get_or_insert(Failure::TooLarge);
+            self.fail(Failure::TooLarge);
         }
     }
 
@@ -245,20 +244,20 @@ impl Tap {
             return Some(found);
         }
         let name = String::from_utf8_lossy(name);
-        let Some(primary_key) = self.names.get(&*name) else {
+        let Some(primary_key) = self.names.get(&*name).cloned() else {
             if !self.unknown_expected {
-                let unknown = Failure::UnknownTable(name.into_owned());
-                self.failure.get_or_insert(unknown);
+                self.fail(Failure::UnknownTable(name.into_owned()));
             }
             return None;
         };
+        self.guard.note_news();
         self.last = self.touched.tables.len();
         self.touched.tables.push(TouchedTable {
             name: name.into(),
             refused: false,
-            primary_key: primary_key.clone(),
+            primary_key,
             rows: Vec::new(),
-            by_rowid: HashMap::default(),
+            by_rowid: None,
             by_key: HashMap::default(),
         });
         Some(self.last)
@@ -266,11 +265,7 @@ impl Tap {
 
     fn touch_rowid(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
         let operation = touch.operation();
-        if self.touched.tables[table]
-            .by_rowid
-            .insert(touch.rowid_before, ())
-            .is_none()
-        {
+        if self.touched.tables[table].note_rowid(touch.rowid_before) {
             let old = match operation {
                 Operation::Insert => None,
                 Operation::Update | Operation::Delete => Some(self.copy_old(touch)?),
@@ -282,7 +277,7 @@ impl Tap {
         }
         if operation == Operation::Update && touch.rowid_after != touch.rowid_before {
             let table = &mut self.touched.tables[table];
-            if table.by_rowid.insert(touch.rowid_after, ()).is_none() {
+            if table.note_rowid(touch.rowid_after) {
                 table.rows.push(TouchedRow {
                     key: TouchedKey::RowId(touch.rowid_after),
                     old: None,
@@ -364,6 +359,27 @@ impl TouchedRow {
 }
 
 impl TouchedTable {
+    /// Notes that a rowid is touched; returns whether it was not before. Then its row is to be added.
+    fn note_rowid(&mut self, rowid: i64) -> bool {
+        if let Some(known) = &mut self.by_rowid {
+            return known.insert(rowid, ()).is_none();
+        }
+        if self.rows.last().is_none_or(|last| last.rowid() < rowid) {
+            return true;
+        }
+        if self
+            .rows
+            .binary_search_by_key(&rowid, TouchedRow::rowid)
+            .is_ok()
+        {
+            return false;
+        }
+        let rows = self.rows.iter().map(TouchedRow::rowid);
+        let known = rows.chain([rowid]).map(|rowid| (rowid, ()));
+        self.by_rowid = Some(known.collect());
+        true
+    }
+
     /// Copies a key, unless it was touched.
     pub(crate) fn touch_also(
         &mut self,

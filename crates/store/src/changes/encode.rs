@@ -163,7 +163,7 @@ impl Encoder {
             self.bytes.extend_from_slice(&mask);
             for (old, new) in old.zip(new) {
                 if old != new {
-                    self.put(&Wire::from(new));
+                    put_value(&mut self.bytes, new);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl Encoder {
         self.put(&tag::SEQUENCES);
         self.put(&rows);
         for value in values {
-            self.put(&Wire::from(value));
+            put_value(&mut self.bytes, value);
         }
     }
 
@@ -223,13 +223,13 @@ impl Encoder {
     ) {
         let table = self.table(table);
         self.rows = true;
-        self.put(&kind);
-        self.put(&table);
+        self.bytes.push(kind);
+        put_varint(&mut self.bytes, table as u64);
         if let Some(rowid) = rowid {
-            self.put(&rowid);
+            put_varint(&mut self.bytes, zigzag(rowid));
         }
         for value in values {
-            self.put(&Wire::from(value));
+            put_value(&mut self.bytes, value);
         }
     }
 
@@ -237,5 +237,66 @@ impl Encoder {
         let bytes = std::mem::take(&mut self.bytes);
         self.bytes =
             postcard::to_extend(value, bytes).expect("writing plain values to memory cannot fail");
+    }
+}
+
+/// Writes a value as [`Wire`] is written. Most of a change set is values, and this takes a third of the time.
+fn put_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
+    let mut put_bytes = |kind, bytes: &[u8]| {
+        out.push(kind);
+        put_varint(out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+    };
+    match value {
+        ValueRef::Text(text) => put_bytes(3, text),
+        ValueRef::Blob(blob) => put_bytes(4, blob),
+        ValueRef::Null => out.push(0),
+        ValueRef::Integer(integer) => {
+            out.push(1);
+            put_varint(out, zigzag(integer));
+        }
+        ValueRef::Real(real) => {
+            out.push(2);
+            out.extend_from_slice(&real.to_le_bytes());
+        }
+    }
+}
+
+/// Writes seven bits at a time, the lowest ones first.
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Moves the sign to the lowest bit, so that small numbers below zero are short too.
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_postcard_writes_them() {
+        let long = [7; 300];
+        let integers = [0, 1, -1, 63, 64, -65, i64::MAX, i64::MIN].map(ValueRef::Integer);
+        let others = [
+            ValueRef::Null,
+            ValueRef::Real(-0.5),
+            ValueRef::Text(b"a"),
+            ValueRef::Text(&long),
+            ValueRef::Blob(b""),
+            ValueRef::Blob(&long),
+        ];
+        for value in integers.into_iter().chain(others) {
+            let mut written = Vec::new();
+            put_value(&mut written, value);
+            let expected = postcard::to_stdvec(&Wire::from(value)).unwrap();
+            assert_eq!(written, expected, "{value:?}");
+        }
     }
 }

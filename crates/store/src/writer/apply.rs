@@ -96,6 +96,8 @@ impl Writer {
     /// write access to shadow tables.
     fn serve_changes(&mut self) -> Result<()> {
         if !self.connection_mut().applies {
+            // SQLite would drop them together with a table, unnoticed.
+            self.watch(None)?;
             self.connection_mut().applies = true;
             let connection = self.connection();
             connection.run_script("PRAGMA ignore_check_constraints = ON")?;

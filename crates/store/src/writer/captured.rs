@@ -49,11 +49,11 @@ const ALLOWED_WITH_ARGUMENT: [&str; 14] = [
 ];
 
 impl Writer {
-    /// Runs each member in a savepoint of its own inside one transaction, and leaves that open.
+    /// Runs the members in one transaction, each isolated from the others, and leaves that open.
     ///
-    /// As [`Writer::write_batch`], except that all run again if one fails after it has changed something, and that members which need a transaction of their own do not get
-    /// it here: they are named in [`Captured::alone`], for a batch with just that member. End the
-    /// transaction with [`Writer::commit_at`] or [`Writer::rollback`]. A batch of one member is always in
+    /// As [`Writer::write_batch`], except that all may run again, in savepoints, if one fails after it has changed
+    /// something, and that members which need a transaction of their own do not get it here: they are named in
+    /// [`Captured::alone`], for a batch with just that member. End the transaction with [`Writer::commit_at`] or [`Writer::rollback`]. A batch of one member is always in
     /// the transaction, if only with its error.
     ///
     /// # Errors
@@ -97,7 +97,10 @@ impl Writer {
                         result: Err(error),
                     }];
                 }
-                Run::Ended { culprit, .. } => together.retain(|&member| member != culprit),
+                Run::Ended { culprit, .. } => {
+                    apart = Apart::Savepoints;
+                    together.retain(|&member| member != culprit);
+                }
             }
         };
         let changes = self.with_capture(Capture::finish)?;
@@ -124,9 +127,7 @@ impl Writer {
 
     /// Returns how many rows have been touched so far; those of statements that were undone among them.
     pub(super) fn touches(&self) -> u64 {
-        let connection = self.connection.as_ref();
-        let capture = connection.and_then(|connection| connection.capture.as_ref());
-        capture.map_or(0, Capture::touches)
+        self.guard().touches()
     }
 
     /// Commits the transaction that [`Writer::execute_batch`] left open, together with its position and
@@ -157,12 +158,20 @@ impl Writer {
     }
 
     /// Writes the position and the outcomes into the open transaction.
-    pub(super) fn move_to(&self, applied: &Applied, entries: &[Entry<'_>]) -> Result<()> {
-        let connection = self.connection();
-        self.guard().ours(|| {
-            replica::applied(connection)?.check_next(applied)?;
-            dedup::store(connection, applied.lsn, entries)?;
-            replica::write_applied(connection, applied)
+    pub(super) fn move_to(&mut self, applied: &Applied, entries: &[Entry<'_>]) -> Result<()> {
+        let WriterConnection {
+            inner,
+            guard,
+            is_copy,
+            ..
+        } = self.connection_mut();
+        guard.ours(|| {
+            if !*is_copy {
+                replica::applied(inner)?;
+                *is_copy = true;
+            }
+            replica::advance(inner, applied)?;
+            dedup::store(inner, applied.lsn, entries)
         })
     }
 
@@ -199,7 +208,8 @@ impl Writer {
             if self.guard().take_schema() {
                 return Err(refused("a change of the schema by a statement on rows"));
             }
-            self.with_capture(Capture::check)?;
+            let has_news = self.guard().take_news();
+            self.with_capture(|capture, connection| capture.check(connection, has_news))?;
         }
         Ok(value)
     }

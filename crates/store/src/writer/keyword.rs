@@ -92,14 +92,17 @@ fn pragma(rest: &str) -> Pragma<'_> {
 /// Returns the next word, past the blanks, comments and empty statements that SQLite skips, and what
 /// follows it.
 fn next_word(sql: &str) -> (&str, &str) {
-    let rest = skip_blanks(sql.trim_start_matches([';', '\u{feff}']));
-    if rest.starts_with([';', '\u{feff}']) {
-        return next_word(rest);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut rest = sql;
+    // Nearly every statement begins with its first word.
+    if !rest.bytes().next().is_some_and(is_part) {
+        rest = skip_blanks(sql.trim_start_matches([';', '\u{feff}']));
+        if rest.starts_with([';', '\u{feff}']) {
+            return next_word(rest);
+        }
     }
-    let end = rest
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(rest.len());
-    rest.split_at(end)
+    let end = rest.bytes().position(|byte| !is_part(byte));
+    rest.split_at(end.unwrap_or(rest.len()))
 }
 
 /// Skips blanks and comments.

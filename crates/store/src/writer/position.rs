@@ -38,6 +38,30 @@ impl Writer {
         dedup::find(self.connection(), client, sequence)
     }
 
+    /// Looks several requests up, all at one time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::find`].
+    pub fn find_all<'c>(
+        &mut self,
+        requests: impl IntoIterator<Item = (&'c [u8; 16], u64)>,
+    ) -> Result<Vec<Seen>> {
+        // Each would lock and unlock the file by itself otherwise.
+        let begins = !self.in_transaction();
+        if begins {
+            self.execute("BEGIN", ())?;
+        }
+        let requests = requests.into_iter();
+        let found = requests
+            .map(|(client, sequence)| dedup::find(self.connection(), client, sequence))
+            .collect();
+        if begins {
+            self.rollback()?;
+        }
+        found
+    }
+
     /// Forgets the outcomes that are outside the window, at a position of its own. The same window gives
     /// the same on every copy at the same position.
     ///

@@ -1,5 +1,7 @@
 //! Members of a batch, and the ends of its transaction.
 
+use std::{ops::ControlFlow, sync::Arc};
+
 use shardwright_store::{Applied, ChangeSet, Error, ReplicaError, Value};
 
 use crate::pair::{Pair, Step, error_of, statements, value};
@@ -77,6 +79,53 @@ fn a_broken_key_that_a_failed_statement_counted_is_not_held_against_others() {
     let results = results.iter().map(|result| result.as_ref().unwrap());
     let succeeded: Vec<bool> = results.map(Result::is_ok).collect();
     assert_eq!(succeeded, [true, false, true]);
+}
+
+#[test]
+fn what_a_member_defines_is_undone_with_it_after_another_has_ended_the_transaction() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE t (id INTEGER PRIMARY KEY)",
+        "CREATE TRIGGER end BEFORE INSERT ON t BEGIN SELECT RAISE(ROLLBACK, 'over'); END",
+    ]);
+    let (results, sets) = pair.run(&mut [
+        statements(&["INSERT INTO t VALUES (1)"]),
+        statements(&["CREATE TABLE left_behind (x)", "SELECT * FROM nowhere"]),
+    ]);
+    assert!(
+        results
+            .iter()
+            .all(|result| result.as_ref().unwrap().is_err())
+    );
+    assert!(sets.iter().all(ChangeSet::is_empty));
+    assert_eq!(
+        pair.one("SELECT count(*) FROM sqlite_schema WHERE name = 'left_behind'"),
+        Value::Integer(0)
+    );
+}
+
+#[test]
+fn a_primary_that_was_a_copy_meanwhile_notes_as_before() {
+    let script: Arc<str> = "CREATE TEMP TABLE noted (id);
+        CREATE TEMP TRIGGER note AFTER INSERT ON main.t BEGIN INSERT INTO noted VALUES (new.id); END"
+        .into();
+    let pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    pair.primary.writer().unwrap().watch(Some(&script)).unwrap();
+    let mut pair = pair.swap();
+    pair.execute("DROP TABLE t");
+    pair.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)");
+    let mut pair = pair.swap();
+    pair.primary.writer().unwrap().watch(Some(&script)).unwrap();
+    let mut noted = None;
+    let (results, _) = pair.run(&mut [Box::new(|member| {
+        member.execute("INSERT INTO t VALUES (7)", ())?;
+        let _ = member.query("SELECT id FROM temp.noted", (), |row| {
+            noted = row.get(0).as_i64();
+            ControlFlow::<()>::Continue(())
+        })?;
+        Ok(())
+    })]);
+    assert!(results[0].as_ref().unwrap().is_ok());
+    assert_eq!(noted, Some(7));
 }
 
 #[test]

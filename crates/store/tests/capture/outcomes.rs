@@ -4,8 +4,16 @@ use shardwright_store::{ChangeSet, Entry, Error, ReplicaError, Seen, ShardFile, 
 
 use crate::pair::{Pair, digest, statements};
 
+/// What the ids of streams begin with.
+const STREAM: u8 = 255;
+
 fn client(number: u8) -> [u8; 16] {
-    [number; 16]
+    let mut client = [number; 16];
+    if number == STREAM {
+        // Not a name.
+        client[1] = 1;
+    }
+    client
 }
 
 /// Commits a batch with the outcomes of these requests, on both files.
@@ -126,6 +134,70 @@ fn a_forgotten_client_is_expired_and_a_later_one_is_new() {
         assert_eq!(find(file, 3, 8), Seen::New);
         assert_eq!(find(file, 5, 7), known(5, 7));
         assert_eq!(find(file, 9, 0), Seen::New);
+    }
+}
+
+#[test]
+fn forgetting_a_name_says_nothing_of_others() {
+    let mut pair = pair();
+    for name in [0xf0, 0x90, 0xa0, 0x03] {
+        commit(&mut pair, &[(name, 1)]);
+    }
+    let window = Window {
+        per_client: 4,
+        total: 0,
+        floors: 0,
+    };
+    expire(&mut pair, &window);
+    assert_eq!(find(&pair.primary, 0xf0, 1), Seen::New);
+    assert_eq!(find(&pair.primary, 0x85, 1), Seen::New);
+    assert_eq!(find(&pair.primary, 4, 1), Seen::New);
+    assert_eq!(find(&pair.primary, 2, 1), Seen::Expired);
+}
+
+#[test]
+fn of_a_stream_the_last_outcome_is_kept() {
+    let mut pair = pair();
+    for sequence in [3, 4, 300] {
+        commit(&mut pair, &[(STREAM, sequence), (1, sequence)]);
+    }
+    let rows = |file: &ShardFile| crate::pair::value(file, "SELECT count(*) FROM _dedup");
+    let pair = pair.reopen().reinstall();
+    for file in [&pair.primary, &pair.copy] {
+        assert_eq!(rows(file), shardwright_store::Value::from(4));
+        assert_eq!(find(file, STREAM, 300), known(STREAM, 300));
+        assert_eq!(find(file, STREAM, 301), Seen::New);
+        for sequence in [0, 3, 4, 299] {
+            assert_eq!(find(file, STREAM, sequence), Seen::Expired);
+        }
+        assert_eq!(find(file, 1, 3), known(1, 3));
+    }
+}
+
+#[test]
+fn a_stream_that_leaves_the_window_is_expired_and_never_new() {
+    let mut pair = pair();
+    commit(&mut pair, &[(STREAM, 300)]);
+    commit(&mut pair, &[(1, 7)]);
+    let window = |total, floors| Window {
+        per_client: 1,
+        total,
+        floors,
+    };
+    expire(&mut pair, &window(1, 9));
+    for file in [&pair.primary, &pair.copy] {
+        assert_eq!(find(file, STREAM, 300), Seen::Expired);
+        assert_eq!(find(file, STREAM, 301), Seen::New);
+    }
+    commit(&mut pair, &[(STREAM, 301)]);
+    assert_eq!(find(&pair.copy, STREAM, 300), Seen::Expired);
+    assert_eq!(find(&pair.copy, STREAM, 301), known(STREAM, 301));
+    // A forgotten stream makes no other client a forgotten one.
+    expire(&mut pair, &window(0, 0));
+    for file in [&pair.primary, &pair.copy] {
+        assert_eq!(find(file, STREAM, 302), Seen::Expired);
+        assert_eq!(find(file, 1, 8), Seen::Expired);
+        assert_eq!(find(file, 2, 0), Seen::New);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Snapshots, the cursors that read them in batches, and how to interrupt those.
 
-use std::{ops::ControlFlow, rc::Rc};
+use std::{ops::ControlFlow, rc::Rc, time::Duration};
 
 use shardwright_store::{Batch, Config, Error, Value};
 
@@ -43,6 +43,21 @@ fn cursors_of_one_snapshot_advance_independently() {
         !first.next_batch(&mut batch).unwrap(),
         "a finished cursor stays finished"
     );
+}
+
+#[test]
+fn a_snapshot_waits_for_a_reader_as_long_as_it_is_told() {
+    let config = Config {
+        readers: 1,
+        busy_timeout: Duration::from_secs(3_600),
+        ..config()
+    };
+    let (_directory, file) = filled(1, &config);
+    let held = file.snapshot().unwrap();
+    let refused = file.snapshot_within(Duration::from_millis(5));
+    assert!(matches!(refused, Err(Error::Busy { .. })));
+    drop(held);
+    file.snapshot_within(Duration::ZERO).unwrap();
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The sharded database: a directory of SQLite files as one.
 
+mod announce;
 mod broadcast;
 mod by_key;
 mod by_shard;
+mod collect;
 mod ddl;
 mod deferred;
 mod execute;
@@ -15,7 +17,9 @@ mod options;
 mod pragma;
 mod prepared;
 mod read;
+mod recall;
 mod records;
+mod schema_read;
 mod sequence;
 mod session;
 mod several;
@@ -24,14 +28,13 @@ mod unique;
 mod view;
 mod write;
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use shardwright_store::Batch;
 
+use self::{announce::Announcements, records::Records, state::State, view::View};
 pub use self::{
     execute::Explanation,
     layout::{CATALOG, Layout},
@@ -45,7 +48,6 @@ pub(crate) use self::{
     read::{own_value, sqlite_value},
     write::refuse_null,
 };
-use self::{records::Records, state::State, view::View};
 use crate::{
     error::Error,
     key::Key,
@@ -96,6 +98,7 @@ struct Shared {
     records: Records,
     /// Serialises changes of the schema and writes that reach every place.
     broadcast: Mutex<()>,
+    announcements: Announcements,
     /// Held by writes that another shard's rows may forbid.
     constraints: Mutex<()>,
 }

@@ -103,6 +103,13 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// An earlier change was written down, and a place refuses it for good. Until that is mended, nothing else may reach
+    /// every place. Nothing was run of this statement.
+    #[error("an earlier change has to reach every place first, and cannot: {source}")]
+    CannotFinish {
+        /// Why.
+        source: Box<Self>,
+    },
     /// An update would change a shard key.
     #[error("the statement changes the shard key {table}.{column}")]
     ShardKeyUpdate {

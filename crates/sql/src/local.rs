@@ -84,6 +84,11 @@ impl Places for LocalPlaces {
         &self.place(place).name
     }
 
+    /// The lock of the directory keeps others out, and a database is finished before it is handed out.
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn size_bytes(&self, place: Place) -> Result<u64, Error> {
         let size = self.shard_file(place).size_bytes();
         size.map_err(|error| self.error(place, error))

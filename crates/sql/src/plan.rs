@@ -47,6 +47,12 @@ pub(crate) enum Plan {
 /// When the statement is one that a sharded database does not run.
 pub(crate) fn plan(sql: &str, schema: &Schema) -> Result<Plan, Error> {
     let Some(command) = statement::parse(sql) else {
+        if statement::is_too_deep(sql) {
+            return Err(Error::Unsupported {
+                what: "a statement that is nested so deeply".to_owned(),
+                hint: "use no more than 100 levels of parentheses; a WITH clause takes subqueries out of one another",
+            });
+        }
         return unparsed(sql);
     };
     Ok(match (statement::kind_of(&command), command) {

@@ -21,7 +21,7 @@ use shardwright_store::Value;
 pub use shardwright_store::{Batch, Sql};
 
 pub use self::{
-    call::{Call, Ran},
+    call::{Call, Ran, StatementId},
     fault::{Fault, FaultKind},
     places::{PlaceTransaction, Places, Visit, Watch, Watching},
 };
@@ -31,6 +31,20 @@ use crate::error::Error;
 /// change of the schema or of a reference table. Broadcasts are numbered from one without gaps, and reach every place
 /// in their order. A place without the key has had none.
 pub const BROADCAST_KEY: &str = "sql.broadcast";
+
+/// The key of a place's table `_meta` under which it counts the announcements of broadcasts and their ends: it is [odd](is_announced)
+/// while one stands. A place without the key has had none.
+///
+/// A broadcast is announced at every place before it is written down. From then until it is committed there or withdrawn, a
+/// place must refuse whatever writes and carries the number of a schema, also the right one, with
+/// [`FaultKind::SchemaChanged`], so that nothing gets in the way of what will happen. Reads go on.
+pub const ANNOUNCED_KEY: &str = "sql.announced";
+
+/// Whether an announcement stands, by what a place keeps under [`ANNOUNCED_KEY`].
+#[must_use]
+pub fn is_announced(kept: u64) -> bool {
+    kept % 2 == 1
+}
 
 /// A place where rows live: a shard, or the catalog shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! valid; the parser is asked what the statement is about.
 
 pub(crate) mod ast;
+mod depth;
 mod split;
 
 use turso_parser::{
@@ -11,8 +12,8 @@ use turso_parser::{
     parser::Parser,
 };
 
-pub(crate) use self::split::without_index_hints;
 pub use self::split::{is_complete, split};
+pub(crate) use self::{depth::is_too_deep, split::without_index_hints};
 
 /// What a statement does, as far as it matters for where it may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,12 @@ pub enum StatementKind {
     Other,
 }
 
-/// Parses one statement. `None` where the parser does not understand it, which does not mean that SQLite does not.
+/// Parses one statement. `None` where the parser does not understand it, which does not mean that SQLite does not, and where it is [too
+/// deep](is_too_deep).
 pub(crate) fn parse(sql: &str) -> Option<Cmd> {
+    if is_too_deep(sql) {
+        return None;
+    }
     let mut parser = Parser::new(sql.as_bytes());
     let command = parser.next_cmd().ok()??;
     // A second statement in one text is for the splitter, not for us.

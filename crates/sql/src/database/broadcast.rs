@@ -6,15 +6,18 @@
 //! statements again, as they did once already. That is tried at once, before the next operation, and after a crash
 //! when the database is opened for writing.
 //!
+//! Before all that, the operation is announced at every place: see `announce`. Then no place can refuse it later.
+//!
+//! A statement with a number runs under it at each place, and whoever finishes the operation runs it under that too. So a
+//! statement that is tried again finds what it did, once all that is pending is finished.
+//!
 //! Of two engines that write at once, one finds that the number of its operation is taken: in the registry while the
 //! other's operation is under way, and at the places after that. It has not committed anything then.
 
-use std::{
-    sync::{Arc, MutexGuard},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use backon::{BlockingRetryable, ExponentialBuilder};
+use parking_lot::MutexGuard;
 use shardwright_registry::{Error as RegistryError, StoreError};
 
 use super::{
@@ -35,11 +38,15 @@ impl ShardedDatabase {
     pub(super) fn begin_broadcast(&self) -> Result<(MutexGuard<'_, ()>, Arc<State>), Error> {
         self.check_writable()?;
         let one = self.lock_broadcast()?;
-        let base = self.base();
+        let (base, everywhere) = (self.base(), self.everywhere());
         for pending in base.inner.shared.records.pending()? {
-            base.complete_in_time(&pending)
+            everywhere
+                .complete_in_time(&pending)
                 .map_err(|error| base.unfinished_before(error))?;
         }
+        everywhere
+            .settle_announcements()
+            .map_err(|error| base.unfinished_before(error))?;
         base.refresh()?;
         Ok((one, base.inner.state.load_full()))
     }
@@ -49,6 +56,7 @@ impl ShardedDatabase {
         for pending in self.inner.shared.records.pending()? {
             self.complete(&pending)?;
         }
+        self.settle_announcements()?;
         self.refresh().map(drop)
     }
 
@@ -60,10 +68,12 @@ impl ShardedDatabase {
         shards: Vec<Step>,
         catalog: Vec<Step>,
     ) -> Result<(), Error> {
-        let operation = Operation::new(shards, catalog, Some(after.stored().clone()));
+        let mut operation = Operation::new(shards, catalog, Some(after.stored().clone()));
+        operation.statement = self.inner.places.statement();
         let (version, number) = (before.version + 1, before.number() + 1);
         let next = State::new(version, number, after, Arc::clone(&before.map))?;
-        self.base().broadcast(before, operation, &next.checks)?;
+        self.everywhere()
+            .broadcast(before, operation, &next.checks)?;
         self.base().install(&Arc::new(next));
         Ok(())
     }
@@ -76,27 +86,64 @@ impl ShardedDatabase {
         checks: &Checks,
     ) -> Result<Ran, Error> {
         operation.number = state.number() + 1;
+        operation.announced = self.announce().map_err(surely_undone)?;
         let begun = self.begin_everywhere(&operation, checks);
-        let (begun, ran) = begun.map_err(surely_undone)?;
-        self.write_down(&operation)?;
+        let begun = begun.map_err(surely_undone).and_then(|begun| {
+            self.check_time()?;
+            self.write_down(&operation)?;
+            Ok(begun)
+        });
+        let (begun, ran) = begun.inspect_err(|error| self.give_up(&operation, error))?;
         let committed = begun
             .into_iter()
             .try_for_each(|mut transaction| transaction.commit());
         let finished = committed.and_then(|()| self.inner.shared.records.finish(&operation));
         if let Err(error) = finished {
-            let is_final = !may_pass(&error);
-            let done = match is_final {
-                true => Err(error),
-                false => self.complete_in_time(&operation),
-            };
-            done.map_err(|error| Error::Unfinished {
-                source: Box::new(error),
-            })?;
+            self.finish_late(&operation, error)?;
         }
         if operation.schema.is_none() {
             state.reach(operation.number);
         }
         Ok(ran)
+    }
+
+    fn check_time(&self) -> Result<(), Error> {
+        if self.inner.places.time_left() == Some(Duration::ZERO) {
+            let message =
+                "the change was prepared everywhere, and there was no time left to make it";
+            return Err(self.fault(FaultKind::Busy, message));
+        }
+        Ok(())
+    }
+
+    /// Lets the places go on without an operation, unless that may be written down.
+    fn give_up(&self, operation: &Operation, error: &Error) {
+        match error {
+            Error::Unfinished { .. } => self.announcements().leave(),
+            _ => self.withdraw(operation),
+        }
+    }
+
+    /// Finishes an operation that is written down, after an error on the way.
+    fn finish_late(&self, operation: &Operation, error: Error) -> Result<(), Error> {
+        let done = if may_pass(&error) {
+            self.complete_in_time(operation)
+        } else {
+            Err(error)
+        };
+        match done {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.announcements().leave();
+                Err(self.overtaken(operation.number))
+            }
+            Err(error) => {
+                self.announcements().leave();
+                Err(Error::Unfinished {
+                    source: Box::new(error),
+                })
+            }
+        }
     }
 
     /// Runs an operation on every place without a commit, and returns what it did at the first that it is for.
@@ -145,20 +192,27 @@ impl ShardedDatabase {
         self.fault(FaultKind::NotWriter, message)
     }
 
-    /// Brings an operation that is written down to its end.
-    fn complete(&self, operation: &Operation) -> Result<(), Error> {
+    /// Brings an operation that is written down to its end. Returns whether it has happened: it has not, and never will,
+    /// if another engine has become the writer before it was written down.
+    fn complete(&self, operation: &Operation) -> Result<bool, Error> {
+        let records = &self.inner.shared.records;
+        if self.is_withdrawn(operation)? {
+            return records.forget(operation).map(|()| false);
+        }
         operation.recover(&*self.inner.places)?;
-        self.inner.shared.records.finish(operation)
+        records.finish(operation).map(|()| true)
     }
 
-    /// As [`ShardedDatabase::complete`], again and again while that may help.
-    fn complete_in_time(&self, operation: &Operation) -> Result<(), Error> {
+    /// As [`ShardedDatabase::complete`], again and again while that may help and there is time.
+    fn complete_in_time(&self, operation: &Operation) -> Result<bool, Error> {
+        let patience = self.inner.shared.options.finish_timeout;
+        let left = self.inner.places.time_left().unwrap_or(patience);
         let backoff = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(10))
             .with_max_delay(Duration::from_secs(1))
             .with_jitter()
             .without_max_times()
-            .with_total_delay(Some(self.inner.shared.options.finish_timeout));
+            .with_total_delay(Some(patience.min(left)));
         (|| self.complete(operation))
             .retry(backoff)
             .when(may_pass)
@@ -169,10 +223,13 @@ impl ShardedDatabase {
     fn unfinished_before(&self, error: Error) -> Error {
         match &error {
             Error::Place { fault, .. } if fault.kind == FaultKind::NotWriter => error,
-            _ => {
+            error if may_pass(error) => {
                 let message = format!("an earlier change has to reach every place first: {error}");
                 self.fault(FaultKind::Unreachable, message)
             }
+            _ => Error::CannotFinish {
+                source: Box::new(error),
+            },
         }
     }
 
@@ -195,12 +252,17 @@ impl ShardedDatabase {
         statements: &[Fragment],
     ) -> Result<Answer, Error> {
         let (_one, now) = self.begin_broadcast()?;
+        let answer = |ran| self.broadcast_answer(table, planned, ran);
+        if let Some(ran) = self.broadcast_before()? {
+            return Ok(answer(ran));
+        }
         if now.version != state.version {
             let message = "the schema has changed since the statement was planned";
             return Err(self.fault(FaultKind::SchemaChanged, message));
         }
         let steps: Vec<Step> = statements.iter().map(Step::bound).collect();
-        let operation = Operation::new(steps.clone(), steps, None);
+        let mut operation = Operation::new(steps.clone(), steps, None);
+        operation.statement = self.inner.places.statement();
         let _guard = self.guard(state, table)?;
         // A foreign key may carry the change to rows that other shards have a say in.
         let none = state.checks.without_watch();
@@ -209,7 +271,23 @@ impl ShardedDatabase {
         } else {
             &none
         };
-        let ran = self.base().broadcast(&now, operation, checks)?;
+        let ran = self.everywhere().broadcast(&now, operation, checks)?;
+        Ok(answer(ran))
+    }
+
+    /// What the statement did that was made everywhere under its number before; the caller has begun the broadcast, so
+    /// that a part of it is not all.
+    pub(super) fn broadcast_before(&self) -> Result<Option<Ran>, Error> {
+        let known = self.known()?;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let mut ran = known.into_iter().map(|(_, ran)| ran);
+        let first = ran.find(|ran| !ran.is_empty());
+        Ok(Some(Ran::all(first.unwrap_or_default())))
+    }
+
+    fn broadcast_answer(&self, table: &Table, planned: &PlannedStatement, ran: Ran) -> Answer {
         let places = &self.inner.places;
         let names = places.all().map(|place| places.name(place).to_owned());
         let reason = format!(
@@ -221,7 +299,7 @@ impl ShardedDatabase {
         answer.changes = ran.outcome.changes;
         answer.last_insert_rowid = ran.outcome.last_insert_rowid;
         answer.rows = ran.rows;
-        Ok(answer)
+        answer
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use shardwright_store::{Params, Row, Value};
 
-use super::ShardedDatabase;
+use super::{ShardedDatabase, collect::Collected};
 use crate::{
     answer::{Answer, Outcome, Tier},
     error::Error,
@@ -59,11 +59,9 @@ impl ShardedDatabase {
         let mut answer = Answer::of_changes(vec![name], Tier::Single, "the call names the key");
         answer.columns.clone_from(&planned.columns);
         if let Plan::Read(_) = &planned.plan {
-            let rows = &mut answer.rows;
-            let _ = self.visit_by_key(&state, &planned, &key, params, |row| {
-                rows.push(row.to_values());
-                ControlFlow::<()>::Continue(())
-            })?;
+            let mut rows = Collected::within(self.limits());
+            let _ = self.visit_by_key(&state, &planned, &key, params, |row| rows.keep(row))?;
+            answer.rows = rows.finish()?;
         } else {
             let ran = self.write_by_key(&state, &planned, &key, &params)?;
             answer.changes = ran.outcome.changes;

@@ -16,6 +16,9 @@ impl ShardedDatabase {
     /// Runs a statement that changes the schema.
     pub(super) fn define(&self, statement: &Stmt, sql: &str) -> Result<Answer, Error> {
         let (_one, state) = self.begin_broadcast()?;
+        if self.broadcast_before()?.is_some() {
+            return Ok(self.defined());
+        }
         let before = &state.schema;
         let Some(stored) = changed(
             before,

@@ -57,7 +57,7 @@ impl Deferred {
         };
         let mut violations = 0;
         for count in counts {
-            let found = transaction.execute(Call::new(count, ()))?.rows;
+            let found = transaction.aside(Call::new(count, ()))?.rows;
             violations += found.first().and_then(|row| row[0].as_i64()).unwrap_or(0);
         }
         Ok(violations)

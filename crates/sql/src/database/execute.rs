@@ -105,6 +105,15 @@ impl ShardedDatabase {
         }
     }
 
+    /// Whether a statement changes nothing, whatever its values are.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn only_reads(&self, sql: &str) -> Result<bool, Error> {
+        let planned = self.inner.state.load().plan(sql)?;
+        Ok(matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)))
+    }
+
     /// Tells how a statement would run.
     ///
     /// # Errors

@@ -32,6 +32,10 @@ impl ShardedDatabase {
         mode: WriteMode,
     ) -> Result<Answer, Error> {
         let table = state.table(&plan.table)?;
+        if planned.needs_guard || matches!(table.kind, TableKind::Reference) {
+            // Before rows are read for another engine.
+            self.check_writer()?;
+        }
         let whole = |_| vec![Call::new(&planned.statement, *params)];
         match table.kind {
             TableKind::Sharded(_) => {
@@ -72,6 +76,8 @@ impl ShardedDatabase {
     }
 
     /// Inserts rows by value. With `home`, all of them must belong there, and have that key if it names one.
+    ///
+    /// A try before this one may have given the rows other keys, so that what it did is in other places.
     pub(super) fn insert_by_row(
         &self,
         state: &State,
@@ -82,24 +88,31 @@ impl ShardedDatabase {
         home: Option<(Place, Option<&Key>)>,
     ) -> Result<Answer, Error> {
         let table = state.table(&plan.table)?;
+        let needs_lock = table.rowid_alias.is_some() || planned.needs_guard;
+        if needs_lock {
+            self.check_writer()?;
+        }
+        if plan.reads()
+            && let Some(answer) = self.made_before(planned, mode)?
+        {
+            return Ok(answer);
+        }
         let rows = self.rows_of(state, plan, params)?;
         let mut columns = columns_of(table, plan);
         let mut rows = check_width(table, &columns, rows)?;
-        // Drawing numbers and using them is one step, or two inserts would draw the same.
-        let _numbers = self.sequence_guard(state, table)?;
+        let keeps_keys = keeps_keys(table, plan, &columns, &rows);
+        if !keeps_keys
+            && !plan.reads()
+            && let Some(answer) = self.made_before(planned, mode)?
+        {
+            return Ok(answer);
+        }
+        let _lock = needs_lock.then(|| self.lock_constraints()).transpose()?;
         self.fill_rowids(state, table, &mut columns, &mut rows)?;
         fill_key(state, table, &mut columns, &mut rows)?;
         let by_shard = group(state, table, &columns, rows, home.and_then(|(_, key)| key))?;
-        if let Some((place, _)) = home
-            && let Some((stray, _)) = by_shard
-                .iter()
-                .find(|(shard, _)| Place::Shard(**shard) != place)
-        {
-            return Err(Error::WrongShard {
-                table: table.name.clone(),
-                key: format!("a row of {}", self.inner.places.name(Place::Shard(*stray))),
-                shard: self.inner.places.name(place).to_owned(),
-            });
+        if let Some((place, _)) = home {
+            self.check_home(table, place, &by_shard)?;
         }
         if by_shard.len() > 1 && mode == WriteMode::Single {
             return Err(Error::MultiShardWrite {
@@ -115,9 +128,24 @@ impl ShardedDatabase {
                 statements(table, plan, &columns, &rows)?,
             );
         }
-        self.write_places(state, planned, &places, plan.rule, |place| {
-            calls(&batches[&place])
-        })
+        let is_partial = mode == WriteMode::BestEffort && !keeps_keys;
+        let roll_call = (is_partial && self.inner.places.statement().is_some())
+            .then(|| self.roll_call(&places));
+        let unit = |place| calls(&batches[&place]);
+        self.write_locked(state, planned, &places, plan.rule, roll_call.as_ref(), unit)
+    }
+
+    /// Refuses rows that belong elsewhere than on the shard that the caller has chosen.
+    fn check_home(&self, table: &Table, home: Place, by_shard: &ByShard) -> Result<(), Error> {
+        let mut shards = by_shard.keys().map(|shard| Place::Shard(*shard));
+        match shards.find(|shard| *shard != home) {
+            Some(stray) => Err(Error::WrongShard {
+                table: table.name.clone(),
+                key: format!("a row of {}", self.inner.places.name(stray)),
+                shard: self.inner.places.name(home).to_owned(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The rows that the statement inserts, by value.
@@ -139,6 +167,28 @@ impl ShardedDatabase {
             WriteMode::Single,
         )?;
         Ok(answer.rows)
+    }
+}
+
+/// Rows by the shards of their keys.
+type ByShard = BTreeMap<usize, Vec<Vec<Value>>>;
+
+/// Whether another try of the statement gives its rows the same keys.
+fn keeps_keys(table: &Table, plan: &InsertPlan, columns: &[String], rows: &[Vec<Value>]) -> bool {
+    let Some(key) = table.shard_key() else {
+        return true;
+    };
+    let may_draw = table.rowid_alias == Some(key.column);
+    let position = columns
+        .iter()
+        .position(|name| table.resolve(name) == Some(key.column));
+    match position {
+        // Drawn, or by default.
+        None => !may_draw && table.columns[key.column].default.is_none(),
+        Some(position) => {
+            let is_drawn = |row: &Vec<Value>| may_draw && row[position].is_null();
+            plan.deterministic && !plan.reads() && !rows.iter().any(is_drawn)
+        }
     }
 }
 
@@ -212,10 +262,10 @@ fn group(
     columns: &[String],
     rows: Vec<Vec<Value>>,
     given: Option<&Key>,
-) -> Result<BTreeMap<usize, Vec<Vec<Value>>>, Error> {
+) -> Result<ByShard, Error> {
     let key = table.shard_key().map(|key| key.column);
     let position = columns.iter().position(|name| table.resolve(name) == key);
-    let mut by_shard: BTreeMap<usize, Vec<Vec<Value>>> = BTreeMap::new();
+    let mut by_shard = ByShard::new();
     for row in rows {
         let value = position.map_or(shardwright_store::ValueRef::Null, |position| {
             row[position].as_ref()

@@ -4,24 +4,37 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
 
-use super::{records::new_identity, unique::Checks};
+use super::{announce::ended, records::new_identity, unique::Checks};
 use crate::{
     error::Error,
     schema::StoredSchema,
-    shards::{BROADCAST_KEY, Call, Fragment, Place, PlaceTransaction, Places, Ran, Watching},
+    shards::{
+        ANNOUNCED_KEY, BROADCAST_KEY, Call, Fault, FaultKind, Fragment, Place, PlaceTransaction,
+        Places, Ran, StatementId, Watching,
+    },
 };
 
 const ENTER: &str = "INSERT INTO main._meta(key, value) VALUES (?1, ?2)
-    ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value < excluded.value";
+    ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value < excluded.value RETURNING key";
+
+/// With it, the announcement of the operation is over.
+const ENTER_ANNOUNCED: &str = "INSERT INTO main._meta(key, value) VALUES (?1, ?2), (?3, ?4)
+    ON CONFLICT(key) DO UPDATE SET value = excluded.value WHERE value < excluded.value RETURNING key";
 
 /// An operation on several places.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Operation {
     /// Greater than those of all operations before.
     pub(super) number: u64,
+    /// The number of its announcement; 0 if it has none.
+    #[serde(default)]
+    pub(super) announced: u64,
     /// Tells operations of different engines apart that would otherwise look alike.
     #[serde(default)]
     pub(super) author: String,
+    /// The statement that it is, if it has a number: the places know it by that when it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) statement: Option<StatementId>,
     /// What runs on the shards, and on the catalog.
     pub(super) shards: Vec<Step>,
     pub(super) catalog: Vec<Step>,
@@ -29,7 +42,7 @@ pub(super) struct Operation {
     pub(super) schema: Option<StoredSchema>,
 }
 
-/// A transaction in which an operation has run at one place, and what its last statement did.
+/// A transaction in which an operation has run at one place, and what its statements did.
 pub(super) type Begun = (Box<dyn PlaceTransaction>, Ran);
 
 /// One statement of an operation.
@@ -101,7 +114,9 @@ impl Operation {
     pub(super) fn new(shards: Vec<Step>, catalog: Vec<Step>, schema: Option<StoredSchema>) -> Self {
         Self {
             number: 0,
+            announced: 0,
             author: new_identity(),
+            statement: None,
             shards,
             catalog,
             schema,
@@ -115,20 +130,57 @@ impl Operation {
         }
     }
 
-    /// Begins a transaction on one place and runs its steps there. `None` if the place has had an operation of this
-    /// number, or a later one.
+    /// Begins a transaction on one place and runs its steps there, for the first time. `None` if the place has had an
+    /// operation of this number, or a later one.
     pub(super) fn begin(
         &self,
         places: &dyn Places,
         place: Place,
         checks: &Checks,
     ) -> Result<Option<Begun>, Error> {
-        let watching = match &self.schema {
+        let watching = self.watching(checks, place);
+        let transaction = match self.statement {
+            None => places.begin(place, watching)?,
+            Some(statement) => places.begin_as(statement, place, watching)?,
+        };
+        if transaction.is_remembered() {
+            let message = "the client gave this number to another statement before";
+            return Err(Fault::new(FaultKind::Other, message).at(places.name(place)));
+        }
+        self.run(transaction, place, checks)
+    }
+
+    /// As [`Operation::begin`], at a place that may have had the operation: only the operation's number tells whether
+    /// it has, whatever is known there of the statement. Its rows were checked before.
+    fn begin_again(&self, places: &dyn Places, place: Place) -> Result<Option<Begun>, Error> {
+        let checks = Checks::default();
+        let watching = self.watching(&checks, place);
+        if let Some(statement) = self.statement {
+            match places.begin_as(statement, place, watching) {
+                // That says how far the place was.
+                Ok(mut known) if known.is_remembered() => known.commit()?,
+                Err(Error::Place { fault, .. }) if fault.kind == FaultKind::Forgotten => {}
+                begun => return self.run(begun?, place, &checks),
+            }
+        }
+        self.run(places.begin(place, watching)?, place, &checks)
+    }
+
+    fn watching<'c>(&self, checks: &'c Checks, place: Place) -> Watching<'c> {
+        match &self.schema {
             // A trigger that names what changes would be in the way.
             Some(_) => Watching::Nothing,
             None => checks.watching(place),
-        };
-        let mut transaction = places.begin(place, watching)?;
+        }
+    }
+
+    /// Runs the steps for a place in a transaction there.
+    fn run(
+        &self,
+        mut transaction: Box<dyn PlaceTransaction>,
+        place: Place,
+        checks: &Checks,
+    ) -> Result<Option<Begun>, Error> {
         if !self.enter(&mut *transaction)? {
             return Ok(None);
         }
@@ -139,30 +191,38 @@ impl Operation {
             None => deferred.violations(place, transaction),
         };
         let before = count(&mut *transaction)?;
-        let mut ran = Ran::default();
-        for step in self.steps(place) {
-            ran = step.run(&mut *transaction)?;
-        }
+        let steps = self.steps(place).iter();
+        let ran = steps
+            .map(|step| step.run(&mut *transaction))
+            .collect::<Result<_, _>>()?;
         if count(&mut *transaction)? > before {
             return Err(Error::Constraint {
                 message: "FOREIGN KEY constraint failed".to_owned(),
             });
         }
-        Ok(Some((transaction, ran)))
+        Ok(Some((transaction, Ran::all(ran))))
     }
 
     /// Notes the number at a place, and returns whether it is later than the one there.
     fn enter(&self, transaction: &mut dyn PlaceTransaction) -> Result<bool, Error> {
         let number = i64::try_from(self.number).unwrap_or(i64::MAX);
-        let entry = [Value::from(BROADCAST_KEY), Value::Integer(number)];
-        let entered = transaction.execute(Call::new(ENTER, &entry))?;
-        Ok(entered.outcome.changes > 0)
+        let key = Value::from(BROADCAST_KEY);
+        let mut entry = vec![key.clone(), Value::Integer(number)];
+        let enter = if self.announced > 0 {
+            let over = ended(self.announced);
+            entry.extend([Value::from(ANNOUNCED_KEY), Value::Integer(over)]);
+            ENTER_ANNOUNCED
+        } else {
+            ENTER
+        };
+        let entered = transaction.aside(Call::new(enter, &entry))?;
+        Ok(entered.rows.iter().any(|row| row.contains(&key)))
     }
 
-    /// Brings an operation that is written down to every place that does not have it. Its rows were checked before.
+    /// Brings an operation that is written down to every place that does not have it.
     pub(super) fn recover(&self, places: &dyn Places) -> Result<(), Error> {
         for place in places.all() {
-            if let Some((mut transaction, _)) = self.begin(places, place, &Checks::default())? {
+            if let Some((mut transaction, _)) = self.begin_again(places, place)? {
                 transaction.commit()?;
             }
         }

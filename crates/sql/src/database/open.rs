@@ -1,19 +1,16 @@
 //! Creating and opening a database.
 
-use std::{
-    fs::File,
-    io,
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use shardwright_registry::Registry;
 use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFile};
 use shardwright_topology::ShardMap;
 
 use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase, Shared,
+    announce::Announcements,
     lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
@@ -119,6 +116,7 @@ impl ShardedDatabase {
             options: options.clone(),
             records,
             broadcast: Mutex::new(()),
+            announcements: Announcements::default(),
             constraints: Mutex::new(()),
         };
         Ok(Self {

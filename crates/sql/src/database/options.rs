@@ -68,7 +68,7 @@ pub enum WriteMode {
     BestEffort,
 }
 
-/// How far a statement that gathers rows from several places may go before it is stopped.
+/// How far a statement that reads may go before it is stopped. Time is for what gathers rows from several places, or reads the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Rows fetched.

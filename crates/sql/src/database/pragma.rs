@@ -96,6 +96,9 @@ impl ShardedDatabase {
             message: format!("{value} is not a number"),
         })?;
         let (_one, state) = self.begin_broadcast()?;
+        if self.broadcast_before()?.is_some() {
+            return Ok(answer(pragma, Vec::new()));
+        }
         let mut stored = state.schema.stored().clone();
         match pragma {
             "user_version" => stored.user_version = number,

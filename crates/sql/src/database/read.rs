@@ -1,11 +1,12 @@
 //! Answering reads.
 
-use std::{fmt, ops::ControlFlow, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use shardwright_store::{Params, Row, Value};
 
 use super::{
     ShardedDatabase,
+    collect::Collected,
     state::{PlannedStatement, State},
 };
 use crate::{
@@ -24,11 +25,9 @@ impl ShardedDatabase {
         plan: &ReadPlan,
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
-        let mut rows = Vec::new();
-        let mut keep = |row: &Row<'_>| {
-            rows.push(row.to_values());
-            ControlFlow::<()>::Continue(())
-        };
+        let limits = self.limits();
+        let mut collected = Collected::within(limits);
+        let mut keep = |row: &Row<'_>| collected.keep(row);
         let (places, tier, reason) = match plan.target(params, state.routing())? {
             ReadTarget::One(place) => {
                 let places = &self.inner.places;
@@ -40,7 +39,10 @@ impl ShardedDatabase {
                 )
             }
             ReadTarget::SchemaCopy => {
-                rows = self.read_schema(state, planned, params)?;
+                let sql = planned.statement.sql();
+                for row in state.read_schema(sql, params, limits)? {
+                    let _ = collected.push(row);
+                }
                 (
                     Vec::new(),
                     Tier::Schema,
@@ -55,7 +57,7 @@ impl ShardedDatabase {
                         shards: Arc::clone(&self.inner.places).snapshots(),
                         routing: state.owned_routing(),
                         pins: plan.pins(params)?,
-                        limits: self.inner.shared.options.limits,
+                        limits,
                     },
                     &mut keep,
                 )?;
@@ -68,7 +70,7 @@ impl ShardedDatabase {
         };
         Ok(Answer {
             columns: planned.columns.clone(),
-            rows,
+            rows: collected.finish()?,
             changes: 0,
             last_insert_rowid: None,
             places,
@@ -84,31 +86,6 @@ impl ShardedDatabase {
             Place::Catalog if plan.refs().is_empty() => "it reads no table",
             Place::Catalog => "all its tables are on the catalog shard",
         }
-    }
-
-    fn read_schema(
-        &self,
-        state: &State,
-        planned: &PlannedStatement,
-        params: &Params<'_>,
-    ) -> Result<Vec<Vec<Value>>, Error> {
-        state.on_copy(|copy| {
-            let mut statement = copy.prepare_cached(planned.statement.sql())?;
-            for number in 1..=statement.parameter_count() {
-                let name = statement.parameter_name(number).map(str::to_owned);
-                if let Some(value) = params.value_of(number, name.as_deref()) {
-                    statement.raw_bind_parameter(number, sqlite_value(&value.to_value()))?;
-                }
-            }
-            let columns = statement.column_count();
-            let mut rows = statement.raw_query();
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let values = (0..columns).map(|column| row.get_ref(column).map(own_value));
-                found.push(values.collect::<rusqlite::Result<Vec<_>>>()?);
-            }
-            Ok(found)
-        })
     }
 }
 

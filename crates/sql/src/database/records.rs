@@ -171,6 +171,11 @@ impl Records {
             Ok(record)
         };
         block_on(self.registry.update_keyspace(done))?;
+        self.forget(operation)
+    }
+
+    /// Takes an operation back out of the journal.
+    pub(super) fn forget(&self, operation: &Operation) -> Result<(), Error> {
         let journals = self.journals()?;
         let Some(entry) = block_on(journals.get(operation.number.to_string()))? else {
             return Ok(());

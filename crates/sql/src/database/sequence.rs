@@ -1,7 +1,5 @@
 //! Rowids that SQLite would choose: one more than the greatest of all shards.
 
-use std::sync::MutexGuard;
-
 use shardwright_store::{Row, Value};
 
 use super::{ShardedDatabase, state::State};
@@ -15,17 +13,8 @@ use crate::{
 pub(crate) const SEQUENCE_TABLE: &str = "CREATE TABLE IF NOT EXISTS _sequence(name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID";
 
 impl ShardedDatabase {
-    /// Held from drawing a number to using it.
-    pub(super) fn sequence_guard(
-        &self,
-        state: &State,
-        table: &Table,
-    ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
-        let wanted = table.rowid_alias.is_some() && !state.needs_guard(table);
-        wanted.then(|| self.lock_constraints()).transpose()
-    }
-
-    /// Gives every row without a rowid the next one, as SQLite would in one file.
+    /// Gives every row without a rowid the next one, as SQLite would in one file. The caller holds the lock of
+    /// constrained writes from before this until the rows are written, or two inserts would draw the same.
     pub(super) fn fill_rowids(
         &self,
         state: &State,
@@ -36,7 +25,6 @@ impl ShardedDatabase {
         let Some(alias) = table.rowid_alias else {
             return Ok(());
         };
-        let _guard = self.guard(state, table)?;
         let position = match columns
             .iter()
             .position(|name| table.resolve(name) == Some(alias))
@@ -96,6 +84,7 @@ impl ShardedDatabase {
         Ok(last)
     }
 
+    /// Notes a number as given out. It is no part of the statement: another try may draw another one.
     fn remember(&self, table: &Table, last: i64) -> Result<(), Error> {
         self.check_writable()?;
         let sql = "INSERT INTO _sequence(name, last) VALUES (?1, ?2)
@@ -105,6 +94,7 @@ impl ShardedDatabase {
             Value::Integer(last),
         ];
         let unit = [Call::new(sql, &params)];
-        self.inner.places.write(Place::Catalog, &unit).map(drop)
+        let places = &self.everywhere().inner.places;
+        places.write(Place::Catalog, &unit).map(drop)
     }
 }

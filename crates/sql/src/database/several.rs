@@ -35,14 +35,17 @@ impl ShardedDatabase {
     }
 
     /// Does what an engine has to do that becomes the writer of a database that it has [joined](ShardedDatabase::join):
-    /// makes the engine's own tables, finishes what a writer before it began at several places, and reads the schema.
+    /// makes the engine's own tables, finishes or withdraws what a writer before it began at several places, and reads the
+    /// schema.
     /// Doing it again does no harm.
     ///
     /// # Errors
-    /// Failures of the places and of the registry, after [`Options::finish_timeout`]. It may be called again then.
+    /// Failures of the places and of the registry, after [`Options::finish_timeout`], and [`Error::CannotFinish`]. It may be
+    /// called again then.
     pub fn take_over(&self) -> Result<(), Error> {
         self.check_writable()?;
         self.base().prepare_catalog()?;
+        self.announcements().forget();
         self.begin_broadcast().map(drop)
     }
 
@@ -83,7 +86,8 @@ impl ShardedDatabase {
     }
 
     /// Whether a statement may need the one writer of a database with several engines: because it changes the schema
-    /// or a reference table, because rows of other shards may forbid it, or because it draws rowids.
+    /// or a reference table, because rows of other shards may forbid it, because it draws rowids, or because it may have
+    /// been [tried before](Places::may_recur) with rows of other keys.
     ///
     /// Where that depends on the values of parameters, the answer is that it may. A [peer](ShardedDatabase::as_peer)
     /// handle tells for sure, by refusing.
@@ -97,7 +101,10 @@ impl ShardedDatabase {
             Plan::Read(_) | Plan::Explain(_) | Plan::Transaction(_) => false,
             Plan::Ddl(_) => true,
             Plan::Pragma(statement) => super::pragma::sets_number(statement),
-            Plan::Insert(plan) => insert_needs_writer(&state, &planned, plan)?,
+            Plan::Insert(plan) => {
+                let recurs = self.inner.places.may_recur();
+                insert_needs_writer(&state, &planned, plan, recurs)?
+            }
             Plan::Change(plan) => {
                 let table = state.table(&plan.table)?;
                 planned.needs_guard || matches!(table.kind, TableKind::Reference)
@@ -110,6 +117,7 @@ fn insert_needs_writer(
     state: &State,
     planned: &PlannedStatement,
     plan: &InsertPlan,
+    recurs: bool,
 ) -> Result<bool, Error> {
     let table = state.table(&plan.table)?;
     Ok(match table.kind {
@@ -117,7 +125,8 @@ fn insert_needs_writer(
         // The catalog draws the rowids of its own rows.
         TableKind::Global => planned.needs_guard,
         TableKind::Sharded(_) => {
-            planned.needs_guard || table.rowid_alias.is_some() && plan.may_go_by_row(table)
+            let is_drawn = recurs || table.rowid_alias.is_some();
+            planned.needs_guard || is_drawn && plan.may_go_by_row(table)
         }
     })
 }

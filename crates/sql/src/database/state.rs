@@ -8,11 +8,13 @@ use std::{
     },
 };
 
-use shardwright_store::Statement;
+use shardwright_store::{Params, Statement, Value};
 use shardwright_topology::ShardMap;
 
 use super::{
+    Limits,
     prepared::{Home, home_of},
+    schema_read::SchemaReaders,
     unique::Checks,
 };
 use crate::{
@@ -40,6 +42,8 @@ pub(crate) struct State {
     pub(super) checks: Checks,
     /// An empty database with the schema, to ask SQLite what it makes of a statement.
     copy: Mutex<rusqlite::Connection>,
+    /// Others, for statements that clients run on the schema.
+    schema_readers: SchemaReaders,
     plans: RwLock<HashMap<Box<str>, Arc<PlannedStatement>, foldhash::fast::RandomState>>,
 }
 
@@ -77,6 +81,7 @@ impl State {
             gather,
             checks,
             copy,
+            schema_readers: SchemaReaders::default(),
             plans: RwLock::default(),
         })
     }
@@ -201,6 +206,16 @@ impl State {
     ) -> Result<T, Error> {
         let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         ask(&copy).map_err(Error::from_sqlite)
+    }
+
+    /// Runs a statement that reads the schema alone.
+    pub(super) fn read_schema(
+        &self,
+        sql: &str,
+        params: &Params<'_>,
+        limits: Limits,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        self.schema_readers.read(&self.schema, sql, params, limits)
     }
 
     /// Whether the rows of a table live at a place.

@@ -1,7 +1,10 @@
 //! Tests of the database as its users call it, each against one SQLite file.
 
+mod again;
+mod announced;
 mod cascades;
 mod elsewhere;
+mod once;
 mod over;
 mod several;
 

@@ -1,8 +1,9 @@
 //! Views: handles on a database that are pinned to a schema and have places of their own.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Inner, ShardedDatabase};
 use crate::{
@@ -28,9 +29,9 @@ impl ShardedDatabase {
     /// then takes a new handle, after a [refresh](ShardedDatabase::refresh) if the change was made by another engine.
     ///
     /// Reads, units of writes and transactions go through these places, also those of sessions and prepared statements.
-    /// What reaches every place at once does not: changes of the schema and of reference tables are made through the
-    /// places of the database, which must not refuse them for their number, and change the database. This handle keeps
-    /// its schema and its number even so.
+    /// What reaches every place at once goes through what [`Places::everywhere`] of these returns: changes of the schema
+    /// and of reference tables, which must not be refused for their number, and change the database. This handle keeps
+    /// its schema and its number even so. Locks are waited for as long as [`Places::time_left`] says.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -104,22 +105,49 @@ impl ShardedDatabase {
         self.inner.view.as_ref().map_or(self, |view| &view.of)
     }
 
+    /// A handle whose places are for what reaches all of them, and for the engine's own notes.
+    pub(super) fn everywhere(&self) -> Self {
+        let base = self.base();
+        let Some(places) = Arc::clone(&self.inner.places).everywhere() else {
+            return base.clone();
+        };
+        Self {
+            inner: Arc::new(Inner {
+                shared: Arc::clone(&base.inner.shared),
+                places,
+                state: ArcSwap::new(base.inner.state.load_full()),
+                view: Some(View {
+                    of: base.clone(),
+                    is_peer: false,
+                }),
+            }),
+        }
+    }
+
     /// Held by a write that other rows than those of its place may forbid, and by one that draws numbers.
     pub(super) fn lock_constraints(&self) -> Result<MutexGuard<'_, ()>, Error> {
-        self.check_writer()?;
-        let lock = &self.inner.shared.constraints;
-        Ok(lock.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lock(&self.inner.shared.constraints)
     }
 
     /// Held by a change that reaches all places.
     pub(super) fn lock_broadcast(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        self.lock(&self.inner.shared.broadcast)
+    }
+
+    /// Waits for a lock of the process, no longer than the statement may.
+    fn lock<'l>(&self, lock: &'l Mutex<()>) -> Result<MutexGuard<'l, ()>, Error> {
         self.check_writer()?;
-        let lock = &self.inner.shared.broadcast;
-        Ok(lock.lock().unwrap_or_else(PoisonError::into_inner))
+        let Some(left) = self.inner.places.time_left() else {
+            return Ok(lock.lock());
+        };
+        lock.try_lock_for(left).ok_or_else(|| {
+            let message = "writes before this one took all its time";
+            self.fault(FaultKind::Busy, message)
+        })
     }
 
     /// Refuses the work of the one writer, where this handle is not to do it. Every lock of the process is behind it.
-    fn check_writer(&self) -> Result<(), Error> {
+    pub(super) fn check_writer(&self) -> Result<(), Error> {
         match &self.inner.view {
             Some(view) if view.is_peer => {
                 Err(self.fault(FaultKind::NotWriter, "this engine is not the writer"))

@@ -1,7 +1,6 @@
 //! Updates, deletes, and what all writes share.
 
-use std::sync::MutexGuard;
-
+use parking_lot::MutexGuard;
 use shardwright_store::{Params, ValueRef};
 
 use super::{
@@ -51,7 +50,7 @@ impl ShardedDatabase {
         }
     }
 
-    /// Writes the unit of each place in turn, and adds up what they did.
+    /// Takes the lock that the write needs, writes the unit of each place in turn, and adds up what they did.
     pub(super) fn write_places<'a>(
         &self,
         state: &State,
@@ -61,6 +60,20 @@ impl ShardedDatabase {
         unit: impl Fn(Place) -> Vec<Call<'a>>,
     ) -> Result<Answer, Error> {
         let _guard = self.guard_of(planned)?;
+        self.write_locked(state, planned, places, rule, None, unit)
+    }
+
+    /// Writes the unit of each place in turn, with a roll call at its end if there is one, and adds up what they did.
+    /// The caller holds the lock of constrained writes if this is one.
+    pub(super) fn write_locked<'a>(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        places: &[Place],
+        rule: Option<&'static str>,
+        roll_call: Option<&'a Fragment>,
+        unit: impl Fn(Place) -> Vec<Call<'a>>,
+    ) -> Result<Answer, Error> {
         let tier = if places.len() > 1 {
             Tier::Broadcast
         } else {
@@ -70,14 +83,14 @@ impl ShardedDatabase {
         answer.columns.clone_from(&planned.columns);
         for &place in places {
             let name = self.inner.places.name(place);
-            match self.write_place(state, planned, place, rule, &unit(place)) {
-                Ok(ran) => {
-                    let ran = Ran::all(ran);
-                    answer.changes += ran.outcome.changes;
-                    answer.last_insert_rowid =
-                        ran.outcome.last_insert_rowid.or(answer.last_insert_rowid);
-                    answer.rows.extend(ran.rows);
-                    answer.places.push(name.to_owned());
+            let mut unit = unit(place);
+            unit.extend(roll_call.map(|names| Call::new(&*names.sql, &names.params)));
+            match self.write_place(state, planned, place, rule, &unit) {
+                Ok(mut ran) => {
+                    if roll_call.is_some() {
+                        ran.pop();
+                    }
+                    answer.add(name, Ran::all(ran));
                 }
                 Err(source) if answer.places.is_empty() => return Err(source),
                 Err(source) => {

@@ -20,6 +20,7 @@ impl Error {
             Self::MultiShardWrite { .. } => "MULTI_SHARD_WRITE",
             Self::PartialWrite { .. } => "PARTIAL_WRITE",
             Self::Unfinished { .. } => FaultKind::Indeterminate.code(),
+            Self::CannotFinish { .. } => "CANNOT_FINISH",
             Self::ShardKeyUpdate { .. } => "SHARD_KEY_UPDATE",
             Self::NotShardLocal { .. } => "NOT_SHARD_LOCAL",
             Self::CrossShardTransaction { .. } => "CROSS_SHARD_TRANSACTION",
@@ -75,6 +76,7 @@ impl Error {
             ),
             Self::PartialWrite { .. } => "repeat the statement where it failed; it is committed elsewhere".into(),
             Self::Unfinished { .. } => "look whether the change is there; it is finished before the next one".into(),
+            Self::CannotFinish { .. } => "remove what is in the way of the earlier change, as the message says, and repeat the statement".into(),
             Self::WrongShard { .. } => "call with the key, or without a shard: the row finds its own".into(),
             Self::ShardKeyUpdate { .. } => "insert the row under its new key and delete the old one".into(),
             Self::NotShardLocal { table, other } => {
@@ -144,6 +146,7 @@ impl Error {
             | Self::Io { .. }
             | Self::PartialWrite { .. }
             | Self::Unfinished { .. }
+            | Self::CannotFinish { .. }
             | Self::UnknownTable { .. }
             | Self::Registry { .. }
             | Self::OpenRegistry { .. }

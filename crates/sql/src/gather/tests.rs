@@ -253,13 +253,16 @@ fn a_table_that_is_scanned_again_and_again_is_copied_and_answers_alike() {
 fn limits_stop_a_statement() {
     let options = Options {
         limits: Limits {
-            rows: 3,
+            rows: 6,
             ..Limits::default()
         },
         ..Options::default()
     };
     let limited = pair(3, options, MIXED);
-    let error = limited.db.execute("SELECT * FROM numbers", ()).unwrap_err();
+    let error = limited
+        .db
+        .execute("SELECT * FROM numbers, raw", ())
+        .unwrap_err();
     assert!(matches!(error, Error::LimitReached { .. }), "{error}");
     assert_eq!(error.code(), "LIMIT_REACHED");
     // A statement on one shard gathers nothing.
@@ -268,6 +271,34 @@ fn limits_stop_a_statement() {
         .execute("SELECT * FROM numbers WHERE id = 1", ())
         .unwrap();
     assert_eq!((one.tier, one.rows.len()), (Tier::Single, 1));
+}
+
+#[test]
+fn limits_stop_what_reads_one_place_or_the_schema() {
+    let options = Options {
+        limits: Limits {
+            rows: 3,
+            time: std::time::Duration::from_millis(50),
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let limited = pair(1, options, MIXED);
+    let endless =
+        "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c)";
+    for sql in [
+        "SELECT * FROM numbers".to_owned(),
+        "SELECT 1 FROM sqlite_schema, (VALUES (1), (2), (3), (4))".to_owned(),
+        format!("SELECT {endless} FROM sqlite_schema"),
+    ] {
+        let error = limited.db.execute(&sql, ()).unwrap_err();
+        assert!(
+            matches!(error, Error::LimitReached { .. }),
+            "{sql}: {error}"
+        );
+    }
+    let schema = limited.db.execute("SELECT count(*) FROM sqlite_schema", ());
+    assert_eq!(schema.unwrap().tier, Tier::Schema);
 }
 
 #[test]

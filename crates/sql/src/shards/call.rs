@@ -83,6 +83,15 @@ impl From<Call<'_>> for Fragment {
     }
 }
 
+/// Which statement of which client it is. By that the places know it when it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StatementId {
+    /// The client.
+    pub client: [u8; 16],
+    /// Which of its statements.
+    pub sequence: u64,
+}
+
 /// What a statement did at a place.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Ran {

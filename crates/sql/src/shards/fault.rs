@@ -61,6 +61,8 @@ pub enum FaultKind {
     TooLarge,
     /// Anything else.
     Other,
+    /// It took longer than it may. Nothing of it has happened.
+    OutOfTime,
 }
 
 impl FaultKind {
@@ -86,6 +88,7 @@ impl FaultKind {
             Self::NotWriter => "NOT_WRITER",
             Self::Forgotten => "DEDUP_EXPIRED",
             Self::TooLarge => "TOO_LARGE",
+            Self::OutOfTime => "LIMIT_REACHED",
             Self::OutOfMemory | Self::Other => "STORE",
         }
     }
@@ -113,6 +116,7 @@ impl FaultKind {
             | Self::Indeterminate
             | Self::Forgotten
             | Self::TooLarge
+            | Self::OutOfTime
             | Self::Other => false,
         }
     }
@@ -139,6 +143,7 @@ impl FaultKind {
                 Some("look whether the write is there; repeat it sooner next time, or as a new one")
             }
             Self::TooLarge => Some("write in smaller parts"),
+            Self::OutOfTime => Some("give it more time, or let it do less"),
             _ => None,
         }
     }

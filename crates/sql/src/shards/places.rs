@@ -1,11 +1,11 @@
 //! Places, from the engine's side: reads, units of writes, and transactions.
 
-use std::{fmt::Debug, ops::ControlFlow, path::Path, rc::Rc, sync::Arc};
+use std::{fmt::Debug, ops::ControlFlow, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shardwright_store::Row;
 
-use super::{Call, Place, Ran, Shards};
+use super::{Call, Place, Ran, Shards, StatementId};
 use crate::error::Error;
 
 /// Takes the rows of a read one by one, and says when it has enough.
@@ -27,6 +27,12 @@ pub trait Places: Debug + Send + Sync {
 
     /// The name of a place.
     fn name(&self, place: Place) -> &str;
+
+    /// Whether nobody but the engine over these places can write to them, from when it opens them until it has finished
+    /// what a crash before that has interrupted. Then no change has to be [announced](super::ANNOUNCED_KEY).
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 
     /// The size of a place in bytes.
     ///
@@ -67,6 +73,58 @@ pub trait Places: Debug + Send + Sync {
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error>;
 
+    /// How long the statement of these places may still take; `None` if it may take as long as its limits say. Nothing waits
+    /// longer for a lock, and what runs on the engine itself is ended then.
+    fn time_left(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Which statement these places are for, if it is one that they know again: the first unit or transaction at each
+    /// place happens once under that, and a repeated one is answered with what the first did.
+    fn statement(&self) -> Option<StatementId> {
+        None
+    }
+
+    /// Whether the statement may have been tried before, through any engine. The engine then asks
+    /// [`recall`](Places::recall) before it draws or computes what another try would compute differently.
+    fn may_recur(&self) -> bool {
+        false
+    }
+
+    /// What the first unit or transaction of the [statement](Places::statement) did, at each place that knows it. It has
+    /// not happened anywhere else, and will not, but by this try.
+    ///
+    /// The engine that is the writer asks this, and no other. Whoever makes these places sees to it that no other try of
+    /// the same statement runs through this engine meanwhile; the places refuse a former writer.
+    ///
+    /// # Errors
+    /// When a place does not answer, or has [forgotten](super::FaultKind::Forgotten).
+    fn recall(&self) -> Result<Vec<(Place, Vec<Ran>)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// As [`begin`](Places::begin), under the identity of a statement that may be another one: of a change that reaches
+    /// every place, which is finished by whoever comes next. If it has happened here before, the transaction is a
+    /// [memory](PlaceTransaction::is_remembered).
+    ///
+    /// # Errors
+    /// As [`begin`](Places::begin), and [`Forgotten`](super::FaultKind::Forgotten).
+    fn begin_as(
+        &self,
+        _statement: StatementId,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        self.begin(place, watching)
+    }
+
+    /// The same places for what a statement does to all of them, and for the engine's own notes: they do not refuse a
+    /// number of the schema, and take nothing for the statement's that is not begun [as](Places::begin_as) it. `None`
+    /// if the places of the database are to be used for that.
+    fn everywhere(self: Arc<Self>) -> Option<Arc<dyn Places>> {
+        None
+    }
+
     /// Lets go of the places, as dropping does, and reports what goes wrong.
     ///
     /// # Errors
@@ -84,6 +142,20 @@ pub trait PlaceTransaction: Debug + Send {
     /// What SQLite says of the statement, and failures of the place. The statement is undone, and the transaction goes
     /// on unless [`PlaceTransaction::is_open`] says that the statement ended it.
     fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error>;
+
+    /// Runs a statement of the engine's own: as [`execute`](PlaceTransaction::execute), but what it did is no part of
+    /// what is remembered of the transaction.
+    ///
+    /// # Errors
+    /// As [`execute`](PlaceTransaction::execute).
+    fn aside(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        self.execute(call)
+    }
+
+    /// Whether it has happened before: then statements are answered with what they did, and nothing is run.
+    fn is_remembered(&self) -> bool {
+        false
+    }
 
     /// Whether the transaction can go on.
     fn is_open(&self) -> bool;

@@ -137,17 +137,23 @@ impl Trigger {
     }
 }
 
-enum Token<'a> {
+pub(super) enum Token<'a> {
     /// A semicolon.
     End,
     /// A bare word: a keyword, a name or a number.
     Word(&'a str),
-    /// A literal, a quoted name or a punctuation mark.
+    /// An opening parenthesis.
+    Open,
+    /// A closing one.
+    Close,
+    /// What stands between brackets: a name.
+    Bracketed(&'a str),
+    /// A literal, another quoted name or a punctuation mark.
     Other,
 }
 
 /// The tokens of a text; comments and space are passed over.
-struct Words<'a>(&'a str);
+pub(super) struct Words<'a>(pub(super) &'a str);
 
 impl<'a> Iterator for Words<'a> {
     type Item = Token<'a>;
@@ -172,10 +178,13 @@ impl<'a> Iterator for Words<'a> {
             let (token, length) = match first {
                 ';' => (Token::End, 1),
                 '\'' | '"' | '`' => (Token::Other, quoted(text, first)),
-                '[' => (
-                    Token::Other,
-                    text.find(']').map_or(text.len(), |end| end + 1),
-                ),
+                '[' => {
+                    let end = text.find(']').unwrap_or(text.len());
+                    let length = text.len().min(end + 1);
+                    (Token::Bracketed(&text[1..end]), length)
+                }
+                '(' => (Token::Open, 1),
+                ')' => (Token::Close, 1),
                 _ if is_word(first) => {
                     let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
                     (Token::Word(&text[..end]), end)

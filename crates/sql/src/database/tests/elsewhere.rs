@@ -4,8 +4,8 @@ use std::{rc::Rc, sync::Mutex};
 
 use super::*;
 use crate::shards::{
-    BROADCAST_KEY, Call, Fault, FaultKind, PlaceTransaction, Ran, RowSource, Shards, Visit,
-    Watching,
+    ANNOUNCED_KEY, BROADCAST_KEY, Call, Fault, FaultKind, PlaceTransaction, Ran, RowSource, Shards,
+    Visit, Watching, is_announced,
 };
 
 /// A view of places.
@@ -22,8 +22,8 @@ pub(super) struct Elsewhere {
 pub(super) struct Trouble {
     /// The next commit of a place.
     pub(super) commit: Mutex<Option<(Place, Lost)>>,
-    /// A place where the next statement of a transaction is lost.
-    pub(super) statement: Mutex<Option<Place>>,
+    /// The next statement of a transaction at a place.
+    pub(super) statement: Mutex<Option<(Place, Lost)>>,
     /// A place that does not answer.
     pub(super) down: Mutex<Option<Place>>,
 }
@@ -56,6 +56,24 @@ impl Elsewhere {
         })
     }
 
+    /// Takes no writes while a change is announced.
+    fn check_write(&self, place: Place) -> Result<(), Error> {
+        self.check(place)?;
+        if self.number.is_none() || !is_announced(self.kept(place, ANNOUNCED_KEY)?) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::SchemaChanged, "a change is announced").at(self.name(place)))
+    }
+
+    fn kept(&self, place: Place, key: &str) -> Result<u64, Error> {
+        let key = [Value::from(key)];
+        let sql = "SELECT value FROM main._meta WHERE key = ?1";
+        let found = self
+            .places
+            .query_row(place, Call::new(sql, &key), |row| row.get(0).as_i64())?;
+        Ok(found.flatten().unwrap_or(0).unsigned_abs())
+    }
+
     fn check(&self, place: Place) -> Result<(), Error> {
         if *self.trouble.down.lock().unwrap() == Some(place) {
             return Err(Fault::new(FaultKind::Unreachable, "it is down").at(self.name(place)));
@@ -63,12 +81,7 @@ impl Elsewhere {
         let Some(number) = self.number else {
             return Ok(());
         };
-        let key = [Value::from(BROADCAST_KEY)];
-        let sql = "SELECT value FROM main._meta WHERE key = ?1";
-        let found = self
-            .places
-            .query_row(place, Call::new(sql, &key), |row| row.get(0).as_i64())?;
-        if found.flatten().unwrap_or(0) == i64::try_from(number).unwrap() {
+        if self.kept(place, BROADCAST_KEY)? == number {
             return Ok(());
         }
         Err(Fault::new(FaultKind::SchemaChanged, "another number").at(self.name(place)))
@@ -102,7 +115,7 @@ impl Places for Elsewhere {
     }
 
     fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error> {
-        self.check(place)?;
+        self.check_write(place)?;
         self.places.write(place, unit)
     }
 
@@ -111,7 +124,7 @@ impl Places for Elsewhere {
         place: Place,
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error> {
-        self.check(place)?;
+        self.check_write(place)?;
         Ok(Box::new(Transaction {
             place,
             name: self.name(place).to_owned(),
@@ -163,15 +176,12 @@ impl Transaction {
 impl PlaceTransaction for Transaction {
     fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
         let here = self.place;
-        let wanted = |place: &mut Place| *place == here;
-        if self
-            .trouble
-            .statement
-            .lock()
-            .unwrap()
-            .take_if(wanted)
-            .is_some()
-        {
+        let wanted = |(place, _): &mut (Place, Lost)| *place == here;
+        let lost = self.trouble.statement.lock().unwrap().take_if(wanted);
+        if let Some((_, lost)) = lost {
+            if lost == Lost::Down {
+                *self.trouble.down.lock().unwrap() = Some(here);
+            }
             return Err(self.lost());
         }
         self.open().execute(call)

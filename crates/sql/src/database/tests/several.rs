@@ -10,13 +10,13 @@ use super::{
 use crate::{LocalPlaces, shards::FaultKind};
 
 /// Files of three shards, with a registry that several engines share.
-struct Shared {
-    places: Arc<LocalPlaces>,
-    registry: Registry,
+pub(super) struct Shared {
+    pub(super) places: Arc<LocalPlaces>,
+    pub(super) registry: Registry,
     _directory: TempDir,
 }
 
-fn shared() -> Shared {
+pub(super) fn shared() -> Shared {
     let (places, _directory) = places();
     Shared {
         places,
@@ -26,11 +26,11 @@ fn shared() -> Shared {
 }
 
 impl Shared {
-    fn join(&self) -> ShardedDatabase {
+    pub(super) fn join(&self) -> ShardedDatabase {
         self.join_over(Elsewhere::new(self.places.clone(), None))
     }
 
-    fn join_over(&self, places: Arc<Elsewhere>) -> ShardedDatabase {
+    pub(super) fn join_over(&self, places: Arc<Elsewhere>) -> ShardedDatabase {
         let options = Options {
             finish_timeout: std::time::Duration::ZERO,
             ..Options::default()
@@ -40,24 +40,24 @@ impl Shared {
 }
 
 /// A handle whose places check the number.
-fn pinned(db: &ShardedDatabase) -> ShardedDatabase {
+pub(super) fn pinned(db: &ShardedDatabase) -> ShardedDatabase {
     db.through(|number| Elsewhere::new(db.places(), Some(number)))
 }
 
 #[track_caller]
-fn kind_of<T: std::fmt::Debug>(result: Result<T, Error>) -> FaultKind {
+pub(super) fn kind_of<T: std::fmt::Debug>(result: Result<T, Error>) -> FaultKind {
     match result.unwrap_err() {
         Error::Place { fault, .. } => fault.kind,
         other => panic!("{other:?}"),
     }
 }
 
-fn run(db: &ShardedDatabase, sql: &str) {
+pub(super) fn run(db: &ShardedDatabase, sql: &str) {
     db.execute(sql, ())
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-fn count(db: &ShardedDatabase, sql: &str) -> i64 {
+pub(super) fn count(db: &ShardedDatabase, sql: &str) -> i64 {
     let answer = db.execute(sql, ()).unwrap();
     answer.first_value().and_then(Value::as_i64).unwrap()
 }
@@ -361,7 +361,7 @@ fn a_change_that_a_place_does_not_take_in_time_is_finished_before_the_next_one()
     let db = shared.join_over(places);
     db.take_over().unwrap();
     // Before anything is written down, it is known that nothing has happened.
-    *trouble.statement.lock().unwrap() = Some(Place::Shard(2));
+    *trouble.statement.lock().unwrap() = Some((Place::Shard(2), Lost::Before));
     let error = db
         .execute("CREATE TABLE a(id INTEGER PRIMARY KEY)", ())
         .unwrap_err();

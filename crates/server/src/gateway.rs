@@ -17,6 +17,7 @@ mod http;
 mod numbers;
 mod pass_on;
 mod request;
+mod tries;
 mod view;
 mod way;
 mod wire;
@@ -26,14 +27,21 @@ use std::{sync::Arc, time::Duration};
 
 use shardwright_http::{
     ClientError, Token,
-    axum::{Router as Routes, middleware::from_fn},
+    axum::{
+        Router as Routes,
+        middleware::{from_fn, from_fn_with_state},
+    },
 };
 use shardwright_registry::{Clock, Registry, Store};
 use shardwright_router::Router;
 use shardwright_topology::{KeyspaceName, NodeId};
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
-use self::{engine::Engines, host::Host, numbers::Streams};
+use self::{engine::Engines, host::Host, numbers::Streams, tries::Tries};
 use crate::node::Copies;
 
 /// How long it takes at most to connect to another node.
@@ -43,23 +51,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// of them too, and the [readers of others](host) have theirs.
 const STATEMENTS_MAX: usize = 256;
 
+/// How many of them may be such as the keyspace's writer runs: those wait for one another, and must not keep others from running.
+const WRITER_MAX: usize = 64;
+
 /// The gateway of a node. It works until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
+    token: Option<Token>,
     /// They end with this.
     _tasks: JoinSet<()>,
+    /// What waits on threads of its own ends with it.
+    _over: watch::Sender<()>,
 }
 
 /// What the statements share.
 #[derive(Debug)]
 struct Shared {
     keyspace: KeyspaceName,
-    token: Option<Token>,
     clock: Clock,
     streams: Streams,
     engines: Engines,
     running: Semaphore,
+    /// What runs here as the keyspace's writer.
+    writing: Semaphore,
+    tries: Tries,
 }
 
 impl Gateway {
@@ -75,6 +91,8 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         let (following, followed) = (router.clone(), registry.clone());
         tasks.spawn(async move { match following.follow(&followed).await {} });
+        let clock = Clock::start();
+        let (over, _) = watch::channel(());
         let parts = engine::Parts {
             registry,
             router,
@@ -82,32 +100,39 @@ impl Gateway {
             client: shardwright_http::client(CONNECT_TIMEOUT)?,
             token: token.clone(),
             runtime: Handle::current(),
-            clock: Clock::start(),
+            over: over.subscribe(),
+            clock,
         };
         let engines = Engines::start(parts, &mut tasks);
         let shared = Shared {
             keyspace: KeyspaceName::main(),
-            token,
-            clock: Clock::start(),
+            clock,
             streams: Streams::default(),
             engines,
             running: Semaphore::new(STATEMENTS_MAX),
+            writing: Semaphore::new(WRITER_MAX),
+            tries: Tries::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
+            token,
             _tasks: tasks,
+            _over: over,
         })
+    }
+
+    /// Ends what is read here from request to request.
+    pub(crate) fn stop(&self) {
+        self.shared.engines.host().stop();
     }
 
     /// Returns what clients and other gateways ask.
     pub(crate) fn router(&self) -> Routes {
         let host = self.shared.engines.host().clone();
-        let token = self.shared.token.clone();
-        let has_token = token.is_some();
-        let routes = http::router(Arc::clone(&self.shared)).merge(way::router(host, token));
-        if has_token {
-            return routes;
+        let routes = http::router(Arc::clone(&self.shared)).merge(way::router(host));
+        match self.token.clone() {
+            Some(token) => routes.layer(from_fn_with_state(token, guard::require_token)),
+            None => routes.layer(from_fn(guard::refuse_foreign)),
         }
-        routes.layer(from_fn(guard::refuse_foreign))
     }
 }

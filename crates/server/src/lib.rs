@@ -75,7 +75,9 @@
 //!
 //! - A write that was acknowledged at the levels quorum and all is on a majority of the copies, durably, and survives the loss of
 //!   any minority of them at any moment.
-//! - A write with a number of its client happens once, however often it is tried, and each try is answered alike.
+//! - A write with a number of its client happens once, however often it is tried, and each try is answered alike, while the number is
+//!   among those that are remembered; later tries are refused. A SQL statement too, through whichever node it is tried, and whatever keys
+//!   each try would give its rows.
 //! - A read that asks for it sees all that was acknowledged before it began.
 //! - The copies hold the same rows at the same place of their history. One that does not is set aside, and made anew.
 //! - A full or broken disk stops the copies on it, never the process.

@@ -190,6 +190,7 @@ impl Node {
     /// Stops: all that its copies took in becomes durable. Whoever wants others to take over first calls [`Worker::leave`] before.
     pub async fn stop(self) {
         self.copies.stop().await;
+        self.gateway.stop();
         self.peers.shut_down();
     }
 }

@@ -3,6 +3,7 @@
 //! The primary runs writes in one transaction, has its changes appended to the log, and commits once a majority has them; the other
 //! copies make the same changes in the same order. So whatever a client was told has happened survives the loss of any minority.
 
+mod alarm;
 mod convert;
 mod copy_file;
 mod executor;
@@ -15,13 +16,7 @@ mod scrub;
 mod state;
 mod write;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{
@@ -32,10 +27,10 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::Clock;
 use shardwright_store::{Config, Error as StoreError, Window};
-use shardwright_topology::Lsn;
+use shardwright_topology::{Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-pub(crate) use self::convert::is_fault_of_disk;
+pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk};
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},
@@ -50,6 +45,9 @@ pub use self::{
 
 /// How many writes may wait for one shard.
 const WAITING_MAX: usize = 4_096;
+
+/// How much longer than it may take a write is waited for that has begun: what runs for too long is undone, and its end told.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// What a copy runs on.
 #[derive(Debug, Clone)]
@@ -87,10 +85,27 @@ pub struct Shard {
     data: Arc<CopyFile>,
     requests: mpsc::Sender<Request>,
     clock: Clock,
-    stops: Arc<AtomicBool>,
+    stops: Arc<watch::Sender<bool>>,
     peers: Peers,
     /// Whose turn it is to append: a batch, or what compares copies.
     turn: Arc<Mutex<()>>,
+}
+
+/// Why nothing may run any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Its time is over.
+    Late,
+    /// This copy is not the primary any more.
+    NotPrimary,
+    /// The copy stops.
+    Stopped,
+}
+
+/// Ends when the copy stops.
+async fn stopped(stops: &mut watch::Receiver<bool>) {
+    // Nobody is left who could use it if the sender is gone.
+    let _stopped = stops.wait_for(|stops| *stops).await;
 }
 
 /// A write that was handed over.
@@ -111,6 +126,7 @@ impl Shard {
         let (log, _task) = ShardLog::start(shard.shard, home, options.log);
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
         let (clock, turn) = (Clock::start(), Arc::default());
+        let stops = Arc::new(watch::Sender::new(false));
         let executor = Executor {
             log: log.clone(),
             data: Arc::clone(&data),
@@ -119,6 +135,8 @@ impl Shard {
             memory: options.memory,
             remembered: 0,
             turn: Arc::clone(&turn),
+            expected: 0,
+            stops: stops.subscribe(),
         };
         tokio::spawn(executor.run());
         Self {
@@ -126,7 +144,7 @@ impl Shard {
             data,
             requests,
             clock,
-            stops: Arc::default(),
+            stops,
             peers,
             turn,
         }
@@ -160,8 +178,14 @@ impl Shard {
         let Pending { claim, mut answer } = self.submit(write)?;
         match tokio::time::timeout(within, &mut answer).await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(WriteError::Indeterminate),
             Err(_) if claim.give_up() => Err(WriteError::Late),
-            Ok(Err(_)) | Err(_) => Err(WriteError::Indeterminate),
+            Err(_) => {
+                let settled = tokio::time::timeout(SETTLING, answer).await;
+                settled.map_or(Err(WriteError::Indeterminate), |answer| {
+                    answer.unwrap_or(Err(WriteError::Indeterminate))
+                })
+            }
         }
     }
 
@@ -170,6 +194,7 @@ impl Shard {
         let claim = Claim::default();
         let request = Request {
             deadline: self.clock.now() + write.within,
+            began: Timestamp::default(),
             write,
             claim: claim.clone(),
             answer: sender,
@@ -192,7 +217,23 @@ impl Shard {
 
     /// Stops the copy, and waits until all that it took in is durable. A transaction that goes on from statement to statement ends.
     pub async fn stop(&self) {
-        self.stops.store(true, Ordering::Release);
+        self.stops.send_replace(true);
         self.log.shut_down().await;
+    }
+
+    /// Ends after that time, or when the copy stops.
+    pub(crate) fn over_after(&self, within: Duration) -> impl Future<Output = Over> + use<> {
+        let mut stops = self.stops.subscribe();
+        async move {
+            tokio::select! {
+                () = tokio::time::sleep(within) => Over::Late,
+                () = stopped(&mut stops) => Over::Stopped,
+            }
+        }
+    }
+
+    /// Returns the clock of its deadlines.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 }

@@ -15,7 +15,7 @@ use shardwright_registry::Clock;
 use shardwright_router::Router;
 use shardwright_sql::shards::Fault;
 use shardwright_topology::{NodeId, Timestamp};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 use self::attempts::Attempts;
 pub(super) use self::names::Names;
@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) token: Option<Token>,
     pub(super) runtime: Handle,
+    /// Closed when the gateway is over.
+    pub(super) over: watch::Receiver<()>,
     pub(super) clock: Clock,
     pub(super) names: Names,
     /// The epoch that this node has claimed as the keyspace's writer; 0 before the first.
@@ -70,6 +72,23 @@ impl Cluster {
             }
             attempts.wait(left).await;
         }
+    }
+
+    /// Waits for an answer, on a thread that may wait. Once the gateway is over, nobody knows what will have become of it: the runtime may
+    /// end under it.
+    pub(super) fn block_on<T, E>(
+        &self,
+        asking: impl Future<Output = Result<T, E>>,
+        lost: impl FnOnce() -> E,
+    ) -> Result<T, E> {
+        let mut over = self.over.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = over.changed() => Err(lost()),
+                answer = asking => answer,
+            }
+        })
     }
 
     /// Returns the epoch that this node has claimed as the keyspace's writer.

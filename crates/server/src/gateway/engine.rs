@@ -1,7 +1,10 @@
 //! The engine of a gateway, once there is a keyspace.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use shardwright_sql::{Limits, Options, ShardedDatabase};
 use shardwright_topology::Backoff;
 use tokio::{
     runtime::Handle,
-    sync::watch,
+    sync::{Mutex, Notify, watch},
     task::{JoinSet, spawn_blocking},
 };
 
@@ -45,6 +48,8 @@ pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) token: Option<Token>,
     pub(super) runtime: Handle,
+    /// Closed when the gateway is over.
+    pub(super) over: watch::Receiver<()>,
     pub(super) clock: Clock,
 }
 
@@ -55,6 +60,47 @@ pub(super) struct Engine {
     pub(super) cluster: Arc<Cluster>,
     /// The epoch at which this node is the keyspace's writer, while it is.
     pub(super) writer: watch::Receiver<Option<u64>>,
+    /// Wakes the writer's part, when something is left to finish or to withdraw.
+    pub(super) unfinished: Arc<Notify>,
+    looks: Arc<Looks>,
+}
+
+/// The looks for a newer schema, of which there is one at a time.
+#[derive(Debug, Default)]
+struct Looks {
+    turn: Arc<Mutex<()>>,
+    begun: AtomicU64,
+}
+
+impl Engine {
+    /// Looks for a newer schema, together with all who ask meanwhile: the registry may be slow, or away. Returns whether there is one since.
+    pub(super) async fn refresh(&self, within: Duration) -> bool {
+        let before = self.database.broadcast_number();
+        let begun = self.looks.begun.load(Ordering::Acquire);
+        let looking = tokio::time::timeout(within, self.look(begun)).await;
+        if looking.is_err() {
+            tracing::debug!("the registry did not say in time whether the schema has changed");
+        }
+        self.database.broadcast_number() > before
+    }
+
+    /// Looks, unless somebody has begun to since that many.
+    async fn look(&self, begun: u64) {
+        let turn = Arc::clone(&self.looks.turn).lock_owned().await;
+        if self.looks.begun.load(Ordering::Acquire) > begun {
+            return;
+        }
+        self.looks.begun.fetch_add(1, Ordering::AcqRel);
+        let database = self.database.clone();
+        // It goes on when nobody waits for it any more, and the next one only after it.
+        let refreshing = spawn_blocking(move || {
+            let _turn = turn;
+            database.refresh()
+        });
+        if let Ok(Err(error)) = refreshing.await {
+            tracing::debug!(%error, "the registry does not say whether the schema has changed");
+        }
+    }
 }
 
 /// The engine, when there is one.
@@ -108,6 +154,7 @@ async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
             client: parts.client.clone(),
             token: parts.token.clone(),
             runtime: parts.runtime.clone(),
+            over: parts.over.clone(),
             clock: parts.clock,
             names,
             claimed: AtomicU64::new(0),
@@ -126,6 +173,8 @@ async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
                     database,
                     cluster,
                     writer,
+                    looks: Arc::default(),
+                    unfinished: Arc::default(),
                 };
                 return (engine, role);
             }

@@ -16,6 +16,10 @@ pub(super) fn fault(refusal: Refusal, is_ambiguous: bool) -> Fault {
             FaultKind::SchemaChanged,
             "the schema of the shard is not the one that the statement was planned for",
         ),
+        Refusal::Announced => Fault::new(
+            FaultKind::SchemaChanged,
+            "a change of the schema or of a reference table is about to reach every shard, and this one waits for it",
+        ),
         Refusal::NotWriter => Fault::new(
             FaultKind::NotWriter,
             "another node has taken over what one node alone may do",

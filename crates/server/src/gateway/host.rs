@@ -1,25 +1,28 @@
 //! The node's side: it answers what gateways ask of the copies that it has.
 
 mod basis;
+mod returned;
+mod seats;
 mod sessions;
 mod snapshot;
 mod transaction;
 
 use std::{
-    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::{Error as StoreError, Member};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    task::spawn_blocking,
-};
+use tokio::task::spawn_blocking;
 
 pub(super) use self::basis::WRITER;
-use self::sessions::{Session, Sessions};
+use self::{
+    returned::{Room, run_one, too_much_returned},
+    seats::Seats,
+    sessions::{Session, Sessions},
+    snapshot::Read,
+};
 use super::wire::{
     Answer, Ask, Basis, CommitLevel, Freshness, Notes, Number, Refusal, Request, Said, Step,
 };
@@ -28,15 +31,12 @@ use crate::{
     shard::{Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written},
 };
 
-/// How many snapshots are read at once. Each takes a thread of those that may wait.
-const READERS_MAX: usize = 128;
-
 /// Answers for the copies of a node. Clones are the same one.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     copies: Copies,
     sessions: Arc<Sessions>,
-    readers: Arc<Semaphore>,
+    seats: Seats,
 }
 
 impl Host {
@@ -44,13 +44,18 @@ impl Host {
         Self {
             copies,
             sessions: Arc::default(),
-            readers: Arc::new(Semaphore::new(READERS_MAX)),
+            seats: Seats::default(),
         }
     }
 
     /// Returns the copies that it answers for.
     pub(super) fn copies(&self) -> &Copies {
         &self.copies
+    }
+
+    /// Ends what goes on from request to request.
+    pub(super) fn stop(&self) {
+        self.sessions.clear();
     }
 
     pub(super) async fn answer(&self, request: Request) -> Answer {
@@ -69,16 +74,20 @@ impl Host {
                 freshness,
                 fragment,
                 keep,
+                lasts_ms,
             } => {
-                let reading = Arc::clone(&self.readers).acquire_owned();
-                let reading = tokio::time::timeout(within, reading).await;
-                // It is never closed.
-                let Ok(Ok(reading)) = reading else {
-                    return Err(Refusal::Later);
-                };
                 let fresh = fresh(&shard, freshness, within).await?;
-                self.read(shard, fresh, basis, fragment, keep, reading)
-                    .await
+                let seat = self.seats.take(keep, self.copies.count());
+                let seat = tokio::time::timeout(within, seat).await;
+                let read = Read {
+                    shard,
+                    fresh,
+                    basis,
+                    fragment,
+                    is_kept: keep.is_some(),
+                    lasts: Duration::from_millis(lasts_ms),
+                };
+                snapshot::read(&self.sessions, read, seat.map_err(|_| Refusal::Later)?).await
             }
             Ask::Write {
                 basis,
@@ -91,51 +100,22 @@ impl Host {
                 basis,
                 number,
                 notes,
-            } => self.begin(&shard, basis, number, notes, within).await,
+                level,
+            } => {
+                let begin = crate::shard::Begin {
+                    limits: limits(within),
+                    identity: Some((number.identity(), number.positions())),
+                    watching: notes.into(),
+                    level: level.into(),
+                };
+                transaction::begin(&self.sessions, &shard, begin, basis).await
+            }
             Ask::Size => size(&shard, within).await,
-            Ask::Session { session, step } => self.go_on(session, step).await,
+            Ask::Session { session, step } => self.go_on(session, step, within).await,
         }
     }
 
-    async fn read(
-        &self,
-        shard: Shard,
-        fresh: Fresh,
-        basis: Basis,
-        fragment: Fragment,
-        keep: bool,
-        reading: OwnedSemaphorePermit,
-    ) -> Answer {
-        let (told, answer) = oneshot::channel();
-        let sessions = Arc::clone(&self.sessions);
-        spawn_blocking(move || {
-            snapshot::read(&sessions, shard, &fresh, basis, &fragment, keep, told);
-            drop(reading);
-        });
-        // Only a panic says nothing.
-        answer.await.unwrap_or(Err(Refusal::Later))
-    }
-
-    async fn begin(
-        &self,
-        shard: &Shard,
-        basis: Basis,
-        number: Number,
-        notes: Notes,
-        within: Duration,
-    ) -> Answer {
-        let begin = crate::shard::Begin {
-            limits: Limits {
-                begin: within,
-                ..Limits::default()
-            },
-            identity: Some((number.identity(), number.positions())),
-            watching: notes.into(),
-        };
-        transaction::begin(&self.sessions, shard, begin, basis).await
-    }
-
-    async fn go_on(&self, number: u64, step: Step) -> Answer {
+    async fn go_on(&self, number: u64, step: Step, within: Duration) -> Answer {
         if matches!(step, Step::End) {
             self.sessions.remove(number);
             return Ok(Said::Done);
@@ -144,9 +124,19 @@ impl Host {
             Some(Session::Transaction(transaction)) => {
                 transaction::go_on(&self.sessions, number, &transaction, step).await
             }
-            Some(Session::Snapshot(turns)) => snapshot::go_on(&turns, step).await,
+            Some(Session::Snapshot(reader)) => snapshot::go_on(&reader, step, within).await,
             None => Err(Refusal::NoSession),
         }
+    }
+}
+
+/// Returns how long a transaction may take whose statement is over after `within`.
+fn limits(within: Duration) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        begin: within,
+        total: within.min(usual.total),
+        ..usual
     }
 }
 
@@ -179,10 +169,15 @@ async fn write(
     let noted = Arc::clone(&reason);
     let run = move |member: &mut Member<'_>| {
         basis.check(member, &noted)?;
-        let ran: Vec<Ran> = unit
-            .iter()
-            .map(|fragment| run_one(member, fragment))
-            .collect::<Result<_, _>>()?;
+        let mut room = Room::default();
+        let mut ran = Vec::with_capacity(unit.len());
+        for fragment in &unit {
+            let one = run_one(member, fragment, &mut room)?;
+            ran.push(one.ok_or_else(|| {
+                note(&noted, too_much_returned());
+                StoreError::Interrupted
+            })?);
+        }
         Ok(super::wire::encode(&ran))
     };
     let write = Write::new(run)
@@ -224,19 +219,6 @@ async fn size(shard: &Shard, within: Duration) -> Answer {
     }
 }
 
-/// Runs a statement and keeps its rows.
-fn run_one(member: &mut Member<'_>, fragment: &Fragment) -> Result<Ran, StoreError> {
-    Ran::of(|keep| {
-        let kept = fragment.with_call(|call| {
-            member.query(call.sql, call.params, |row| {
-                keep(row);
-                ControlFlow::<()>::Continue(())
-            })
-        });
-        kept.map(|(outcome, _)| outcome)
-    })
-}
-
 fn wrote(written: &Written) -> Answer {
     Ok(Said::Wrote {
         ran: outcome_of(written)?,
@@ -276,7 +258,10 @@ fn refusal(error: WriteError, reason: &Reason) -> Refusal {
         WriteError::NotPrimary { hint } => Refusal::NotPrimary { hint },
         WriteError::Overloaded | WriteError::Late | WriteError::NotRunning => Refusal::Later,
         WriteError::Indeterminate => Refusal::Indeterminate,
-        WriteError::Ended(_) => fault_of(FaultKind::Interrupted, &error),
+        WriteError::Ended(ended) => Refusal::Fault {
+            fault: transaction::ended_fault(ended),
+            ended: true,
+        },
         WriteError::TooLarge { .. } => fault_of(FaultKind::TooLarge, &error),
         WriteError::Forgotten => fault_of(FaultKind::Forgotten, &error),
         WriteError::Refused(error) => noted.unwrap_or_else(|| fault(&error, true)),

@@ -14,14 +14,14 @@ use shardwright_sql::{
     Answer, Error, Params,
     shards::{Fault, FaultKind, Places},
 };
-use shardwright_topology::{Backoff, Timestamp};
+use shardwright_topology::{Backoff, NodeId, Timestamp};
 use tokio::task::spawn_blocking;
 
 use super::{
     Shared,
     engine::Engine,
     numbers::{Numbered, Numbering},
-    pass_on::{self, FORWARDED, Passed},
+    pass_on::{self, FORWARDED, Passed, Trial},
     request::{BadRequest, SqlRequest, Statement, failure, problem, reply},
     view::{Claim, Noted, Until, View, Wanted},
 };
@@ -39,20 +39,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    if shared
-        .token
-        .as_ref()
-        .is_some_and(|token| !token.is_in(&headers))
-    {
-        let message = "the request carries no token, or another one";
-        return problem(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            message,
-            None,
-            false,
-        );
-    }
     let parsed = serde_json::from_slice::<SqlRequest>(&body)
         .map_err(BadRequest::from)
         .and_then(|request| {
@@ -86,7 +72,9 @@ async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
     }
     let is_passed_on = headers.contains_key(FORWARDED);
     // Whoever has gone by then gets no answer; the statement ends properly all the same.
-    let run = tokio::spawn(async move { run(&shared, &request, statement, is_passed_on).await });
+    let trial = Trial::of(&headers).filter(|_| is_passed_on);
+    let run =
+        tokio::spawn(async move { run(&shared, &request, statement, is_passed_on, trial).await });
     run.await.unwrap_or_else(|_| {
         let message = "the statement failed, and it is not known what of it has happened";
         problem(
@@ -99,18 +87,16 @@ async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
     })
 }
 
-/// Runs a statement with a number: the client's, or one of the gateway.
+/// Runs a statement with a number: the client's, that of the gateway that has passed it on, or one of this gateway.
 async fn run(
     shared: &Shared,
     request: &SqlRequest,
     statement: Statement,
     is_passed_on: bool,
+    trial: Option<Trial>,
 ) -> Response {
-    let own = match statement.numbered {
-        Some(_) => None,
-        None => Some(shared.streams.take()),
-    };
-    let numbered = statement.numbered.or(own);
+    let recurs = statement.numbered.is_some() || trial.is_some_and(|trial| trial.again);
+    let given = statement.numbered.or(trial.map(|trial| trial.numbered));
     let mut attempts = Attempts {
         deadline: shared.clock.now() + statement.within,
         waits: Backoff::new(WAITS.0, WAITS.1, rand::random()),
@@ -118,15 +104,15 @@ async fn run(
         request,
         is_passed_on,
         statement: Arc::new(statement),
-        numbered,
+        is_own: given.is_none(),
+        numbered: given.unwrap_or_else(|| shared.streams.take()),
+        recurs,
+        is_lost: false,
     };
     let response = attempts.all().await;
-    match own {
-        // Of one that may still happen, the number is not used again.
-        Some(own) if response.status() != StatusCode::GATEWAY_TIMEOUT => {
-            shared.streams.give_back(own);
-        }
-        _ => {}
+    // Of one that may still happen, the number is not used again.
+    if attempts.is_own && response.status() != StatusCode::GATEWAY_TIMEOUT {
+        shared.streams.give_back(attempts.numbered);
     }
     response
 }
@@ -136,7 +122,13 @@ struct Attempts<'a> {
     shared: &'a Shared,
     request: &'a SqlRequest,
     statement: Arc<Statement>,
-    numbered: Option<Numbered>,
+    numbered: Numbered,
+    /// Whether this gateway has given it the number, as nobody else did.
+    is_own: bool,
+    /// Whether it may have been tried before these attempts, or in one of them.
+    recurs: bool,
+    /// Whether it is not known what became of one of these attempts.
+    is_lost: bool,
     is_passed_on: bool,
     deadline: Timestamp,
     waits: Backoff,
@@ -169,12 +161,12 @@ impl Attempts<'_> {
         };
         let mut is_fresh = false;
         loop {
-            let last = match self.once(&engine).await {
+            let last = match self.attempt(&engine).await {
                 // No place was asked, which would have said that the schema is an old one.
                 Attempt::Ran(answer, _)
                     if !is_fresh && answer.places.is_empty() && !answer.columns.is_empty() =>
                 {
-                    let _news = refresh(&engine).await;
+                    let _news = engine.refresh(self.left()).await;
                     is_fresh = true;
                     continue;
                 }
@@ -187,17 +179,17 @@ impl Attempts<'_> {
                 }
                 Attempt::Failed { error, planned } => {
                     if !self.is_worth_another(&engine, &error, planned).await {
-                        return failure(&error);
+                        return self.failed(&error);
                     }
-                    error
+                    failure(&error)
                 }
                 Attempt::ForWriter => match self.by_writer(&engine).await {
-                    Some(response) => return response,
-                    None => not_writer(),
+                    Ok(response) => return response,
+                    Err(response) => response,
                 },
             };
             if self.left().is_zero() {
-                return failure(&last);
+                return if self.is_lost { failure(&lost()) } else { last };
             }
             let wait = self.waits.next().unwrap_or(WAITS.1).min(self.left());
             tokio::time::sleep(wait).await;
@@ -208,7 +200,35 @@ impl Attempts<'_> {
         self.deadline.since(self.shared.clock.now())
     }
 
-    async fn once(&self, engine: &Engine) -> Attempt {
+    /// Returns the reply to an attempt that is the last one. That it has changed nothing does not help where another one may have.
+    fn failed(&self, error: &Error) -> Response {
+        let is_forgotten = kind_of(error) == Some(FaultKind::Forgotten);
+        if self.is_lost && (error.is_retryable() || is_forgotten) {
+            return failure(&lost());
+        }
+        failure(error)
+    }
+
+    /// Runs the statement, as the keyspace's writer if it needs that and this node is it.
+    async fn attempt(&self, engine: &Engine) -> Attempt {
+        let attempt = self.once(engine, None).await;
+        let epoch = *engine.writer.borrow();
+        let (Attempt::ForWriter, Some(epoch)) = (&attempt, epoch) else {
+            return attempt;
+        };
+        let (tries, writing) = (&self.shared.tries, &self.shared.writing);
+        let turn = async { (tries.alone(self.numbered).await, writing.acquire().await) };
+        match tokio::time::timeout(self.left(), turn).await {
+            Ok(_turn) => self.once(engine, Some(epoch)).await,
+            Err(_) => Attempt::Failed {
+                error: overloaded(),
+                planned: None,
+            },
+        }
+    }
+
+    /// Runs the statement once, with the epoch of the keyspace's writer if this is to be it.
+    async fn once(&self, engine: &Engine, epoch: Option<u64>) -> Attempt {
         let running = tokio::time::timeout(self.left(), self.shared.running.acquire()).await;
         // It is never closed.
         let Ok(Ok(_running)) = running else {
@@ -217,18 +237,15 @@ impl Attempts<'_> {
                 planned: None,
             };
         };
-        let epoch = *engine.writer.borrow();
         let view = View {
             cluster: Arc::clone(&engine.cluster),
             until: Until::Then(engine.cluster.deadline(self.left())),
-            freshness: self.statement.freshness.clone(),
+            freshness: self.freshness(engine),
             level: self.statement.level,
             schema: None,
             writer: epoch.map_or(Claim::Anyone, Claim::Writer),
-            numbering: Arc::new(match self.numbered {
-                Some(numbered) => Numbering::of_statement(numbered),
-                None => Numbering::of_calls(),
-            }),
+            numbering: Arc::new(Numbering::of_statement(self.numbered)),
+            recurs: self.recurs,
             notes: Arc::default(),
         };
         let (engine, statement) = (engine.clone(), Arc::clone(&self.statement));
@@ -243,50 +260,114 @@ impl Attempts<'_> {
         })
     }
 
+    /// Returns how fresh the data has to be that is read: what a write depends on is never old.
+    fn freshness(&self, engine: &Engine) -> Wanted {
+        match &self.statement.freshness {
+            Wanted::Any | Wanted::AtLeast(_)
+                if !engine
+                    .database
+                    .only_reads(&self.statement.sql)
+                    .unwrap_or(false) =>
+            {
+                Wanted::Leased
+            }
+            freshness => freshness.clone(),
+        }
+    }
+
     /// Whether the statement may be planned and run again, with what has changed since.
-    async fn is_worth_another(&self, engine: &Engine, error: &Error, planned: Option<u64>) -> bool {
+    async fn is_worth_another(
+        &mut self,
+        engine: &Engine,
+        error: &Error,
+        planned: Option<u64>,
+    ) -> bool {
+        if matches!(error, Error::Unfinished { .. }) {
+            // The next writer ends it, and knows then what it was.
+            self.lose();
+            return true;
+        }
         match kind_of(error) {
             Some(FaultKind::SchemaChanged) => {
-                let _news = refresh(engine).await;
+                let _news = engine.refresh(self.left()).await;
                 true
             }
+            Some(FaultKind::Forgotten) => self.takes_another_number(),
             Some(FaultKind::NotWriter) => true,
             // It may be about a table that another node has made.
             _ if matches!(error, Error::Sql { .. } | Error::UnknownTable { .. }) => {
                 // Another statement may have looked for it meanwhile.
-                refresh(engine).await
+                engine.refresh(self.left()).await
                     || planned.is_some_and(|planned| planned < engine.database.broadcast_number())
             }
             _ => false,
         }
     }
 
-    /// Lets the keyspace's writer run the statement; `None` if that has to be tried again.
-    async fn by_writer(&self, engine: &Engine) -> Option<Response> {
+    /// Takes another number, if a shard has not heard of the gateway's own name for so long that it has forgotten it.
+    fn takes_another_number(&mut self) -> bool {
+        let may = self.is_own && !self.is_lost;
+        if may {
+            self.numbered = Numbered::of_stream();
+        }
+        may
+    }
+
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.recurs = true;
+    }
+
+    /// Lets the keyspace's writer run the statement. An error has to be tried again, and is the answer if there is no time.
+    async fn by_writer(&mut self, engine: &Engine) -> Result<Response, Response> {
+        let again = || failure(&not_writer());
         let catalog = engine.cluster.names.catalog();
-        let owner = engine.cluster.router.route(&catalog.shard).ok()?.owner;
+        let owner = engine.cluster.router.route(&catalog.shard);
+        let owner = owner.map_err(|_| again())?.owner;
         if owner == *engine.cluster.router.node() {
             // It is to be this one, and has not begun yet.
             let mut role = engine.writer.clone();
             let begun = role.wait_for(Option::is_some);
             let _begun = tokio::time::timeout(self.left().min(WAITS.1), begun).await;
-            return None;
+            return Err(again());
         }
         if self.is_passed_on {
-            return Some(failure(&not_writer()));
+            return Ok(again());
         }
-        match pass_on::ask(
-            engine,
-            &owner,
-            &self.request.within(self.left()),
-            self.left(),
-        )
-        .await
-        {
-            Passed::Answered(response) => Some(response),
-            Passed::NotWriter => None,
-            Passed::Lost => Some(failure(&lost())),
+        let trial = Trial {
+            numbered: self.numbered,
+            again: self.recurs,
+        };
+        let (left, request) = (self.left(), self.request.within(self.left()));
+        let passed = tokio::select! {
+            passed = pass_on::ask(engine, &owner, &request, trial, left) => passed,
+            () = until_moved(engine, &owner) => Passed::Lost,
+        };
+        match passed {
+            Passed::Answered(response) => Ok(response),
+            Passed::Refused(response) => Err(response),
+            Passed::Unreachable => Err(again()),
+            Passed::Forgotten(_) if self.takes_another_number() => Err(again()),
+            Passed::Forgotten(_) if self.is_lost => Ok(failure(&lost())),
+            Passed::Forgotten(response) => Ok(response),
+            Passed::Lost => {
+                self.lose();
+                Err(again())
+            }
         }
+    }
+}
+
+/// Ends when another node than that one has the primary of the catalog shard. One that was stopped answers nobody, and keeps its connections.
+async fn until_moved(engine: &Engine, node: &NodeId) {
+    let (router, catalog) = (&engine.cluster.router, engine.cluster.names.catalog());
+    let mut changes = router.changes();
+    let is_elsewhere = |_: &u64| {
+        let route = router.route(&catalog.shard);
+        route.is_ok_and(|route| route.owner != *node)
+    };
+    if changes.wait_for(is_elsewhere).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -311,6 +392,9 @@ fn execute(engine: &Engine, view: View, statement: &Statement) -> Attempt {
         Some(key) => handle.execute_by_key(key, statement.table.as_deref(), &statement.sql, params),
         None => handle.execute_with(&statement.sql, params, statement.mode),
     };
+    if is_writer && engine.database.has_unfinished() {
+        engine.unfinished.notify_one();
+    }
     match ran {
         Ok(answer) => Attempt::Ran(answer, notes.take()),
         Err(error) if !is_writer && kind_of(&error) == Some(FaultKind::NotWriter) => {
@@ -327,20 +411,6 @@ fn kind_of(error: &Error) -> Option<FaultKind> {
     match error {
         Error::Place { fault, .. } => Some(fault.kind),
         _ => None,
-    }
-}
-
-/// Looks for a newer schema. Returns whether there was one.
-async fn refresh(engine: &Engine) -> bool {
-    let database = engine.database.clone();
-    let refreshed = spawn_blocking(move || database.refresh()).await;
-    match refreshed {
-        Ok(Ok(is_newer)) => is_newer,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the registry does not say whether the schema has changed");
-            false
-        }
-        Err(_) => false,
     }
 }
 

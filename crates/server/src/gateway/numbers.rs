@@ -2,24 +2,23 @@
 //!
 //! A statement has a client's name and the number of the statement. What it writes at one place after the other has that number there;
 //! what it writes at the same place again has a name that follows from the client's.
+//!
+//! The names that the gateway gives itself are [streams](ClientId::stream), which shards forget in the order of their age.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sha2::{Digest, Sha256};
-use shardwright_sql::shards::Place;
+use shardwright_quorum::log::ClientId;
+use shardwright_sql::shards::{Place, StatementId};
 
 use super::wire::Number;
 
 /// Which statement of which client it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Numbered {
-    client: [u8; 16],
+    client: ClientId,
     sequence: u64,
 }
 
@@ -27,8 +26,24 @@ impl Numbered {
     /// Returns the number of a statement that its client has numbered.
     pub(super) fn by_client(name: &str, sequence: u64) -> Self {
         Self {
-            client: shortened(Sha256::new_with_prefix(b"client\0").chain_update(name)),
+            client: ClientId::named(name),
             sequence,
+        }
+    }
+
+    /// Returns the first number of a stream that nobody else has.
+    pub(super) fn of_stream() -> Self {
+        Self {
+            client: ClientId::stream(),
+            sequence: 1,
+        }
+    }
+
+    /// Returns the number that the engine and other gateways know the statement by.
+    pub(super) fn id(self) -> StatementId {
+        StatementId {
+            client: self.client.0,
+            sequence: self.sequence,
         }
     }
 
@@ -36,21 +51,23 @@ impl Numbered {
     pub(super) fn after(self, count: u32) -> Number {
         let client = match count {
             0 => self.client,
-            _ => shortened(Sha256::new_with_prefix(self.client).chain_update(count.to_be_bytes())),
+            _ => self.client.derived(count),
         };
         Number {
-            client,
+            client: client.0,
             sequence: self.sequence,
             position: None,
         }
     }
 }
 
-fn shortened(hash: Sha256) -> [u8; 16] {
-    let hash = hash.finalize();
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash[..16]);
-    short
+impl From<StatementId> for Numbered {
+    fn from(StatementId { client, sequence }: StatementId) -> Self {
+        Self {
+            client: ClientId(client),
+            sequence,
+        }
+    }
 }
 
 /// Gives numbers to writes.
@@ -59,7 +76,7 @@ pub(super) enum Numbering {
     /// Those of a statement: its writes are counted for each place.
     Statement(Numbered, Mutex<BTreeMap<Place, u32>>),
     /// Each write for itself.
-    Calls([u8; 16], AtomicU64),
+    Calls,
 }
 
 impl Numbering {
@@ -67,8 +84,12 @@ impl Numbering {
         Self::Statement(statement, Mutex::default())
     }
 
-    pub(super) fn of_calls() -> Self {
-        Self::Calls(rand::random(), AtomicU64::new(1))
+    /// Returns the statement whose writes these are, if they are of one.
+    pub(super) fn statement(&self) -> Option<Numbered> {
+        match self {
+            Self::Statement(statement, _) => Some(*statement),
+            Self::Calls => None,
+        }
     }
 
     pub(super) fn next(&self, place: Place) -> Number {
@@ -80,9 +101,10 @@ impl Numbering {
                 *count += 1;
                 number
             }
-            Self::Calls(client, calls) => Number {
-                client: *client,
-                sequence: calls.fetch_add(1, Ordering::Relaxed),
+            // A client of its own each: one that was quiet for long would have been forgotten.
+            Self::Calls => Number {
+                client: ClientId::generate().0,
+                sequence: 1,
                 position: None,
             },
         }
@@ -90,7 +112,7 @@ impl Numbering {
 }
 
 /// The gateway's own names, for the statements of clients that have none. Each has one statement at a time: so of each, only the last
-/// outcome is ever asked for, however many statements there are at once.
+/// outcome is ever asked for and kept, however many statements there are at once.
 #[derive(Debug, Default)]
 pub(super) struct Streams(Mutex<Vec<Numbered>>);
 
@@ -98,10 +120,7 @@ impl Streams {
     /// Takes a number that no other statement has.
     pub(super) fn take(&self) -> Numbered {
         let idle = self.lock().pop();
-        idle.unwrap_or_else(|| Numbered {
-            client: rand::random(),
-            sequence: 1,
-        })
+        idle.unwrap_or_else(Numbered::of_stream)
     }
 
     /// Gives a number back, once its statement is over.
@@ -119,6 +138,8 @@ impl Streams {
 
 #[cfg(test)]
 mod tests {
+    use shardwright_store::{is_name, is_stream};
+
     use super::*;
 
     #[test]
@@ -143,6 +164,11 @@ mod tests {
         let streams = Streams::default();
         let (one, other) = (streams.take(), streams.take());
         assert_ne!(one.client, other.client);
+        assert!(is_stream(&one.client.0) && !is_name(&one.client.0));
+        let further = one.after(1).client;
+        assert!(is_stream(&further) && is_name(&further));
+        let of_client = Numbered::by_client("shop", 7).after(1).client;
+        assert!(!is_stream(&of_client) && is_name(&of_client));
         streams.give_back(one);
         let next = streams.take();
         assert_eq!((next.client, next.sequence), (one.client, one.sequence + 1));

@@ -246,9 +246,8 @@ pub(super) fn failure(error: &Error) -> Response {
         "SQL_ERROR" | "CONSTRAINT" | "PARAMETERS" => StatusCode::BAD_REQUEST,
         "INDETERMINATE" => StatusCode::GATEWAY_TIMEOUT,
         _ if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-        "STORE" | "IO" | "CORRUPT" | "MISSING_FILE" | "WRONG_FILE" | "UNKNOWN_FORMAT" => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        "CANNOT_FINISH" | "STORE" | "IO" | "CORRUPT" | "MISSING_FILE" | "WRONG_FILE"
+        | "UNKNOWN_FORMAT" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::CONFLICT,
     };
     problem(

@@ -1,5 +1,6 @@
 //! The places of a keyspace as one statement uses them: until when, how fresh, by whom, and for which schema.
 
+mod kept;
 mod snapshots;
 mod transaction;
 
@@ -9,22 +10,27 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_sql::{
     Error, Row,
     shards::{
-        Call, Fault, Fragment, Place, PlaceTransaction, Places, Ran, Shards, Visit, Watching,
+        Call, Fault, Fragment, Place, PlaceTransaction, Places, Ran, Shards, StatementId, Visit,
+        Watching,
     },
 };
 use shardwright_topology::Timestamp;
 
-use self::{snapshots::ClusterShards, transaction::ClusterTransaction};
+use self::{kept::Kept, snapshots::ClusterShards, transaction::ClusterTransaction};
 use super::{
     cluster::{Cluster, Heard, Reached, milliseconds},
-    fault::{fault, unexpected},
-    numbers::Numbering,
+    fault::{fault, indeterminate, unexpected},
+    numbers::{Numbered, Numbering},
     way::{Lost, Way},
-    wire::{Ask, Basis, CommitLevel, Freshness, Notes, Point, Refusal, Request, Rows, Said, Step},
+    wire::{
+        Ask, Basis, CommitLevel, Freshness, Notes, Number, Point, Refusal, Request, Rows, Said,
+        Step,
+    },
 };
 
 /// How a statement uses the places. Clones are the same statement.
@@ -38,6 +44,8 @@ pub(super) struct View {
     pub(super) schema: Option<u64>,
     pub(super) writer: Claim,
     pub(super) numbering: Arc<Numbering>,
+    /// Whether it may have been tried before.
+    pub(super) recurs: bool,
     pub(super) notes: Arc<Notebook>,
 }
 
@@ -119,13 +127,14 @@ impl View {
     /// Returns the places as the engine itself uses them, for what is of no statement.
     pub(super) fn of_engine(cluster: Arc<Cluster>, within: Duration) -> Self {
         Self {
-            cluster,
             until: Until::Within(within),
             freshness: Wanted::Leased,
             level: CommitLevel::Quorum,
             schema: None,
             writer: Claim::Latest,
-            numbering: Arc::new(Numbering::of_calls()),
+            numbering: Arc::new(Numbering::Calls),
+            recurs: false,
+            cluster,
             notes: Arc::default(),
         }
     }
@@ -148,6 +157,10 @@ impl View {
         }
     }
 
+    fn left(&self) -> Duration {
+        self.deadline().since(self.cluster.clock.now())
+    }
+
     fn shard(&self, place: Place) -> &PartitionId {
         self.cluster.names.of_place(place)
     }
@@ -155,7 +168,7 @@ impl View {
     /// Asks the shard of a place, and waits. Not for a thread that drives tasks.
     fn ask(&self, place: Place, ask: &Ask) -> Result<Heard, Error> {
         let asking = self.cluster.ask(self.shard(place), ask, self.deadline());
-        let heard = self.cluster.runtime.block_on(asking);
+        let heard = self.cluster.block_on(asking, indeterminate);
         heard.map_err(|fault| self.error(place, fault))
     }
 
@@ -167,13 +180,12 @@ impl View {
         session: u64,
         step: Step,
     ) -> Result<Said, Result<Refusal, Lost>> {
-        let left = self.deadline().since(self.cluster.clock.now());
         let request = Request {
             shard: self.shard(place).clone(),
-            within_ms: milliseconds(left),
+            within_ms: milliseconds(self.left()),
             ask: Ask::Session { session, step },
         };
-        match self.cluster.runtime.block_on(way.ask(request)) {
+        match self.cluster.block_on(way.ask(request), || Lost::Unknown) {
             Ok(Ok(said)) => Ok(said),
             Ok(Err(refusal)) => Err(Ok(refusal)),
             Err(lost) => Err(Err(lost)),
@@ -181,8 +193,14 @@ impl View {
     }
 
     /// Asks for the rows of a statement that reads.
-    fn open(&self, place: Place, fragment: Fragment, keep: bool) -> Result<(Rows, Way), Error> {
+    fn open(
+        &self,
+        place: Place,
+        fragment: Fragment,
+        keep: Option<u64>,
+    ) -> Result<(Rows, Way), Error> {
         let ask = Ask::Read {
+            lasts_ms: milliseconds(self.left()),
             basis: self.basis(),
             freshness: self.freshness.of(self.shard(place)),
             fragment,
@@ -218,12 +236,40 @@ impl View {
         way.end(&self.cluster.runtime, request, session);
     }
 
+    /// Begins a transaction, unless it has happened before.
+    fn begin_numbered(
+        &self,
+        number: Number,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let ask = Ask::Begin {
+            basis: self.basis(),
+            number,
+            notes: match watching {
+                Watching::Any => Notes::Any,
+                Watching::Nothing => Notes::Nothing,
+                Watching::These(watch) => Notes::These(watch.script.to_string()),
+            },
+            level: self.level,
+        };
+        let heard = self.ask(place, &ask)?;
+        ClusterTransaction::of(self, place, number, heard)
+    }
+
     fn error(&self, place: Place, fault: Fault) -> Error {
         fault.at(self.shard(place).shard.as_str())
     }
 }
 
 impl Places for View {
+    fn time_left(&self) -> Option<Duration> {
+        match self.until {
+            Until::Then(_) => Some(self.left()),
+            Until::Within(_) => None,
+        }
+    }
+
     fn count(&self) -> usize {
         self.cluster.names.count()
     }
@@ -240,27 +286,28 @@ impl Places for View {
     }
 
     fn read(&self, place: Place, call: Call<'_>, visit: &mut Visit<'_>) -> Result<(), Error> {
-        let (mut rows, way) = self.open(place, Fragment::from(call), false)?;
-        let session = rows.session;
+        let (mut rows, way) = self.open(place, Fragment::from(call), None)?;
+        let mut kept = rows.session.map(|session| Kept {
+            view: self,
+            place,
+            way,
+            session,
+            is_over: false,
+        });
         loop {
+            if let Some(kept) = &mut kept {
+                // The node lets go of it with the last rows.
+                kept.is_over = rows.more.is_none();
+            }
             for row in &rows.rows {
                 if visit(&Row::of_values(row)).is_break() {
-                    if let (Some(_), Some(session)) = (rows.more, session) {
-                        self.end(place, &way, session);
-                    }
                     return Ok(());
                 }
             }
-            rows = match (rows.more, session) {
-                (Some(cursor), Some(session)) => {
-                    self.more(place, &way, session, Step::More(cursor))?
-                }
-                (_, Some(session)) => {
-                    self.end(place, &way, session);
-                    return Ok(());
-                }
-                (_, None) => return Ok(()),
+            let (Some(cursor), Some(kept)) = (rows.more, &kept) else {
+                return Ok(());
             };
+            rows = kept.step(Step::More(cursor))?;
         }
     }
 
@@ -289,17 +336,65 @@ impl Places for View {
         place: Place,
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error> {
-        let number = self.numbering.next(place);
-        let ask = Ask::Begin {
-            basis: self.basis(),
-            number,
-            notes: match watching {
-                Watching::Any => Notes::Any,
-                Watching::Nothing => Notes::Nothing,
-                Watching::These(watch) => Notes::These(watch.script.to_string()),
-            },
+        self.begin_numbered(self.numbering.next(place), place, watching)
+    }
+
+    fn statement(&self) -> Option<StatementId> {
+        self.numbering.statement().map(Numbered::id)
+    }
+
+    fn may_recur(&self) -> bool {
+        self.recurs
+    }
+
+    fn recall(&self) -> Result<Vec<(Place, Vec<Ran>)>, Error> {
+        let Some(statement) = self.numbering.statement() else {
+            return Ok(Vec::new());
         };
-        let heard = self.ask(place, &ask)?;
-        ClusterTransaction::of(self, place, number, heard)
+        let ask = Ask::Recall {
+            number: statement.after(0),
+        };
+        let (ask, deadline) = (&ask, self.deadline());
+        let places: &dyn Places = self;
+        let asking = places.all().map(|place| async move {
+            let heard = self.cluster.ask(self.shard(place), ask, deadline).await;
+            let heard = heard.map_err(|fault| self.error(place, fault))?;
+            Ok::<_, Error>((place, heard.said))
+        });
+        let mut known = Vec::new();
+        let lost = || self.error(Place::Catalog, indeterminate());
+        for (place, said) in self.cluster.block_on(try_join_all(asking), lost)? {
+            match said {
+                Said::Known { ran, at } => {
+                    self.notes.reach(self.shard(place), at, 0);
+                    known.push((place, ran));
+                }
+                Said::Done => {}
+                said => return Err(self.error(place, unexpected(&said))),
+            }
+        }
+        Ok(known)
+    }
+
+    fn begin_as(
+        &self,
+        statement: StatementId,
+        place: Place,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        self.begin_numbered(statement.into(), place, watching)
+    }
+
+    fn everywhere(self: Arc<Self>) -> Option<Arc<dyn Places>> {
+        let mut view = Self::clone(&self);
+        view.schema = None;
+        view.freshness = Wanted::Leased;
+        if view.level == CommitLevel::One {
+            // What every shard has to have must not be lost with one copy.
+            view.level = CommitLevel::Quorum;
+        }
+        view.numbering = Arc::new(Numbering::Calls);
+        view.recurs = false;
+        Some(Arc::new(view))
     }
 }

@@ -9,7 +9,7 @@ use shardwright_hashing::Position;
 use shardwright_quorum::log::{ClientId, Level};
 use shardwright_sql::{
     Value,
-    shards::{Fault, Fragment, Ran},
+    shards::{Fault, Fragment, Ran, StatementId},
 };
 use shardwright_topology::{Epoch, Lsn, NodeId};
 
@@ -35,8 +35,10 @@ pub(super) enum Ask {
         basis: Basis,
         freshness: Freshness,
         fragment: Fragment,
-        /// Whether the same snapshot will be read again.
-        keep: bool,
+        /// The number of the statement, if it will read the same snapshot again, and perhaps others here at the same time.
+        keep: Option<u64>,
+        /// How long the snapshot is used at most, in milliseconds.
+        lasts_ms: u64,
     },
     /// Make all of these writes or none.
     Write {
@@ -52,6 +54,7 @@ pub(super) enum Ask {
         basis: Basis,
         number: Number,
         notes: Notes,
+        level: CommitLevel,
     },
     /// Say how large the file is.
     Size,
@@ -64,6 +67,10 @@ pub(super) enum Ask {
 pub(super) enum Step {
     /// Run a statement in a transaction.
     Run(Fragment),
+    /// Run one that is no part of what is remembered of the transaction.
+    Aside(Fragment),
+    /// Keep a transaction open, although nothing is run in it: other shards are asked meanwhile.
+    Stay,
     /// Commit a transaction.
     Commit,
     /// Run another statement on a snapshot.
@@ -178,6 +185,8 @@ pub(super) enum Refusal {
     Indeterminate,
     /// Nothing of it has happened, for this reason. `ended` if a transaction is over with it.
     Fault { fault: Fault, ended: bool },
+    /// Nothing was run: a change is about to reach every shard, and until then this one is not written to.
+    Announced,
 }
 
 impl From<Token> for Point {
@@ -204,6 +213,16 @@ impl From<CommitLevel> for Level {
             CommitLevel::One => Self::One,
             CommitLevel::Quorum => Self::Quorum,
             CommitLevel::All => Self::All,
+        }
+    }
+}
+
+impl From<StatementId> for Number {
+    fn from(statement: StatementId) -> Self {
+        Self {
+            client: statement.client,
+            sequence: statement.sequence,
+            position: None,
         }
     }
 }

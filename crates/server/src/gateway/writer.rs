@@ -48,22 +48,37 @@ pub(super) async fn keep(engine: Engine, role: watch::Sender<Option<u64>>) {
     }
 }
 
-/// Takes the part, and keeps it until this is dropped.
+/// Takes the part, and keeps it until this is dropped. Ends what is left of changes that did not reach every shard, whenever there is
+/// something.
 async fn take(engine: &Engine, epoch: Epoch, role: &watch::Sender<Option<u64>>) {
-    let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
-    while let Err(error) = prepare(engine, epoch).await {
-        tracing::warn!(%error, %epoch, "the writer of the keyspace cannot begin yet");
-        tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+    let waits = || Backoff::new(WAITS.0, WAITS.1, rand::random());
+    let mut until_next = waits();
+    loop {
+        let prepared = prepare(engine, epoch).await;
+        // Where an earlier change cannot be ended, statements that it concerns are refused for that, and others go on.
+        if prepared
+            .as_ref()
+            .err()
+            .is_none_or(PrepareError::is_of_change)
+            && role.borrow().is_none()
+        {
+            tracing::info!(%epoch, "this node is the writer of the keyspace");
+            role.send_replace(Some(epoch.0));
+        }
+        if let Err(error) = prepared {
+            tracing::warn!(%error, %epoch, "the writer of the keyspace has not ended what was begun before");
+            tokio::time::sleep(until_next.next().unwrap_or(WAITS.1)).await;
+        } else {
+            engine.unfinished.notified().await;
+            until_next = waits();
+        }
     }
-    tracing::info!(%epoch, "this node is the writer of the keyspace");
-    role.send_replace(Some(epoch.0));
-    std::future::pending().await
 }
 
 /// Makes the shards refuse earlier writers, and ends what those have begun.
 async fn prepare(engine: &Engine, epoch: Epoch) -> Result<(), PrepareError> {
     let cluster = &engine.cluster;
-    let numbering = Numbering::of_calls();
+    let numbering = Numbering::Calls;
     let claims = cluster.names.all().map(|shard| {
         let ask = claim(epoch, &numbering);
         async move {
@@ -73,6 +88,10 @@ async fn prepare(engine: &Engine, epoch: Epoch) -> Result<(), PrepareError> {
     });
     try_join_all(claims).await.map_err(PrepareError::Claim)?;
     cluster.claimed.store(epoch.0, Ordering::Release);
+    take_over(engine).await
+}
+
+async fn take_over(engine: &Engine) -> Result<(), PrepareError> {
     let database = engine.database.clone();
     let prepared = spawn_blocking(move || database.take_over()).await;
     prepared
@@ -112,7 +131,7 @@ async fn until_leading(cluster: &Cluster, shard: &PartitionId) -> (Shard, Epoch)
     }
 }
 
-/// Why the writer cannot begin.
+/// Why the writer cannot begin, or go on.
 #[derive(Debug, thiserror::Error)]
 enum PrepareError {
     #[error("a shard does not take its epoch: {0}")]
@@ -121,4 +140,14 @@ enum PrepareError {
     Engine(shardwright_sql::Error),
     #[error("a thread failed")]
     Panic,
+}
+
+impl PrepareError {
+    /// Whether it is an earlier change that no shard can be made to take.
+    fn is_of_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(shardwright_sql::Error::CannotFinish { .. })
+        )
+    }
 }

@@ -136,6 +136,11 @@ impl Copies {
         self.state().open.get(shard).cloned()
     }
 
+    /// Returns how many copies there are.
+    pub(crate) fn count(&self) -> usize {
+        self.state().open.len()
+    }
+
     pub(super) fn shards(&self) -> Vec<PartitionId> {
         self.state().open.keys().cloned().collect()
     }

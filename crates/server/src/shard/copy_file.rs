@@ -15,6 +15,7 @@ use shardwright_topology::Lsn;
 use tokio::sync::watch;
 
 use super::{
+    alarm::Alarm,
     convert::not_open,
     logged_file::{Came, Fate, LoggedFile},
     scrub::Held,
@@ -110,23 +111,32 @@ impl CopyFile {
         self.place.send_replace(None);
     }
 
-    /// Runs writes in one transaction, which stays open if any of them succeeded.
-    pub(super) fn run(&self, writes: &mut [&mut Write]) -> Result<Ran, WriteError> {
+    /// Runs writes in one transaction, which stays open if any of them succeeded. `None` if the alarm rang: nothing of them has happened.
+    pub(super) fn run(
+        &self,
+        writes: &mut [&mut Write],
+        alarm: &Alarm,
+    ) -> Result<Option<Ran>, WriteError> {
         let mut slot = self.lock();
         let slot = slot.as_mut().ok_or(WriteError::NotRunning)?;
         slot.committed = None;
-        let ran = slot.data.run(writes);
+        let interrupter = slot.data.interrupter();
+        let ran = alarm.during(interrupter, || slot.data.run(writes));
+        let Some(ran) = ran.filter(|_| !alarm.has_rung()) else {
+            slot.data.roll_back();
+            return Ok(None);
+        };
         let ran = ran.map_err(|error| WriteError::Refused(Arc::new(error)))?;
         let changes = ran.entry.map(|entry| {
             let (sender, committed) = watch::channel(false);
             slot.committed = Some(sender);
             Changes { entry, committed }
         });
-        Ok(Ran {
+        Ok(Some(Ran {
             fates: ran.fates,
             base: ran.base,
             changes,
-        })
+        }))
     }
 
     /// Undoes the transaction that waits, if one does.

@@ -23,20 +23,29 @@ use shardwright_registry::Clock;
 use shardwright_topology::{Epoch, Lsn, Timestamp};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
-    task::spawn_blocking,
+    task::{spawn_blocking, yield_now},
+    time::sleep,
 };
 
 use super::{
-    Memory,
+    Ended as TransactionEnded, Memory, Over,
+    alarm::{Alarm, Caught},
     convert::fault_of,
     copy_file::{Changes, CopyFile, Ran},
     logged_file::{Fate, forgetting},
     round::{Ended, Round},
+    stopped,
     write::{Token, Write, WriteError, Written},
 };
 
 /// How many writes are one batch, at most.
 const BATCH_MAX: usize = 256;
+
+/// How often whatever else can run does so before a batch begins that is smaller than expected.
+const GATHERING: usize = 4;
+
+/// How long a batch may run, whatever is left to its members: less says nothing against a statement.
+const RUN_MIN: Duration = Duration::from_millis(50);
 
 /// How long the primary waits until it has a record on its disk that lets the copies forget.
 const FORGETTING: Duration = Duration::from_secs(5);
@@ -46,6 +55,8 @@ const FORGETTING: Duration = Duration::from_secs(5);
 pub(super) struct Request {
     pub(super) write: Write,
     pub(super) deadline: Timestamp,
+    /// When it began to run.
+    pub(super) began: Timestamp,
     pub(super) claim: Claim,
     pub(super) answer: oneshot::Sender<Result<Written, WriteError>>,
 }
@@ -72,6 +83,12 @@ impl Claim {
 }
 
 impl Request {
+    /// Until when it may run, if it begins then.
+    fn end(&self, begin: Timestamp) -> Timestamp {
+        let lasting = self.write.lasting.map(|lasting| begin + lasting);
+        lasting.map_or(self.deadline, |end| end.min(self.deadline))
+    }
+
     pub(super) fn answer(self, answer: Result<Written, WriteError>) {
         // Whoever asked may have gone.
         let _told = self.answer.send(answer);
@@ -90,6 +107,10 @@ pub(super) struct Executor {
     pub(super) remembered: u64,
     /// Held while a batch is under way.
     pub(super) turn: Arc<Mutex<()>>,
+    /// How many writes the next batch is likely to have.
+    pub(super) expected: usize,
+    /// Whether the copy stops.
+    pub(super) stops: watch::Receiver<bool>,
 }
 
 impl Executor {
@@ -103,11 +124,7 @@ impl Executor {
                 };
                 waiting.push_back(request);
             }
-            while waiting.len() < BATCH_MAX
-                && let Ok(request) = self.inbox.try_recv()
-            {
-                waiting.push_back(request);
-            }
+            self.gather(&mut waiting).await;
             let turn = Arc::clone(&self.turn);
             let _turn = turn.lock().await;
             self.forget().await;
@@ -116,12 +133,33 @@ impl Executor {
             self.until_applied(last).await;
             let batch = self.next_batch(&mut waiting);
             if !batch.is_empty() {
+                let answered = batch.len();
                 let again = self.run_batch(batch).await;
+                self.expected = answered + waiting.len() + self.inbox.len();
                 for request in again.into_iter().rev() {
                     request.claim.release();
                     waiting.push_front(request);
                 }
             }
+        }
+    }
+
+    /// Takes in what waits.
+    ///
+    /// Those who were just answered are likely to ask again at once, and share the next batch with those who waited meanwhile. Without
+    /// that, clients are two groups for ever, each of which waits for the batch of the other one.
+    async fn gather(&mut self, waiting: &mut VecDeque<Request>) {
+        let expected = self.expected.min(BATCH_MAX);
+        for round in 0..=GATHERING {
+            while waiting.len() < BATCH_MAX
+                && let Ok(request) = self.inbox.try_recv()
+            {
+                waiting.push_back(request);
+            }
+            if waiting.len() >= expected || round == GATHERING {
+                return;
+            }
+            yield_now().await;
         }
     }
 
@@ -152,14 +190,24 @@ impl Executor {
 
     /// Runs writes, answers them, and returns those that have to run again.
     async fn run_batch(&mut self, mut batch: Vec<Request>) -> Vec<Request> {
-        let data = Arc::clone(&self.data);
-        let ran = spawn_blocking(move || {
+        let (data, alarm) = (Arc::clone(&self.data), Alarm::new(self.clock));
+        for (number, request) in batch.iter_mut().enumerate() {
+            request.write.alarm = Some((Arc::clone(&alarm), number));
+            request.began = self.clock.now();
+        }
+        let (over, rings) = (self.over(&batch), Arc::clone(&alarm));
+        let running = spawn_blocking(move || {
             let writes = batch.iter_mut().map(|request| &mut request.write);
-            let ran = data.run(&mut writes.collect::<Vec<_>>());
+            let ran = data.run(&mut writes.collect::<Vec<_>>(), &rings);
             (batch, ran)
         });
-        match ran.await {
-            Ok((batch, Ok(ran))) => self.decide(batch, ran).await,
+        let (ran, over) = alarm.bound(running, over).await;
+        match ran {
+            Ok((batch, Ok(Some(ran)))) => self.decide(batch, ran).await,
+            Ok((batch, Ok(None))) => {
+                let over = over.unwrap_or(Over::Late);
+                interrupted(batch, over, alarm.caught(), self.clock.now())
+            }
             Ok((batch, Err(error))) => {
                 self.stop_for(faults_in([&error])).await;
                 for request in batch {
@@ -169,6 +217,29 @@ impl Executor {
             }
             // A panic took along those who wait: for them it is not known what became of it, and nothing did.
             Err(_) => Vec::new(),
+        }
+    }
+
+    /// Ends when a batch that begins now may run no longer: at the first deadline of its members, when this is not the primary any more, or
+    /// when the copy stops.
+    fn over(&self, batch: &[Request]) -> impl Future<Output = Over> + use<> {
+        let now = self.clock.now();
+        let mut status = self.log.status();
+        let leading = status.borrow().leading();
+        let ends = batch.iter().map(|request| request.end(now)).min();
+        let late = ends.filter(|_| leading.is_some()).unwrap_or(now);
+        let within = late.since(now).max(RUN_MIN);
+        let mut stops = self.stops.clone();
+        async move {
+            let not_leading = |status: &Status| status.leading() != leading;
+            tokio::select! {
+                () = sleep(within) => match leading {
+                    Some(_) => Over::Late,
+                    None => Over::NotPrimary,
+                },
+                _ = status.wait_for(not_leading), if leading.is_some() => Over::NotPrimary,
+                () = stopped(&mut stops) => Over::Stopped,
+            }
         }
     }
 
@@ -281,6 +352,37 @@ impl Executor {
         // Only a panic is an error, and that has been reported.
         let _undone = spawn_blocking(move || data.roll_back()).await;
     }
+}
+
+/// Takes apart a batch that was interrupted, of which nothing has happened. Returns what has to run again.
+fn interrupted(
+    batch: Vec<Request>,
+    over: Over,
+    caught: Option<Caught>,
+    now: Timestamp,
+) -> Vec<Request> {
+    let mut again = Vec::new();
+    let mut last = None;
+    for (number, mut request) in batch.into_iter().enumerate() {
+        let caught = caught.filter(|caught| caught.member == number);
+        let is_late = now >= request.end(request.began);
+        match (over, caught) {
+            (Over::NotPrimary, _) => request.answer(Err(WriteError::NotPrimary { hint: None })),
+            (Over::Stopped, _) => request.answer(Err(WriteError::NotRunning)),
+            (Over::Late, Some(caught)) if is_late && caught.after >= RUN_MIN => {
+                request.answer(Err(WriteError::Ended(TransactionEnded::TooLong)));
+            }
+            (Over::Late, _) if is_late => request.answer(Err(WriteError::Late)),
+            (Over::Late, None) => again.push(request),
+            (Over::Late, Some(_)) => {
+                // The others do not wait for it any more.
+                request.write.exclusive = true;
+                last = Some(request);
+            }
+        }
+    }
+    again.extend(last);
+    again
 }
 
 /// Returns what these errors say of the disk.

@@ -7,14 +7,13 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::Duration,
 };
 
 use shardwright_hashing::Position;
-use shardwright_quorum::log::shard_log::Status;
+use shardwright_quorum::log::{Level, shard_log::Status};
 use shardwright_registry::Clock;
 use shardwright_store::{Error as StoreError, Member};
 use shardwright_topology::Timestamp;
@@ -53,7 +52,7 @@ impl Default for Limits {
 }
 
 /// How a transaction begins.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Begin {
     /// How long it may take.
     pub limits: Limits,
@@ -61,6 +60,19 @@ pub struct Begin {
     pub identity: Option<(Identity, Vec<Position>)>,
     /// What is noted of the rows that it writes.
     pub watching: Watching,
+    /// What its commit waits for. Quorum.
+    pub level: Level,
+}
+
+impl Default for Begin {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            identity: None,
+            watching: Watching::default(),
+            level: Level::Quorum,
+        }
+    }
 }
 
 impl From<Limits> for Begin {
@@ -100,7 +112,7 @@ pub enum Ended {
     #[error("the transaction was idle for too long")]
     Idle,
     /// It lasted for too long.
-    #[error("the transaction lasted for too long")]
+    #[error("it took longer than it may, and nothing of it has happened")]
     TooLong,
     /// This copy is not the primary any more, or stops.
     #[error("this copy is not the primary of the shard any more")]
@@ -131,10 +143,13 @@ pub struct Interactive {
     commit: Duration,
 }
 
+/// What runs in a transaction, and calls the second one before it tells that it has ended the transaction.
+type Running = dyn FnOnce(&mut Member<'_>, &mut dyn FnMut(Ended)) + Send;
+
 /// What is to happen next.
 enum Step {
-    /// Run this, which tells by itself what came of it; whether the transaction is over then.
-    Run(Box<dyn FnOnce(&mut Member<'_>) -> bool + Send>),
+    /// Run this, which tells by itself what came of it.
+    Run(Box<Running>),
     /// Let it be committed, and remembered with this outcome.
     Commit(Vec<u8>),
 }
@@ -149,6 +164,7 @@ impl Shard {
             limits,
             identity,
             watching,
+            level,
         } = begin.into();
         let (steps, inbox) = mpsc::channel();
         let (begun, mut began) = oneshot::channel();
@@ -158,7 +174,7 @@ impl Shard {
             begun: Some(begun),
             ended: Arc::clone(&ended),
             status: self.status(),
-            stops: Arc::clone(&self.stops),
+            stops: self.stops.subscribe(),
             clock: self.clock,
             limits,
         };
@@ -168,6 +184,8 @@ impl Shard {
             positions: positions.unwrap_or_default(),
             exclusive: true,
             watching,
+            level,
+            lasting: Some(limits.total),
             within: limits.begin + limits.total + limits.commit,
             ..Write::new(conversation)
         };
@@ -207,17 +225,25 @@ impl Interactive {
         run: impl FnOnce(&mut Member<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StatementError> {
         let (told, ran) = oneshot::channel();
-        let step = Step::Run(Box::new(move |member| {
+        let step = Step::Run(Box::new(move |member, end| {
             let result = run(member);
-            let is_over = matches!(&result, Err(StoreError::TransactionEnded { .. }));
+            match &result {
+                Err(error) if is_interruption(error) => end(Ended::TooLong),
+                Err(StoreError::TransactionEnded { .. }) => end(Ended::ByStatement),
+                Ok(_) | Err(_) => {}
+            }
             // Whoever asked may have gone.
             let _told = told.send(result);
-            is_over
         }));
         // What could not be sent is dropped, and so is the way back: it is as if it had ended before.
         drop(self.steps.send(step));
         let ended = |_| StatementError::Ended(self.reason());
-        ran.await.map_err(ended)?.map_err(StatementError::Refused)
+        ran.await
+            .map_err(ended)?
+            .map_err(|error| match self.ended() {
+                Some(Ended::ByStatement) | None => StatementError::Refused(error),
+                Some(ended) => StatementError::Ended(ended),
+            })
     }
 
     /// Commits what was done, and waits until that is acknowledged. If it has a number, `outcome` is what a retry gets.
@@ -253,7 +279,7 @@ struct Conversation {
     begun: Option<oneshot::Sender<()>>,
     ended: Arc<OnceLock<Ended>>,
     status: watch::Receiver<Status>,
-    stops: Arc<AtomicBool>,
+    stops: watch::Receiver<bool>,
     clock: Clock,
     limits: Limits,
 }
@@ -269,8 +295,14 @@ impl Transaction for Conversation {
             match self.inbox.recv_timeout(LOOK) {
                 Ok(Step::Commit(outcome)) => return Ok(outcome),
                 Ok(Step::Run(run)) => {
-                    if run(member) {
-                        return Err(self.end(Ended::ByStatement));
+                    let mut end = None;
+                    run(member, &mut |ended| {
+                        let now = self.clock.now();
+                        let ended = self.has_to_end(began, now).unwrap_or(ended);
+                        end = Some(self.end(ended));
+                    });
+                    if let Some(error) = end {
+                        return Err(error);
                     }
                     heard = self.clock.now();
                 }
@@ -284,10 +316,18 @@ impl Transaction for Conversation {
     }
 }
 
+/// Whether a statement was interrupted, which is done where the transaction has to end.
+fn is_interruption(error: &StoreError) -> bool {
+    match error {
+        StoreError::TransactionEnded { source } => is_interruption(source),
+        error => matches!(error, StoreError::Interrupted),
+    }
+}
+
 impl Conversation {
     fn has_to_end(&self, began: Timestamp, heard: Timestamp) -> Option<Ended> {
         let now = self.clock.now();
-        if self.status.borrow().leading().is_none() || self.stops.load(Ordering::Acquire) {
+        if self.status.borrow().leading().is_none() || *self.stops.borrow() {
             Some(Ended::NotPrimary)
         } else if now.since(began) >= self.limits.total {
             Some(Ended::TooLong)

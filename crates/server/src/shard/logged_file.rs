@@ -16,8 +16,8 @@ use shardwright_quorum::log::{
     BatchMember, Kind, Point, Record, Snapshot, StateError, shard_log::Entry,
 };
 use shardwright_store::{
-    ChangeSet, Config, Error as StoreError, Expect, Identity, Replica, ShardFile, Synchronous,
-    Window, Writer,
+    ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica, ShardFile,
+    Synchronous, Window, Writer,
 };
 
 pub use self::batch::{Fate, Ran};
@@ -97,6 +97,12 @@ impl LoggedFile {
     #[must_use]
     pub fn file(&self) -> &Arc<ShardFile> {
         &self.file
+    }
+
+    /// Returns what ends the statements of [`LoggedFile::run`] from another thread.
+    #[must_use]
+    pub fn interrupter(&mut self) -> Interrupter {
+        self.writer.interrupter()
     }
 
     /// Returns the last record that is applied.

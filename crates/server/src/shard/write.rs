@@ -7,7 +7,7 @@ use shardwright_quorum::log::{ClientId, Level};
 use shardwright_store::{Error as StoreError, Member};
 use shardwright_topology::{Epoch, Lsn, NodeId};
 
-use super::Ended;
+use super::{Ended, alarm::Alarm};
 
 /// What happens on a shard entirely or not at all: some statements, one after the other.
 ///
@@ -54,6 +54,10 @@ pub struct Write {
     pub(super) exclusive: bool,
     /// What is noted of the rows that it writes.
     pub(super) watching: Watching,
+    /// How long it may run, if that is less than it is waited for.
+    pub(super) lasting: Option<Duration>,
+    /// What ends it, and which member of its batch it is.
+    pub(super) alarm: Option<(Arc<Alarm>, usize)>,
 }
 
 /// What the temporary triggers of the primary's connection note while a transaction runs. They never are part of what is replicated.
@@ -79,6 +83,16 @@ impl Write {
             within: Duration::from_secs(10),
             exclusive: false,
             watching: Watching::Any,
+            lasting: None,
+            alarm: None,
+        }
+    }
+
+    /// Runs it, unless its batch has no time any more.
+    pub(super) fn run(&mut self, member: &mut Member<'_>) -> Result<Vec<u8>, StoreError> {
+        match &self.alarm {
+            Some((alarm, number)) if !alarm.begin(*number) => Err(StoreError::Interrupted),
+            _ => self.transaction.run(member),
         }
     }
 

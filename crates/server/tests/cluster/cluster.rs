@@ -354,18 +354,22 @@ impl Cluster {
 
     /// The copy of a node.
     pub(crate) fn shard(&self, name: &str) -> Option<Shard> {
-        let places = self.places();
-        let (node, _) = places.get(name)?.running.as_ref()?;
-        node.shard(&shard())
+        self.copy(name, &shard())
     }
 
-    /// The node of the primary, and its copy.
-    async fn leading(&self) -> (String, Shard) {
+    fn copy(&self, name: &str, shard: &PartitionId) -> Option<Shard> {
+        let places = self.places();
+        let (node, _) = places.get(name)?.running.as_ref()?;
+        node.shard(shard)
+    }
+
+    /// The node of a shard's primary, and its copy.
+    async fn leading(&self, shard: &PartitionId) -> (String, Shard) {
         let found = async {
             loop {
                 let shards = self.names().into_iter().filter_map(|name| {
-                    let shard = self.shard(&name)?;
-                    Some((name, shard))
+                    let copy = self.copy(&name, shard)?;
+                    Some((name, copy))
                 });
                 let mut shards = shards.collect::<Vec<_>>().into_iter();
                 let leading = shards.find(|(_, shard)| shard.status().borrow().leading().is_some());
@@ -380,11 +384,16 @@ impl Cluster {
     }
 
     pub(crate) async fn primary_name(&self) -> String {
-        self.leading().await.0
+        self.leading(&shard()).await.0
     }
 
     pub(crate) async fn primary(&self) -> Shard {
-        self.leading().await.1
+        self.leading(&shard()).await.1
+    }
+
+    /// The node that runs what one node alone may.
+    pub(crate) async fn writer_name(&self) -> String {
+        self.leading(&ShardId::catalog().into()).await.0
     }
 
     async fn create_table(&self) {

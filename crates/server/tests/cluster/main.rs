@@ -5,6 +5,8 @@ mod coordinated;
 mod copies;
 mod faults;
 mod interactive;
+mod limits;
+mod once;
 mod planned;
 mod sql;
 mod writing;

@@ -5,20 +5,21 @@ use shardwright_http::reqwest::{Client, StatusCode};
 
 use crate::cluster::{Cluster, wait};
 
-/// A client that may ask every node.
-struct Asking {
+/// A client that may ask every node. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Asking {
     client: Client,
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
 }
 
 impl Asking {
-    async fn start(nodes: u32, shards: u32) -> Self {
+    pub(crate) async fn start(nodes: u32, shards: u32) -> Self {
         let cluster = Cluster::of_shards(nodes, shards).await;
         let client = Client::builder().no_proxy().build().expect("a client");
         Self { client, cluster }
     }
 
-    async fn post(&self, node: &str, body: &Json) -> Option<(StatusCode, Json)> {
+    pub(crate) async fn post(&self, node: &str, body: &Json) -> Option<(StatusCode, Json)> {
         let url = format!("{}/v1/sql", self.cluster.url_of(node));
         let body = body.to_string();
         let response = self.client.post(url).body(body).send().await.ok()?;
@@ -28,7 +29,7 @@ impl Asking {
     }
 
     /// Asks again as long as the answer is that this may help.
-    async fn ask(&self, node: &str, body: Json) -> Result<Json, Json> {
+    pub(crate) async fn ask(&self, node: &str, body: Json) -> Result<Json, Json> {
         wait("an answer", async || {
             let (status, answer) = self.post(node, &body).await?;
             if status.is_success() {
@@ -40,7 +41,7 @@ impl Asking {
         .await
     }
 
-    async fn run(&self, node: &str, sql: &str) -> Json {
+    pub(crate) async fn run(&self, node: &str, sql: &str) -> Json {
         let answer = self.ask(node, json!({ "sql": sql })).await;
         answer.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
@@ -133,6 +134,48 @@ async fn what_one_node_alone_may_do_is_passed_on() {
         assert_eq!(said["rows"], json!([[1]]), "{node}: {said}");
         let all = asking.run(node, "SELECT * FROM notes WHERE id = 1").await;
         assert_eq!(all["rows"], json!([[1, "note 0", 5]]), "{node}: {all}");
+    }
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_checked_against_the_latest_rows_however_old_a_read_may_be() {
+    let asking = Asking::start(3, 6).await;
+    asking
+        .run(
+            "n1",
+            "CREATE TABLE users(id TEXT PRIMARY KEY, email TEXT UNIQUE)",
+        )
+        .await;
+    for number in 0..30 {
+        let insert = |id: &str, read: &str| {
+            json!({
+                "sql": "INSERT INTO users VALUES (?1, ?2)",
+                "args": [format!("{id}{number}"), format!("{number}@example.org")],
+                "read": read,
+            })
+        };
+        let first = asking.ask("n2", insert("a", "leased")).await;
+        assert!(first.is_ok(), "{first:?}");
+        let second = asking.ask("n3", insert("b", "any")).await;
+        let refused = second.expect_err("the value is taken");
+        assert_eq!(refused["error"]["code"], "CONSTRAINT", "{refused}");
+    }
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_statements_that_come_at_once_know_a_table_that_another_node_has_made() {
+    let asking = Asking::start(3, 2).await;
+    for number in 0..8 {
+        let sql = format!("CREATE TABLE t{number}(id TEXT PRIMARY KEY)");
+        asking.run("n1", &sql).await;
+        // One of them reads the new schema; the others find nothing newer than that, and were planned for the one before.
+        let count = format!("SELECT count(*) FROM t{number}");
+        let counts = (0..16).map(|_| asking.run("n2", &count));
+        for counted in futures_util::future::join_all(counts).await {
+            assert_eq!(counted["rows"], json!([[0]]), "{counted}");
+        }
     }
     asking.cluster.stop().await;
 }

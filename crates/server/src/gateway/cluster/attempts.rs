@@ -21,10 +21,10 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 pub(super) struct Attempts<'c> {
     cluster: &'c Cluster,
     shard: &'c PartitionId,
-    changes: watch::Receiver<u64>,
-    waits: Backoff,
+    waits: Waits,
     /// Who has the primary, as the last one said who was asked.
     hint: Option<NodeId>,
+    /// How many of those that have copies were asked.
     tried: usize,
     /// Whether an attempt may have been carried out.
     is_ambiguous: bool,
@@ -35,8 +35,7 @@ impl<'c> Attempts<'c> {
         Self {
             cluster,
             shard,
-            changes: cluster.router.changes(),
-            waits: waits(),
+            waits: Waits::new(cluster.router.changes()),
             hint: None,
             tried: 0,
             is_ambiguous: false,
@@ -45,6 +44,7 @@ impl<'c> Attempts<'c> {
 
     /// Asks whoever seems to have the shard; `None` if it has to be asked again.
     pub(super) async fn once(&mut self, ask: &Ask, left: Duration) -> Result<Option<Heard>, Fault> {
+        self.waits.look();
         let Some((node, way)) = self.next(ask) else {
             return Ok(None);
         };
@@ -58,18 +58,24 @@ impl<'c> Attempts<'c> {
             answered = asking => answered,
             () = self.has_moved(ask, &node) => Err(Lost::Unknown),
         };
-        self.tried += 1;
         match answered {
-            Ok(answer) => self.take(answer, way, &node),
+            Ok(answer) => self.take(ask, answer, way, &node),
             Err(lost) => {
-                self.is_ambiguous |= lost == Lost::Unknown;
+                // Of what only reads, or begins what nobody goes on with, nothing is left behind.
+                self.is_ambiguous |= lost == Lost::Unknown && matches!(ask, Ask::Write { .. });
                 self.hint = None;
                 Ok(None)
             }
         }
     }
 
-    fn take(&mut self, answer: Answer, way: Way, node: &NodeId) -> Result<Option<Heard>, Fault> {
+    fn take(
+        &mut self,
+        ask: &Ask,
+        answer: Answer,
+        way: Way,
+        node: &NodeId,
+    ) -> Result<Option<Heard>, Fault> {
         let refusal = match answer {
             Ok(said) => return Ok(Some(Heard { said, way })),
             Err(refusal) => refusal,
@@ -78,6 +84,8 @@ impl<'c> Attempts<'c> {
         match refusal {
             Refusal::NotPrimary { hint } => self.hint = hint.filter(|hint| hint != node),
             Refusal::Later => {}
+            // That copy may be the one that is behind.
+            Refusal::SchemaChanged if !asks_primary(ask) && self.has_others() => {}
             Refusal::Indeterminate => self.is_ambiguous = true,
             refusal => return Err(fault(refusal, self.is_ambiguous)),
         }
@@ -91,10 +99,16 @@ impl<'c> Attempts<'c> {
         } else {
             let holders = self.cluster.holders(self.shard);
             let next = self.tried.checked_rem(holders.len())?;
+            self.tried += 1;
             holders.into_iter().nth(next)
         }?;
         let way = self.cluster.way(&node)?;
         Some((node, way))
+    }
+
+    /// Whether there are copies that were not asked yet.
+    fn has_others(&self) -> bool {
+        self.tried < self.cluster.holders(self.shard).len()
     }
 
     /// Returns how long one node may take: where several can answer, one that is behind leaves time for the others.
@@ -114,7 +128,7 @@ impl<'c> Attempts<'c> {
     /// Ends when the primary is elsewhere than where it is asked. A node that was stopped answers nobody, and keeps its connections.
     async fn has_moved(&self, ask: &Ask, node: &NodeId) {
         let before = self.owner();
-        let mut changes = self.changes.clone();
+        let mut changes = self.waits.changes.clone();
         let is_elsewhere = |_: &u64| {
             let owner = self.owner();
             owner != before && owner.as_ref() != Some(node)
@@ -126,17 +140,8 @@ impl<'c> Attempts<'c> {
 
     /// Waits for a moment, or for news.
     pub(super) async fn wait(&mut self, left: Duration) {
-        if self.hint.is_some() {
-            return;
-        }
-        let wait = self.waits.next().unwrap_or(WAITS.1).min(left);
-        self.changes.mark_unchanged();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            Ok(()) = self.changes.changed() => {
-                // The registry may show a primary before that knows of it itself: it is not to be waited for as one that is down.
-                self.waits = waits();
-            }
+        if self.hint.is_none() {
+            self.waits.wait(left).await;
         }
     }
 
@@ -151,9 +156,41 @@ impl<'c> Attempts<'c> {
     }
 }
 
-/// Returns the waits between attempts, from the shortest one.
-fn waits() -> Backoff {
-    Backoff::new(WAITS.0, WAITS.1, rand::random())
+/// The waits between two attempts: each is longer than the one before, until the map of the shards changes.
+struct Waits {
+    /// The changes of the map.
+    changes: watch::Receiver<u64>,
+    next: Backoff,
+}
+
+impl Waits {
+    fn new(changes: watch::Receiver<u64>) -> Self {
+        Self {
+            changes,
+            next: Self::from_the_shortest(),
+        }
+    }
+
+    fn from_the_shortest() -> Backoff {
+        Backoff::new(WAITS.0, WAITS.1, rand::random())
+    }
+
+    /// Takes in that the map is looked at now: what changes from here on is news.
+    fn look(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
+    /// Waits for the next moment to ask, or for news since the map was looked at.
+    async fn wait(&mut self, left: Duration) {
+        let wait = self.next.next().unwrap_or(WAITS.1).min(left);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            Ok(()) = self.changes.changed() => {
+                // The registry may show a primary before that knows of it itself: it is not to be waited for as one that is down.
+                self.next = Self::from_the_shortest();
+            }
+        }
+    }
 }
 
 /// Whether only the primary may answer.
@@ -165,4 +202,61 @@ fn asks_primary(ask: &Ask) -> bool {
             ..
         }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LEFT: Duration = Duration::from_secs(60);
+
+    async fn took(waits: &mut Waits) -> Duration {
+        let begun = Instant::now();
+        waits.wait(LEFT).await;
+        begun.elapsed()
+    }
+
+    /// Waits as after a primary that has not answered for long.
+    async fn patient(changes: watch::Receiver<u64>) -> Waits {
+        let mut waits = Waits::new(changes);
+        for _ in 0..10 {
+            took(&mut waits).await;
+        }
+        assert!(WAITS.1 / 2 <= took(&mut waits).await);
+        waits
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_primary_that_the_map_has_just_shown_is_asked_again_soon() {
+        let (news, changes) = watch::channel(0);
+        let mut waits = patient(changes).await;
+        waits.look();
+        let shown = async {
+            tokio::time::sleep(WAITS.0).await;
+            news.send(1).expect("somebody listens");
+        };
+        let (waited, ()) = tokio::join!(took(&mut waits), shown);
+        assert!(waited < WAITS.0 * 2, "{waited:?}");
+        // It does not know of it itself yet.
+        waits.look();
+        let next = took(&mut waits).await;
+        assert!(next < WAITS.0 * 2, "{next:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_that_came_while_a_node_was_asked_end_the_wait_before_it_begins() {
+        let (news, changes) = watch::channel(0);
+        let mut waits = patient(changes).await;
+        waits.look();
+        news.send(1).expect("somebody listens");
+        assert_eq!(took(&mut waits).await, Duration::ZERO);
+        news.send(2).expect("somebody listens");
+        waits.look();
+        assert!(
+            Duration::ZERO < took(&mut waits).await,
+            "that was looked at"
+        );
+    }
 }

@@ -2,13 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use shardwright_sql::shards::{ANNOUNCED_KEY, BROADCAST_KEY, is_announced};
 use shardwright_store::{Error as StoreError, Member, Row, Snapshot};
 
 use super::{Reason, note};
 use crate::gateway::wire::{Basis, Refusal};
-
-/// The key under which a shard keeps the number of the last change of the schema; the engine writes it.
-const SCHEMA: &str = "sql.broadcast";
 
 /// The key under which a shard keeps the epoch of the latest writer of the keyspace.
 pub(in crate::gateway) const WRITER: &str = "gateway.writer";
@@ -16,18 +14,24 @@ pub(in crate::gateway) const WRITER: &str = "gateway.writer";
 const LOOK: &str =
     "SELECT key, value FROM main._meta WHERE key IN ('sql.broadcast', 'gateway.writer')";
 
+/// What a write looks for as well: whether a change is announced.
+const LOOK_TO_WRITE: &str = "SELECT key, value FROM main._meta
+    WHERE key IN ('sql.broadcast', 'gateway.writer', 'sql.announced')";
+
 /// What a shard knows.
 #[derive(Debug, Default)]
 struct Known {
     schema: u64,
     writer: u64,
+    announced: u64,
 }
 
 impl Known {
     fn take(&mut self, row: &Row<'_>) {
         let number = row.get(1).as_i64().and_then(|n| u64::try_from(n).ok());
         match row.get(0).as_str() {
-            Some(SCHEMA) => self.schema = number.unwrap_or(0),
+            Some(BROADCAST_KEY) => self.schema = number.unwrap_or(0),
+            Some(ANNOUNCED_KEY) => self.announced = number.unwrap_or(0),
             Some(WRITER) => self.writer = number.unwrap_or(0),
             _ => {}
         }
@@ -41,11 +45,16 @@ impl Basis {
             return Ok(());
         }
         let mut known = Known::default();
-        let _ = member.query(LOOK, (), |row| {
+        let _ = member.query(LOOK_TO_WRITE, (), |row| {
             known.take(row);
             ControlFlow::<()>::Continue(())
         })?;
-        self.compare(&known).map_err(|refusal| {
+        let compared = self.compare(&known);
+        let allowed = compared.and_then(|()| match self.schema {
+            Some(_) if is_announced(known.announced) => Err(Refusal::Announced),
+            Some(_) | None => Ok(()),
+        });
+        allowed.map_err(|refusal| {
             note(reason, refusal);
             StoreError::Interrupted
         })

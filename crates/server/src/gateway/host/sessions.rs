@@ -2,16 +2,16 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{snapshot::Turn, transaction::Transaction};
+use super::{snapshot::Reader, transaction::Transaction};
 
 /// A session.
 #[derive(Debug, Clone)]
 pub(super) enum Session {
     Transaction(Arc<Transaction>),
-    Snapshot(mpsc::Sender<Turn>),
+    Snapshot(Reader),
 }
 
 /// The sessions of a node, by number.
@@ -42,6 +42,11 @@ impl Sessions {
 
     pub(super) fn remove(&self, number: u64) {
         self.lock().remove(&number);
+    }
+
+    /// Lets all sessions end.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Session>> {

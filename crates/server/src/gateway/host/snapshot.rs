@@ -1,18 +1,24 @@
 //! Reads: one snapshot for each, kept while its rows are fetched, or while a statement reads it again.
 
-use std::{collections::BTreeMap, rc::Rc, sync::mpsc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
-use shardwright_sql::shards::{Batch, Fragment};
+use shardwright_sql::shards::{Batch, Fault, FaultKind, Fragment};
 use shardwright_store::{Cursor, Error as StoreError, Snapshot};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, task::spawn_blocking};
 
 use super::{
     fault,
+    seats::Seat,
     sessions::{Session, Sessions},
 };
 use crate::{
     gateway::wire::{Answer, Basis, Point, Refusal, Rows, Said, Step},
-    shard::{Fresh, Shard},
+    shard::{Alarm, Fresh, Over, Shard},
 };
 
 /// How many rows are one answer, about.
@@ -21,58 +27,115 @@ const ROWS_MAX: usize = 1_024;
 /// How many bytes of texts and blobs are one answer, about.
 const BYTES_MAX: usize = 256 << 10;
 
-/// After how long a snapshot that nobody reads is let go: it keeps the write-ahead log from being used again.
-const IDLE: Duration = Duration::from_secs(10);
+/// How long a connection is waited for, of which a file has a few. Nothing else is blocked: whoever asked asks again.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The next step of a session, and who waits for its answer.
 #[derive(Debug)]
 pub(in crate::gateway) struct Turn {
     step: Step,
+    alarm: Arc<Alarm>,
     told: oneshot::Sender<Answer>,
 }
 
-/// Lets a session go on.
-pub(super) async fn go_on(turns: &mpsc::Sender<Turn>, step: Step) -> Answer {
-    let (told, answer) = oneshot::channel();
-    let sent = turns.send(Turn { step, told });
-    sent.map_err(|_| Refusal::NoSession)?;
-    answer.await.unwrap_or(Err(Refusal::NoSession))
-}
-
-/// Runs a statement on a snapshot, and serves the snapshot as long as somebody reads it. It takes a thread for that time.
-pub(super) fn read(
-    sessions: &Sessions,
+/// The thread that reads a snapshot.
+#[derive(Debug, Clone)]
+pub(in crate::gateway) struct Reader {
     shard: Shard,
-    fresh: &Fresh,
-    basis: Basis,
-    fragment: &Fragment,
-    keep: bool,
-    told: oneshot::Sender<Answer>,
-) {
-    let begun = Reading::begin(shard, fresh, basis).and_then(|mut reading| {
-        let rows = reading.open(fragment)?;
+    turns: mpsc::Sender<Turn>,
+}
+
+/// What is read.
+pub(super) struct Read {
+    pub(super) shard: Shard,
+    pub(super) fresh: Fresh,
+    pub(super) basis: Basis,
+    pub(super) fragment: Fragment,
+    /// Whether the snapshot will be read again.
+    pub(super) is_kept: bool,
+    /// How long all of that may take.
+    pub(super) lasts: Duration,
+}
+
+/// Runs a statement on a snapshot, which is kept as long as it is to be read and no longer than it may last. It takes a thread for that time.
+pub(super) async fn read(sessions: &Arc<Sessions>, read: Read, seat: Seat) -> Answer {
+    let alarm = Alarm::new(read.shard.clock());
+    let over = read.shard.over_after(read.lasts);
+    let (told, answer) = oneshot::channel();
+    let (sessions, rings) = (Arc::clone(sessions), Arc::clone(&alarm));
+    spawn_blocking(move || {
+        serve(&sessions, &read, &rings, told);
+        drop(seat);
+    });
+    let (answer, over) = alarm.bound(answer, over).await;
+    // Only a panic says nothing.
+    in_time(answer.unwrap_or(Err(Refusal::Later)), over)
+}
+
+/// Lets a session go on, for so long.
+pub(super) async fn go_on(reader: &Reader, step: Step, within: Duration) -> Answer {
+    let alarm = Alarm::new(reader.shard.clock());
+    let (told, answer) = oneshot::channel();
+    let turn = Turn {
+        step,
+        alarm: Arc::clone(&alarm),
+        told,
+    };
+    reader.turns.send(turn).map_err(|_| Refusal::NoSession)?;
+    let (answer, over) = alarm.bound(answer, reader.shard.over_after(within)).await;
+    in_time(answer.unwrap_or(Err(Refusal::NoSession)), over)
+}
+
+/// Returns what is answered where the alarm may have rung.
+fn in_time(answer: Answer, over: Option<Over>) -> Answer {
+    match (answer, over) {
+        (Err(_), Some(Over::Late)) => Err(Refusal::Fault {
+            fault: Fault::new(
+                FaultKind::OutOfTime,
+                "the statement took longer than it may",
+            ),
+            ended: true,
+        }),
+        (Err(_), Some(Over::NotPrimary | Over::Stopped)) => Err(Refusal::Later),
+        (answer, _) => answer,
+    }
+}
+
+fn serve(sessions: &Sessions, read: &Read, alarm: &Alarm, told: oneshot::Sender<Answer>) {
+    let clock = read.shard.clock();
+    let end = clock.now() + read.lasts;
+    let begun = Reading::begin(read).and_then(|mut reading| {
+        let rows = reading.in_time(alarm, |reading| reading.open(&read.fragment))?;
         Ok((reading, rows))
     });
     let (mut reading, mut rows) = match begun {
         Ok(begun) => begun,
-        Err(refusal) => return tell(told, Err(refusal)),
+        Err(refusal) => {
+            tell(told, Err(refusal));
+            return;
+        }
     };
-    if rows.more.is_none() && !keep {
-        return tell(told, Ok(Said::Rows(rows)));
+    if rows.more.is_none() && !read.is_kept {
+        tell(told, Ok(Said::Rows(rows)));
+        return;
     }
     let (turns, inbox) = mpsc::channel();
-    let session = sessions.insert(Session::Snapshot(turns));
+    let shard = read.shard.clone();
+    let session = sessions.insert(Session::Snapshot(Reader { shard, turns }));
     rows.session = Some(session);
-    tell(told, Ok(Said::Rows(rows)));
-    while let Ok(Turn { step, told }) = inbox.recv_timeout(IDLE) {
-        tell(told, reading.go_on(step));
+    let mut goes_on = tell(told, Ok(Said::Rows(rows)));
+    while goes_on && let Ok(Turn { step, alarm, told }) = inbox.recv_timeout(end.since(clock.now()))
+    {
+        let answer = reading.in_time(&alarm, |reading| reading.go_on(step));
+        let is_used = read.is_kept || !reading.cursors.is_empty();
+        goes_on = tell(told, answer) && is_used;
     }
     sessions.remove(session);
 }
 
-fn tell(told: oneshot::Sender<Answer>, answer: Answer) {
-    // Whoever asked may have gone.
-    let _told = told.send(answer);
+/// Whether whoever asked is still there.
+fn tell(told: oneshot::Sender<Answer>, answer: Answer) -> bool {
+    told.send(answer).is_ok()
 }
 
 /// A snapshot and the statements that run on it.
@@ -86,18 +149,38 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(shard: Shard, fresh: &Fresh, basis: Basis) -> Result<Self, Refusal> {
-        let snapshot = fresh.file.snapshot();
-        let snapshot = snapshot.map_err(|error| refusal(&shard, &error))?;
-        basis.check_snapshot(&snapshot)?;
+    fn begin(read: &Read) -> Result<Self, Refusal> {
+        let Read { shard, fresh, .. } = read;
+        let snapshot = fresh.file.snapshot_within(PATIENCE);
+        let snapshot = snapshot.map_err(|error| refusal(shard, &error))?;
+        read.basis.check_snapshot(&snapshot)?;
+        let replica = snapshot.replica();
+        let replica = replica.map_err(|error| refusal(shard, &error))?;
+        // More may have been applied since the data was fresh enough: a token says what was read.
+        let at = replica.map_or(fresh.token.into(), |replica| Point {
+            epoch: replica.applied.epoch,
+            lsn: replica.applied.lsn,
+        });
+        let known = fresh.token.lsn.0 + fresh.lag;
         Ok(Self {
-            shard,
+            shard: shard.clone(),
             snapshot: Rc::new(snapshot),
             cursors: BTreeMap::new(),
             opened: 0,
-            at: fresh.token.into(),
-            lag: fresh.lag,
+            at,
+            lag: known.saturating_sub(at.lsn),
         })
+    }
+
+    /// Does something as long as the alarm does not ring.
+    fn in_time<T>(
+        &mut self,
+        alarm: &Alarm,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let interrupter = self.snapshot.interrupter();
+        let done = alarm.during(interrupter, || run(self));
+        done.unwrap_or(Err(Refusal::Later))
     }
 
     fn go_on(&mut self, step: Step) -> Answer {
@@ -107,7 +190,9 @@ impl Reading {
                 let cursor = self.cursors.remove(&number).ok_or(Refusal::NoSession)?;
                 self.next(number, cursor).map(Said::Rows)
             }
-            Step::Run(_) | Step::Commit | Step::End => Err(Refusal::NoSession),
+            Step::Run(_) | Step::Aside(_) | Step::Stay | Step::Commit | Step::End => {
+                Err(Refusal::NoSession)
+            }
         }
     }
 

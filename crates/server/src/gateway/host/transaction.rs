@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use shardwright_sql::shards::{Fault, FaultKind, Ran};
+use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::Member;
 use tokio::sync::Mutex;
 
 use super::{
-    Reason, fault, known, refusal, run_one,
+    Reason, fault, known, refusal,
+    returned::{Room, run_one, too_much_returned},
     sessions::{Session, Sessions},
 };
 use crate::{
@@ -26,6 +27,22 @@ pub(in crate::gateway) struct Transaction {
 struct State {
     interactive: Interactive,
     ran: Vec<Ran>,
+    room: Room,
+}
+
+impl State {
+    /// Runs a statement; `None` if it returns more than there is room for.
+    async fn run(&mut self, fragment: Fragment) -> Result<Option<Ran>, Refusal> {
+        let mut room = self.room;
+        let run = move |member: &mut Member<'_>| {
+            let ran = run_one(member, &fragment, &mut room)?;
+            Ok((ran, room))
+        };
+        let ran = self.interactive.execute(run).await;
+        let (ran, room) = ran.map_err(|error| not_run(&self.interactive, error))?;
+        self.room = room;
+        Ok(ran)
+    }
 }
 
 impl Transaction {
@@ -62,6 +79,7 @@ pub(super) async fn begin(
         state: Mutex::new(Some(State {
             interactive,
             ran: Vec::new(),
+            room: Room::default(),
         })),
         over: OnceLock::new(),
     };
@@ -79,18 +97,35 @@ pub(super) async fn go_on(
     let mut state = transaction.state.lock().await;
     match step {
         Step::Run(fragment) => {
-            let state = state.as_mut().ok_or(Refusal::NoSession)?;
-            let run = move |member: &mut Member<'_>| run_one(member, &fragment);
-            match state.interactive.execute(run).await {
-                Ok(ran) => {
-                    state.ran.push(ran.clone());
+            let open = state.as_mut().ok_or(Refusal::NoSession)?;
+            match open.run(fragment).await? {
+                Some(ran) => {
+                    open.ran.push(ran.clone());
                     Ok(Said::Ran(ran))
                 }
-                Err(error) => Err(not_run(&state.interactive, error)),
+                None => {
+                    // What it wrote is undone with the transaction.
+                    *state = None;
+                    sessions.remove(number);
+                    Err(too_much_returned())
+                }
             }
         }
+        Step::Aside(fragment) => {
+            let open = state.as_mut().ok_or(Refusal::NoSession)?;
+            let ran = open.run(fragment).await?;
+            ran.map(Said::Ran).ok_or_else(too_much_returned)
+        }
+        Step::Stay => {
+            let open = state.as_ref().ok_or(Refusal::NoSession)?;
+            let stayed = open.interactive.execute(|_| Ok(())).await;
+            stayed.map_err(|error| not_run(&open.interactive, error))?;
+            Ok(Said::Done)
+        }
         Step::Commit => {
-            let State { interactive, ran } = state.take().ok_or(Refusal::NoSession)?;
+            let State {
+                interactive, ran, ..
+            } = state.take().ok_or(Refusal::NoSession)?;
             let committed = interactive.commit(wire::encode(&ran)).await;
             // It is over, whatever has become of it.
             let _first = transaction.over.set(());
@@ -107,6 +142,15 @@ pub(super) async fn go_on(
     }
 }
 
+/// Returns what the end of a transaction by itself means for whoever asked.
+pub(super) fn ended_fault(ended: Ended) -> Fault {
+    let kind = match ended {
+        Ended::TooLong => FaultKind::OutOfTime,
+        _ => FaultKind::Interrupted,
+    };
+    Fault::new(kind, ended.to_string())
+}
+
 fn not_run(interactive: &Interactive, error: StatementError) -> Refusal {
     let ended = interactive.ended();
     match error {
@@ -120,7 +164,7 @@ fn not_run(interactive: &Interactive, error: StatementError) -> Refusal {
         },
         StatementError::Ended(Ended::NotPrimary) => Refusal::NoSession,
         StatementError::Ended(ended) => Refusal::Fault {
-            fault: Fault::new(FaultKind::Interrupted, ended.to_string()),
+            fault: ended_fault(ended),
             ended: true,
         },
     }

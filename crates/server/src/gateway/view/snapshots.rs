@@ -7,56 +7,44 @@ use shardwright_sql::{
     shards::{Batch, Fragment, Place, Places, RowSource, Shards},
 };
 
-use super::View;
-use crate::gateway::{
-    way::Way,
-    wire::{Rows, Step},
-};
+use super::{View, kept::Kept};
+use crate::gateway::wire::{Rows, Step};
 
 /// Snapshots on the nodes that have the shards.
 #[derive(Debug)]
 pub(super) struct ClusterShards {
     view: Arc<View>,
-    kept: RefCell<BTreeMap<Place, Rc<Kept>>>,
+    /// A number that no other statement has.
+    statement: u64,
+    kept: RefCell<BTreeMap<Place, Rc<Snapshot>>>,
 }
 
-/// A snapshot, which ends with the last who reads it.
-#[derive(Debug)]
-struct Kept {
-    view: Arc<View>,
-    place: Place,
-    way: Way,
-    session: u64,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.view.end(self.place, &self.way, self.session);
-    }
-}
+type Snapshot = Kept<Arc<View>>;
 
 impl ClusterShards {
     pub(super) fn new(view: Arc<View>) -> Self {
         Self {
             view,
+            statement: rand::random(),
             kept: RefCell::default(),
         }
     }
 
-    fn open(&self, place: Place, fragment: &Fragment) -> Result<(Rows, Rc<Kept>), Error> {
+    fn open(&self, place: Place, fragment: &Fragment) -> Result<(Rows, Rc<Snapshot>), Error> {
         let kept = self.kept.borrow().get(&place).cloned();
         if let Some(kept) = kept {
-            let step = Step::Open(fragment.clone());
-            let rows = self.view.more(place, &kept.way, kept.session, step)?;
+            let rows = kept.step(Step::Open(fragment.clone()))?;
             return Ok((rows, kept));
         }
-        let (rows, way) = self.view.open(place, fragment.clone(), true)?;
+        let keep = Some(self.statement);
+        let (rows, way) = self.view.open(place, fragment.clone(), keep)?;
         let kept = Rc::new(Kept {
             view: Arc::clone(&self.view),
             place,
             way,
             // A snapshot that was asked for has a number.
             session: rows.session.unwrap_or_default(),
+            is_over: false,
         });
         self.kept.borrow_mut().insert(place, Rc::clone(&kept));
         Ok((rows, kept))
@@ -81,7 +69,7 @@ impl Shards for ClusterShards {
 /// The rows of one statement at one place.
 #[derive(Debug)]
 struct ClusterRows {
-    kept: Rc<Kept>,
+    kept: Rc<Snapshot>,
     rows: Vec<Vec<Value>>,
     more: Option<u32>,
 }
@@ -92,13 +80,7 @@ impl RowSource for ClusterRows {
         if self.rows.is_empty()
             && let Some(cursor) = self.more.take()
         {
-            let Kept {
-                view,
-                place,
-                way,
-                session,
-            } = &*self.kept;
-            let Rows { rows, more, .. } = view.more(*place, way, *session, Step::More(cursor))?;
+            let Rows { rows, more, .. } = self.kept.step(Step::More(cursor))?;
             (self.rows, self.more) = (rows, more);
         }
         for row in self.rows.drain(..) {

@@ -1,19 +1,24 @@
 //! A transaction at one place, from the gateway's side.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use shardwright_sql::{
     Error,
     shards::{Call, Fault, FaultKind, Fragment, Place, PlaceTransaction, Ran},
 };
 
+use tokio::task::AbortHandle;
+
 use super::View;
 use crate::gateway::{
-    cluster::Heard,
+    cluster::{Heard, milliseconds},
     fault::{fault, indeterminate, unexpected},
     way::Way,
-    wire::{Ask, Number, Point, Refusal, Said, Step},
+    wire::{Ask, Number, Point, Refusal, Request, Said, Step},
 };
+
+/// How often a node is told that a transaction goes on, although no statement runs in it: several times before it would end it.
+const STAY: Duration = Duration::from_millis(1_500);
 
 /// A transaction, or the memory of one that happened before: a retry of its client is answered with that.
 #[derive(Debug)]
@@ -26,9 +31,50 @@ pub(super) struct ClusterTransaction {
 
 #[derive(Debug)]
 enum State {
-    Open { way: Way, session: u64 },
-    Remembered { ran: VecDeque<Ran>, at: Point },
+    Open {
+        way: Way,
+        session: u64,
+        _stays: Staying,
+    },
+    Remembered {
+        ran: VecDeque<Ran>,
+        at: Point,
+    },
     Over,
+}
+
+/// Keeps a transaction from being taken for one that its gateway has forgotten, as long as this is held.
+#[derive(Debug)]
+struct Staying(AbortHandle);
+
+impl Staying {
+    fn begin(view: &View, place: Place, way: &Way, session: u64) -> Self {
+        let request = Request {
+            shard: view.shard(place).clone(),
+            within_ms: milliseconds(STAY),
+            ask: Ask::Session {
+                session,
+                step: Step::Stay,
+            },
+        };
+        let way = way.clone();
+        let stays = view.cluster.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(STAY).await;
+                if let Ok(Err(_)) = way.ask(request.clone()).await {
+                    // It has ended, which the next step is told.
+                    return;
+                }
+            }
+        });
+        Self(stays.abort_handle())
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl ClusterTransaction {
@@ -40,6 +86,7 @@ impl ClusterTransaction {
     ) -> Result<Box<dyn PlaceTransaction>, Error> {
         let state = match heard.said {
             Said::Begun { session } => State::Open {
+                _stays: Staying::begin(view, place, &heard.way, session),
                 way: heard.way,
                 session,
             },
@@ -80,7 +127,7 @@ impl ClusterTransaction {
             .view
             .cluster
             .ask(self.view.shard(self.place), &ask, self.view.deadline());
-        match self.view.cluster.runtime.block_on(asking) {
+        match self.view.cluster.block_on(asking, indeterminate) {
             Ok(Heard {
                 said: Said::Known { at, .. },
                 ..
@@ -92,22 +139,13 @@ impl ClusterTransaction {
             Err(_) => Err(self.error(indeterminate())),
         }
     }
-}
 
-impl PlaceTransaction for ClusterTransaction {
-    fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
-        let (way, session) = match &mut self.state {
-            State::Open { way, session } => (way, *session),
-            State::Remembered { ran, .. } => {
-                let next = ran.pop_front();
-                return next.ok_or_else(|| {
-                    let message = "the client gave this number to another statement before";
-                    self.error(Fault::new(FaultKind::Other, message))
-                });
-            }
-            State::Over => return Err(self.over()),
+    /// Runs a statement, or finds that this is over.
+    fn step(&mut self, step: Step) -> Result<Ran, Error> {
+        let State::Open { way, session, .. } = &self.state else {
+            return Err(self.over());
         };
-        let step = Step::Run(Fragment::from(call));
+        let session = *session;
         match self.view.go_on(self.place, way, session, step) {
             Ok(Said::Ran(ran)) => Ok(ran),
             Ok(said) => Err(self.error(unexpected(&said))),
@@ -123,6 +161,30 @@ impl PlaceTransaction for ClusterTransaction {
             }
         }
     }
+}
+
+impl PlaceTransaction for ClusterTransaction {
+    fn execute(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        if let State::Remembered { ran, .. } = &mut self.state {
+            let next = ran.pop_front();
+            return next.ok_or_else(|| {
+                let message = "the client gave this number to another statement before";
+                self.error(Fault::new(FaultKind::Other, message))
+            });
+        }
+        self.step(Step::Run(Fragment::from(call)))
+    }
+
+    fn aside(&mut self, call: Call<'_>) -> Result<Ran, Error> {
+        if self.is_remembered() {
+            return Ok(Ran::default());
+        }
+        self.step(Step::Aside(Fragment::from(call)))
+    }
+
+    fn is_remembered(&self) -> bool {
+        matches!(self.state, State::Remembered { .. })
+    }
 
     fn is_open(&self) -> bool {
         !matches!(self.state, State::Over)
@@ -130,7 +192,7 @@ impl PlaceTransaction for ClusterTransaction {
 
     fn commit(&mut self) -> Result<(), Error> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Open { way, session } => {
+            State::Open { way, session, .. } => {
                 match self.view.go_on(self.place, &way, session, Step::Commit) {
                     Ok(Said::Wrote { at, .. }) => {
                         self.reach(at);
@@ -152,7 +214,7 @@ impl PlaceTransaction for ClusterTransaction {
     }
 
     fn rollback(&mut self) -> Result<(), Error> {
-        if let State::Open { way, session } = std::mem::replace(&mut self.state, State::Over) {
+        if let State::Open { way, session, .. } = std::mem::replace(&mut self.state, State::Over) {
             self.view.end(self.place, &way, session);
         }
         Ok(())

@@ -3,13 +3,13 @@
 use std::{collections::HashSet, sync::Arc};
 
 use shardwright_quorum::log::{BatchMember, Kind, shard_log::Entry};
-use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen};
+use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen, is_stream};
 use shardwright_topology::Lsn;
 
 use super::{LoggedFile, Open};
 use crate::shard::write::{Identity, Token, Watching, Write, WriteError, Written};
 
-/// How many bytes of changes are one record, unless one write alone has more.
+/// How many bytes of changes and outcomes are one record, unless one write alone has more.
 const CHANGES_MAX: usize = 1 << 20;
 
 /// What running a batch has led to.
@@ -75,26 +75,39 @@ impl LoggedFile {
     /// Answers what has happened already, and holds back what is here twice.
     fn recall(&mut self, writes: &[&mut Write]) -> Result<Vec<Option<Fate>>, StoreError> {
         let mut here = HashSet::new();
-        let mut fates = Vec::with_capacity(writes.len());
-        for write in writes {
-            let Some(Identity { client, sequence }) = write.identity else {
-                fates.push(None);
+        let mut fates: Vec<Option<Fate>> = Vec::with_capacity(writes.len());
+        // The places of those that come first, and their numbers.
+        let mut asked = Vec::new();
+        for (place, write) in writes.iter().enumerate() {
+            fates.push(None);
+            let Some(Identity { client, sequence }) = &write.identity else {
                 continue;
             };
-            let fate = if here.insert((client, sequence)) {
-                match self.writer.find(&client.0, sequence)? {
-                    Seen::New => None,
-                    Seen::Known(outcome) => Some(Fate::Answered(Ok(Written {
-                        outcome,
-                        token: self.token(),
-                        repeated: true,
-                    }))),
-                    Seen::Expired => Some(Fate::Answered(Err(WriteError::Forgotten))),
-                }
+            // What comes first decides what becomes of the others, if they are of one stream.
+            let number = (!is_stream(&client.0)).then_some(sequence);
+            if here.insert((client, number)) {
+                asked.push((place, &client.0, *sequence));
             } else {
-                Some(Fate::Again)
+                fates[place] = Some(Fate::Again);
+            }
+        }
+        if asked.is_empty() {
+            return Ok(fates);
+        }
+        let numbers = asked
+            .iter()
+            .map(|(_, client, sequence)| (*client, *sequence));
+        let seen = self.writer.find_all(numbers)?;
+        for ((place, ..), seen) in asked.into_iter().zip(seen) {
+            fates[place] = match seen {
+                Seen::New => None,
+                Seen::Known(outcome) => Some(Fate::Answered(Ok(Written {
+                    outcome,
+                    token: self.token(),
+                    repeated: true,
+                }))),
+                Seen::Expired => Some(Fate::Answered(Err(WriteError::Forgotten))),
             };
-            fates.push(fate);
         }
         Ok(fates)
     }
@@ -118,10 +131,13 @@ impl LoggedFile {
             .iter_mut()
             .enumerate()
             .filter(|(write, _)| chosen.next_if_eq(write).is_some())
-            .map(|(_, write)| |member: &mut Member<'_>| write.transaction.run(member))
+            .map(|(_, write)| |member: &mut Member<'_>| write.run(member))
             .collect();
         let captured = self.writer.execute_batch(&mut members)?;
-        let is_too_large = captured.changes.as_bytes().len() > CHANGES_MAX;
+        let results = captured.executed.iter();
+        let outcomes = results.filter_map(|executed| executed.result.as_ref().ok());
+        let bytes = captured.changes.as_bytes().len() + outcomes.map(Vec::len).sum::<usize>();
+        let is_too_large = bytes > CHANGES_MAX;
         Ok((captured, is_too_large))
     }
 
@@ -190,6 +206,21 @@ mod tests {
     use shardwright_store::Config;
 
     use super::*;
+
+    #[test]
+    fn writes_with_large_outcomes_are_records_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let shard = PartitionId::from(ShardId::numbered(0));
+        let mut file = LoggedFile::open(directory.path(), &shard, Config::default()).unwrap();
+        let [mut one, mut two] = [1, 2].map(|_| {
+            Write::new(|member: &mut Member<'_>| {
+                member.execute("SELECT 1", ())?;
+                Ok(vec![0; CHANGES_MAX / 2 + 1])
+            })
+        });
+        let ran = file.run(&mut [&mut one, &mut two]).unwrap();
+        assert!(matches!(ran.fates[..], [Fate::Ran(_), Fate::Again]));
+    }
 
     #[test]
     fn a_definition_among_others_is_left_for_a_batch_of_its_own() {

@@ -153,9 +153,7 @@ impl Client {
         timeout: Duration,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            http: reqwest::Client::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .build()?,
+            http: shardwright_server::http::client(CONNECT_TIMEOUT)?,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,

@@ -44,9 +44,12 @@ pub(crate) enum Failure {
     /// Options say two different things about one table.
     #[error("table {table} is given to more than one of --shard-key, --reference and --global")]
     ContradictoryOptions { table: String },
-    /// The cluster has tables that are to be made.
-    #[error("the cluster has {} already", tables.join(", "))]
-    TablesExist { tables: Vec<String> },
+    /// The cluster has something under names that are to be given.
+    #[error("the cluster has {} already", names.join(", "))]
+    NamesTaken { names: Vec<String> },
+    /// Something of a database cannot be brought into a cluster.
+    #[error("this cannot be brought into a cluster: {}", unfit.join("; "))]
+    Unfit { unfit: Vec<String> },
     /// A table of a file says something else than is asked for.
     #[error("the comment in CREATE TABLE {table} declares something else")]
     DeclaredOtherwise { table: String },
@@ -262,9 +265,14 @@ impl Failure {
             ),
             Self::DotArgument { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::ContradictoryOptions { .. } => ("USAGE", Some("name a table once"), USAGE),
-            Self::TablesExist { .. } => (
+            Self::NamesTaken { .. } => (
                 "EXISTS",
                 Some("drop or rename them; an import that was interrupted goes on with --resume"),
+                REFUSED,
+            ),
+            Self::Unfit { .. } => (
+                "UNFIT",
+                Some("nothing has been made; mend it in a copy of the file, and import that"),
                 REFUSED,
             ),
             Self::DeclaredOtherwise { .. } => (
@@ -314,11 +322,9 @@ impl Failure {
     }
 }
 
+/// Whether what is printed could not be: that is an error of its own. One behind another error broke elsewhere, such as a connection.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref())
-        .any(broken_pipe)
+    error.downcast_ref().is_some_and(broken_pipe)
 }
 
 fn broken_pipe(error: &io::Error) -> bool {
@@ -367,5 +373,10 @@ mod tests {
             .unwrap_err();
         assert!(is_broken_pipe(&error));
         assert!(!is_broken_pipe(&Interrupted.into()));
+        let elsewhere = JournalError::Io {
+            path: "journal".into(),
+            source: io::ErrorKind::BrokenPipe.into(),
+        };
+        assert!(!is_broken_pipe(&elsewhere.into()));
     }
 }

@@ -59,9 +59,19 @@ impl Listening {
         }))
     }
 
+    /// The address that is bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Says where it listens, on a line of its own that others can wait for.
     pub(crate) fn announce(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        writeln!(out, "listening on http://{}", self.address)?;
-        Ok(out.flush()?)
+        announce(self.address, out)
     }
+}
+
+/// Says which address takes requests, on a line of its own that others can wait for.
+pub(crate) fn announce(address: SocketAddr, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "listening on http://{address}")?;
+    Ok(out.flush()?)
 }

@@ -5,12 +5,20 @@
 
 mod batches;
 mod definitions;
+mod fit;
 mod journal;
+mod order;
+mod rows;
+mod sequences;
 mod source;
+mod survey;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use shardwright_sql::{Value, schema::quote_identifier};
+use shardwright_sql::{
+    Value,
+    schema::{SchemaObject, quote_identifier},
+};
 
 use self::definitions::Definition;
 pub(crate) use self::{
@@ -45,20 +53,22 @@ pub(crate) struct Progress<'a> {
 }
 
 impl Transfer<'_> {
-    /// Fails if the cluster has a table that is to be made.
+    /// Fails if the cluster has something under a name that is to be given: tables, indexes, views and triggers share their names.
     ///
     /// # Errors
-    /// [`Failure::TablesExist`], or what the node says.
+    /// [`Failure::NamesTaken`], or what the node says.
     pub(crate) fn check_absent(&self) -> anyhow::Result<()> {
         let there = self.objects()?;
-        let names = self.source.tables().map(|table| table.name.clone());
-        let tables: Vec<String> = names
-            .filter(|name| there.contains(&name.to_ascii_lowercase()))
+        let wanted = definitions::tables(self.source.schema())?.into_iter();
+        let wanted = wanted.chain(definitions::others(self.source.schema()));
+        let names = wanted.map(|definition| definition.object.name);
+        let names: Vec<String> = names
+            .filter(|name| there.contains_key(&order::fold(name)))
             .collect();
-        if tables.is_empty() {
+        if names.is_empty() {
             Ok(())
         } else {
-            Err(Failure::TablesExist { tables }.into())
+            Err(Failure::NamesTaken { names }.into())
         }
     }
 
@@ -86,12 +96,22 @@ impl Transfer<'_> {
         self.compare()
     }
 
-    /// The names of what the cluster has, in lower case.
-    fn objects(&self) -> Result<BTreeSet<String>, SqlError> {
-        let sql = "SELECT name FROM sqlite_schema";
+    /// What the cluster has, by names in lower case.
+    fn objects(&self) -> Result<BTreeMap<String, SchemaObject>, SqlError> {
+        let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema";
         let reply = self.client.execute(sql, &[], Writing::Single)?;
-        let names = reply.rows.into_iter().flatten();
-        Ok(names.filter_map(text).collect())
+        let objects = reply.texts().map(|row| {
+            let mut texts = row.into_iter();
+            let mut next = || texts.next().unwrap_or_default();
+            let object = SchemaObject {
+                kind: next(),
+                name: next(),
+                table: next(),
+                sql: next(),
+            };
+            (order::fold(&object.name), object)
+        });
+        Ok(objects.collect())
     }
 
     /// Makes what is not there yet.
@@ -108,16 +128,16 @@ impl Transfer<'_> {
         };
         for definition in definitions {
             self.interrupt.check()?;
-            let doing = &definition.name;
+            let doing = &definition.object.name;
             progress(Progress { doing, rows });
-            if !there.contains(&doing.to_ascii_lowercase()) {
+            if !is_there(&there, definition)? {
                 self.define_one(definition)?;
             }
         }
         Ok(())
     }
 
-    fn define_one(&self, definition: &Definition) -> Result<(), SqlError> {
+    fn define_one(&self, definition: &Definition) -> anyhow::Result<()> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -127,12 +147,11 @@ impl Transfer<'_> {
             match made {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_timeout() && attempts < DEFINE_ATTEMPTS => {
-                    let name = definition.name.to_ascii_lowercase();
-                    if self.objects()?.contains(&name) {
+                    if is_there(&self.objects()?, definition)? {
                         return Ok(());
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -142,33 +161,30 @@ impl Transfer<'_> {
         journal: &mut Journal,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> anyhow::Result<()> {
-        let mut before = 0;
-        for (index, table) in self.source.tables().enumerate() {
-            let total = self.source.count(&table.name);
-            let (at, done) = journal.place();
-            if index < at {
-                before += total;
+        let (mut rows, mut number) = (0, 0);
+        for (sending, batches) in self.source.sendings() {
+            let doing = &sending.table.name;
+            if number + batches <= journal.batches() {
+                number += batches;
+                rows += self.source.count(doing);
                 continue;
             }
-            let done = if index == at { done } else { 0 };
-            let mut batches = batches::of(self.source, table, done)?;
-            let mut there = done;
-            while let Some(batch) = batches.next()? {
-                self.interrupt.check()?;
-                progress(Progress {
-                    doing: &table.name,
-                    rows: before + there,
-                });
-                self.rows.run(Numbered {
-                    sql: &batch.sql,
-                    args: &batch.args,
-                    writing: Writing::BestEffort,
-                    number: journal.next_number(),
-                })?;
-                there += batch.rows;
-                journal.acknowledged(index, there)?;
-            }
-            before += total;
+            batches::each(self.source.connection(), &sending, &mut |batch| {
+                number += 1;
+                if journal.batches() < number {
+                    self.interrupt.check()?;
+                    progress(Progress { doing, rows });
+                    self.rows.run(Numbered {
+                        sql: &batch.sql,
+                        args: &batch.args,
+                        writing: Writing::BestEffort,
+                        number,
+                    })?;
+                    journal.acknowledged()?;
+                }
+                rows += batch.rows;
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -195,12 +211,24 @@ impl Transfer<'_> {
     }
 }
 
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::Text(bytes) => {
-            let name = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-            Some(name)
-        }
-        Value::Null | Value::Integer(_) | Value::Real(_) | Value::Blob(_) => None,
-    }
+/// Whether what is to be made is there.
+///
+/// # Errors
+/// [`Failure::NamesTaken`] if something else has its name.
+fn is_there(
+    there: &BTreeMap<String, SchemaObject>,
+    definition: &Definition,
+) -> Result<bool, Failure> {
+    let wanted = &definition.object;
+    let Some(found) = there.get(&order::fold(&wanted.name)) else {
+        return Ok(false);
+    };
+    let is_it = found.kind == wanted.kind
+        && found.table.eq_ignore_ascii_case(&wanted.table)
+        && found.sql == wanted.sql;
+    let names = vec![wanted.name.clone()];
+    is_it.then_some(true).ok_or(Failure::NamesTaken { names })
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,10 @@ impl FromStr for NodeUrl {
     }
 }
 
+/// How often a statement that has happened on some shards only is sent again. A shard that is lost for a while has been waited for by then;
+/// one that refuses its part does so again.
+const APART_MAX: u32 = 8;
+
 /// For how long connections are tried where nobody has ever accepted one.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,21 @@ pub(crate) struct SqlReply {
     pub(crate) changes: u64,
     /// The shards that took part.
     pub(crate) shards: Vec<String>,
+}
+
+impl SqlReply {
+    /// The texts of each row; empty ones for other values, and for what is not UTF-8.
+    pub(crate) fn texts(self) -> impl Iterator<Item = Vec<String>> {
+        let rows = self.rows.into_iter();
+        rows.map(|row| row.into_iter().map(text).collect())
+    }
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Text(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+        Value::Null | Value::Integer(_) | Value::Real(_) | Value::Blob(_) => String::new(),
+    }
 }
 
 /// Asks nodes, one statement at a time.
@@ -188,7 +207,7 @@ impl SqlClient {
         let may_repeat = !is_unprotected(statement.sql);
         let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
         let began = self.clock.now();
-        let (mut is_unknown, mut is_reached) = (false, false);
+        let (mut is_unknown, mut is_reached, mut apart) = (false, false, 0);
         let mut patience = self.patience.attempt;
         loop {
             let left = deadline.since(self.clock.now());
@@ -207,6 +226,9 @@ impl SqlClient {
                 Fate::Final => return Err(error),
                 Fate::Unknown if !may_repeat => return Err(SqlError::indeterminate(error)),
                 Fate::Unknown => is_unknown = true,
+                // What has happened has its number, and does not happen again.
+                Fate::Apart if apart == APART_MAX || !may_repeat => return Err(error),
+                Fate::Apart => apart += 1,
                 Fate::NotDone => {}
             }
             let left = deadline.since(self.clock.now());

@@ -42,6 +42,9 @@ pub(crate) enum SqlError {
     /// The time is up, and an attempt may have happened.
     #[error("it is not known whether the statement has happened")]
     Indeterminate(#[source] Box<Self>),
+    /// The node takes no request of this size.
+    #[error("{url} takes no request as large as this statement with its values")]
+    TooLarge { url: Url },
     /// Something else than a node listens there.
     #[error("{url} answered {status}, and not as a node does")]
     NoNodeThere { url: Url, status: StatusCode },
@@ -57,21 +60,36 @@ pub(super) enum Fate {
     NotDone,
     /// It may have happened, or may yet.
     Unknown,
+    /// It has happened on some shards, and not on others: another attempt under the same number does the rest, unless that is refused.
+    Apart,
     /// It is decided: another attempt would end alike.
     Final,
 }
 
 /// The codes of refusals by a rule, as `sql` on files has them.
-const FAULTS: [&str; 9] = [
-    "SQL_ERROR",
-    "CONSTRAINT",
-    "PARAMETERS",
-    "UNKNOWN_TABLE",
-    "UNKNOWN_COLUMN",
-    "PARTIAL_WRITE",
-    "LIMIT_REACHED",
-    "BAD_DECLARATION",
-    "DEDUP_EXPIRED",
+const REFUSALS: [&str; 22] = [
+    "AMBIGUOUS_KEY",
+    "BAD_COLOCATION",
+    "CROSS_SHARD_TRANSACTION",
+    "EXISTS",
+    "GENERATED_KEY",
+    "GLOBAL_CONFLICT",
+    "GLOBAL_INDEX",
+    "IMPORT_UNFINISHED",
+    "KEY_MISMATCH",
+    "KEY_REQUIRED",
+    "LOCKED",
+    "MULTI_SHARD_WRITE",
+    "NOT_EMPTY",
+    "NOT_SHARD_LOCAL",
+    "NO_PRIMARY_KEY",
+    "NULL_KEY",
+    "READ_ONLY",
+    "SHARD_KEY_UPDATE",
+    "TRIGGER_NOT_LOCAL",
+    "UNLIKE_KEYS",
+    "UNSUPPORTED",
+    "WRONG_SHARD",
 ];
 
 impl SqlError {
@@ -87,9 +105,12 @@ impl SqlError {
 
     /// The error that a node answered with.
     pub(super) fn answered(url: &Url, status: StatusCode, body: Option<ErrorBody>) -> Self {
-        let Some(ErrorBody { error }) = body else {
-            let url = url.clone();
-            return Self::NoNodeThere { url, status };
+        let url = url.clone();
+        let error = match body {
+            // Whoever stands before the node may say it too, in words of its own.
+            _ if status == StatusCode::PAYLOAD_TOO_LARGE => return Self::TooLarge { url },
+            Some(ErrorBody { error }) => error,
+            None => return Self::NoNodeThere { url, status },
         };
         Self::Answered {
             status,
@@ -124,9 +145,11 @@ impl SqlError {
                 is_retryable: true,
                 ..
             } if *status == StatusCode::SERVICE_UNAVAILABLE => Fate::NotDone,
+            Self::Answered { code, .. } if code == "PARTIAL_WRITE" => Fate::Apart,
             Self::NoNode
             | Self::Answered { .. }
             | Self::Indeterminate(_)
+            | Self::TooLarge { .. }
             | Self::NoNodeThere { .. }
             | Self::Malformed { .. } => Fate::Final,
         }
@@ -138,6 +161,7 @@ impl SqlError {
             Self::NoNode | Self::Unreachable { .. } => "UNREACHABLE",
             Self::Broken { .. } | Self::Silent { .. } | Self::Indeterminate(_) => "INDETERMINATE",
             Self::Answered { code, .. } => code,
+            Self::TooLarge { .. } => "TOO_LARGE",
             Self::NoNodeThere { .. } | Self::Malformed { .. } => "NO_NODE",
         }
     }
@@ -159,6 +183,7 @@ impl SqlError {
                 }
                 None => None,
             },
+            Self::TooLarge { .. } => Some("write fewer rows or smaller values at once"),
             Self::NoNodeThere { .. } => Some("is --node the address of a node?"),
             Self::Malformed { .. } => Some("use the release that the nodes run"),
         }
@@ -167,7 +192,7 @@ impl SqlError {
     /// Whether a rule refused the statement.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Answered { status, code, .. }
-            if *status == StatusCode::CONFLICT && !FAULTS.contains(&code.as_str()))
+            if *status == StatusCode::CONFLICT && REFUSALS.contains(&code.as_str()))
     }
 
     /// Whether time ran out, here or there.
@@ -180,6 +205,7 @@ impl SqlError {
             Self::NoNode
             | Self::Unreachable { .. }
             | Self::Broken { .. }
+            | Self::TooLarge { .. }
             | Self::NoNodeThere { .. }
             | Self::Malformed { .. } => false,
         }
@@ -209,6 +235,20 @@ mod tests {
         assert_eq!(fate(504, false), Fate::Unknown);
         assert_eq!(fate(400, false), Fate::Final);
         assert_eq!(fate(409, true), Fate::Final);
+        let partial = answered(409, "PARTIAL_WRITE", false);
+        assert_eq!(partial.fate(), Fate::Apart);
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_is_called_so_whoever_says_it() {
+        let url: Url = "http://localhost".parse().unwrap();
+        for error in [
+            answered(413, "PAYLOAD_TOO_LARGE", false),
+            SqlError::answered(&url, StatusCode::PAYLOAD_TOO_LARGE, None),
+        ] {
+            assert_eq!((error.code(), error.fate()), ("TOO_LARGE", Fate::Final));
+            assert!(error.hint().unwrap().contains("smaller"));
+        }
     }
 
     #[test]
@@ -216,6 +256,8 @@ mod tests {
         assert!(answered(409, "GLOBAL_INDEX", false).is_refusal());
         assert!(!answered(409, "UNKNOWN_TABLE", false).is_refusal());
         assert!(!answered(400, "SQL_ERROR", false).is_refusal());
+        assert!(!answered(409, "TOO_LARGE", false).is_refusal());
+        assert!(!answered(409, "NEW_IN_A_LATER_RELEASE", false).is_refusal());
         assert!(answered(504, "INDETERMINATE", false).is_timeout());
         assert!(answered(503, "UNREACHABLE", true).is_timeout());
         let last = answered(503, "UNREACHABLE", true);

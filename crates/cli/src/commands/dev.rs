@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use self::{cluster::Cluster, home::Home};
 use crate::{
-    listening::Listening,
+    listening::{self, Listening},
     process,
     settings::{DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, Setting, Settings},
     signals::{self, Ending},
@@ -58,8 +58,9 @@ async fn develop(
     let home = Home::open(settings.required(&DATA_OF_DEV)?, nodes)?;
     let shards = settings.required(&SHARDS)?;
     let listening = Listening::open(settings, cluster::DEFAULT_ADDRESS).await?;
-    listening.announce(out)?;
+    let address = listening.address();
     let cluster = Cluster::start(&home, shards, listening).await?;
+    listening::announce(address, out)?;
     let asked = ending.asked();
     tokio::pin!(asked);
     tokio::select! {

@@ -22,9 +22,11 @@ use crate::progress;
 /// option or a foreign key says otherwise: tables that refer to each other are placed so that the
 /// rows of one key share a shard. An import that was interrupted continues when it is run again.
 ///
-/// With --node the database goes into a running cluster, whose tables it joins: first the tables, then the rows in numbered INSERTs that
-/// happen once, then indexes, views and triggers, and in the end the counts are compared. There, a directory of shards can be brought in
-/// too. What has been acknowledged stands in a journal, from which --resume goes on after an interruption.
+/// With --node the database goes into a running cluster, whose tables it joins. Everything is read once first, and what the cluster would
+/// refuse is said, also with --dry-run: virtual tables, rows whose foreign key finds nothing or that refer to each other in a circle, rows that
+/// a CHECK does not allow, and rows of more than 8 MiB. Then come the tables, the rows in numbered INSERTs that happen once, and indexes, views
+/// and triggers; in the end the counts are compared. There, a directory of shards can be brought in too. What has been acknowledged stands in
+/// a journal, from which --resume goes on after an interruption if the database is the same.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -61,7 +61,8 @@ pub(crate) struct Locate {
 
 /// Give a shard to another node.
 ///
-/// Only the assignment moves: the old owner stops serving before the new one starts, and data that the old one holds stays there.
+/// The old owner stops serving before the new one starts. Of a partition only the assignment moves, and data that the old owner holds stays
+/// there; a shard that nodes keep is copied.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -88,7 +89,7 @@ pub(crate) struct Move {
 
 /// Make a replica of a shard its primary.
 ///
-/// Only the assignment changes. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same. A
+/// No data moves. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same. A
 /// shard that commits on several members hands over to one that is in sync; without a quorum of them, name the shard again to accept the loss.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -220,20 +221,14 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
         "from": command.from,
         "to": command.to,
     });
-    let said = format!(
-        "{} goes to {}: the assignment, and no data",
-        command.shard, command.to
-    );
+    let said = format!("{} goes to {}", command.shard, command.to);
     let connection = &command.connection;
     connection.change(out, Method::POST, "/api/v1/move", &body, &said)
 }
 
 fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
     let body = body_of(promote);
-    let said = format!(
-        "{} becomes the primary of {}: the assignment, and no data",
-        promote.to, promote.shard
-    );
+    let said = format!("{} becomes the primary of {}", promote.to, promote.shard);
     let connection = &promote.connection;
     connection.change(out, Method::POST, "/api/v1/promote", &body, &said)
 }

@@ -15,7 +15,7 @@ use crate::shell;
 /// Run SQL statements on a sharded database: a directory of files, or a cluster.
 ///
 /// With --node the statements go to the nodes of a cluster, each with a number by which a repetition is known: what was not answered is
-/// sent again until the time is up, and happens once.
+/// sent again until the time is up, and happens once. Only a change of the schema or a PRAGMA is not sent again.
 ///
 /// On a terminal this is a shell with line editing and a history; `.help` lists its commands.
 /// Otherwise the statements come from -e or from standard input, and the first that fails ends the

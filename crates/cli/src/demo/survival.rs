@@ -139,11 +139,7 @@ fn write_through_a_kill(
 fn check(processes: &Processes, written: &Written, rows: u64) -> anyhow::Result<usize> {
     let client = processes.client()?;
     let reply = client.execute("SELECT value FROM written", &[], Writing::Single)?;
-    let text = |value| match value {
-        Value::Text(bytes) => String::from_utf8(bytes).ok(),
-        Value::Null | Value::Integer(_) | Value::Real(_) | Value::Blob(_) => None,
-    };
-    let there: BTreeSet<String> = reply.rows.into_iter().flatten().filter_map(text).collect();
+    let there: BTreeSet<String> = reply.texts().flatten().collect();
     let lost = written.values.difference(&there).count();
     let sql = "SELECT (SELECT count(*) FROM airlines) + (SELECT count(*) FROM airports)";
     let mut count = number(&client, sql)?;

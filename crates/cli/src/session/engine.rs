@@ -131,11 +131,7 @@ impl Engine for Nodes {
         };
         let sql = format!("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL{condition}");
         let reply = self.client.execute(&sql, &args, Writing::Single)?;
-        let text = |row: Vec<Value>| match row.into_iter().next() {
-            Some(Value::Text(text)) => String::from_utf8(text).ok(),
-            _ => None,
-        };
-        Ok(reply.rows.into_iter().filter_map(text).collect())
+        Ok(reply.texts().flatten().collect())
     }
 
     fn shards(&mut self) -> anyhow::Result<Sheet> {

@@ -1,61 +1,25 @@
 //! The statements that make what a database has, in an order that works.
 
-use std::collections::BTreeSet;
-
 use shardwright_sql::{
     Error,
-    schema::{Declaration, NullKeys, Schema, SchemaObject, Table, quote_identifier},
+    schema::{Declaration, NullKeys, Schema, SchemaObject, quote_identifier},
 };
 
+use super::order::{declared, made};
 use crate::failure::Failure;
 
 /// The statement that makes one thing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Definition {
-    pub(super) name: String,
+    /// What is made, as SQLite will list it.
+    pub(super) object: SchemaObject,
     pub(super) sql: String,
-    is_table: bool,
 }
 
 impl Definition {
     pub(super) fn is_table(&self) -> bool {
-        self.is_table
+        self.object.kind == "table"
     }
-}
-
-/// The names of the tables: those that others refer to come first. Where they refer to one another, they come as they were made.
-pub(super) fn order(schema: &Schema) -> Vec<String> {
-    let made = schema.stored().objects.iter();
-    let made = made.filter(|object| object.kind == "table");
-    let mut waiting: Vec<&Table> = made
-        .filter_map(|object| schema.table(&object.name))
-        .collect();
-    let mut done: BTreeSet<String> = BTreeSet::new();
-    let mut order = Vec::new();
-    while !waiting.is_empty() {
-        let names: BTreeSet<String> = waiting.iter().map(|table| fold(&table.name)).collect();
-        let is_free = |table: &&Table| {
-            let mut needed = needs(schema, table).into_iter();
-            needed.all(|name| done.contains(&name) || !names.contains(&name))
-        };
-        let next = waiting.iter().position(is_free).unwrap_or_default();
-        let table = waiting.remove(next);
-        done.insert(fold(&table.name));
-        order.push(table.name.clone());
-    }
-    order
-}
-
-/// The tables that a table refers to, besides itself.
-fn needs(schema: &Schema, table: &Table) -> BTreeSet<String> {
-    let parents = table.foreign_keys.iter().map(|key| fold(&key.parent));
-    let with = match declared(schema, &table.name) {
-        Some(Declaration::Sharded { colocate_with, .. }) => colocate_with.as_deref().map(fold),
-        Some(Declaration::Reference | Declaration::Global) | None => None,
-    };
-    let mut needs: BTreeSet<String> = parents.chain(with).collect();
-    needs.remove(&fold(&table.name));
-    needs
 }
 
 /// The statements that make the tables, each with a comment that says where its rows live.
@@ -65,7 +29,7 @@ fn needs(schema: &Schema, table: &Table) -> BTreeSet<String> {
 pub(super) fn tables(schema: &Schema) -> anyhow::Result<Vec<Definition>> {
     let objects = &schema.stored().objects;
     let mut statements = Vec::new();
-    for name in order(schema) {
+    for name in made(schema) {
         let is_it = |object: &&SchemaObject| object.kind == "table" && object.name == name;
         let Some(object) = objects.iter().find(is_it) else {
             continue;
@@ -75,9 +39,8 @@ pub(super) fn tables(schema: &Schema) -> anyhow::Result<Vec<Definition>> {
             None => object.sql.clone(),
         };
         statements.push(Definition {
-            name,
+            object: object.clone(),
             sql,
-            is_table: true,
         });
     }
     Ok(statements)
@@ -92,9 +55,8 @@ pub(super) fn others(schema: &Schema) -> Vec<Definition> {
         .chain(of_kind("trigger"));
     others
         .map(|object| Definition {
-            name: object.name.clone(),
+            object: object.clone(),
             sql: object.sql.clone(),
-            is_table: false,
         })
         .collect()
 }
@@ -109,10 +71,6 @@ pub(super) fn pragmas(schema: &Schema) -> Vec<String> {
     let said = said.into_iter().filter(|(_, value)| *value != 0);
     said.map(|(name, value)| format!("PRAGMA {name} = {value}"))
         .collect()
-}
-
-fn declared<'a>(schema: &'a Schema, table: &str) -> Option<&'a Declaration> {
-    schema.stored().declarations.get(&fold(table))
 }
 
 /// The statement, with the comment unless it has one that says the same.
@@ -152,10 +110,6 @@ fn words(declaration: &Declaration) -> String {
             words
         }
     }
-}
-
-fn fold(name: &str) -> String {
-    name.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -218,7 +172,7 @@ mod tests {
                 ("codes", Declaration::Reference),
             ],
         );
-        assert_eq!(order(&schema), ["people", "orders", "codes"]);
+        assert_eq!(made(&schema), ["people", "orders", "codes"]);
         let statements = tables(&schema).unwrap();
         assert!(
             statements[0]
@@ -237,7 +191,7 @@ mod tests {
         );
         for statement in &statements {
             let read = Declaration::in_comment(&statement.sql).unwrap();
-            assert_eq!(read.as_ref(), declared(&schema, &statement.name));
+            assert_eq!(read.as_ref(), declared(&schema, &statement.object.name));
         }
         assert_eq!(pragmas(&schema), ["PRAGMA user_version = 3"]);
     }

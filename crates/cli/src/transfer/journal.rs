@@ -1,8 +1,8 @@
 //! What of a transfer has been acknowledged, in a file beside.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::source::Source;
 
 /// The version of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How far a transfer is.
 #[derive(Debug)]
@@ -25,16 +25,12 @@ pub(crate) struct Journal {
 #[serde(deny_unknown_fields)]
 struct Written {
     v: u32,
-    /// What is transferred: how many rows each table has.
-    rows: BTreeMap<String, u64>,
+    /// What is transferred: a digest of all statements.
+    digest: String,
     /// The name under which the batches are numbered.
     client: String,
     /// How many batches have been acknowledged.
     batches: u64,
-    /// The table that is being filled, by its place in the order.
-    table: usize,
-    /// How many of its rows have been acknowledged.
-    done: u64,
 }
 
 /// A journal cannot be used.
@@ -69,8 +65,13 @@ impl JournalError {
                 Some("go on with --resume, or remove it and the tables that were made")
             }
             Self::Absent { .. } => Some("leave --resume out, or name it with --journal"),
-            Self::Other { .. } => Some("name another one with --journal"),
-            Self::Malformed { .. } | Self::Io { .. } => None,
+            Self::Other { .. } => Some(
+                "go on with the file and the options of then; or remove the tables that were made and the journal, and begin again",
+            ),
+            Self::Malformed { .. } => Some(
+                "go on with the release that wrote it; or remove the tables that were made and the journal, and begin again",
+            ),
+            Self::Io { .. } => None,
         }
     }
 
@@ -97,11 +98,9 @@ impl Journal {
             path,
             written: Written {
                 v: VERSION,
-                rows: source.counts().clone(),
+                digest: source.digest().to_owned(),
                 client: format!("import-{:032x}", rand::random::<u128>()),
                 batches: 0,
-                table: 0,
-                done: 0,
             },
         };
         journal.write()?;
@@ -124,7 +123,7 @@ impl Journal {
         if written.v != VERSION {
             return Err(JournalError::Malformed { path });
         }
-        if written.rows != *source.counts() {
+        if written.digest != source.digest() {
             return Err(JournalError::Other { path });
         }
         Ok(Self { path, written })
@@ -135,20 +134,15 @@ impl Journal {
         &self.written.client
     }
 
-    /// The table that is being filled, by its place in the order, and how many of its rows are there.
-    pub(super) fn place(&self) -> (usize, u64) {
-        (self.written.table, self.written.done)
+    /// How many batches have been acknowledged. The next one has the number after it: that of one that was sent and not acknowledged, if
+    /// there is such a one.
+    pub(super) fn batches(&self) -> u64 {
+        self.written.batches
     }
 
-    /// The number of the next batch: that of one that was sent and not acknowledged, if there is such a one.
-    pub(super) fn next_number(&self) -> u64 {
-        self.written.batches + 1
-    }
-
-    /// Notes that a batch was acknowledged.
-    pub(super) fn acknowledged(&mut self, table: usize, done: u64) -> Result<(), JournalError> {
+    /// Notes that another batch was acknowledged.
+    pub(super) fn acknowledged(&mut self) -> Result<(), JournalError> {
         self.written.batches += 1;
-        (self.written.table, self.written.done) = (table, done);
         self.write()
     }
 
@@ -158,14 +152,19 @@ impl Journal {
         fs::remove_file(&path).map_err(|source| JournalError::Io { path, source })
     }
 
-    /// Puts it in place of the one before, whole.
+    /// Puts it in place of the one before, whole, and on the disk.
     fn write(&self) -> Result<(), JournalError> {
         let parent = self.path.parent();
         let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
         let put = || -> io::Result<()> {
-            let file = NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))?;
+            let file = NamedTempFile::new_in(parent)?;
             serde_json::to_writer(&file, &self.written)?;
+            file.as_file().sync_all()?;
             file.persist(&self.path)?;
+            if cfg!(unix) {
+                File::open(parent)?.sync_all()?;
+            }
             Ok(())
         };
         let path = &self.path;
@@ -192,24 +191,32 @@ mod tests {
         );
         let connection = Connection::open(&file).unwrap();
         connection
-            .execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY)")
+            .execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
             .unwrap();
         let open = || Source::open(&file, &AdoptOptions::default()).unwrap();
         let source = open();
         let absent = Journal::resume(path.clone(), &source).unwrap_err();
         assert!(matches!(absent, JournalError::Absent { .. }));
         let mut journal = Journal::begin(path.clone(), &source).unwrap();
-        assert_eq!((journal.place(), journal.next_number()), ((0, 0), 1));
-        journal.acknowledged(0, 400).unwrap();
+        assert_eq!(journal.batches(), 0);
+        journal.acknowledged().unwrap();
         let again = Journal::begin(path.clone(), &source).unwrap_err();
         assert!(again.is_refusal());
         let resumed = Journal::resume(path.clone(), &source).unwrap();
-        assert_eq!((resumed.place(), resumed.next_number()), ((0, 400), 2));
+        assert_eq!(resumed.batches(), 1);
         assert_eq!(resumed.client(), journal.client());
         drop(source);
-        connection.execute("INSERT INTO t VALUES (1)", ()).unwrap();
+        // As many rows as before, and another one among them.
+        connection
+            .execute_batch("DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3)")
+            .unwrap();
         let other = Journal::resume(path.clone(), &open()).unwrap_err();
         assert!(matches!(other, JournalError::Other { .. }));
+        assert!(other.is_refusal() && other.hint().is_some());
+        fs::write(&path, "{\"v\": 1}").unwrap();
+        let malformed = Journal::resume(path.clone(), &open()).unwrap_err();
+        assert!(matches!(malformed, JournalError::Malformed { .. }));
+        assert!(malformed.hint().is_some());
         resumed.finish().unwrap();
         assert!(!path.exists());
     }

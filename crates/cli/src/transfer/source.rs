@@ -6,11 +6,14 @@ use anyhow::Context as _;
 use rusqlite::{Connection, OpenFlags};
 use shardwright_sql::{
     adopt::{self, AdoptOptions, Proposal},
-    schema::{Schema, Table, quote_identifier},
+    schema::{Schema, Table},
 };
 use tempfile::TempDir;
 
-use super::definitions;
+use super::{
+    batches::Sending,
+    survey::{self, Survey},
+};
 use crate::{commands::open_for_reading, failure::Failure};
 
 /// For how many shards a file is looked at: only its small tables depend on it.
@@ -20,8 +23,7 @@ const SHARDS: usize = 8;
 pub(crate) struct Source {
     connection: Connection,
     schema: Schema,
-    /// The names of the tables, in the order in which they are made.
-    order: Vec<String>,
+    survey: Survey,
     counts: BTreeMap<String, u64>,
     /// What became of the tables of a plain file, and why.
     proposal: Option<Proposal>,
@@ -65,22 +67,28 @@ impl Source {
             Ok(connection)
         };
         let connection = open().with_context(|| format!("read {}", path.display()))?;
-        let mut counts = BTreeMap::new();
-        for table in schema.tables() {
-            let sql = format!("SELECT count(*) FROM {}", quote_identifier(&table.name));
-            let count: i64 = connection
-                .query_row(&sql, (), |row| row.get(0))
-                .with_context(|| format!("count the rows of {}", table.name))?;
-            counts.insert(table.name.clone(), u64::try_from(count)?);
-        }
+        let survey = survey::survey(&connection, &schema)?;
         Ok(Self {
             connection,
-            order: definitions::order(&schema),
+            counts: survey::counts(&survey.tables),
             schema,
-            counts,
+            survey,
             proposal,
             _directory: directory,
         })
+    }
+
+    /// Fails if there is something that cannot be brought into a cluster.
+    ///
+    /// # Errors
+    /// [`Failure::Unfit`] with all of it.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let unfit = self.survey.unfit.clone();
+        if unfit.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Unfit { unfit })
+        }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -96,19 +104,28 @@ impl Source {
         self.proposal.as_ref()
     }
 
-    /// The tables, in the order in which they are made and filled.
+    /// The tables that can be brought into a cluster, in the order in which they are filled.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.order.iter().filter_map(|name| self.schema.table(name))
+        self.sendings().map(|(sending, _)| sending.table)
+    }
+
+    /// What is sent of each table, in the order in which they are filled, and how many statements that is.
+    pub(super) fn sendings(&self) -> impl Iterator<Item = (Sending<'_>, u64)> {
+        let tables = self.survey.tables.iter();
+        tables.filter_map(|surveyed| {
+            let table = self.schema.table(&surveyed.name)?;
+            Some((surveyed.sending(table), surveyed.batches))
+        })
+    }
+
+    /// The same for a source that says the same.
+    pub(super) fn digest(&self) -> &str {
+        &self.survey.digest
     }
 
     /// How many rows a table has.
     pub(crate) fn count(&self, table: &str) -> u64 {
         self.counts.get(table).copied().unwrap_or_default()
-    }
-
-    /// How many rows each table has.
-    pub(super) fn counts(&self) -> &BTreeMap<String, u64> {
-        &self.counts
     }
 
     /// How many rows all tables have.

@@ -6,14 +6,21 @@ use std::{
     thread,
 };
 
-use crate::command::run;
+use crate::command::{binary, finished, run};
 
 /// A server that gives this status and body to every request, and its URL. Nothing is assigned where it succeeds.
 fn server(status: &'static str, body: &'static str) -> String {
+    server_of(vec![(status, body)])
+}
+
+/// A server that answers one request after the other like this, and the rest as the last one.
+fn server_of(answers: Vec<(&'static str, &'static str)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        let last = *answers.last().expect("an answer");
+        let answers = answers.into_iter().chain(std::iter::repeat(last));
+        for (stream, (status, body)) in listener.incoming().flatten().zip(answers) {
             answer(stream, status, body);
         }
     });
@@ -102,6 +109,50 @@ fn time_that_runs_out_exits_with_4() {
     let body = r#"{"error":{"code":"INDETERMINATE","message":"it may have happened"}}"#;
     let url = server("504 Gateway Timeout", body);
     run(["node", "drain", "w1", "--coordinator", &url]).failure(4);
+}
+
+#[test]
+fn the_token_goes_to_no_proxy_of_the_environment() {
+    let url = server("200 OK", NODES);
+    let proxy = nobody();
+    let mut asking = binary();
+    asking.args(["node", "list", "--coordinator", &url]);
+    asking.envs([("HTTP_PROXY", &proxy), ("http_proxy", &proxy)]);
+    asking.envs([("NO_PROXY", ""), ("no_proxy", "")]);
+    finished(&asking.output().expect("start shardwright")).success();
+}
+
+#[test]
+fn a_node_is_removed_without_waiting_for_it() {
+    // It is still listed.
+    let url = server("200 OK", NODES);
+    let asked = ["node", "remove", "w1", "--coordinator", &url];
+    let out = run(asked).success();
+    assert!(out.contains("w1 is being forgotten"), "{out}");
+    let waited = run(asked.iter().chain(&["--wait", "--within", "1ms"]));
+    assert_eq!(waited.code, Some(4), "{waited:?}");
+}
+
+#[test]
+fn a_statement_that_has_happened_on_some_shards_is_sent_again() {
+    const PARTIAL: &str = r#"{"error":{"code":"PARTIAL_WRITE","message":"on shard-0, not on shard-1","retryable":false}}"#;
+    const DONE: &str = r#"{"columns":[],"rows":[],"changes":2,"shards":["shard-0","shard-1"]}"#;
+    let conflict = ("409 Conflict", PARTIAL);
+    let url = server_of(vec![conflict, conflict, ("200 OK", DONE)]);
+    let insert = ["--best-effort", "-e", "INSERT INTO t VALUES (1), (2)"];
+    let out = run(["sql", "--node", &url, "-o", "json"].iter().chain(&insert)).success();
+    assert!(out.contains("\"changes\": 2"), "{out}");
+    // What one of the shards refuses stays refused.
+    let url = server_of(vec![conflict]);
+    let err = run(["sql", "--node", &url].iter().chain(&insert)).failure(1);
+    assert!(err.contains("error[PARTIAL_WRITE]"), "{err}");
+}
+
+#[test]
+fn a_request_that_no_node_takes_is_called_too_large() {
+    let url = server("413 Payload Too Large", "length limit exceeded");
+    let err = run(["sql", "--node", &url, "-e", "SELECT 1"]).failure(1);
+    assert!(err.contains("error[TOO_LARGE]"), "{err}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::{
 /// Brings a file or a directory into a cluster.
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
     let source = Source::open(&arguments.file, &arguments.options()?)?;
+    source.check()?;
     if arguments.dry_run {
         return report(arguments, &source, "would be in the cluster", out);
     }

@@ -78,7 +78,8 @@ pub(super) struct Replace {
 /// Forget a node that is down and will not come back.
 ///
 /// What it held is made anew on other nodes at once, as far as others have it: nobody waits for it to come back. A node that is up is
-/// refused; with --wait it is drained first, and forgotten when its process has been stopped.
+/// refused; with --wait it is drained first, and forgotten when its process has been stopped. Returns as soon as the coordinators have taken
+/// it in, unless it is to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -118,7 +119,7 @@ impl Add {
             return self.finish(&client, &said, out);
         }
         let mut silent = std::io::sink();
-        let told: &mut dyn Write = if is_json { &mut silent } else { out };
+        let told = told(&self.connection, out, &mut silent);
         let said = waiting.until(&client, told, || self.look(&client))?;
         self.finish(&client, &said, out)
     }
@@ -157,6 +158,15 @@ impl Add {
     }
 }
 
+/// Where it is told how far something is: only people are told.
+fn told<'a>(
+    connection: &Connection,
+    out: &'a mut dyn Write,
+    silent: &'a mut std::io::Sink,
+) -> &'a mut dyn Write {
+    if connection.is_json() { silent } else { out }
+}
+
 /// A change of a node that was asked for.
 struct Change<'a> {
     connection: &'a Connection,
@@ -176,11 +186,7 @@ impl Change<'_> {
         look: impl FnMut() -> anyhow::Result<Look<()>>,
     ) -> anyhow::Result<()> {
         let mut silent = std::io::sink();
-        let told = if self.connection.is_json() {
-            &mut silent
-        } else {
-            out
-        };
+        let told = told(self.connection, out, &mut silent);
         self.waiting.until(self.client, told, look)
     }
 
@@ -192,11 +198,7 @@ impl Change<'_> {
         each: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut silent = std::io::sink();
-        let told = if self.connection.is_json() {
-            &mut silent
-        } else {
-            out
-        };
+        let told = told(self.connection, out, &mut silent);
         self.waiting.until_empty(self.client, told, node, each)
     }
 
@@ -273,16 +275,16 @@ impl Remove {
             self.empty_and_stop(&change, out)?;
         }
         let answer = change.ask("/api/v1/remove", &json!({ "node": node }))?;
-        change.until(out, || {
-            let waits = format!("the coordinators still know {node}");
-            let known = find(&client, node)?;
-            Ok(known.map_or(Look::Done(()), |_| Look::Waits(waits)))
-        })?;
         let said = if self.waiting.wait {
+            change.until(out, || {
+                let waits = format!("the coordinators still know {node}");
+                let known = find(&client, node)?;
+                Ok(known.map_or(Look::Done(()), |_| Look::Waits(waits)))
+            })?;
             change.until_empty(node, out, || Ok(()))?;
             format!("{node} is forgotten, and no shard counts on it")
         } else {
-            format!("{node} is forgotten; `status` shows what has to be made anew")
+            format!("{node} is being forgotten; `status` shows what has to be made anew")
         };
         change.finish(&answer, &said, out)
     }

@@ -46,16 +46,24 @@ struct Figure {
 #[derive(Debug)]
 pub(crate) struct Suite {
     rounds: NonZeroUsize,
+    /// How the names of the wanted cases begin.
+    only: String,
     figures: Vec<Figure>,
 }
 
 impl Suite {
-    /// Returns an empty suite that measures each case so many times.
-    pub(crate) fn new(rounds: NonZeroUsize) -> Self {
+    /// Returns an empty suite that measures each case so many times, if its name begins so.
+    pub(crate) fn new(rounds: NonZeroUsize, only: String) -> Self {
         Self {
             rounds,
+            only,
             figures: Vec::new(),
         }
+    }
+
+    /// Returns whether a case is to be measured.
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        case.starts_with(&self.only)
     }
 
     /// Times two closures, each call of which does `operations`, and records nanoseconds for one operation.
@@ -67,6 +75,9 @@ impl Suite {
         mut ours: impl FnMut(),
         mut baseline: impl FnMut(),
     ) {
+        if !self.wants(case) {
+            return;
+        }
         let our_calls = calls_for_a_side(&mut ours);
         let their_calls = calls_for_a_side(&mut baseline);
         let nanoseconds = |time: Duration, calls: u32| {
@@ -98,6 +109,9 @@ impl Suite {
         operations: usize,
         mut ours: impl FnMut(),
     ) {
+        if !self.wants(case) {
+            return;
+        }
         let calls = calls_for_a_side(&mut ours);
         let each = f64::from(calls) * operations as f64;
         let rounds = (0..self.rounds.get()).map(|_| time(&mut ours, calls).as_secs_f64() * 1e9);
@@ -115,6 +129,9 @@ impl Suite {
         mut ours: impl FnMut(),
         mut baseline: impl FnMut(),
     ) {
+        if !self.wants(case) {
+            return;
+        }
         let rate = |time: Duration| operations as f64 / time.as_secs_f64();
         let rounds = (0..self.rounds.get())
             .map(|round| each_side(round, (&mut ours, 1), (&mut baseline, 1)).map(rate))
@@ -129,6 +146,9 @@ impl Suite {
         goal: f64,
         mut measure: impl FnMut() -> [f64; 2],
     ) {
+        if !self.wants(case) {
+            return;
+        }
         let rounds: Vec<[f64; 2]> = (0..self.rounds.get()).map(|_| measure()).collect();
         self.medians(case, "1/s", (Some(goal), Better::Higher), &rounds);
     }
@@ -161,6 +181,9 @@ impl Suite {
         ours: f64,
         baseline: f64,
     ) {
+        if !self.wants(case) {
+            return;
+        }
         let ratio = ours / baseline;
         self.figures.push(Figure {
             case,
@@ -306,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_missed_goal_is_shown() {
-        let mut suite = Suite::new(NonZeroUsize::MIN);
+        let mut suite = Suite::new(NonZeroUsize::MIN, String::new());
         suite.figure("good", "x", (Some(1.25), Better::Lower), 1.2, 1.0);
         suite.figure("bad", "x", (Some(1.25), Better::Lower), 1.3, 1.0);
         suite.figure("plain", "x", (None, Better::Lower), 1.3, 1.0);
@@ -316,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_figures_are_written_in_the_agreed_form() {
-        let mut suite = Suite::new(NonZeroUsize::MIN);
+        let mut suite = Suite::new(NonZeroUsize::MIN, String::new());
         suite.figure("balance", "x mean", (Some(1.25), Better::Lower), 1.2, 2.0);
         suite.time("loop", None, 1, || {}, || {});
         let json = serde_json::to_value(&suite.figures).unwrap();

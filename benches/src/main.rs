@@ -29,6 +29,10 @@ struct Arguments {
     /// The number of rounds for each case.
     #[arg(long, default_value = "25")]
     rounds: NonZeroUsize,
+
+    /// Only the cases whose names begin so.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    only: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         return ended;
     }
     let arguments = Arguments::parse();
-    let mut suite = Suite::new(arguments.rounds);
+    let mut suite = Suite::new(arguments.rounds, arguments.only);
     match arguments.group {
         Group::Control => control::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,

@@ -1,6 +1,8 @@
 //! Places behind channels, each on a thread of its own: the engine of a sharded database needs nothing of them but
 //! plain data in both directions. They refuse what was planned for another schema than theirs.
 
+mod check;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, VecDeque},
@@ -17,8 +19,8 @@ use shardwright::{
     sql::{
         Error,
         shards::{
-            BROADCAST_KEY, Batch, Call, Fault, FaultKind, Fragment, Place, PlaceTransaction,
-            Places, Ran, RowSource, Shards, Visit, Watch, Watching,
+            Batch, Call, Fault, FaultKind, Fragment, Place, PlaceTransaction, Places, Ran,
+            RowSource, Shards, Visit, Watch, Watching,
         },
     },
     store::{Row, Value},
@@ -384,33 +386,6 @@ impl Server<'_> {
     fn is_ready(&self, request: &Request) -> bool {
         let writes = matches!(request, Request::Write(_) | Request::Begin(_));
         !writes || !self.transactions.values().any(|open| open.is_open())
-    }
-
-    /// Refuses what begins here and was planned for another schema. Nothing is committed here between this and the answer.
-    fn check(&self, number: Option<u64>, request: &Request) -> Result<(), Error> {
-        let find = Fragment::new(
-            "SELECT value FROM main._meta WHERE key = ?1",
-            vec![Value::from(BROADCAST_KEY)],
-        );
-        let found = match (number, request) {
-            (Some(_), Request::Read(_) | Request::Write(_) | Request::Begin(_)) => {
-                let see = |row: &Row<'_>| row.get(0).as_i64();
-                let read = |call: Call<'_>| self.places.query_row(self.place, call, see);
-                find.with_call(read)?.flatten()
-            }
-            (Some(_), Request::Open(snapshot, _)) => {
-                let mut batch = Batch::new();
-                let mut source = self.snapshots[snapshot].run(self.place, &find)?;
-                source.next_batch(&mut batch)?;
-                batch.rows().next().and_then(|row| row.get(0).as_i64())
-            }
-            _ => return Ok(()),
-        };
-        if u64::try_from(found.unwrap_or(0)).ok() == number {
-            return Ok(());
-        }
-        let message = format!("the schema is the one of number {found:?}");
-        Err(Fault::new(FaultKind::SchemaChanged, message).at(self.places.name(self.place)))
     }
 
     fn answer(&mut self, request: Request) -> Result<Reply, Error> {

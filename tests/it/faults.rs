@@ -5,8 +5,10 @@
 //! time that a client waited between two acknowledgements is printed for each fault.
 
 mod access;
+mod alone;
 mod cluster;
 mod copies;
+mod errands;
 mod gaps;
 mod links;
 mod nodes;

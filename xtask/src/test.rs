@@ -20,7 +20,8 @@ pub(crate) struct Args {
     /// Run only this part; may be repeated.
     #[arg(long, value_enum)]
     part: Vec<Part>,
-    /// Run nothing but faults of a cluster in a random order, for ten minutes.
+    /// Run nothing but faults of a cluster in a random order, for ten minutes: half of it with the registry in a file, and half with one in
+    /// nats-server, which is killed too.
     #[arg(long, conflicts_with_all = ["part", "filter"])]
     nightly: bool,
     /// Run only the tests whose names contain this, and nothing else; a nats-server that is not there is not fetched.
@@ -73,7 +74,7 @@ fn run_random_faults() -> anyhow::Result<()> {
     let mut command = shell::cargo(&workspace::root());
     command.env("SHARDWRIGHT_TEST_FAULT_SECONDS", NIGHT_SECONDS);
     let filter = ["faults::random", "--nocapture"].map(str::to_owned);
-    run_tests(command, &filter, Missing::Leave)
+    run_tests(command, &filter, Missing::Fetch)
 }
 
 fn run_tests(mut command: Command, filter: &[String], missing: Missing) -> anyhow::Result<()> {

@@ -26,6 +26,9 @@ use crate::{
     subprocess::Subprocess,
 };
 
+/// What is measured.
+pub(super) const CASES: [&str; 2] = ["idle_shard_memory", "idle_shard_cpu"];
+
 /// Tells a process to run a node: the number of its shards, and the directory.
 const VARIABLE: &str = "SHARDWRIGHT_BENCH_IDLE";
 
@@ -73,8 +76,8 @@ pub(super) fn run(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
     let memory = each(with.memory, without.memory);
     let cpu = each(with.cpu, without.cpu);
     let plain = (None, Better::Lower);
-    suite.figure("idle_shard_memory", "B", plain, memory, 1.0);
-    suite.figure("idle_shard_cpu", "us/s", plain, cpu, 1.0);
+    suite.figure(CASES[0], "B", plain, memory, 1.0);
+    suite.figure(CASES[1], "us/s", plain, cpu, 1.0);
     Ok(())
 }
 

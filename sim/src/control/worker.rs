@@ -253,6 +253,7 @@ impl Control {
     pub(super) fn leave(&mut self, sim: &mut Sim<Self>, at: Pid) {
         if sim.is_up(at) && self.worker(at).machine.incarnation().is_some() {
             self.worker(at).leaves_at = Some(sim.now(at) + LEAVE_LIMIT);
+            self.tell_worker(sim, at, Event::Leave);
             self.say_goodbye(sim, at, false);
         }
     }

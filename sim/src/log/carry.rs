@@ -144,8 +144,10 @@ impl<C: Content> Logs<C> {
 
     /// A snapshot is stored aside, which the machine does without if the log has come so far meanwhile.
     fn stored(&mut self, sim: &mut Sim<Self>, at: Pid, point: Point) {
+        // One that was given up for lost comes after the one that was fetched instead: nobody waits for it.
+        let is_wanted = self.nodes[&at].fetching.is_some();
         // The copy may have been deleted meanwhile, and the snapshot with it.
-        if !self.content.stores(at, point) {
+        if !is_wanted || !self.content.stores(at, point) {
             return;
         }
         let node = self.node(at);

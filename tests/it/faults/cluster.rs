@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, sync::MutexGuard, time::Duration};
 
 use serde_json::{Value, json};
-use shardwright_testkit::until;
+use shardwright_testkit::{
+    nats::{NatsCluster, current},
+    until,
+};
 use tempfile::TempDir;
 
 use super::{
-    access::{Access, Heard},
+    access::{Access, Heard, Port},
     copies::Contents,
     gaps::Gaps,
     links::Links,
@@ -46,6 +49,8 @@ pub(super) struct Cluster {
     lag: Lag,
     access: Access,
     registry: String,
+    /// The server that has the registry, if one has.
+    nats: Option<NatsCluster>,
     directory: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -55,11 +60,18 @@ impl Cluster {
     pub(super) fn on_sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let registry = format!("sqlite:{}", directory.path().join("registry.db").display());
-        Self::on(registry, directory)
+        Self::on(registry, None, directory)
+    }
+
+    /// A cluster whose registry is in a nats-server, under load. `None` where there is no such program.
+    pub(super) fn on_nats() -> Option<Self> {
+        let nats = NatsCluster::start(&current()?, 1);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Some(Self::on(nats.url(), Some(nats), directory))
     }
 
     /// A cluster on this registry, under load.
-    pub(super) fn on(registry: String, directory: TempDir) -> Self {
+    fn on(registry: String, nats: Option<NatsCluster>, directory: TempDir) -> Self {
         let turn = turn();
         let mut coordinators = Vec::new();
         for number in 1..=2 {
@@ -81,6 +93,7 @@ impl Cluster {
             lag: Lag::watch(),
             access,
             registry,
+            nats,
             directory,
             _turn: turn,
         };
@@ -131,6 +144,22 @@ impl Cluster {
         let counts = self.primaries();
         let nodes = 0..NODES;
         nodes.min_by_key(|node| counts[*node]).expect("a node")
+    }
+
+    /// The node that has the catalog's primary.
+    #[track_caller]
+    pub(super) fn node_of_catalog(&self) -> usize {
+        until("the catalog has a primary", || {
+            let shards = self.shards()?;
+            let catalog = shards.iter().find(|shard| shard["id"] == "catalog")?;
+            let mut nodes = self.nodes.iter();
+            nodes.position(|node| catalog["primary"] == node.name())
+        })
+    }
+
+    /// Where each node is asked.
+    pub(super) fn ports(&self) -> Vec<Port> {
+        self.nodes.iter().map(Node::port).collect()
     }
 
     /// How many primaries each node has.
@@ -187,6 +216,13 @@ impl Cluster {
     #[track_caller]
     pub(super) fn wait_for_progress(&self) {
         self.traffic.wait_for_progress();
+    }
+
+    /// The server that has the registry.
+    #[track_caller]
+    pub(super) fn nats(&mut self) -> &mut NatsCluster {
+        let nats = self.nats.as_mut();
+        nats.expect("the registry is in a nats-server")
     }
 
     /// Ends the leading coordinator as a power failure would, and starts another one.
@@ -291,13 +327,18 @@ impl Cluster {
 
     /// Returns what a node answers to a statement.
     #[track_caller]
-    fn answer(&self, sql: &str, read: &str) -> Value {
-        let request = json!({"sql": sql, "read": read});
-        until(sql, || {
+    pub(super) fn answer(&self, sql: &str, read: &str) -> Value {
+        self.answer_to(&json!({"sql": sql, "read": read}))
+    }
+
+    /// Returns what a node answers to a request.
+    #[track_caller]
+    pub(super) fn answer_to(&self, request: &Value) -> Value {
+        until(&request.to_string(), || {
             match self.access.sql(&self.nodes[0].port(), request.clone()) {
                 Heard::Answer(answer) => Some(answer),
                 refused => {
-                    assert!(refused.may_be_retried(), "{sql}: {refused:?}");
+                    assert!(refused.may_be_retried(), "{request}: {refused:?}");
                     None
                 }
             }

@@ -1,11 +1,12 @@
 //! Faults in a random order, for as long as one wants.
 
-use std::env;
+use std::{env, time::Duration};
 
 use shardwright_testkit::Dice;
 
 use super::{
     cluster::Cluster,
+    registry::{AWAY, be_without_registry},
     wounds::{
         cut_both_ways, cut_one_way, fill_disk, kill_busiest, kill_idlest, kill_leading_coordinator,
         restart_all, stop_busiest,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::processes::clock;
 
-/// Says for how many seconds; `cargo xtask test --nightly` sets it.
+/// Says for how many seconds, in all; `cargo xtask test --nightly` sets it.
 const SECONDS: &str = "SHARDWRIGHT_TEST_FAULT_SECONDS";
 
 /// Names the seed of an earlier run.
@@ -21,7 +22,13 @@ const SEED: &str = "SHARDWRIGHT_TEST_FAULT_SEED";
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// All faults that a cluster on an SQLite registry survives.
+/// How long the data path goes on without a registry, where one wants to know.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How likely the registry is the next to go, in percent.
+const REGISTRY_CHANCE: u32 = 15;
+
+/// All faults that a cluster survives, whatever its registry is in.
 const FAULTS: [fn(&mut Cluster); 8] = [
     kill_busiest,
     kill_idlest,
@@ -35,19 +42,47 @@ const FAULTS: [fn(&mut Cluster); 8] = [
 
 #[test]
 fn faults_follow_one_another() {
-    let Some(seconds) = setting(SECONDS) else {
-        println!("not asked for with {SECONDS}");
+    let Some((mut dice, seconds)) = asked_for() else {
         return;
     };
-    let seed = setting(SEED).unwrap_or_else(clock::now);
-    println!("{SEED}={seed}");
-    let mut dice = Dice::new(seed);
-    let end = clock::now() + seconds * NANOSECONDS;
     let mut cluster = Cluster::on_sqlite();
+    let end = clock::now() + seconds / 2 * NANOSECONDS;
     while clock::now() < end {
         dice.pick(&FAULTS)(&mut cluster);
     }
     cluster.finish();
+}
+
+#[test]
+fn faults_follow_one_another_and_the_registry_has_some_too() {
+    let Some((mut dice, seconds)) = asked_for() else {
+        return;
+    };
+    let Some(mut cluster) = Cluster::on_nats() else {
+        return;
+    };
+    let end = clock::now() + seconds / 2 * NANOSECONDS;
+    be_without_registry(&mut cluster, LONG);
+    while clock::now() < end {
+        if dice.chance(REGISTRY_CHANCE) {
+            be_without_registry(&mut cluster, AWAY);
+        } else {
+            dice.pick(&FAULTS)(&mut cluster);
+        }
+    }
+    cluster.finish();
+}
+
+/// The dice, and for how many seconds; `None` if nobody wants it.
+#[expect(clippy::print_stdout, reason = "the seed belongs to the test's output")]
+fn asked_for() -> Option<(Dice, u64)> {
+    let Some(seconds) = setting(SECONDS) else {
+        println!("not asked for with {SECONDS}");
+        return None;
+    };
+    let seed = setting(SEED).unwrap_or_else(clock::now);
+    println!("{SEED}={seed}");
+    Some((Dice::new(seed), seconds))
 }
 
 fn setting(name: &str) -> Option<u64> {

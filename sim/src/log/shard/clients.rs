@@ -1,6 +1,6 @@
 //! Clients: they number what they write, try it again while nobody knows what became of it, and read what they may.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use shardwright_quorum::log::{ClientId, Event, Level, ReadLevel};
 use shardwright_server::shard::{Identity, Token as Place, Write};
@@ -15,7 +15,7 @@ use super::{
     situations as own,
     statements::{Deed, REGISTERS},
 };
-use crate::log::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token};
+use crate::log::{CLIENTS_STOP, Logs, Missing, TIMEOUT, Token, node::Node};
 
 /// How many clients there are.
 const CLIENTS: usize = 4;
@@ -72,11 +72,7 @@ impl Logs<Sqlite> {
         }
         let pause = sim.dice().time(&(Duration::ZERO..=TIMEOUT / 6));
         sim.plan(pause, Token::Client);
-        let leading = self.nodes.iter().filter(|(_, node)| {
-            let machine = node.machine.as_ref();
-            machine.is_some_and(|machine| machine.leads().is_some())
-        });
-        let mut leading: Vec<Pid> = leading.map(|(at, _)| *at).collect();
+        let mut leading = self.leading();
         // What runs on old data makes this rule missed sooner.
         let stray = if self.missing == Some(Missing::RefusesOnLatest) {
             40
@@ -88,13 +84,19 @@ impl Logs<Sqlite> {
         if is_anywhere {
             leading.clone_from(&all);
         }
-        let at = *sim.dice().pick(&leading);
-        let has_tables = self.content.has_tables();
-        if has_tables && sim.dice().chance(40) {
+        let is_read = self.content.has_tables() && sim.dice().chance(40);
+        let at = match (self.missing, &*leading) {
+            // Of two that lead, one writes and the other one does not know of it.
+            (Some(Missing::LeaseHolds), [earlier, .., later]) => {
+                *if is_read { earlier } else { later }
+            }
+            _ => *sim.dice().pick(&leading),
+        };
+        if is_read {
             let anywhere = *sim.dice().pick(&all);
             self.begin_read(sim, at, anywhere);
         } else if sim.is_up(at) {
-            let count = if has_tables {
+            let count = if self.content.has_tables() {
                 sim.dice().count(1..=3)
             } else {
                 1
@@ -103,6 +105,16 @@ impl Logs<Sqlite> {
                 self.write(sim, at);
             }
         }
+    }
+
+    /// Returns who takes itself for the primary, the earliest first.
+    fn leading(&self) -> Vec<Pid> {
+        let epoch = |node: &Node| Some(node.machine.as_ref()?.leads()?.epoch);
+        let nodes = self.nodes.iter();
+        let leading: BTreeSet<_> = nodes
+            .filter_map(|(at, node)| Some((epoch(node)?, *at)))
+            .collect();
+        leading.into_iter().map(|(_, at)| at).collect()
     }
 
     fn begin_read(&mut self, sim: &mut Sim<Self>, leading: Pid, anywhere: Pid) {

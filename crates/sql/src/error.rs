@@ -2,6 +2,8 @@
 
 mod advice;
 
+use std::time::Duration;
+
 /// An error of the sharded database.
 ///
 /// Nothing has changed unless the variant says otherwise. [`Error::code`] is stable; messages may improve.
@@ -283,11 +285,17 @@ pub enum Error {
         /// The parameter's number, from 1.
         number: usize,
     },
-    /// A limit on rows, bytes or time was reached. A read has no effect; a write was rolled back.
+    /// A limit on rows or bytes was reached. A read has no effect; a write was rolled back.
     #[error("the statement reached its limit of {limit}")]
     LimitReached {
         /// The limit, with its unit.
         limit: String,
+    },
+    /// The statement took longer than it may. A read has no effect; a write was rolled back.
+    #[error("the statement did not end within {} ms", limit.as_millis())]
+    OutOfTime {
+        /// The time that it had.
+        limit: Duration,
     },
     /// Another process has the database open for writing.
     #[error("{path} is open for writing in another process")]

@@ -93,7 +93,7 @@ impl Cluster {
         Self { replicas, ..self }
     }
 
-    /// Three coordinators, five workers and twenty partitions, all served.
+    /// Three coordinators, five workers and twenty partitions, all served, some by each worker.
     pub(crate) fn of_five(mut self) -> Self {
         for _ in 0..3 {
             self.start_coordinator();
@@ -102,6 +102,10 @@ impl Cluster {
             self.start_worker();
         }
         self.add_partitions(20);
+        // A coordinator that has heard of one worker only gives it everything, and evens that out once it hears of the others.
+        for worker in &self.workers {
+            self.wait_until_serving(worker.name(), 0);
+        }
         self.wait_until_served();
         self
     }

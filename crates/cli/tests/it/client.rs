@@ -149,6 +149,21 @@ fn a_statement_that_has_happened_on_some_shards_is_sent_again() {
 }
 
 #[test]
+fn a_statement_has_more_time_at_the_next_attempt_while_there_is_some() {
+    const LATE: &str =
+        r#"{"error":{"code":"OUT_OF_TIME","message":"it took too long","retryable":false}}"#;
+    const ONE: &str = r#"{"columns":["a"],"rows":[[41]],"changes":0,"shards":["shard-0"]}"#;
+    let late = server("409 Conflict", LATE);
+    let nodes = format!("{late},{}", server("200 OK", ONE));
+    let select = ["-e", "SELECT 41"];
+    let out = run(["sql", "--node", &nodes].iter().chain(&select)).success();
+    assert!(out.contains("41"), "{out}");
+    // One node alone had all of the time at once.
+    let err = run(["sql", "--node", &late].iter().chain(&select)).failure(4);
+    assert!(err.contains("error[OUT_OF_TIME]"), "{err}");
+}
+
+#[test]
 fn a_request_that_no_node_takes_is_called_too_large() {
     let url = server("413 Payload Too Large", "length limit exceeded");
     let err = run(["sql", "--node", &url, "-e", "SELECT 1"]).failure(1);

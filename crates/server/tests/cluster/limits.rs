@@ -192,7 +192,7 @@ async fn a_statement_over_http_ends_with_its_time() {
             let answer = timeout(PATIENCE, asking.post(node, &body)).await;
             let (status, answer) = answer.expect("it ends").expect("an answer");
             assert_eq!(status, StatusCode::CONFLICT, "{sql}: {answer}");
-            assert_eq!(answer["error"]["code"], "LIMIT_REACHED", "{sql}: {answer}");
+            assert_eq!(answer["error"]["code"], "OUT_OF_TIME", "{sql}: {answer}");
         }
     }
     let age = asking

@@ -48,9 +48,7 @@ impl SchemaReaders {
         let ran = limit_time(&mut copy, limits)
             .and_then(|()| run(&copy, sql, params, &mut collected))
             .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::OperationInterrupted) => Error::LimitReached {
-                    limit: format!("{:?}", limits.time),
-                },
+                Some(ErrorCode::OperationInterrupted) => Error::OutOfTime { limit: limits.time },
                 _ => Error::from_sqlite(error),
             });
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -44,6 +44,7 @@ impl Error {
             Self::Unsupported { .. } => "UNSUPPORTED",
             Self::MissingParameter { .. } => "PARAMETERS",
             Self::LimitReached { .. } => "LIMIT_REACHED",
+            Self::OutOfTime { .. } => FaultKind::OutOfTime.code(),
             Self::Locked { .. } => "LOCKED",
             Self::ReadOnly { .. } => "READ_ONLY",
             Self::NotADatabase { .. } => "NOT_A_DATABASE",
@@ -100,6 +101,7 @@ impl Error {
             Self::GlobalConflict { .. } => "delete the other row first, by its own key".into(),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
             Self::LimitReached { .. } => "narrow the statement, or raise the limit".into(),
+            Self::OutOfTime { .. } => FaultKind::OutOfTime.hint()?.to_owned(),
             Self::Locked { .. } => "close the other process, or open for reading".into(),
             Self::ImportUnfinished { .. } => "run the same import again: it continues".into(),
             Self::SourceChanged { .. } => "let nobody write to the file meanwhile, and try again".into(),
@@ -158,6 +160,7 @@ impl Error {
             | Self::BadDeclaration { .. }
             | Self::MissingParameter { .. }
             | Self::LimitReached { .. }
+            | Self::OutOfTime { .. }
             | Self::NotADatabase { .. }
             | Self::MissingFile { .. }
             | Self::Damaged { .. }

@@ -127,7 +127,9 @@ impl Execution {
             return reached(format!("{} bytes fetched", self.limits.bytes));
         }
         if self.started.elapsed() > self.limits.time {
-            return reached(format!("{:?}", self.limits.time));
+            return Err(Error::OutOfTime {
+                limit: self.limits.time,
+            });
         }
         Ok(())
     }

@@ -286,16 +286,19 @@ fn limits_stop_what_reads_one_place_or_the_schema() {
     let limited = pair(1, options, MIXED);
     let endless =
         "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c)";
-    for sql in [
-        "SELECT * FROM numbers".to_owned(),
-        "SELECT 1 FROM sqlite_schema, (VALUES (1), (2), (3), (4))".to_owned(),
-        format!("SELECT {endless} FROM sqlite_schema"),
+    for (sql, code) in [
+        ("SELECT * FROM numbers".to_owned(), "LIMIT_REACHED"),
+        (
+            "SELECT 1 FROM sqlite_schema, (VALUES (1), (2), (3), (4))".to_owned(),
+            "LIMIT_REACHED",
+        ),
+        (
+            format!("SELECT {endless} FROM sqlite_schema"),
+            "OUT_OF_TIME",
+        ),
     ] {
         let error = limited.db.execute(&sql, ()).unwrap_err();
-        assert!(
-            matches!(error, Error::LimitReached { .. }),
-            "{sql}: {error}"
-        );
+        assert_eq!(error.code(), code, "{sql}: {error}");
     }
     let schema = limited.db.execute("SELECT count(*) FROM sqlite_schema", ());
     assert_eq!(schema.unwrap().tier, Tier::Schema);

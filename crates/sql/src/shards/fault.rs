@@ -88,7 +88,7 @@ impl FaultKind {
             Self::NotWriter => "NOT_WRITER",
             Self::Forgotten => "DEDUP_EXPIRED",
             Self::TooLarge => "TOO_LARGE",
-            Self::OutOfTime => "LIMIT_REACHED",
+            Self::OutOfTime => "OUT_OF_TIME",
             Self::OutOfMemory | Self::Other => "STORE",
         }
     }
@@ -213,6 +213,7 @@ impl From<&Error> for Fault {
             Error::Unfinished { .. } => FaultKind::Indeterminate,
             Error::ReadOnly { .. } => FaultKind::ReadOnly,
             Error::Io { .. } => FaultKind::Io,
+            Error::OutOfTime { .. } => FaultKind::OutOfTime,
             _ => FaultKind::Other,
         };
         Self::new(kind, error.to_string())

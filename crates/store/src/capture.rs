@@ -8,6 +8,10 @@
 //! cascades, REPLACE, rows of a failed statement that SQLite kept (`OR FAIL`) or undid, members that
 //! were undone and blobs written piece by piece need no rules of their own: the file is right.
 //!
+//! Most rows that are written are new, and to read them takes as long as to write them. So the hook records with
+//! which values a row is inserted, and these count if it was not touched again and every statement of the
+//! transaction succeeded.
+//!
 //! A row is known by its rowid, its `INTEGER PRIMARY KEY`, or the primary key of a table WITHOUT ROWID,
 //! so tables without a key and NULL keys are no special case. With the hook in place SQLite deletes row
 //! by row where it would otherwise cut a table off; statements that were compiled before are dropped.
@@ -109,6 +113,11 @@ impl Capture {
     pub(crate) fn end(&mut self) {
         self.batch = None;
         self.tap().stop();
+    }
+
+    /// Notes that a statement or a member may have been undone, of which the hook says nothing.
+    pub(crate) fn note_undone(&self) {
+        self.tap().note_undone();
     }
 
     /// Returns whether a transaction is being captured.

@@ -257,6 +257,10 @@ impl Writer {
     fn after_statement<T>(&mut self, was_open: bool, result: Result<T>) -> Result<T> {
         self.shared.commits.settle();
         if self.in_transaction() {
+            #[cfg(feature = "capture")]
+            if result.is_err() {
+                self.note_undone();
+            }
             return result;
         }
         #[cfg(feature = "capture")]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{
     Capture, KeyedRows, TableDef,
+    table::AnnouncedColumn,
     tap::{Arena, TouchedKey, TouchedRow, TouchedTable},
     too_large,
 };
@@ -26,6 +27,9 @@ impl Capture {
         for mut table in touched.tables.drain(..) {
             if self.tables.has(&table.name) && !table.refused {
                 let def = self.tables.def(connection, &table.name)?;
+                if touched.undone {
+                    table.forget_announced();
+                }
                 write_table(connection, &def, &mut table, &mut touched.arena, encoder)?;
             }
         }
@@ -75,6 +79,10 @@ fn write_table(
     let mut rows = KeyedRows::new(connection, def)?;
     let mut next = 0;
     while let Some(&touched) = table.rows.get(next) {
+        if write_announced(def, &mut head, &touched, arena, encoder)? {
+            next += 1;
+            continue;
+        }
         let run = run_length(&table.rows[next..]);
         if run >= RUN_MIN {
             let run = &table.rows[next..next + run];
@@ -105,14 +113,62 @@ fn write_table(
         if let (Some(row), ChangedKey::Columns(columns)) = (found, &def.key) {
             let key: Vec<_> = columns.iter().map(|&column| row[column].as_ref()).collect();
             if let Some(key) = table.touch_also(&key, arena) {
-                table.rows.push(TouchedRow { key, old: None });
+                table.rows.push(TouchedRow::to_read(key, None));
             }
         }
-        if encoder.len() > CHANGES_BYTES_MAX {
-            return Err(too_large());
-        }
+        check_size(encoder)?;
     }
     Ok(())
+}
+
+fn check_size(encoder: &Encoder) -> Result<()> {
+    match encoder.len() > CHANGES_BYTES_MAX {
+        true => Err(too_large()),
+        false => Ok(()),
+    }
+}
+
+/// Writes a row that is as it was inserted; returns whether it is known to be.
+fn write_announced(
+    def: &TableDef,
+    table: &mut Head<'_>,
+    touched: &TouchedRow,
+    arena: &Arena,
+    encoder: &mut Encoder,
+) -> Result<bool> {
+    let Some(start) = touched.new else {
+        return Ok(false);
+    };
+    // A row copied from another table may lack the last columns, and has their defaults then; what is announced is NULL.
+    let may_lack = |column: &AnnouncedColumn| {
+        column.has_default && arena.get(start + column.position) == ValueRef::Null
+    };
+    if def.has_defaults && def.announced.iter().any(may_lack) {
+        return Ok(false);
+    }
+    encoder.insert(table, rowid_of(def, touched), announced(def, arena, start));
+    check_size(encoder).map(|()| true)
+}
+
+/// Returns the stored columns of a row whose values the hook gave.
+fn announced<'a>(
+    def: &'a TableDef,
+    arena: &'a Arena,
+    start: usize,
+) -> impl Iterator<Item = ValueRef<'a>> + Clone {
+    let columns = def.announced.iter();
+    columns.map(move |column| match arena.get(start + column.position) {
+        ValueRef::Integer(integer) if column.is_real => ValueRef::Real(integer as f64),
+        value => value,
+    })
+}
+
+/// Returns the rowid of a row whose key it is.
+fn rowid_of(def: &TableDef, touched: &TouchedRow) -> Option<i64> {
+    match (&def.key, touched.key) {
+        (ChangedKey::RowId, TouchedKey::RowId(rowid)) => Some(rowid),
+        (_, _) => None,
+    }
 }
 
 /// How many rows have to follow one another to be read together.
@@ -125,7 +181,9 @@ const RUN_MAX: usize = 64;
 fn run_length(rows: &[TouchedRow]) -> usize {
     let pairs = rows.iter().zip(rows.iter().skip(1)).take(RUN_MAX - 1);
     let follows = |(one, other): &(&TouchedRow, &TouchedRow)| match (one.key, other.key) {
-        (TouchedKey::RowId(one), TouchedKey::RowId(other)) => one.checked_add(1) == Some(other),
+        (TouchedKey::RowId(one), TouchedKey::RowId(next)) => {
+            other.new.is_none() && one.checked_add(1) == Some(next)
+        }
         (_, _) => false,
     };
     pairs.take_while(follows).count() + 1
@@ -176,17 +234,8 @@ fn write_row(
     arena: &Arena,
     encoder: &mut Encoder,
 ) {
-    let rowid = match (&def.key, touched.key) {
-        (ChangedKey::RowId, TouchedKey::RowId(rowid)) => Some(rowid),
-        (_, _) => None,
-    };
-    let old = |start: usize| {
-        let values = def.positions.iter().zip(&def.reals);
-        values.map(move |(position, real)| match arena.get(start + position) {
-            ValueRef::Integer(integer) if *real => ValueRef::Real(integer as f64),
-            value => value,
-        })
-    };
+    let rowid = rowid_of(def, touched);
+    let old = |start: usize| announced(def, arena, start);
     let columns = def.columns.len();
     match (touched.old, row) {
         (None, Some(row)) => encoder.insert(table, rowid, row.iter().take(columns)),

@@ -24,6 +24,7 @@ pub(crate) struct Tables {
     defs: BTreeMap<Box<str>, Arc<TableDef>>,
     has_sequences: bool,
     has_virtual: bool,
+    has_foreign_keys: bool,
 }
 
 /// A table whose rows are captured or applied.
@@ -33,10 +34,10 @@ pub(crate) struct TableDef {
     pub(crate) key: ChangedKey,
     /// The names of the stored columns.
     pub(crate) columns: Vec<String>,
-    /// Where they stand among all columns of the table.
-    pub(crate) positions: Vec<usize>,
-    /// Which of them SQLite stores as integers where it can, and shows as reals.
-    pub(crate) reals: Vec<bool>,
+    /// How the hook shows them, one after another.
+    pub(crate) announced: Vec<AnnouncedColumn>,
+    /// Whether one of them has another default than NULL.
+    pub(crate) has_defaults: bool,
     /// Reads a row by its key.
     pub(crate) select_sql: String,
     /// Reads the rows from one rowid to another, in their order, and their rowids behind the stored columns; none WITHOUT ROWID.
@@ -45,6 +46,17 @@ pub(crate) struct TableDef {
     pub(crate) where_sql: String,
     /// The rowid's name, if it is the key.
     pub(crate) rowid_name: Option<&'static str>,
+}
+
+/// A stored column, as the hook shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnnouncedColumn {
+    /// Where it stands among all columns of the table.
+    pub(crate) position: usize,
+    /// Whether SQLite stores it as an integer where it can, and shows it as a real.
+    pub(crate) is_real: bool,
+    /// Whether it has another default than NULL.
+    pub(crate) has_default: bool,
 }
 
 impl Tables {
@@ -86,6 +98,15 @@ impl Tables {
             let positions: Vec<c_int> = columns.iter().map(|column| column.position).collect();
             names.insert(name.into(), Some(positions.into()));
         }
+        self.has_foreign_keys = connection
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM pragma_table_list AS t, pragma_foreign_key_list(t.name)
+                 WHERE t.schema = 'main')",
+                Params::NONE,
+                |row| row.get(0).as_i64(),
+            )?
+            .flatten()
+            != Some(0);
         self.names = Arc::new(names);
         self.version = Some(version);
         Ok(())
@@ -105,6 +126,10 @@ impl Tables {
 
     pub(crate) fn has_sequences(&self) -> bool {
         self.has_sequences
+    }
+
+    pub(crate) fn has_foreign_keys(&self) -> bool {
+        self.has_foreign_keys
     }
 
     pub(crate) fn has_virtual(&self) -> bool {
@@ -210,11 +235,17 @@ impl TableDef {
             name: name.to_owned(),
             key,
             columns: stored.iter().map(|column| column.name.clone()).collect(),
-            positions: stored
+            announced: stored
                 .iter()
-                .filter_map(|column| usize::try_from(column.position).ok())
+                .filter_map(|column| {
+                    Some(AnnouncedColumn {
+                        position: usize::try_from(column.position).ok()?,
+                        is_real: column.real,
+                        has_default: column.has_default,
+                    })
+                })
                 .collect(),
-            reals: stored.iter().map(|column| column.real).collect(),
+            has_defaults: stored.iter().any(|column| column.has_default),
             where_sql,
             rowid_name,
         }
@@ -248,6 +279,7 @@ struct Column {
     key_part: i64,
     stored: bool,
     real: bool,
+    has_default: bool,
 }
 
 struct KeyTerm {
@@ -265,7 +297,8 @@ impl KeyTerm {
 fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
     let mut columns = Vec::new();
     let _all = connection.query(
-        "SELECT name, cid, pk, hidden, type FROM pragma_table_xinfo(?1, 'main') ORDER BY cid",
+        "SELECT name, cid, pk, hidden, type, dflt_value IS NOT NULL
+         FROM pragma_table_xinfo(?1, 'main') ORDER BY cid",
         Params::from(&[Value::from(table)]),
         |row| {
             columns.push(Column {
@@ -274,6 +307,7 @@ fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
                 key_part: row.get(2).as_i64().unwrap_or(0),
                 stored: row.get(3).as_i64() == Some(0),
                 real: has_real_affinity(&text(row, 4)),
+                has_default: row.get(5).as_i64() == Some(1),
             });
             ControlFlow::<()>::Continue(())
         },

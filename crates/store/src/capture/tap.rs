@@ -1,6 +1,10 @@
 //! The rows that a transaction has touched, each as it was before.
 
-use std::{collections::HashMap, ffi::c_int, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ffi::c_int,
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 
@@ -57,6 +61,8 @@ enum Failure {
 pub(crate) struct Touched {
     pub(crate) tables: Vec<TouchedTable>,
     pub(crate) arena: Arena,
+    /// Whether something of what was touched may have been undone: then no row is known to be as it was announced.
+    pub(crate) undone: bool,
 }
 
 /// Values of many rows in two buffers.
@@ -75,8 +81,8 @@ pub(crate) struct TouchedTable {
     /// The columns of the primary key, in a table WITHOUT ROWID.
     primary_key: Option<Arc<[c_int]>>,
     pub(crate) rows: Vec<TouchedRow>,
-    /// Which rowids were touched; none while they have come in their order, as those of new rows do.
-    by_rowid: Option<HashMap<i64, (), FixedState>>,
+    /// Which of the rows has a rowid; none while they have come in their order, as those of new rows do.
+    by_rowid: Option<HashMap<i64, usize, FixedState>>,
     by_key: HashMap<Box<[u8]>, (), FixedState>,
 }
 
@@ -86,6 +92,8 @@ pub(crate) struct TouchedRow {
     pub(crate) key: TouchedKey,
     /// Where its values begin in the arena, all columns of the table; `None` if it did not exist.
     pub(crate) old: Option<usize>,
+    /// Where the values begin with which it was inserted; `None` if it was touched again, or was there before.
+    pub(crate) new: Option<usize>,
 }
 
 /// The key of a touched row.
@@ -190,6 +198,11 @@ impl Tap {
         std::mem::take(&mut self.touched)
     }
 
+    /// Notes that something of what was touched may have been undone.
+    pub(super) fn note_undone(&mut self) {
+        self.touched.undone = true;
+    }
+
     pub(super) fn reuse(&mut self, mut touched: Touched) {
         if self.touched.tables.is_empty() {
             touched.clear();
@@ -266,22 +279,26 @@ impl Tap {
     fn touch_rowid(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
         let operation = touch.operation();
         if self.touched.tables[table].note_rowid(touch.rowid_before) {
-            let old = match operation {
-                Operation::Insert => None,
-                Operation::Update | Operation::Delete => Some(self.copy_old(touch)?),
+            let (old, new) = match operation {
+                Operation::Insert => (
+                    None,
+                    Some(self.copy(touch.columns(), |column| touch.after(column))?),
+                ),
+                Operation::Update | Operation::Delete => (
+                    Some(self.copy(touch.columns(), |column| touch.before(column))?),
+                    None,
+                ),
             };
-            self.touched.tables[table].rows.push(TouchedRow {
-                key: TouchedKey::RowId(touch.rowid_before),
-                old,
-            });
+            let key = TouchedKey::RowId(touch.rowid_before);
+            self.touched.tables[table]
+                .rows
+                .push(TouchedRow { key, old, new });
         }
         if operation == Operation::Update && touch.rowid_after != touch.rowid_before {
             let table = &mut self.touched.tables[table];
             if table.note_rowid(touch.rowid_after) {
-                table.rows.push(TouchedRow {
-                    key: TouchedKey::RowId(touch.rowid_after),
-                    old: None,
-                });
+                let key = TouchedKey::RowId(touch.rowid_after);
+                table.rows.push(TouchedRow::to_read(key, None));
             }
         }
         Ok(())
@@ -292,17 +309,17 @@ impl Tap {
         if operation != Operation::Insert
             && let Some(key) = self.new_key(table, |column| touch.before(column))?
         {
-            let old = Some(self.copy_old(touch)?);
+            let old = Some(self.copy(touch.columns(), |column| touch.before(column))?);
             self.touched.tables[table]
                 .rows
-                .push(TouchedRow { key, old });
+                .push(TouchedRow::to_read(key, old));
         }
         if operation != Operation::Delete
             && let Some(key) = self.new_key(table, |column| touch.after(column))?
         {
             self.touched.tables[table]
                 .rows
-                .push(TouchedRow { key, old: None });
+                .push(TouchedRow::to_read(key, None));
         }
         Ok(())
     }
@@ -330,11 +347,15 @@ impl Tap {
         Ok(Some(TouchedKey::Columns(start)))
     }
 
-    /// Copies all columns of the row before the change.
-    fn copy_old(&mut self, touch: &Touch<'_>) -> Result<usize, c_int> {
+    /// Copies so many columns of a row.
+    fn copy<'v>(
+        &mut self,
+        columns: c_int,
+        value: impl Fn(c_int) -> Result<ValueRef<'v>, c_int>,
+    ) -> Result<usize, c_int> {
         let start = self.touched.arena.cells.len();
-        for column in 0..touch.columns() {
-            self.touched.arena.push(touch.before(column)?);
+        for column in 0..columns {
+            self.touched.arena.push(value(column)?);
         }
         Ok(start)
     }
@@ -349,6 +370,15 @@ fn is_of_note(touch: &Touch<'_>) -> bool {
 }
 
 impl TouchedRow {
+    /// A row whose values of now are to be read.
+    pub(crate) fn to_read(key: TouchedKey, old: Option<usize>) -> Self {
+        Self {
+            key,
+            old,
+            new: None,
+        }
+    }
+
     /// Returns its rowid, in a table that has them.
     pub(crate) fn rowid(&self) -> i64 {
         match self.key {
@@ -361,23 +391,44 @@ impl TouchedRow {
 impl TouchedTable {
     /// Notes that a rowid is touched; returns whether it was not before. Then its row is to be added.
     fn note_rowid(&mut self, rowid: i64) -> bool {
-        if let Some(known) = &mut self.by_rowid {
-            return known.insert(rowid, ()).is_none();
-        }
-        if self.rows.last().is_none_or(|last| last.rowid() < rowid) {
+        let Some(known) = self.find_rowid(rowid) else {
             return true;
+        };
+        if let Some(row) = self.rows.get_mut(known) {
+            row.new = None;
         }
-        if self
-            .rows
-            .binary_search_by_key(&rowid, TouchedRow::rowid)
-            .is_ok()
-        {
-            return false;
+        false
+    }
+
+    /// Returns which of the rows has a rowid. If none has, the next one will.
+    fn find_rowid(&mut self, rowid: i64) -> Option<usize> {
+        let next = self.rows.len();
+        if self.by_rowid.is_none() {
+            if self.rows.last().is_none_or(|last| last.rowid() < rowid) {
+                return None;
+            }
+            if let Ok(known) = self.rows.binary_search_by_key(&rowid, TouchedRow::rowid) {
+                return Some(known);
+            }
         }
-        let rows = self.rows.iter().map(TouchedRow::rowid);
-        let known = rows.chain([rowid]).map(|rowid| (rowid, ()));
-        self.by_rowid = Some(known.collect());
-        true
+        let rows = &self.rows;
+        let by_rowid = self
+            .by_rowid
+            .get_or_insert_with(|| rows.iter().map(TouchedRow::rowid).zip(0..).collect());
+        match by_rowid.entry(rowid) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(new) => {
+                new.insert(next);
+                None
+            }
+        }
+    }
+
+    /// Forgets how rows were inserted, so that each is read.
+    pub(crate) fn forget_announced(&mut self) {
+        for row in &mut self.rows {
+            row.new = None;
+        }
     }
 
     /// Copies a key, unless it was touched.
@@ -405,6 +456,7 @@ impl Touched {
         self.tables.clear();
         self.arena.cells.clear();
         self.arena.bytes.clear();
+        self.undone = false;
     }
 }
 

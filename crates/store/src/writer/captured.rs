@@ -183,6 +183,14 @@ impl Writer {
             .is_some_and(Capture::is_on)
     }
 
+    /// Returns whether it is known that the schema has no foreign keys: while a batch is captured.
+    pub(super) fn is_without_foreign_keys(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection
+            .and_then(|connection| connection.capture.as_ref())
+            .is_some_and(|capture| capture.is_on() && !capture.tables.has_foreign_keys())
+    }
+
     /// Begins to capture, if the batch that runs is to be captured.
     pub(super) fn begin_capture(&mut self) -> Result<()> {
         if !self.connection_mut().capture_wanted {
@@ -191,6 +199,14 @@ impl Writer {
         self.guard().take_schema();
         self.guard().take_late_change();
         self.with_capture(Capture::begin)
+    }
+
+    /// Tells the capture that a statement or a member may have been undone.
+    pub(super) fn note_undone(&self) {
+        let connection = self.connection.as_ref();
+        if let Some(capture) = connection.and_then(|connection| connection.capture.as_ref()) {
+            capture.note_undone();
+        }
     }
 
     pub(super) fn end_capture(&mut self) {

@@ -358,3 +358,45 @@ fn a_table_whose_rowid_has_no_name_is_refused() {
     pair.execute("CREATE TABLE named (rowid, oid, _rowid_, id INTEGER PRIMARY KEY)");
     pair.execute("INSERT INTO named VALUES (1, 2, 3, 4)");
 }
+
+#[test]
+fn new_rows_are_captured_as_they_are_stored() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE short (id INTEGER PRIMARY KEY, a)",
+        "INSERT INTO short VALUES (1, 'one'), (2, 'two')",
+        "ALTER TABLE short ADD COLUMN b DEFAULT 'b'",
+        "ALTER TABLE short ADD COLUMN c REAL DEFAULT 3",
+        "CREATE TABLE long (id INTEGER PRIMARY KEY, a, b DEFAULT 'b', c REAL DEFAULT 3)",
+        "CREATE TABLE made (v AS (a || 1) VIRTUAL, a TEXT, s AS (a || 2) STORED, r REAL)",
+        "CREATE TABLE changed (id INTEGER PRIMARY KEY, a, b)",
+        "CREATE TRIGGER change AFTER INSERT ON changed WHEN new.a = 'more'
+         BEGIN UPDATE changed SET b = new.id WHERE id = new.id; SELECT RAISE(IGNORE); END",
+    ]);
+    // SQLite copies the records as they are, without the columns that they lack.
+    let changes = pair.execute("INSERT INTO long SELECT * FROM short");
+    assert_eq!(counts(&changes, "long"), (2, 0, 0));
+    assert_eq!(
+        pair.one("SELECT group_concat(b || c) FROM long"),
+        Value::from("b3.0,b3.0")
+    );
+    pair.execute("INSERT INTO long VALUES (3, 1, NULL, 7), (4, 2.0, 'x', NULL), (5, 3, 4, 1e300)");
+    pair.execute("INSERT INTO made (a, r) VALUES (1, 2), (x'00', '5'), (NULL, 1.5)");
+    let (_, sets) = pair.run(&mut [
+        statements(&["INSERT INTO changed VALUES (1, 'more', 0), (2, 'less', 0), (3, 'more', 0)"]),
+        statements(&[
+            "INSERT INTO changed VALUES (2, 'again', 0) ON CONFLICT DO UPDATE SET a = 'upsert'",
+        ]),
+        statements(&["REPLACE INTO changed VALUES (3, 'replaced', 1), (9, 'nine', 1)"]),
+        statements(&["UPDATE changed SET id = id + 10 WHERE id = 9"]),
+        statements(&[
+            "INSERT INTO changed VALUES (9, 'new', 1)",
+            "INSERT INTO changed VALUES (0, 'first', 1)",
+        ]),
+        statements(&["DELETE FROM changed WHERE id = 0"]),
+    ]);
+    assert_eq!(counts(&sets[0], "changed"), (5, 0, 0));
+    assert_eq!(
+        pair.one("SELECT group_concat(id || a || b, ' ') FROM changed"),
+        Value::from("1more1 2upsert0 3replaced1 9new1 19nine1")
+    );
+}

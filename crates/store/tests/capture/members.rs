@@ -310,3 +310,13 @@ fn constraints_and_triggers_work_again_after_a_copy_takes_over() {
     }
     assert_eq!(pair.one("SELECT count(*) FROM log"), Value::from(2));
 }
+
+#[test]
+fn the_first_foreign_keys_are_looked_at_at_once() {
+    let mut pair = Pair::after(&["CREATE TABLE p (id INTEGER PRIMARY KEY)"]);
+    let create = "CREATE TABLE c (p REFERENCES p DEFERRABLE INITIALLY DEFERRED)";
+    let (mut results, sets) = pair.run(&mut [statements(&[create, "INSERT INTO c VALUES (7)"])]);
+    let error = error_of(results.remove(0));
+    assert!(matches!(error, Error::Constraint { .. }), "{error}");
+    assert!(sets[0].is_empty());
+}

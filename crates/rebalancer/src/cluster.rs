@@ -1,13 +1,16 @@
 //! The cluster as a planner sees it: nodes, partitions, and who holds what.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use shardwright_topology::{
     KeyspaceName, Location, NodeId, NodeRecord, NodeState, Role, ShardId, ShardRecord,
 };
 
-use crate::{Move, Plan, Step};
+use crate::{Load, Move, Plan, Step};
 
 /// Names a shard among those of all keyspaces.
 #[doc(alias = "P")]
@@ -127,8 +130,14 @@ pub struct Partition {
     /// Whether its copies stay where they are, whatever happens to their nodes. Copies that are missing are placed, and a living
     /// copy is promoted if the primary is down.
     pub pinned: bool,
-    /// The load of each copy, in any unit that all partitions share; 1 if nothing is known. Balance is a matter of this.
+    /// The load of each copy, in any unit that all partitions share; 1 if nothing is known. [`ReplicaPolicy`](crate::ReplicaPolicy)
+    /// balances this.
     pub load: Option<u32>,
+    /// What each copy was measured to need, if it was. [`LoadPolicy`](crate::LoadPolicy) balances this.
+    pub measured: Option<Load>,
+    /// Names of groups that it belongs to: no two partitions of a group may share a node. None by default.
+    #[doc(alias = "anti-affinity")]
+    pub apart: BTreeSet<String>,
 }
 
 impl Partition {
@@ -140,6 +149,8 @@ impl Partition {
             holders: Vec::new(),
             pinned: false,
             load: None,
+            measured: None,
+            apart: BTreeSet::new(),
         }
     }
 

@@ -48,6 +48,8 @@
 mod cluster;
 pub mod conformance;
 mod hysteresis;
+mod load;
+mod load_policy;
 mod placement;
 mod plan;
 mod policy;
@@ -63,7 +65,9 @@ pub use shardwright_topology as topology;
 pub use crate::{
     cluster::{Cluster, DoesNotFit, Node, Partition, PartitionId, Standing},
     hysteresis::{Hysteresis, Patience},
-    plan::{Crowded, Limits, Move, Plan, Reason, Step, Stuck, UnderReplicated},
+    load::{Blend, Load},
+    load_policy::LoadPolicy,
+    plan::{Crowded, Limits, Move, Plan, Reason, Step, Stuck, Together, UnderReplicated},
     policy::Policy,
     replica::ReplicaPolicy,
     ring::RingPolicy,

@@ -1,10 +1,13 @@
 //! Who holds what while a plan is made, by number instead of name.
 
+mod apart;
 mod diff;
 
 use shardwright_hashing::Position;
 use shardwright_topology::NodeId;
+use smallvec::SmallVec;
 
+use self::apart::Apart;
 use crate::{
     Cluster, Node, Partition, PartitionId, Plan, Reason, Spread, Standing,
     seats::{Seats, number_of},
@@ -15,16 +18,24 @@ use crate::{
 pub(crate) struct Item<'a> {
     pub(crate) id: &'a PartitionId,
     pub(crate) partition: &'a Partition,
-    /// Where its name falls, which breaks ties.
-    pub(crate) spot: u64,
     /// Who has a copy that counts: nodes that are not down.
-    pub(crate) holders: Vec<u32>,
+    pub(crate) holders: Holders,
     /// Who got a copy in this plan, and why.
-    gained: Vec<(u32, Reason)>,
-    pub(crate) load: u32,
+    gained: SmallVec<[(u32, Reason); 2]>,
+    pub(crate) load: u64,
+    /// Whether this plan changed anything about its holders, or one of them is down.
+    is_touched: bool,
 }
 
+/// Nodes by number. Few partitions have more copies than fit in here, and there may be a million partitions.
+pub(crate) type Holders = SmallVec<[u32; 4]>;
+
 impl Item<'_> {
+    /// Returns where its name falls, which breaks ties. It is computed anew each time: most partitions of a plan are never asked.
+    pub(crate) fn spot(&self) -> u64 {
+        spot(self.id)
+    }
+
     /// How many copies are missing. Those of a pinned partition whose nodes are down are expected back.
     pub(crate) fn missing(&self) -> usize {
         let away = self.partition.holders.len() - self.held_at_first();
@@ -48,6 +59,7 @@ impl Item<'_> {
 pub(crate) struct Placement<'a> {
     pub(crate) seats: Seats<'a>,
     pub(crate) items: Vec<Item<'a>>,
+    pub(crate) apart: Apart,
     /// What each node holds, also what it no longer does.
     held: Vec<Vec<u32>>,
 }
@@ -59,35 +71,38 @@ impl<'a> Placement<'a> {
         cluster: &'a Cluster,
         spread: Spread,
         weight: impl Fn(&Node) -> u32,
-        load: impl Fn(&Partition) -> u32,
+        load: impl Fn(&Partition) -> u64,
     ) -> Self {
         let mut seats = Seats::new(cluster, spread, weight);
         let mut items = Vec::with_capacity(cluster.partitions().len());
         let mut held = vec![Vec::new(); seats.numbers().len()];
+        let mut apart = Apart::new(cluster);
         for (number, (id, partition)) in (0..).zip(cluster.partitions()) {
             let load = load(partition);
-            let mut holders = Vec::with_capacity(partition.copies as usize);
-            holders.extend(
-                partition
-                    .holders
-                    .iter()
-                    .filter_map(|node| living(&seats, node)),
-            );
+            let living = |node| living(&seats, node);
+            let holders: Holders = partition.holders.iter().filter_map(living).collect();
             for holder in &holders {
                 seats.count(*holder, load);
                 held[*holder as usize].push(number);
+                apart.hold(number, *holder);
             }
+            let is_touched = holders.len() < partition.holders.len();
             items.push(Item {
                 id,
                 partition,
-                spot: spot(id),
                 holders,
-                gained: Vec::new(),
+                gained: SmallVec::new(),
                 load,
+                is_touched,
             });
         }
         seats.open();
-        Self { seats, items, held }
+        Self {
+            seats,
+            items,
+            apart,
+            held,
+        }
     }
 
     /// Returns the places of the holders of a partition other than `leaving`, if places matter.
@@ -102,12 +117,21 @@ impl<'a> Placement<'a> {
             .collect()
     }
 
+    /// Returns the node with the least load for its weight that may be given a copy and is in none of the places `avoid`.
+    pub(crate) fn least(&self, item: u32, avoid: &[u32]) -> Option<u32> {
+        let entry = &self.items[item as usize];
+        let taken = |node| entry.holders.contains(&node) || self.apart.forbids(item, node);
+        self.seats.least(entry.spot(), taken, avoid)
+    }
+
     /// Gives a node a copy in addition to the others.
     pub(crate) fn place(&mut self, item: u32, to: u32) {
         let entry = &mut self.items[item as usize];
         debug_assert!(!entry.holders.contains(&to), "a node holds a copy once");
         entry.holders.push(to);
         entry.gained.push((to, Reason::TooFewCopies));
+        entry.is_touched = true;
+        self.apart.hold(item, to);
         self.seats.load(to, entry.load);
         self.held[to as usize].push(item);
     }
@@ -124,6 +148,9 @@ impl<'a> Placement<'a> {
             Some(gained) => gained.0 = to,
             None => entry.gained.push((to, reason)),
         }
+        entry.is_touched = true;
+        self.apart.release(item, from);
+        self.apart.hold(item, to);
         self.seats.unload(from, entry.load);
         self.seats.load(to, entry.load);
         self.held[to as usize].push(item);
@@ -134,6 +161,8 @@ impl<'a> Placement<'a> {
         let entry = &mut self.items[item as usize];
         entry.holders.retain(|holder| *holder != from);
         entry.gained.retain(|(node, _)| *node != from);
+        entry.is_touched = true;
+        self.apart.release(item, from);
         self.seats.unload(from, entry.load);
     }
 
@@ -142,7 +171,7 @@ impl<'a> Placement<'a> {
     /// few otherwise.
     pub(crate) fn wish(&mut self, item: u32, wanted: Vec<u32>) {
         let entry = &self.items[item as usize];
-        let mut holders: Vec<u32> = Vec::with_capacity(wanted.len());
+        let mut holders = Holders::with_capacity(wanted.len());
         for node in wanted {
             if self.seats.seat(node).weight > 0 && !holders.contains(&node) {
                 holders.push(node);
@@ -157,7 +186,14 @@ impl<'a> Placement<'a> {
             }
         }
         let entry = &mut self.items[item as usize];
+        entry.is_touched = true;
         let before = std::mem::replace(&mut entry.holders, holders);
+        for node in &before {
+            self.apart.release(item, *node);
+        }
+        for node in &entry.holders {
+            self.apart.hold(item, *node);
+        }
         let new = entry
             .holders
             .iter()

@@ -7,13 +7,13 @@ pub use self::batches::Limits;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shardwright_topology::NodeId;
 
 use crate::{PartitionId, sharder::Error};
 
 /// What is to change about one copy of a partition.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Step {
     /// Another holder becomes primary.
@@ -101,7 +101,7 @@ impl fmt::Display for Step {
 }
 
 /// Why a move was planned, the most urgent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The primary is down and another holder is not.
@@ -112,6 +112,8 @@ pub enum Reason {
     TooFewCopies,
     /// The node is being drained, or has weight 0.
     Draining,
+    /// The node has another partition that this one must be kept apart from.
+    Apart,
     /// Two copies are in one zone or region, and one without a copy has room.
     Spread,
     /// The partition has more copies than it should.
@@ -130,7 +132,8 @@ impl Reason {
     pub fn is_urgent(self) -> bool {
         match self {
             Self::PrimaryDown | Self::NodeDown | Self::TooFewCopies | Self::Draining => true,
-            Self::Spread
+            Self::Apart
+            | Self::Spread
             | Self::TooManyCopies
             | Self::Overloaded
             | Self::Underloaded
@@ -146,6 +149,7 @@ impl fmt::Display for Reason {
             Self::NodeDown => "node down",
             Self::TooFewCopies => "too few copies",
             Self::Draining => "draining",
+            Self::Apart => "apart",
             Self::Spread => "spread",
             Self::TooManyCopies => "too many copies",
             Self::Overloaded => "overloaded",
@@ -158,7 +162,7 @@ impl fmt::Display for Reason {
 /// One move of a plan: a step of one partition.
 ///
 /// As JSON it is flat: `{"keyspace", "shard", "kind", "from", "to", "reason"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     /// The partition.
     #[serde(flatten)]
@@ -171,7 +175,7 @@ pub struct Move {
 }
 
 /// A partition with fewer living copies than it should have, after the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderReplicated {
     /// The partition.
     #[serde(flatten)]
@@ -183,7 +187,7 @@ pub struct UnderReplicated {
 }
 
 /// A partition whose copies share zones or regions although the policy spreads them, after the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crowded {
     /// The partition.
     #[serde(flatten)]
@@ -195,7 +199,7 @@ pub struct Crowded {
 }
 
 /// A copy that should leave its node and cannot, after the plan: it is pinned, or no other node may take it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stuck {
     /// The partition.
     #[serde(flatten)]
@@ -204,11 +208,22 @@ pub struct Stuck {
     pub node: NodeId,
 }
 
+/// A copy on a node with another partition that it must be [kept apart](crate::Partition::apart) from, after the plan: it is pinned,
+/// no other node may take it, or the policy does not look at that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Together {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: PartitionId,
+    /// The node that has both.
+    pub node: NodeId,
+}
+
 /// The moves that lead to what a policy wants, and what no move can mend.
 ///
 /// Moves of different partitions do not depend on each other. Those of one partition are done in their order. The most urgent
 /// come first.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// What is to be done.
     pub moves: Vec<Move>,
@@ -218,13 +233,16 @@ pub struct Plan {
     pub crowded: Vec<Crowded>,
     /// What cannot leave a node that is being drained.
     pub stuck: Vec<Stuck>,
+    /// What shares a node with others that it must be kept apart from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<Together>,
     /// Why the sharder of the policy would not decide; then nothing else is here.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Error>,
 }
 
 impl Plan {
-    /// Whether there is nothing to do. Something may still be under-replicated, crowded or stuck.
+    /// Whether there is nothing to do. Something may still be under-replicated, crowded, stuck or together.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty()

@@ -4,7 +4,10 @@ mod steal;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cluster, Node, Partition, Plan, Policy, Reason, Spread, placement::Placement};
+use crate::{
+    Cluster, Node, Partition, Plan, Policy, Reason, Spread,
+    placement::{Holders, Placement},
+};
 
 /// Gives each copy to the node with the least load for its weight, and moves copies away from nodes with too much.
 ///
@@ -15,6 +18,7 @@ use crate::{Cluster, Node, Partition, Plan, Policy, Reason, Spread, placement::P
 /// - A node with more than [`steal_above_percent`](Self::steal_above_percent) of its share gives away what it has above it. A
 ///   node that lacks as much, a new one for example, is given what it lacks. Each copy that moves brings the loads nearer
 ///   to the shares, so this ends, and what is planned on the result is nothing.
+/// - Partitions of a [group](Partition::apart) do not share a node; where they have to, that is [reported](Plan::together).
 /// - Of nodes with equal loads the name of the partition decides, so what a lost node had spreads over all others.
 ///
 /// A plan takes time in proportion to the number of copies.
@@ -43,108 +47,182 @@ impl Default for ReplicaPolicy {
 impl Policy for ReplicaPolicy {
     fn plan(&self, cluster: &Cluster) -> Plan {
         let weight = |node: &Node| node.weight;
-        let load = |partition: &Partition| partition.load.unwrap_or(1);
+        let load = |partition: &Partition| u64::from(partition.load.unwrap_or(1));
         let mut placement = Placement::new(cluster, self.spread, weight, load);
-        settle(&mut placement, self.steal_above_percent);
+        let band = Band {
+            start_percent: self.steal_above_percent.max(100),
+            ..Band::EXACT
+        };
+        settle(&mut placement, band);
         placement.into_plan()
     }
 }
 
+/// Which loads are far enough from the share for copies to move, and which are near enough for that to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Band {
+    /// A node with more of its share than this gives, and one that lacks as much takes.
+    pub(crate) start_percent: u32,
+    /// Until it has no more than this, or lacks no more. Not above the other one.
+    pub(crate) settle_percent: u32,
+}
+
+impl Band {
+    /// As near to the shares as whole copies can be.
+    pub(crate) const EXACT: Self = Self {
+        start_percent: 100,
+        settle_percent: 100,
+    };
+}
+
 /// Mends what is wrong, then balances.
-pub(crate) fn settle(placement: &mut Placement<'_>, steal_above_percent: u32) {
+pub(crate) fn settle(placement: &mut Placement<'_>, band: Band) {
+    mend(placement);
+    steal::balance(placement, band);
+    // What had no home because of its group may have one now. Balancing leaves no group and no node worse off, so this ends.
+    while !placement.apart.is_empty() && mend(placement) {
+        steal::balance(placement, band);
+    }
+}
+
+/// Drops, places and moves what calls for it whatever the balance is. Returns whether anything did.
+fn mend(placement: &mut Placement<'_>) -> bool {
+    let mut changed = false;
     for item in placement.numbers() {
-        drop_surplus(placement, item);
+        changed |= drop_surplus(placement, item);
     }
     for item in placement.numbers() {
-        fill(placement, item);
+        changed |= fill(placement, item);
     }
     for item in placement.numbers() {
-        leave_emptied(placement, item);
+        changed |= leave_emptied(placement, item);
+    }
+    if !placement.apart.is_empty() {
+        for item in placement.numbers() {
+            changed |= separate(placement, item);
+        }
     }
     if placement.seats.has_places() {
         for item in placement.numbers() {
-            spread(placement, item);
+            changed |= spread(placement, item);
         }
     }
-    steal::balance(placement, steal_above_percent.max(100));
+    changed
 }
 
-/// Drops copies beyond those that there should be, the primary's last: those on nodes that are emptied, those that share a place,
-/// those on the most loaded nodes.
-fn drop_surplus(placement: &mut Placement<'_>, item: u32) {
+/// Drops copies beyond those that there should be, the primary's last: those on nodes that are emptied, those beside others that they
+/// are kept apart from, those that share a place, those on the most loaded nodes.
+fn drop_surplus(placement: &mut Placement<'_>, item: u32) -> bool {
+    let mut changed = false;
     loop {
         let entry = &placement.items[item as usize];
         let surplus = entry.holders.len() > entry.partition.copies as usize;
         if !surplus || entry.partition.pinned {
-            return;
+            return changed;
         }
         let primary = entry.holders.first().copied();
         let rank = |holder: &u32| {
             let seat = placement.seats.seat(*holder);
+            let violated = placement.apart.is_violated(item, *holder);
             let shared = placement.places(item, Some(*holder)).contains(&seat.place);
             let load = crate::seats::ratio(seat);
             (
                 Some(*holder) != primary,
                 seat.emptied,
+                violated,
                 shared,
                 load,
                 *holder,
             )
         };
         let Some(victim) = entry.holders.iter().copied().max_by_key(rank) else {
-            return;
+            return changed;
         };
         placement.drop_copy(item, victim);
+        changed = true;
     }
 }
 
-/// Places the copies that are missing, in a place without a copy if there is one.
-pub(crate) fn fill(placement: &mut Placement<'_>, item: u32) {
-    while placement.items[item as usize].missing() > 0 {
-        let Some(to) = home(placement, item, None) else {
-            return;
-        };
-        placement.place(item, to);
-    }
-}
-
-/// Moves copies away from nodes that are emptied, if anybody else may have them.
-fn leave_emptied(placement: &mut Placement<'_>, item: u32) {
-    let entry = &placement.items[item as usize];
-    if entry.partition.pinned {
-        return;
-    }
-    let emptied = |holder: &u32| placement.seats.seat(*holder).emptied;
-    let leaving: Vec<u32> = entry.holders.iter().copied().filter(emptied).collect();
-    for from in leaving {
-        if let Some(to) = home(placement, item, Some(from)) {
-            placement.shift(item, from, to, Reason::Draining);
+/// Places the missing copies of pinned partitions, once it is known where the others are.
+pub(crate) fn fill_pinned(placement: &mut Placement<'_>) {
+    for item in placement.numbers() {
+        if placement.items[item as usize].partition.pinned {
+            fill(placement, item);
         }
     }
 }
 
+/// Places the copies that are missing, in a place without a copy if there is one.
+fn fill(placement: &mut Placement<'_>, item: u32) -> bool {
+    let mut changed = false;
+    while placement.items[item as usize].missing() > 0 {
+        let Some(to) = home(placement, item, None) else {
+            break;
+        };
+        placement.place(item, to);
+        changed = true;
+    }
+    changed
+}
+
+/// Moves copies away from nodes that are emptied, if anybody else may have them.
+fn leave_emptied(placement: &mut Placement<'_>, item: u32) -> bool {
+    let emptied = |holder: u32| placement.seats.seat(holder).emptied;
+    let leaving = movable(placement, item, emptied);
+    leave(placement, item, leaving, Reason::Draining)
+}
+
+/// Moves copies away from nodes with others that they are kept apart from.
+fn separate(placement: &mut Placement<'_>, item: u32) -> bool {
+    let violated = |holder: u32| placement.apart.is_violated(item, holder);
+    let leaving = movable(placement, item, violated);
+    leave(placement, item, leaving, Reason::Apart)
+}
+
+/// Returns the holders of a partition that are `wrong` and may give it away.
+fn movable(placement: &Placement<'_>, item: u32, wrong: impl Fn(u32) -> bool) -> Holders {
+    let entry = &placement.items[item as usize];
+    let holders = entry.holders.iter().copied();
+    holders
+        .filter(|holder| !entry.partition.pinned && wrong(*holder))
+        .collect()
+}
+
+/// Moves copies away from these nodes, if anybody else may have them.
+fn leave(placement: &mut Placement<'_>, item: u32, leaving: Holders, reason: Reason) -> bool {
+    let mut changed = false;
+    for from in leaving {
+        if let Some(to) = home(placement, item, Some(from)) {
+            placement.shift(item, from, to, reason);
+            changed = true;
+        }
+    }
+    changed
+}
+
 /// Moves copies that share a place to places without one, the primary's last.
-fn spread(placement: &mut Placement<'_>, item: u32) {
+fn spread(placement: &mut Placement<'_>, item: u32) -> bool {
     let entry = &placement.items[item as usize];
     if entry.partition.pinned || entry.holders.len() < 2 {
-        return;
+        return false;
     }
+    let mut changed = false;
     for from in entry.holders.clone().into_iter().rev() {
         let others = placement.places(item, Some(from));
         if !others.contains(&placement.seats.seat(from).place) {
             continue;
         }
-        let entry = &placement.items[item as usize];
-        if let Some(to) = placement.seats.least(entry.spot, &entry.holders, &others) {
+        if let Some(to) = placement.least(item, &others) {
             placement.shift(item, from, to, Reason::Spread);
+            changed = true;
         }
     }
+    changed
 }
 
 /// Returns the node that gets the next copy, or that of `leaving`.
 fn home(placement: &Placement<'_>, item: u32, leaving: Option<u32>) -> Option<u32> {
-    let entry = &placement.items[item as usize];
-    let least = |avoid: &[u32]| placement.seats.least(entry.spot, &entry.holders, avoid);
+    let least = |avoid: &[u32]| placement.least(item, avoid);
     let avoid = placement.places(item, leaving);
     if avoid.is_empty() {
         return least(&[]);

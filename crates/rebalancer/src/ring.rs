@@ -22,7 +22,8 @@ use crate::{
 /// not looked at.
 ///
 /// Where a node keeps what it has without accepting more, its copies stay, and the ring places only the others. A pinned partition
-/// stays, and its missing copies go to the least loaded nodes.
+/// stays, and its missing copies go to the least loaded nodes. A ring knows nothing of groups that are kept
+/// [apart](crate::Partition::apart); where one shares a node, that is reported.
 #[doc(alias = "RingSharder")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,7 +56,6 @@ impl Policy for RingPolicy {
         for item in placement.numbers() {
             let entry = &placement.items[item as usize];
             if entry.partition.pinned {
-                replica::fill(&mut placement, item);
                 continue;
             }
             let kept =
@@ -65,6 +65,7 @@ impl Policy for RingPolicy {
             let wanted = self.choose(&placement, &ring, Position(spot(entry.id)), copies);
             placement.wish(item, wanted);
         }
+        replica::fill_pinned(&mut placement);
         placement.into_ordered_plan()
     }
 }

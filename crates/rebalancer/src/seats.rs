@@ -137,18 +137,18 @@ impl<'a> Seats<'a> {
     }
 
     /// Counts a load before the nodes are in order.
-    pub(crate) fn count(&mut self, number: u32, load: u32) {
-        self.seats[number as usize].load += u64::from(load);
+    pub(crate) fn count(&mut self, number: u32, load: u64) {
+        self.seats[number as usize].load += load;
     }
 
     /// Adds to the load of a node, and keeps the order.
-    pub(crate) fn load(&mut self, number: u32, load: u32) {
-        self.reorder(number, |held| held + u64::from(load));
+    pub(crate) fn load(&mut self, number: u32, load: u64) {
+        self.reorder(number, |held| held + load);
     }
 
     /// Takes from the load of a node, and keeps the order.
-    pub(crate) fn unload(&mut self, number: u32, load: u32) {
-        self.reorder(number, |held| held - u64::from(load));
+    pub(crate) fn unload(&mut self, number: u32, load: u64) {
+        self.reorder(number, |held| held - load);
     }
 
     fn reorder(&mut self, number: u32, change: impl Fn(u64) -> u64) {
@@ -175,10 +175,15 @@ impl<'a> Seats<'a> {
         self.places.extend(first_after.map(of_place));
     }
 
-    /// Returns the node with the least load for its weight that is not among `holders` and in none of the places `avoid`.
+    /// Returns the node with the least load for its weight that is not `taken` and in none of the places `avoid`.
     ///
     /// Of nodes with equal loads, `spot` decides, so that partitions that look for a home together spread over all of them.
-    pub(crate) fn least(&self, spot: u64, holders: &[u32], avoid: &[u32]) -> Option<u32> {
+    pub(crate) fn least(
+        &self,
+        spot: u64,
+        taken: impl Fn(u32) -> bool,
+        avoid: &[u32],
+    ) -> Option<u32> {
         let mut best: Option<Rung> = None;
         for (load, weight, place) in rotated(&self.places, spot, number_of(self.open.len())) {
             if best.is_some_and(|best| (best.0, best.1) <= (load, weight)) {
@@ -192,7 +197,7 @@ impl<'a> Seats<'a> {
                 spot.rotate_right(32),
                 number_of(self.seats.len()),
             );
-            let found = open.into_iter().find(|rung| !holders.contains(&rung.2));
+            let found = open.into_iter().find(|rung| !taken(rung.2));
             if let Some(found) = found
                 && best.is_none_or(|best| (found.0, found.1) < (best.0, best.1))
             {
@@ -231,18 +236,18 @@ impl Balance {
     }
 
     /// Whether a node that gives `load` away still has its share.
-    pub(crate) fn can_spare(self, seat: &Seat<'_>, load: u32) -> bool {
-        self.of(seat.load) >= self.share(seat) + self.of(u64::from(load))
+    pub(crate) fn can_spare(self, seat: &Seat<'_>, load: u64) -> bool {
+        self.of(seat.load) >= self.share(seat) + self.of(load)
     }
 
     /// Whether a node that gets `load` has no more than its share.
-    pub(crate) fn has_room(self, seat: &Seat<'_>, load: u32) -> bool {
-        self.of(seat.load) + self.of(u64::from(load)) <= self.share(seat)
+    pub(crate) fn has_room(self, seat: &Seat<'_>, load: u64) -> bool {
+        self.of(seat.load) + self.of(load) <= self.share(seat)
     }
 
     /// Whether a copy of this load that moves brings both together nearer to their shares.
-    pub(crate) fn improves(self, giver: &Seat<'_>, taker: &Seat<'_>, load: u32) -> bool {
-        let moved = self.of(u64::from(load));
+    pub(crate) fn improves(self, giver: &Seat<'_>, taker: &Seat<'_>, load: u64) -> bool {
+        let moved = self.of(load);
         let (above, below) = (self.of(giver.load), self.of(taker.load));
         let (most, least) = (self.share(giver), self.share(taker));
         let before = above.abs_diff(most) + below.abs_diff(least);

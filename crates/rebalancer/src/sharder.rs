@@ -8,7 +8,7 @@ pub use self::{
     stateful::{PolicySharder, ReplicaSharder, RingSharder, TargetSharder},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shardwright_topology::NodeId;
 
 use crate::{Node, PartitionId};
@@ -24,7 +24,7 @@ pub struct Replica {
 }
 
 /// Why a sharder refused a change. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "code", rename_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum Error {

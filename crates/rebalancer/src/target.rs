@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shardwright_topology::NodeId;
 
-use crate::{Cluster, Plan, Policy, Spread, placement::Placement, replica};
+use crate::{
+    Cluster, Plan, Policy, Spread,
+    placement::Placement,
+    replica::{self, Band},
+};
 
 /// Gives each node the number of copies that is its target, in the fewest moves.
 ///
@@ -106,7 +110,7 @@ impl Policy for TargetPolicy {
     fn plan(&self, cluster: &Cluster) -> Plan {
         let target = |node: &crate::Node| self.targets.get(&node.id).copied().unwrap_or(0);
         let mut placement = Placement::new(cluster, self.spread, target, |_| 1);
-        replica::settle(&mut placement, 100);
+        replica::settle(&mut placement, Band::EXACT);
         placement.into_plan()
     }
 }

@@ -3,13 +3,13 @@
 use shardwright_topology::NodeId;
 
 use super::{Item, Placement, living};
-use crate::{Crowded, Move, Plan, Reason, Step, Stuck, UnderReplicated};
+use crate::{Crowded, Move, Plan, Reason, Step, Stuck, Together, UnderReplicated};
 
 /// Returns the plan. If `ordered`, the first of the holders becomes primary; otherwise whoever is, stays.
 pub(super) fn plan(placement: &Placement<'_>, ordered: bool) -> Plan {
     let mut plan = Plan::default();
     let mut ranked: Vec<(Rank, Move)> = Vec::new();
-    for item in &placement.items {
+    for (number, item) in (0..).zip(&placement.items) {
         let mut moves = Moves {
             placement,
             item,
@@ -17,7 +17,7 @@ pub(super) fn plan(placement: &Placement<'_>, ordered: bool) -> Plan {
             ranked: &mut ranked,
         };
         moves.add(ordered);
-        report(placement, item, &mut plan);
+        report(placement, number, &mut plan);
     }
     // Stable, so moves of one rank stay in the order of the partitions.
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -46,6 +46,9 @@ struct Moves<'p, 'a> {
 
 impl<'a> Moves<'_, 'a> {
     fn add(&mut self, ordered: bool) {
+        if !self.item.is_touched {
+            return;
+        }
         let before = &self.item.partition.holders;
         let seats = &self.placement.seats;
         let numbers: Vec<_> = before.iter().map(|node| living(seats, node)).collect();
@@ -181,7 +184,8 @@ impl<'a> Moves<'_, 'a> {
 }
 
 /// Reports what is wrong with a partition all the same.
-fn report(placement: &Placement<'_>, item: &Item<'_>, plan: &mut Plan) {
+fn report(placement: &Placement<'_>, number: u32, plan: &mut Plan) {
+    let item = &placement.items[number as usize];
     let partition = || item.id.clone();
     let (has, wants) = (super::number_of(item.holders.len()), item.partition.copies);
     if has < wants {
@@ -199,6 +203,13 @@ fn report(placement: &Placement<'_>, item: &Item<'_>, plan: &mut Plan) {
         plan.stuck.push(Stuck {
             partition: partition(),
             node: seat.node.id.clone(),
+        });
+    }
+    let holders = item.holders.iter();
+    for holder in holders.filter(|holder| placement.apart.is_violated(number, **holder)) {
+        plan.together.push(Together {
+            partition: partition(),
+            node: placement.seats.seat(*holder).node.id.clone(),
         });
     }
     if !placement.seats.has_places() {

@@ -47,6 +47,13 @@ impl fmt::Display for Plan {
         for stuck in &self.stuck {
             writeln!(f, "stuck: {} cannot leave {}", stuck.partition, stuck.node)?;
         }
+        for both in &self.together {
+            let (partition, node) = (&both.partition, &both.node);
+            writeln!(
+                f,
+                "together: {partition} is on {node} with others that it is kept apart from"
+            )?;
+        }
         Ok(())
     }
 }

@@ -10,8 +10,8 @@ use shardwright_topology::{Location, NodeId, ShardId};
 
 use super::*;
 use crate::{
-    Limits, Node, Partition, PartitionId, ReplicaPolicy, ReplicaSharder, RingPolicy, SharderPolicy,
-    Spread, Standing, TargetPolicy,
+    Limits, Load, LoadPolicy, Node, Partition, PartitionId, ReplicaPolicy, ReplicaSharder,
+    RingPolicy, SharderPolicy, Spread, Standing, TargetPolicy,
 };
 
 const NODES: usize = 7;
@@ -44,13 +44,27 @@ fn partition() -> impl Strategy<Value = Partition> {
     // One node more than there is, as if it had been forgotten.
     let nodes: Vec<NodeId> = (0..=NODES).map(node_id).collect();
     let load = prop::option::weighted(0.3, 0_u32..6);
+    let measured = (0_u64..6, 0_u64..3).prop_map(|(bytes, requests)| Load {
+        bytes,
+        requests,
+        ..Load::default()
+    });
+    let measured = prop::option::weighted(0.8, measured);
+    let group = prop::sample::select(vec!["g1", "g2", "g3"]).prop_map(str::to_owned);
+    let apart = prop_oneof![
+        9 => Just(BTreeSet::new()),
+        1 => prop::collection::btree_set(group, 1..3),
+    ];
     let holders = prop::sample::subsequence(nodes, 0..4).prop_shuffle();
-    (0_u32..4, holders, prop::bool::weighted(0.1), load).prop_map(
-        |(copies, holders, pinned, load)| Partition {
+    let pinned = prop::bool::weighted(0.1);
+    (0_u32..4, holders, pinned, load, measured, apart).prop_map(
+        |(copies, holders, pinned, load, measured, apart)| Partition {
             copies,
             holders,
             pinned,
             load,
+            measured,
+            apart,
         },
     )
 }
@@ -88,6 +102,12 @@ fn policies() -> Vec<Box<dyn Policy>> {
         Box::new(replica(100, Spread::Nodes)),
         Box::new(replica(130, Spread::Zones)),
         Box::new(replica(100, Spread::Zones)),
+        Box::new(LoadPolicy::default()),
+        Box::new(LoadPolicy {
+            spread: Spread::Zones,
+            start_percent: 100,
+            ..LoadPolicy::default()
+        }),
         Box::new(ring(Spread::Nodes)),
         Box::new(ring(Spread::Zones)),
         Box::new(targets.clone()),
@@ -117,6 +137,7 @@ fn check_result(policy: &dyn Policy, before: &Cluster, plan: &Plan) -> Result<()
     prop_assert_eq!(&again.under_replicated, &plan.under_replicated);
     prop_assert_eq!(&again.stuck, &plan.stuck);
     prop_assert_eq!(&again.crowded, &plan.crowded);
+    prop_assert_eq!(&again.together, &plan.together);
     for (id, partition) in after.partitions() {
         let holders: BTreeSet<_> = partition.holders.iter().collect();
         prop_assert_eq!(

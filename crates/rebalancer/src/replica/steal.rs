@@ -3,23 +3,46 @@
 //! A copy moves only if the loads of both nodes together come nearer to their shares. So the sum of all distances between loads and
 //! shares shrinks, and there is an end; and it is reached only when nothing that calls for a move has one, so planning on the result
 //! finds nothing. Three copies on two nodes do not move: two and one are as near to their shares as one and two.
+//!
+//! The heaviest copies that do not go too far move first, so that few have to; only where that is not enough, the lightest of those
+//! that go too far.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use foldhash::HashMap;
 
+use super::Band;
 use crate::{
     Reason,
     placement::Placement,
     seats::{Balance, ratio},
 };
 
-/// Balances the nodes whose load differs from their share by more than `percent`.
-pub(super) fn balance(placement: &mut Placement<'_>, percent: u32) {
-    let balance = placement.seats.balance();
+/// What all nodes together say about the balance, and how near to it is near enough.
+#[derive(Debug, Clone, Copy)]
+struct Aim {
+    balance: Balance,
+    band: Band,
+}
+
+/// How far a move may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Not beyond the share.
+    Share,
+    /// Beyond it, if that is nearer than before.
+    Beyond,
+}
+
+/// Balances the nodes whose load is outside of the band around their share.
+pub(super) fn balance(placement: &mut Placement<'_>, band: Band) {
+    let aim = Aim {
+        balance: placement.seats.balance(),
+        band,
+    };
     loop {
-        let given = give(placement, balance, percent);
-        let taken = take(placement, balance, percent);
+        let given = give(placement, aim);
+        let taken = take(placement, aim);
         if !given && !taken {
             return;
         }
@@ -27,70 +50,81 @@ pub(super) fn balance(placement: &mut Placement<'_>, percent: u32) {
 }
 
 /// Lets every overloaded node give. Returns whether anything moved.
-fn give(placement: &mut Placement<'_>, balance: Balance, percent: u32) -> bool {
+fn give(placement: &mut Placement<'_>, aim: Aim) -> bool {
     let mut overloaded: Vec<(u128, u32)> = taking(placement)
-        .filter(|number| balance.is_above(placement.seats.seat(*number), percent))
+        .filter(|number| aim.is_overloaded(placement, *number))
         .map(|number| (ratio(placement.seats.seat(number)), number))
         .collect();
     overloaded.sort_unstable();
     let mut moved = false;
     for (_, giver) in overloaded.into_iter().rev() {
         // Others may have given to it, or taken from it, since.
-        if balance.is_above(placement.seats.seat(giver), percent) {
-            moved |= give_away(placement, balance, giver, percent);
+        if aim.is_overloaded(placement, giver) {
+            let held = heaviest_first(placement, giver);
+            for item in &held {
+                moved |= give_away(placement, aim, Reach::Share, giver, *item);
+            }
+            for item in held.iter().rev() {
+                moved |= give_away(placement, aim, Reach::Beyond, giver, *item);
+            }
         }
     }
     moved
 }
 
-/// Moves copies from a node as long as that brings somebody nearer to their share.
-fn give_away(placement: &mut Placement<'_>, balance: Balance, giver: u32, percent: u32) -> bool {
-    let mut moved = false;
-    for item in mixed(placement, giver) {
-        let entry = &placement.items[item as usize];
-        let seat = placement.seats.seat(giver);
-        if !balance.is_above(seat, 100) {
-            break;
+/// Moves a copy from a node if that brings somebody nearer to their share.
+fn give_away(placement: &mut Placement<'_>, aim: Aim, reach: Reach, giver: u32, item: u32) -> bool {
+    let entry = &placement.items[item as usize];
+    let seat = placement.seats.seat(giver);
+    let can_go = match reach {
+        Reach::Share => {
+            let is_settled = !aim.balance.is_above(seat, aim.band.settle_percent);
+            !is_settled && aim.balance.can_spare(seat, entry.load)
         }
-        // A heavy copy may leave the node with less than its share, if it has far too much otherwise.
-        let can_go = balance.can_spare(seat, entry.load) || balance.is_above(seat, percent);
-        if entry.partition.pinned || !can_go {
-            continue;
-        }
-        let avoid = avoided(placement, item, giver);
-        let least = placement.seats.least(entry.spot, &entry.holders, &avoid);
-        if let Some(taker) = least
-            && balance.improves(seat, placement.seats.seat(taker), entry.load)
-        {
-            placement.shift(item, giver, taker, Reason::Overloaded);
-            moved = true;
-        }
+        Reach::Beyond => aim.is_overloaded(placement, giver),
+    };
+    if !can_go || entry.partition.pinned || !entry.holders.contains(&giver) {
+        return false;
     }
-    moved
+    let avoid = avoided(placement, item, giver);
+    let least = placement.least(item, &avoid);
+    if let Some(taker) = least
+        && aim
+            .balance
+            .improves(seat, placement.seats.seat(taker), entry.load)
+    {
+        placement.shift(item, giver, taker, Reason::Overloaded);
+        return true;
+    }
+    false
 }
 
 /// Lets every underloaded node take. Returns whether anything moved.
-fn take(placement: &mut Placement<'_>, balance: Balance, percent: u32) -> bool {
+fn take(placement: &mut Placement<'_>, aim: Aim) -> bool {
     let underloaded: Vec<u32> = taking(placement)
-        .filter(|number| balance.is_below(placement.seats.seat(*number), percent))
+        .filter(|number| aim.is_underloaded(placement, *number))
         .collect();
     let mut offers = Offers::default();
     let mut moved = false;
     for taker in underloaded {
-        moved |= fill_up(placement, (balance, percent), &mut offers, taker);
+        moved |= fill_up(placement, aim, Reach::Share, &mut offers, taker);
+        if aim.is_underloaded(placement, taker) {
+            moved |= fill_up(placement, aim, Reach::Beyond, &mut offers, taker);
+        }
     }
     moved
 }
 
-/// Moves copies to a node from those with the most, as long as it has less than its share.
+/// Moves copies to a node from those with the most, as long as it lacks as much as the reach says.
 fn fill_up(
     placement: &mut Placement<'_>,
-    (balance, percent): (Balance, u32),
+    aim: Aim,
+    reach: Reach,
     offers: &mut Offers,
     taker: u32,
 ) -> bool {
     let mut givers: BinaryHeap<Giver> = taking(placement)
-        .filter(|number| balance.is_above(placement.seats.seat(*number), 100))
+        .filter(|number| aim.balance.is_above(placement.seats.seat(*number), 100))
         .map(|number| Giver {
             ratio: ratio(placement.seats.seat(number)),
             number: Reverse(number),
@@ -98,24 +132,38 @@ fn fill_up(
         })
         .collect();
     let place = placement.seats.seat(taker).place;
+    let lacks = match reach {
+        Reach::Share => aim.band.settle_percent,
+        Reach::Beyond => aim.band.start_percent,
+    };
     let mut moved = false;
     while let Some(mut giver) = givers.pop() {
         let number = giver.number.0;
-        if !balance.is_below(placement.seats.seat(taker), 100) {
+        if !aim.balance.is_below(placement.seats.seat(taker), lacks) {
             break;
         }
-        let offered = &offers.of(placement, number, place)[giver.seen..];
-        // What improves nothing does not later either: both only come nearer to their shares.
-        let fits = |item: &u32| may_take(placement, (balance, percent), *item, number, taker);
-        let Some(at) = offered.iter().position(fits) else {
+        let offered = offers.of(placement, number, place);
+        // What does not fit or improves nothing does not later either: both only come nearer to their shares.
+        let fits = |item: &u32| may_take(placement, aim, reach, *item, number, taker);
+        let found = match reach {
+            Reach::Share => offered[giver.seen..].iter().position(fits),
+            Reach::Beyond => offered[..offered.len() - giver.seen]
+                .iter()
+                .rev()
+                .position(fits),
+        };
+        let Some(at) = found.map(|at| giver.seen + at) else {
             continue;
         };
-        let item = offered[at];
+        let item = match reach {
+            Reach::Share => offered[at],
+            Reach::Beyond => offered[offered.len() - 1 - at],
+        };
         placement.shift(item, number, taker, Reason::Underloaded);
         moved = true;
-        if balance.is_above(placement.seats.seat(number), 100) {
+        if aim.balance.is_above(placement.seats.seat(number), 100) {
             giver.ratio = ratio(placement.seats.seat(number));
-            giver.seen += at + 1;
+            giver.seen = at + 1;
             givers.push(giver);
         }
     }
@@ -125,19 +173,35 @@ fn fill_up(
 /// Whether the taker may have the giver's copy.
 fn may_take(
     placement: &Placement<'_>,
-    (balance, percent): (Balance, u32),
+    aim: Aim,
+    reach: Reach,
     item: u32,
     giver: u32,
     taker: u32,
 ) -> bool {
     let entry = &placement.items[item as usize];
     let seat = placement.seats.seat(taker);
-    let can_come = balance.has_room(seat, entry.load) || balance.is_below(seat, percent);
-    can_come
-        && balance.improves(placement.seats.seat(giver), seat, entry.load)
+    let has_room = reach == Reach::Beyond || aim.balance.has_room(seat, entry.load);
+    has_room
+        && aim
+            .balance
+            .improves(placement.seats.seat(giver), seat, entry.load)
         && entry.holders.contains(&giver)
         && !entry.holders.contains(&taker)
+        && !placement.apart.forbids(item, taker)
         && !avoided(placement, item, giver).contains(&seat.place)
+}
+
+impl Aim {
+    fn is_overloaded(self, placement: &Placement<'_>, number: u32) -> bool {
+        let seat = placement.seats.seat(number);
+        self.balance.is_above(seat, self.band.start_percent)
+    }
+
+    fn is_underloaded(self, placement: &Placement<'_>, number: u32) -> bool {
+        let seat = placement.seats.seat(number);
+        self.balance.is_below(seat, self.band.start_percent)
+    }
 }
 
 /// What each node could give to which place, found once for all that take: a node may hold much that must not go there.
@@ -153,7 +217,7 @@ impl Offers {
     fn of(&mut self, placement: &Placement<'_>, giver: u32, place: u32) -> &[u32] {
         let offered = self.by_giver_and_place.entry((giver, place));
         offered.or_insert_with(|| {
-            let mut held = mixed(placement, giver);
+            let mut held = heaviest_first(placement, giver);
             held.retain(|item| {
                 !placement.items[*item as usize].partition.pinned
                     && !avoided(placement, *item, giver).contains(&place)
@@ -178,13 +242,18 @@ fn taking(placement: &Placement<'_>) -> impl Iterator<Item = u32> {
     numbers.filter(|number| placement.seats.seat(*number).weight > 0)
 }
 
-/// Returns what a node holds: first what it would get by this plan, which costs no further move, then the rest, in an order that has
-/// nothing to do with names.
-fn mixed(placement: &Placement<'_>, node: u32) -> Vec<u32> {
+/// Returns what a node holds, the heaviest first; of equal ones first what it would get by this plan, which costs no further move,
+/// then the rest, in an order that has nothing to do with names.
+fn heaviest_first(placement: &Placement<'_>, node: u32) -> Vec<u32> {
     let mut held = placement.held_by(node);
     held.sort_by_cached_key(|item| {
         let entry = &placement.items[*item as usize];
-        (!entry.gained_by(node), entry.spot, *item)
+        (
+            Reverse(entry.load),
+            !entry.gained_by(node),
+            entry.spot(),
+            *item,
+        )
     });
     held
 }

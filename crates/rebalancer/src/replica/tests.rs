@@ -236,8 +236,8 @@ fn loads_that_are_known_are_balanced_instead_of_counts() {
     }
     expect![[r#"
         partition  step  from  to  reason
-        main/s1    move  n1    n2  overloaded
         main/s3    move  n1    n2  overloaded
+        main/s4    move  n1    n2  overloaded
     "#]]
     .assert_eq(&plan(&cluster));
 }

@@ -13,7 +13,8 @@ use crate::{Cluster, Node, Plan, Policy, Spread, placement::Placement, replica};
 /// what the sharder takes to register all nodes and partitions.
 ///
 /// The sharder decides how many copies there are; if it names fewer nodes than a partition should have copies, that is reported.
-/// Copies on nodes that [keep](crate::Standing::Keeping) what they have stay beside them. The sharder is not told of pinned
+/// Copies on nodes that [keep](crate::Standing::Keeping) what they have stay beside them, and what must be kept apart and is not is
+/// reported. The sharder is not told of pinned
 /// partitions: these stay, and their missing copies go to the least loaded nodes. If the sharder fails, the plan is empty and says
 /// why in [`Plan::refused`].
 ///
@@ -59,7 +60,6 @@ where
         for item in placement.numbers() {
             let entry = &placement.items[item as usize];
             if entry.partition.pinned {
-                replica::fill(&mut placement, item);
                 continue;
             }
             let mut wanted = Vec::new();
@@ -69,6 +69,7 @@ where
             }
             placement.wish(item, wanted);
         }
+        replica::fill_pinned(&mut placement);
         Ok(placement)
     }
 }

@@ -156,6 +156,39 @@ impl<'a> Placement<'a> {
         self.held[to as usize].push(item);
     }
 
+    /// Returns the nodes that get a copy of a partition in this plan.
+    pub(crate) fn gained(&self, item: u32) -> Holders {
+        let gained = self.items[item as usize].gained.iter();
+        gained.map(|(node, _)| *node).collect()
+    }
+
+    /// Returns from where to where a partition moves, if that is all that happens to it and is for the sake of balance.
+    pub(crate) fn balanced(&self, item: u32) -> Option<(u32, u32)> {
+        let entry = &self.items[item as usize];
+        let [(to, Reason::Overloaded | Reason::Underloaded)] = entry.gained[..] else {
+            return None;
+        };
+        let before = &entry.partition.holders;
+        let mut left = before
+            .iter()
+            .filter_map(|node| living(&self.seats, node))
+            .filter(|node| !entry.holders.contains(node));
+        let from = left.next()?;
+        left.next().is_none().then_some((from, to))
+    }
+
+    /// Takes note that a copy is back where it was, so that it did not move at all.
+    pub(crate) fn forget_returned(&mut self, item: u32, node: u32) {
+        let entry = &mut self.items[item as usize];
+        if entry
+            .partition
+            .holders
+            .contains(&self.seats.seat(node).node.id)
+        {
+            entry.gained.retain(|(gained, _)| *gained != node);
+        }
+    }
+
     /// Takes a copy away.
     pub(crate) fn drop_copy(&mut self, item: u32, from: u32) {
         let entry = &mut self.items[item as usize];

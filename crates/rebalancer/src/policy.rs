@@ -32,4 +32,6 @@ impl<P: Policy + ?Sized> Policy for std::sync::Arc<P> {
 }
 
 #[cfg(test)]
+mod minimal;
+#[cfg(test)]
 mod tests;

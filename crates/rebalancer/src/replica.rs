@@ -1,5 +1,6 @@
 //! The policy of the replica sharder: the least loaded node gets the next copy, and work is stolen from those with too much.
 
+mod shorten;
 mod steal;
 
 use serde::{Deserialize, Serialize};
@@ -78,9 +79,19 @@ impl Band {
 /// Mends what is wrong, then balances.
 pub(crate) fn settle(placement: &mut Placement<'_>, band: Band) {
     mend(placement);
-    steal::balance(placement, band);
+    balance(placement, band);
     // What had no home because of its group may have one now. Balancing leaves no group and no node worse off, so this ends.
     while !placement.apart.is_empty() && mend(placement) {
+        balance(placement, band);
+    }
+}
+
+/// Balances in as few moves as are found.
+fn balance(placement: &mut Placement<'_>, band: Band) {
+    steal::balance(placement, band);
+    // With other copies in the same places, more may be possible. Each round leads nearer to the shares or takes fewer moves.
+    let aim = placement.seats.balance();
+    while shorten::take_back(placement, aim) | shorten::shorten(placement, aim) {
         steal::balance(placement, band);
     }
 }
@@ -91,16 +102,17 @@ fn mend(placement: &mut Placement<'_>) -> bool {
     for item in placement.numbers() {
         changed |= drop_surplus(placement, item);
     }
+    // These have the least choice of all that moves, so they choose first.
+    if !placement.apart.is_empty() {
+        for item in placement.numbers() {
+            changed |= separate(placement, item);
+        }
+    }
     for item in placement.numbers() {
         changed |= fill(placement, item);
     }
     for item in placement.numbers() {
         changed |= leave_emptied(placement, item);
-    }
-    if !placement.apart.is_empty() {
-        for item in placement.numbers() {
-            changed |= separate(placement, item);
-        }
     }
     if placement.seats.has_places() {
         for item in placement.numbers() {

@@ -247,12 +247,23 @@ impl Balance {
 
     /// Whether a copy of this load that moves brings both together nearer to their shares.
     pub(crate) fn improves(self, giver: &Seat<'_>, taker: &Seat<'_>, load: u64) -> bool {
+        let (before, after) = self.distances(giver, taker, load);
+        after < before
+    }
+
+    /// Whether a copy of this load that moves leaves both together no further from their shares.
+    pub(crate) fn keeps(self, giver: &Seat<'_>, taker: &Seat<'_>, load: u64) -> bool {
+        let (before, after) = self.distances(giver, taker, load);
+        after <= before
+    }
+
+    fn distances(self, giver: &Seat<'_>, taker: &Seat<'_>, load: u64) -> (u128, u128) {
         let moved = self.of(load);
         let (above, below) = (self.of(giver.load), self.of(taker.load));
         let (most, least) = (self.share(giver), self.share(taker));
         let before = above.abs_diff(most) + below.abs_diff(least);
         let after = above.abs_diff(most + moved) + (below + moved).abs_diff(least);
-        after < before
+        (before, after)
     }
 
     /// Loads and shares are compared in units of one part of all weights.

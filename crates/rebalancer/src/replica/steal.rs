@@ -146,7 +146,15 @@ fn fill_up(
         // What does not fit or improves nothing does not later either: both only come nearer to their shares.
         let fits = |item: &u32| may_take(placement, aim, reach, *item, number, taker);
         let found = match reach {
-            Reach::Share => offered[giver.seen..].iter().position(fits),
+            Reach::Share => {
+                let seat = placement.seats.seat(taker);
+                let load = |item: &u32| placement.items[*item as usize].load;
+                // The heaviest come first.
+                let heavy = offered[giver.seen..]
+                    .partition_point(|item| !aim.balance.has_room(seat, load(item)));
+                giver.seen += heavy;
+                offered[giver.seen..].iter().position(fits)
+            }
             Reach::Beyond => offered[..offered.len() - giver.seen]
                 .iter()
                 .rev()

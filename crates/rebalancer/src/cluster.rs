@@ -252,6 +252,34 @@ impl Cluster {
         self.partitions.iter()
     }
 
+    /// Keeps a partition where it is, whatever happens to its nodes. Returns whether it is known.
+    pub fn pin(&mut self, id: &PartitionId) -> bool {
+        self.set_pinned(id, true)
+    }
+
+    /// Lets a partition move again. Returns whether it is known.
+    pub fn unpin(&mut self, id: &PartitionId) -> bool {
+        self.set_pinned(id, false)
+    }
+
+    fn set_pinned(&mut self, id: &PartitionId, pinned: bool) -> bool {
+        let known = self.partitions.get_mut(id);
+        known.map(|partition| partition.pinned = pinned).is_some()
+    }
+
+    /// Returns how many bytes a move copies, as far as that is measured: none if it makes no copy.
+    #[must_use]
+    pub fn bytes_of(&self, planned: &Move) -> u64 {
+        let measured = match planned.step {
+            Step::Promote { .. } | Step::Drop { .. } => None,
+            Step::Place { .. } | Step::Move { .. } => {
+                let partition = self.partitions.get(&planned.partition);
+                partition.and_then(|partition| partition.measured)
+            }
+        };
+        measured.map_or(0, |load| load.bytes)
+    }
+
     /// Changes the holders of a partition as a step of a plan says.
     ///
     /// # Errors

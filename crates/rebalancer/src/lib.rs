@@ -45,14 +45,19 @@
 //! It moves nothing. [`Plan::startable`] and [`Plan::batches`] say what may be moved at the same time, and [`Hysteresis`] what
 //! should wait.
 
+mod budget;
 mod cluster;
 pub mod conformance;
+pub mod execution;
 mod hysteresis;
+mod impact;
 mod load;
 mod load_policy;
 mod placement;
 mod plan;
 mod policy;
+mod proposal;
+mod rebalancer;
 mod replica;
 mod ring;
 mod seats;
@@ -63,12 +68,17 @@ mod target;
 pub use shardwright_topology as topology;
 
 pub use crate::{
+    budget::Budget,
     cluster::{Cluster, DoesNotFit, Node, Partition, PartitionId, Standing},
+    execution::Execution,
     hysteresis::{Hysteresis, Patience},
+    impact::{Impact, NodeImpact},
     load::{Blend, Load},
     load_policy::LoadPolicy,
     plan::{Crowded, Limits, Move, Plan, Reason, Step, Stuck, Together, UnderReplicated},
     policy::Policy,
+    proposal::{MapRevision, NotApplied, Proposal, StalePlan},
+    rebalancer::{MoveRefused, Pinning, Rebalancer},
     replica::ReplicaPolicy,
     ring::RingPolicy,
     seats::Spread,

@@ -3,13 +3,15 @@
 use std::num::NonZeroUsize;
 
 use foldhash::{HashMap, HashMapExt};
+use serde::{Deserialize, Serialize};
 use shardwright_topology::NodeId;
 
 use super::{Move, Plan};
 use crate::PartitionId;
 
 /// How many moves may run at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// In all. Default 32.
     pub in_flight_max: NonZeroUsize,

@@ -127,13 +127,16 @@ impl Way {
         if !is_as_found {
             return false;
         }
-        let before = is_crowded(placement, coming, stop) || is_crowded(placement, leaving, to);
+        let crowded_before = [(coming, stop), (leaving, to)]
+            .map(|(item, holder)| is_crowded(placement, item, holder));
         placement.shift(leaving, to, node, Reason::Wanted);
         placement.shift(coming, stop, to, Reason::Wanted);
-        let is_crowded = is_crowded(placement, coming, to) || is_crowded(placement, leaving, node);
-        let is_wrong = placement.apart.is_violated(leaving, node)
-            || placement.apart.is_violated(coming, to)
-            || (!before && is_crowded);
+        let now = [(coming, to), (leaving, node)];
+        let is_worse = |((item, holder), before): ((u32, u32), bool)| {
+            placement.apart.is_violated(item, holder)
+                || (!before && is_crowded(placement, item, holder))
+        };
+        let is_wrong = now.into_iter().zip(crowded_before).any(is_worse);
         if is_wrong {
             placement.shift(coming, to, stop, Reason::Wanted);
             placement.shift(leaving, node, to, Reason::Wanted);

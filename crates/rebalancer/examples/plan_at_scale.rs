@@ -1,0 +1,86 @@
+//! Plans for a million shards on a thousand nodes, in absolute times: `cargo run --release --example plan_at_scale`.
+#![expect(clippy::print_stdout, reason = "it shows what it measured")]
+
+use std::{error::Error, time::Instant};
+
+use shardwright_rebalancer::{
+    Cluster, Load, LoadPolicy, Node, Partition, PartitionId, Plan, Policy,
+    topology::{NodeId, ShardId},
+};
+
+const SHARDS: u32 = 1_000_000;
+const NODES: u32 = 1_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut cluster = Cluster::new();
+    add_nodes(&mut cluster, 0..NODES)?;
+    for number in 0..SHARDS {
+        let measured = load(number, 1);
+        let partition = Partition {
+            measured: Some(measured),
+            ..Partition::new(1)
+        };
+        cluster.set_partition(PartitionId::from(ShardId::numbered(number)), partition);
+    }
+    let plan = timed("first placement", &cluster);
+    cluster.apply_all(&plan)?;
+    timed("at rest", &cluster);
+
+    add_nodes(&mut cluster, NODES..NODES + 10)?;
+    let plan = timed("ten nodes more", &cluster);
+    cluster.apply_all(&plan)?;
+    timed("at rest", &cluster);
+
+    // Every hundredth node is four times as busy as before.
+    let busy: Vec<_> = cluster
+        .partitions()
+        .filter(|(_, partition)| {
+            let holder = partition.primary();
+            holder.is_some_and(|node| node.as_str().ends_with("00"))
+        })
+        .map(|(id, partition)| (id.clone(), partition.clone()))
+        .collect();
+    for (number, (id, partition)) in (0..).zip(busy) {
+        let measured = Some(load(number, 4));
+        cluster.set_partition(
+            id,
+            Partition {
+                measured,
+                ..partition
+            },
+        );
+    }
+    let plan = timed("ten hot nodes", &cluster);
+    cluster.apply_all(&plan)?;
+    timed("at rest", &cluster);
+    Ok(())
+}
+
+/// Loads as different as those of tenants are: most are small.
+fn load(number: u32, times: u64) -> Load {
+    let mixed = u64::from(number.wrapping_mul(2_654_435_761) >> 12);
+    Load {
+        bytes: 1_000_000 + (1 << 34) / (mixed + 1),
+        requests: (mixed % 97) * times,
+        ..Load::default()
+    }
+}
+
+fn add_nodes(cluster: &mut Cluster, numbers: std::ops::Range<u32>) -> Result<(), Box<dyn Error>> {
+    for number in numbers {
+        cluster.set_node(Node::new(NodeId::new(format!("node-{number}"))?));
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it measures, and decides nothing by what it measured"
+)]
+fn timed(what: &str, cluster: &Cluster) -> Plan {
+    let begin = Instant::now();
+    let plan = LoadPolicy::default().plan(cluster);
+    let took = begin.elapsed().as_secs_f64();
+    println!("{what}: {} moves, {took:.2} s", plan.moves.len());
+    plan
+}

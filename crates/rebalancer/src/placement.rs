@@ -164,10 +164,24 @@ impl<'a> Placement<'a> {
 
     /// Returns from where to where a partition moves, if that is all that happens to it and is for the sake of balance.
     pub(crate) fn balanced(&self, item: u32) -> Option<(u32, u32)> {
+        self.moved_for(item, &[Reason::Overloaded, Reason::Underloaded])
+    }
+
+    /// The same, also if it moves to be apart from others: these may have moved away since.
+    pub(crate) fn balanced_or_apart(&self, item: u32) -> Option<(u32, u32)> {
+        let reasons = [Reason::Overloaded, Reason::Underloaded, Reason::Apart];
+        let (from, to) = self.moved_for(item, &reasons)?;
+        (self.seats.seat(from).weight > 0).then_some((from, to))
+    }
+
+    fn moved_for(&self, item: u32, reasons: &[Reason]) -> Option<(u32, u32)> {
         let entry = &self.items[item as usize];
-        let [(to, Reason::Overloaded | Reason::Underloaded)] = entry.gained[..] else {
+        let [(to, reason)] = entry.gained[..] else {
             return None;
         };
+        if !reasons.contains(&reason) {
+            return None;
+        }
         let before = &entry.partition.holders;
         let mut left = before
             .iter()

@@ -42,7 +42,7 @@ pub enum Event {
     },
     /// It is as late as was asked for.
     Woken,
-    /// Somebody wants nothing more to be started for now.
+    /// Somebody wants nothing more to be started until [`Continued`](Self::Continued).
     Paused,
     /// Somebody wants it to go on.
     Continued,

@@ -294,8 +294,8 @@ fn what_is_no_execution_is_refused() {
     check(out_of_order, "before an earlier one");
 }
 
-/// Plays an execution with failures and restarts by the numbers given, and checks the limits at each step.
-fn play(nodes: usize, shards: usize, pace: Pace, choices: &[u8]) -> Result<(), TestCaseError> {
+/// Returns shards with one copy of two.
+fn half_placed(nodes: usize, shards: usize) -> Cluster {
     let mut cluster = Cluster::new();
     for number in 0..nodes {
         cluster.set_node(Node::new(node(&format!("n{number}"))));
@@ -309,6 +309,25 @@ fn play(nodes: usize, shards: usize, pace: Pace, choices: &[u8]) -> Result<(), T
         let number = u32::try_from(number).unwrap();
         cluster.set_partition(shard(number), partition);
     }
+    cluster
+}
+
+fn check_limits(running: &BTreeMap<MoveId, Move>, limits: Limits) -> Result<(), TestCaseError> {
+    prop_assert!(running.len() <= limits.in_flight_max.get());
+    let mut with: BTreeMap<&NodeId, usize> = BTreeMap::new();
+    for planned in running.values() {
+        let nodes = [planned.step.from(), planned.step.to()];
+        for node in nodes.into_iter().flatten() {
+            *with.entry(node).or_default() += 1;
+        }
+    }
+    let most = limits.per_node_max.get();
+    prop_assert!(with.values().all(|moves| *moves <= most));
+    Ok(())
+}
+
+/// Plays an execution with failures and restarts by the numbers given, and checks the limits at each step.
+fn play(mut cluster: Cluster, pace: Pace, choices: &[u8]) -> Result<(), TestCaseError> {
     let proposal = Rebalancer::new(ReplicaPolicy::default()).propose(AT, &cluster);
     let mut actions = Vec::new();
     let mut now = NOW;
@@ -325,20 +344,7 @@ fn play(nodes: usize, shards: usize, pace: Pace, choices: &[u8]) -> Result<(), T
                 Action::Notify(_) => {}
             }
         }
-        prop_assert!(running.len() <= pace.limits.in_flight_max.get());
-        let mut with: BTreeMap<&NodeId, usize> = BTreeMap::new();
-        for planned in running.values() {
-            for node in [planned.step.from(), planned.step.to()]
-                .into_iter()
-                .flatten()
-            {
-                *with.entry(node).or_default() += 1;
-            }
-        }
-        prop_assert!(
-            with.values()
-                .all(|moves| *moves <= pace.limits.per_node_max.get())
-        );
+        check_limits(&running, pace.limits)?;
         prop_assert_eq!(execution.check_invariants(), Ok(()));
         if execution.is_finished() {
             break;
@@ -392,6 +398,6 @@ proptest! {
         per_node in 1_usize..4,
         choices in prop::collection::vec(any::<u8>(), 1..50),
     ) {
-        play(nodes, shards, pace(in_flight, per_node), &choices)?;
+        play(half_placed(nodes, shards), pace(in_flight, per_node), &choices)?;
     }
 }

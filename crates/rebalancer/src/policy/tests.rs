@@ -177,13 +177,7 @@ fn check_result(policy: &dyn Policy, before: &Cluster, plan: &Plan) -> Result<()
             "copies of {}",
             id
         );
-        let primary_up = partition
-            .primary()
-            .is_some_and(|primary| is_up(before, primary));
-        prop_assert!(
-            primary_up || up == 0,
-            "{policy:?} left {id} to a dead primary"
-        );
+        check_primary(policy, before, id, partition, up)?;
         for holder in partition
             .holders
             .iter()
@@ -197,6 +191,23 @@ fn check_result(policy: &dyn Policy, before: &Cluster, plan: &Plan) -> Result<()
             prop_assert!(!leaving || stuck, "{policy:?} left {id} on {}", holder.id);
         }
     }
+    Ok(())
+}
+
+fn check_primary(
+    policy: &dyn Policy,
+    before: &Cluster,
+    id: &PartitionId,
+    partition: &Partition,
+    up: usize,
+) -> Result<(), TestCaseError> {
+    let primary_up = partition
+        .primary()
+        .is_some_and(|primary| is_up(before, primary));
+    prop_assert!(
+        primary_up || up == 0,
+        "{policy:?} left {id} to a dead primary"
+    );
     Ok(())
 }
 

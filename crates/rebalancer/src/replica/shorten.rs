@@ -12,7 +12,7 @@ use crate::{Reason, placement::Placement, seats::Balance};
 pub(super) fn take_back(placement: &mut Placement<'_>, balance: Balance) -> bool {
     let mut changed = false;
     for item in placement.numbers() {
-        let Some((from, to)) = placement.balanced(item) else {
+        let Some((from, to)) = placement.balanced_or_apart(item) else {
             continue;
         };
         let seat = |number| placement.seats.seat(number);

@@ -2,9 +2,12 @@
 //!
 //! A [`Policy`] turns a [`Cluster`] (nodes, partitions, who holds what) into a [`Plan`]: the moves that lead to what the policy
 //! wants, and what no move can mend. [`ReplicaPolicy`] gives work to the least loaded node and steals it from overloaded ones,
-//! [`RingPolicy`] follows a hash ring, [`TargetPolicy`] follows counts. A [`Sharder`] is the same as a thing that remembers: nodes
-//! and partitions are registered, and it says who serves what. Either can be made from the other: [`PolicySharder`],
-//! [`SharderPolicy`].
+//! [`LoadPolicy`] balances what shards were measured to need, [`RingPolicy`] follows a hash ring, [`TargetPolicy`] follows counts. A
+//! [`Sharder`] is the same as a thing that remembers: nodes and partitions are registered, and it says who serves what. Either can be
+//! made from the other: [`PolicySharder`], [`SharderPolicy`].
+//!
+//! A [`Rebalancer`] makes a [`Proposal`] of a plan: bound to the revision of the map, within a [`Budget`], with its [`Impact`]. An
+//! [`Execution`] carries it out.
 //!
 //! ```
 //! use shardwright_rebalancer::{
@@ -36,14 +39,18 @@
 //!
 //! - Plans are pure: equal clusters give equal plans, however they came about.
 //! - Planning on the result of a plan gives an empty plan.
-//! - No node is given two copies of a partition; what finds no node is reported, and placed when one comes.
+//! - No node is given two copies of a partition, nor two partitions that are [kept apart](Partition::apart); what finds no node is
+//!   reported, and placed when one comes. Policies by names alone (ring, sharders) only report who is not apart.
+//! - With single copies of equal loads, nothing as balanced is reached by fewer moves than those of [`ReplicaPolicy`], [`LoadPolicy`]
+//!   and [`TargetPolicy`]; with single copies of different loads, no one move can be left out. Groups that are kept apart may cost a
+//!   move more.
+//! - A [`StalePlan`] is refused, and what was [moved by hand](Rebalancer::move_shard) stays unless told otherwise.
 //! - With [`ReplicaPolicy`], a lost node moves what it had and a new one gets no more than its share, as long as nobody is
 //!   overloaded otherwise.
 //!
 //! # What this crate does not do
 //!
-//! It moves nothing. [`Plan::startable`] and [`Plan::batches`] say what may be moved at the same time, and [`Hysteresis`] what
-//! should wait.
+//! It moves nothing: an [`Execution`] says what to start, and is told what came of it. [`Hysteresis`] says what should wait.
 
 mod budget;
 mod cluster;

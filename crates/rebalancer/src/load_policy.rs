@@ -17,8 +17,9 @@ use crate::{
 ///
 /// Measurements change all the time, and a plan must not follow each change. So nothing moves as long as every node is within
 /// [`start_percent`](Self::start_percent) of its share, and once one is not, copies move until it is within
-/// [`settle_percent`](Self::settle_percent). The loads have to change by the difference before anything moves again. The heaviest
-/// copies that do not go too far move first, so that few move; with loads that are all equal no fewer moves lead as near to the shares.
+/// [`settle_percent`](Self::settle_percent), where whole copies can do that. Its load then has to change by the difference before
+/// anything moves again. The heaviest copies that do not go too far move first, so that few move; with single copies of equal loads no
+/// fewer moves lead as near to the shares.
 ///
 /// A plan takes time in proportion to the number of copies: about a second for a million partitions on a thousand nodes.
 ///
@@ -85,3 +86,6 @@ impl Policy for LoadPolicy {
         placement.into_plan()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,7 +254,7 @@ fn check_what_is_rare(document: &Document) {
             partition: partition.clone(),
             node: name("n"),
         }],
-        refused: None,
+        ..Plan::default()
     };
     let refusals = [
         SharderError::UnknownNode { node: name("n") },

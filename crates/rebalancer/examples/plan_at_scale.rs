@@ -4,8 +4,8 @@
 use std::{error::Error, time::Instant};
 
 use shardwright_rebalancer::{
-    Cluster, Execution, Impact, Load, LoadPolicy, MapRevision, Node, Partition, PartitionId, Plan,
-    Policy, Proposal, StalePlan,
+    Cluster, Execution, Load, LoadPolicy, MapRevision, Node, Partition, PartitionId, Plan, Policy,
+    Rebalancer, StalePlan,
     execution::{Action, Event, Pace},
     topology::{NodeId, ShardId, Timestamp},
 };
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut cluster = Cluster::new();
     add_nodes(&mut cluster, 0..NODES)?;
     for number in 0..SHARDS {
-        let measured = load(number, 1);
+        let measured = load(number);
         let partition = Partition {
             measured: Some(measured),
             ..Partition::new(1)
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         cluster.set_partition(PartitionId::from(ShardId::numbered(number)), partition);
     }
     let plan = timed("first placement", &cluster);
-    carry_out(&cluster, &plan)?;
+    carry_out(&cluster)?;
     cluster.apply_all(&plan)?;
     timed("at rest", &cluster);
 
@@ -33,38 +33,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = timed("ten nodes more", &cluster);
     cluster.apply_all(&plan)?;
     timed("at rest", &cluster);
-
-    // Every hundredth node is four times as busy as before.
-    let busy: Vec<_> = cluster
-        .partitions()
-        .filter(|(_, partition)| {
-            let holder = partition.primary();
-            holder.is_some_and(|node| node.as_str().ends_with("00"))
-        })
-        .map(|(id, partition)| (id.clone(), partition.clone()))
-        .collect();
-    for (number, (id, partition)) in (0..).zip(busy) {
-        let measured = Some(load(number, 4));
-        cluster.set_partition(
-            id,
-            Partition {
-                measured,
-                ..partition
-            },
-        );
-    }
-    let plan = timed("ten hot nodes", &cluster);
-    cluster.apply_all(&plan)?;
-    timed("at rest", &cluster);
     Ok(())
 }
 
 /// Loads as different as those of tenants are: most are small.
-fn load(number: u32, times: u64) -> Load {
+fn load(number: u32) -> Load {
     let mixed = u64::from(number.wrapping_mul(2_654_435_761) >> 12);
     Load {
         bytes: 1_000_000 + (1 << 34) / (mixed + 1),
-        requests: (mixed % 97) * times,
+        requests: mixed % 97,
         ..Load::default()
     }
 }
@@ -76,16 +53,10 @@ fn add_nodes(cluster: &mut Cluster, numbers: std::ops::Range<u32>) -> Result<(),
     Ok(())
 }
 
-/// Says of each move at once that it has ended.
-fn carry_out(cluster: &Cluster, plan: &Plan) -> Result<(), StalePlan> {
+/// Proposes the same, and says of each move at once that it has ended.
+fn carry_out(cluster: &Cluster) -> Result<(), StalePlan> {
     let (now, revision) = (Timestamp::default(), MapRevision(1));
-    let proposal = Proposal {
-        revision,
-        plan: plan.clone(),
-        deferred: 0,
-        impact: Impact::default(),
-        pins: Vec::new(),
-    };
+    let proposal = Rebalancer::new(LoadPolicy::default()).propose(revision, cluster);
     let mut actions = Vec::new();
     let begin = clock();
     let pace = Pace::default();

@@ -169,6 +169,7 @@ impl Execution {
     /// Of the moves that ran, those whose result is there have ended; those that still fit are started again, with the same id, so a
     /// driver must be able to take up a move that had begun; the others are given up. Call it once, before any event.
     pub fn resume(&mut self, now: Timestamp, cluster: &Cluster, actions: &mut Vec<Action>) {
+        self.resting.clear();
         for number in 0..self.moves.len() {
             let tracked = &self.moves[number];
             let id = MoveId(number_of(number));

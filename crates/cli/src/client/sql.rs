@@ -224,14 +224,12 @@ impl SqlClient {
             is_reached |= !matches!(error, SqlError::Unreachable { .. });
             match error.fate() {
                 Fate::Final => return Err(error),
-                // The attempt had a part of the time only; the next one has more.
-                Fate::OutOfTime if time == left => return Err(error),
                 Fate::Unknown if !may_repeat => return Err(SqlError::indeterminate(error)),
                 Fate::Unknown => is_unknown = true,
                 // What has happened has its number, and does not happen again.
                 Fate::Apart if apart == APART_MAX || !may_repeat => return Err(error),
                 Fate::Apart => apart += 1,
-                Fate::NotDone | Fate::OutOfTime => {}
+                Fate::NotDone => {}
             }
             let left = deadline.since(self.clock.now());
             let is_nobody = !is_reached && UNREACHABLE_MAX <= self.clock.now().since(began);

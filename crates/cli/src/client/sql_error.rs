@@ -1,7 +1,6 @@
 //! Why a statement that was sent to a node has no answer, or a bad one.
 
 use reqwest::{StatusCode, Url};
-use shardwright_sql::shards::FaultKind;
 
 use super::ErrorBody;
 
@@ -63,8 +62,6 @@ pub(super) enum Fate {
     Unknown,
     /// It has happened on some shards, and not on others: another attempt under the same number does the rest, unless that is refused.
     Apart,
-    /// It took longer than it was given, and nothing happened: another attempt with more time may do better.
-    OutOfTime,
     /// It is decided: another attempt would end alike.
     Final,
 }
@@ -149,7 +146,6 @@ impl SqlError {
                 ..
             } if *status == StatusCode::SERVICE_UNAVAILABLE => Fate::NotDone,
             Self::Answered { code, .. } if code == "PARTIAL_WRITE" => Fate::Apart,
-            Self::Answered { code, .. } if code == FaultKind::OutOfTime.code() => Fate::OutOfTime,
             Self::NoNode
             | Self::Answered { .. }
             | Self::Indeterminate(_)
@@ -203,10 +199,8 @@ impl SqlError {
     pub(crate) fn is_timeout(&self) -> bool {
         match self {
             Self::Silent { .. } | Self::Indeterminate(_) => true,
-            Self::Answered { status, code, .. } => {
-                *status == StatusCode::GATEWAY_TIMEOUT
-                    || *status == StatusCode::SERVICE_UNAVAILABLE
-                    || code == FaultKind::OutOfTime.code()
+            Self::Answered { status, .. } => {
+                *status == StatusCode::GATEWAY_TIMEOUT || *status == StatusCode::SERVICE_UNAVAILABLE
             }
             Self::NoNode
             | Self::Unreachable { .. }
@@ -243,8 +237,6 @@ mod tests {
         assert_eq!(fate(409, true), Fate::Final);
         let partial = answered(409, "PARTIAL_WRITE", false);
         assert_eq!(partial.fate(), Fate::Apart);
-        let late = answered(409, "OUT_OF_TIME", false);
-        assert_eq!(late.fate(), Fate::OutOfTime);
     }
 
     #[test]
@@ -268,7 +260,6 @@ mod tests {
         assert!(!answered(409, "NEW_IN_A_LATER_RELEASE", false).is_refusal());
         assert!(answered(504, "INDETERMINATE", false).is_timeout());
         assert!(answered(503, "UNREACHABLE", true).is_timeout());
-        assert!(answered(409, "OUT_OF_TIME", false).is_timeout());
         let last = answered(503, "UNREACHABLE", true);
         assert_eq!(SqlError::indeterminate(last).code(), "INDETERMINATE");
     }

@@ -151,15 +151,15 @@ fn a_statement_that_has_happened_on_some_shards_is_sent_again() {
 #[test]
 fn a_statement_has_more_time_at_the_next_attempt_while_there_is_some() {
     const LATE: &str =
-        r#"{"error":{"code":"OUT_OF_TIME","message":"it took too long","retryable":false}}"#;
+        r#"{"error":{"code":"OUT_OF_TIME","message":"it took too long","retryable":true}}"#;
     const ONE: &str = r#"{"columns":["a"],"rows":[[41]],"changes":0,"shards":["shard-0"]}"#;
-    let late = server("409 Conflict", LATE);
+    let late = server("503 Service Unavailable", LATE);
     let nodes = format!("{late},{}", server("200 OK", ONE));
     let select = ["-e", "SELECT 41"];
     let out = run(["sql", "--node", &nodes].iter().chain(&select)).success();
     assert!(out.contains("41"), "{out}");
-    // One node alone had all of the time at once.
-    let err = run(["sql", "--node", &late].iter().chain(&select)).failure(4);
+    let asked = ["sql", "--node", &late, "--timeout", "100ms"];
+    let err = run(asked.iter().chain(&select)).failure(4);
     assert!(err.contains("error[OUT_OF_TIME]"), "{err}");
 }
 

@@ -191,7 +191,7 @@ async fn a_statement_over_http_ends_with_its_time() {
             let body = json!({ "sql": sql, "timeout_ms": 700 });
             let answer = timeout(PATIENCE, asking.post(node, &body)).await;
             let (status, answer) = answer.expect("it ends").expect("an answer");
-            assert_eq!(status, StatusCode::CONFLICT, "{sql}: {answer}");
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{sql}: {answer}");
             assert_eq!(answer["error"]["code"], "OUT_OF_TIME", "{sql}: {answer}");
         }
     }

@@ -178,7 +178,7 @@ impl Error {
             Self::Store { source, .. } => source.is_retryable(),
             Self::Place { fault, .. } => fault.kind.is_retryable(),
             Self::Registry { source } => source.is_retryable(),
-            Self::Locked { .. } | Self::SourceChanged { .. } => true,
+            Self::Locked { .. } | Self::SourceChanged { .. } | Self::OutOfTime { .. } => true,
             _ => false,
         }
     }

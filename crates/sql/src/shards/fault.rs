@@ -102,7 +102,8 @@ impl FaultKind {
             | Self::OutOfMemory
             | Self::Unreachable
             | Self::SchemaChanged
-            | Self::NotWriter => true,
+            | Self::NotWriter
+            | Self::OutOfTime => true,
             Self::Sql
             | Self::Constraint
             | Self::Parameters
@@ -116,7 +117,6 @@ impl FaultKind {
             | Self::Indeterminate
             | Self::Forgotten
             | Self::TooLarge
-            | Self::OutOfTime
             | Self::Other => false,
         }
     }

@@ -1,0 +1,311 @@
+//! A journal in a registry: for many processes, with the shards of a keyspace whose shards own ranges of positions.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use shardwright_registry::{
+    BoxError, Error as RegistryError, Record as RegistryRecord, Records, Registry, Revision,
+    StoreError, Stored,
+};
+use shardwright_topology::{
+    Operation, OperationId, Phase, Shard, ShardId, ShardRecord, ShardState,
+};
+
+use super::{Entry, Journal, JournalError, Version};
+use crate::{Extent, Part, Record, Work};
+
+/// A journal in the registry of a keyspace.
+///
+/// The phase of an operation is in `op/<id>`, where shard maps find it, and changes by one compare-and-set there. What the operation
+/// is to do is in `journal/<keyspace>/elastic/<id>`, which is written first. Shards follow by their own records. Each owns one range of
+/// positions, and has a node.
+#[derive(Debug, Clone)]
+pub struct RegistryJournal {
+    registry: Registry,
+    details: Records<Detail>,
+}
+
+/// What the record of an operation has no place for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detail {
+    work: Work,
+    paused: bool,
+}
+
+impl RegistryRecord for Detail {
+    const KIND: &'static str = "elastic operation";
+    const VERSION: u64 = 1;
+}
+
+fn failed(error: RegistryError) -> JournalError {
+    let unknown = matches!(error, RegistryError::Store(StoreError::Unknown { .. }));
+    let retryable = error.is_retryable();
+    let source: BoxError = error.into();
+    if unknown {
+        JournalError::Unknown(source)
+    } else if retryable {
+        JournalError::Unavailable(source)
+    } else {
+        JournalError::Damaged(source)
+    }
+}
+
+fn is_conflict(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Store(StoreError::Conflict { .. }))
+}
+
+impl RegistryJournal {
+    /// Returns the journal of a keyspace.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`], if the name of the keyspace makes no key.
+    pub fn new(registry: Registry) -> Result<Self, JournalError> {
+        let details = registry.journals("elastic").map_err(failed)?;
+        Ok(Self { registry, details })
+    }
+
+    async fn entry(&self, found: Stored<Operation>) -> Result<Option<Entry>, JournalError> {
+        if found.value.keyspace != *self.registry.name() {
+            return Ok(None);
+        }
+        let detail = self.details.get(&found.value.id).await.map_err(failed)?;
+        Ok(detail.map(|detail| Entry {
+            version: Version(found.revision.0),
+            record: Record {
+                operation: found.value,
+                work: detail.value.work,
+                paused: detail.value.paused,
+            },
+        }))
+    }
+
+    async fn conflict(&self, id: &OperationId) -> JournalError {
+        match self.get(id).await {
+            Ok(found) => JournalError::Conflict {
+                found: found.map(Box::new),
+            },
+            Err(error) => error,
+        }
+    }
+
+    /// Writes what goes beside the phase, unless it is there.
+    async fn write_detail(&self, record: &Record) -> Result<(), RegistryError> {
+        let detail = Detail {
+            work: record.work.clone(),
+            paused: record.paused,
+        };
+        let (found, created) = self
+            .details
+            .create_if_absent(record.id(), detail.clone())
+            .await?;
+        if !created && found.value != detail {
+            self.details.replace(&found, detail).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold_source(&self, record: &Record, part: &Part) -> Result<(), JournalError> {
+        let shard = part.shard.clone();
+        let range = part.extent.as_range().ok_or_else(|| {
+            let shard = shard.clone();
+            JournalError::Unsupported { shard }
+        })?;
+        let found = self.registry.shard(&shard).await.map_err(failed)?.value;
+        if let Some(hold) = found.hold.filter(|hold| hold.operation != *record.id()) {
+            self.let_go_of_ended(&shard, hold.operation).await?;
+        }
+        let as_planned = |found: &ShardRecord| {
+            found.range == Some(range) && found.primary() == Some(&part.node) && !found.replicated
+        };
+        let step = |found: &ShardRecord| {
+            if as_planned(found) {
+                Ok(found.hold_by(record.id())?)
+            } else {
+                Err(RegistryError::Refused("the shard changed".into()))
+            }
+        };
+        match self.registry.update_shard(&shard, step).await {
+            Ok(_) => Ok(()),
+            Err(RegistryError::Hold(_) | RegistryError::Refused(_)) => {
+                Err(JournalError::Stale { shard })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Ends the hold of an operation that is over: its coordinator was paused while others ended it.
+    async fn let_go_of_ended(
+        &self,
+        shard: &ShardId,
+        holder: OperationId,
+    ) -> Result<(), JournalError> {
+        let found = self.registry.operations().get(&holder).await;
+        let Some(ended) = found
+            .map_err(failed)?
+            .filter(|found| found.value.phase.is_final())
+        else {
+            let shard = shard.clone();
+            return Err(JournalError::Held { shard, holder });
+        };
+        let step = |found: &ShardRecord| Ok(found.resolve(&ended.value)?);
+        let resolved = self.registry.update_shard(shard, step).await;
+        resolved.map(drop).map_err(failed)
+    }
+
+    /// Ends whatever holds an ended operation has left.
+    async fn let_go(&self, ended: &Operation) -> Result<(), JournalError> {
+        for found in self.registry.shards().list().await.map_err(failed)? {
+            let hold = found.value.hold.as_ref();
+            if hold.is_some_and(|hold| hold.operation == ended.id) {
+                let step = |found: &ShardRecord| Ok(found.resolve(ended)?);
+                let shard = &found.value.id;
+                let resolved = self.registry.update_shard(shard, step).await;
+                resolved.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_target(&self, record: &Record, part: &Part) -> Result<(), JournalError> {
+        let shard = part.shard.clone();
+        let range = part.extent.as_range().ok_or_else(|| {
+            let shard = shard.clone();
+            JournalError::Unsupported { shard }
+        })?;
+        let keyspace = self.registry.name().clone();
+        let target = ShardRecord::target_of(record.id().clone(), keyspace, shard.clone(), range);
+        let shards = self.registry.shards();
+        let (found, _) = shards
+            .create_if_absent(&shard, target)
+            .await
+            .map_err(failed)?;
+        let ours = found.value.hold.as_ref();
+        if ours.is_none_or(|hold| hold.operation != *record.id()) {
+            return Err(JournalError::Stale { shard });
+        }
+        let assigned = self.registry.assign_shard(&shard, &part.node).await;
+        assigned.map(drop).map_err(failed)
+    }
+
+    /// Removes the record of a shard that owns nothing any more.
+    async fn forget(&self, shard: &ShardId) -> Result<(), JournalError> {
+        let shards = self.registry.shards();
+        let found = shards.get(shard).await.map_err(failed)?;
+        let Some(retired) = found.filter(|found| found.value.state == ShardState::Retired) else {
+            return Ok(());
+        };
+        match shards.delete(&retired).await {
+            Err(error) if !is_conflict(&error) => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for RegistryJournal {
+    async fn list(&self) -> Result<Vec<Entry>, JournalError> {
+        let mut entries = Vec::new();
+        for found in self.registry.operations().list().await.map_err(failed)? {
+            entries.extend(self.entry(found).await?);
+        }
+        Ok(entries)
+    }
+
+    async fn get(&self, id: &OperationId) -> Result<Option<Entry>, JournalError> {
+        match self.registry.operations().get(id).await.map_err(failed)? {
+            Some(found) => self.entry(found).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn put(
+        &self,
+        record: &Record,
+        expected: Option<Version>,
+    ) -> Result<Version, JournalError> {
+        let operations = self.registry.operations();
+        let expected = expected.map(|version| Revision(version.0));
+        if let Some(expected) = expected {
+            let found = operations.get(record.id()).await.map_err(failed)?;
+            if found.is_none_or(|found| found.revision > expected) {
+                return Err(self.conflict(record.id()).await);
+            }
+        }
+        let written = match self.write_detail(record).await {
+            Ok(()) => {
+                let operation = record.operation.clone();
+                operations.put(record.id(), expected, operation).await
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(stored) => Ok(Version(stored.revision.0)),
+            Err(error) if is_conflict(&error) => Err(self.conflict(record.id()).await),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn remove(&self, id: &OperationId, expected: Version) -> Result<(), JournalError> {
+        let operations = self.registry.operations();
+        let found = operations.get(id).await.map_err(failed)?;
+        if let Some(found) = found {
+            if found.revision != Revision(expected.0) {
+                return Err(self.conflict(id).await);
+            }
+            self.let_go(&found.value).await?;
+            for shard in found.value.sources.iter().chain(&found.value.targets) {
+                self.forget(shard).await?;
+            }
+            match operations.delete(&found).await {
+                Err(error) if is_conflict(&error) => return Err(self.conflict(id).await),
+                outcome => outcome.map_err(failed)?,
+            }
+        }
+        if let Some(detail) = self.details.get(id).await.map_err(failed)? {
+            self.details.delete(&detail).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn shards(&self) -> Result<Vec<Part>, JournalError> {
+        let map = self.registry.map().await.map_err(failed)?;
+        let part = |shard: &Shard| {
+            let stale = || JournalError::Stale {
+                shard: shard.id().clone(),
+            };
+            Ok(Part {
+                shard: shard.id().clone(),
+                node: shard.primary().cloned().ok_or_else(stale)?,
+                extent: Extent::range(shard.range()),
+            })
+        };
+        map.shards().iter().map(part).collect()
+    }
+
+    async fn hold(&self, record: &Record) -> Result<(), JournalError> {
+        let found = self.get(record.id()).await?;
+        if found.is_none_or(|found| found.record.phase() != Phase::Planned) {
+            return Err(self.conflict(record.id()).await);
+        }
+        for part in &record.work.sources {
+            self.hold_source(record, part).await?;
+        }
+        for part in &record.work.targets {
+            self.create_target(record, part).await?;
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, record: &Record) -> Result<(), JournalError> {
+        let shards = record.operation.sources.iter();
+        for shard in shards.chain(&record.operation.targets) {
+            let step = |found: &ShardRecord| Ok(found.resolve(&record.operation)?);
+            match self.registry.update_shard(shard, step).await {
+                // A target that was never created has nothing to let go of.
+                Ok(_) | Err(RegistryError::UnknownShard { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+}

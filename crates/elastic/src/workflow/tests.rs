@@ -1,0 +1,203 @@
+//! The workflow against stores in memory, with writers, crashes, and answers that are late, lost or given twice.
+
+mod world;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use shardwright_topology::{OperationKind, Phase};
+
+use self::world::{Trouble, World};
+use super::{Event, Report};
+use crate::Settings;
+
+const KINDS: [OperationKind; 3] = [
+    OperationKind::Split,
+    OperationKind::Merge,
+    OperationKind::Migrate,
+];
+
+fn quick() -> Settings {
+    Settings {
+        batch: crate::Batch {
+            rows: 16,
+            bytes: 1 << 20,
+        },
+        call_timeout: Duration::from_millis(300),
+        ..Settings::local()
+    }
+}
+
+#[test]
+fn every_kind_of_operation_ends_with_every_row_in_its_place() {
+    for kind in KINDS {
+        let mut world = World::new(kind, quick(), 200);
+        world.run(Trouble::none());
+        assert_eq!(world.phase(), Phase::Done, "{kind:?}");
+        world.check_end();
+    }
+}
+
+#[test]
+fn another_coordinator_goes_on_after_a_crash_at_any_write_of_the_journal() {
+    for kind in KINDS {
+        for after_write in [false, true] {
+            for crash_at in 1..=9 {
+                let mut world = World::new(kind, quick(), 120);
+                world.run(Trouble {
+                    crash_at: Some((crash_at, after_write)),
+                    writes: true,
+                    ..Trouble::none()
+                });
+                assert_eq!(world.phase(), Phase::Done, "{kind:?} crash {crash_at}");
+                world.check_end();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_operation_leaves_the_sources_as_they_were() {
+    for kind in KINDS {
+        for cancel_at in 1..=6 {
+            let mut world = World::new(kind, quick(), 120);
+            world.run(Trouble {
+                cancel_at: Some(cancel_at),
+                writes: true,
+                ..Trouble::none()
+            });
+            assert_eq!(world.phase(), Phase::Aborted, "{kind:?} cancel {cancel_at}");
+            world.check_end();
+        }
+    }
+}
+
+#[test]
+fn a_commit_is_not_taken_back() {
+    let mut world = World::new(OperationKind::Split, quick(), 50);
+    world.run(Trouble {
+        cancel_at: Some(8),
+        ..Trouble::none()
+    });
+    assert_eq!(world.phase(), Phase::Done);
+    world.check_end();
+}
+
+#[test]
+fn writers_that_are_faster_than_the_copy_are_held_back_until_it_has_caught_up() {
+    let settings = Settings {
+        batch: crate::Batch {
+            rows: 4,
+            bytes: 1 << 20,
+        },
+        lag_max: 10,
+        patience: Duration::from_millis(200),
+        ..quick()
+    };
+    let mut world = World::new(OperationKind::Migrate, settings, 100);
+    world.run(Trouble {
+        writes: true,
+        // More in the time of one call than a call copies.
+        burst: 12,
+        ..Trouble::none()
+    });
+    assert_eq!(world.phase(), Phase::Done);
+    let held_back = |report: &Report| matches!(report, Report::HeldBack { .. });
+    assert!(world.reports.iter().any(held_back), "{:?}", world.reports);
+    world.check_end();
+}
+
+#[test]
+fn a_paused_operation_waits_and_goes_on_when_it_is_resumed() {
+    let mut world = World::new(OperationKind::Split, quick(), 200);
+    world.tell(Event::Pause);
+    world.settle();
+    let before = world.phase();
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.phase(), before, "it waits");
+    world.tell(Event::Resume);
+    world.run(Trouble::none());
+    assert_eq!(world.phase(), Phase::Done);
+    world.check_end();
+}
+
+#[test]
+fn a_seal_that_lasts_too_long_is_given_up_and_writes_go_on() {
+    let mut world = World::new(OperationKind::Split, quick(), 60);
+    world.run(Trouble {
+        lose_from: Some(Phase::Sealing),
+        ..Trouble::none()
+    });
+    assert_eq!(world.phase(), Phase::Aborted);
+    assert!(world.error().contains("sealed for too long"));
+    world.check_end();
+}
+
+#[test]
+fn a_target_that_differs_is_never_switched_to() {
+    let mut world = World::new(OperationKind::Migrate, quick(), 60);
+    world.run(Trouble {
+        corrupt: true,
+        ..Trouble::none()
+    });
+    assert_eq!(world.phase(), Phase::Aborted);
+    assert!(world.error().contains("differs"), "{}", world.error());
+    world.check_end();
+}
+
+#[test]
+fn a_bound_on_bytes_makes_the_copy_take_its_time() {
+    let settings = Settings {
+        bytes_per_second: Some(1_000),
+        ..quick()
+    };
+    let mut world = World::new(OperationKind::Migrate, settings, 200);
+    let bytes = world.bytes();
+    world.run(Trouble::none());
+    assert_eq!(world.phase(), Phase::Done);
+    let least = Duration::from_secs(bytes / 1_000).saturating_sub(Duration::from_secs(1));
+    assert!(
+        world.elapsed() >= least,
+        "{:?} for {bytes}",
+        world.elapsed()
+    );
+}
+
+#[test]
+fn the_sources_are_kept_for_the_time_of_grace() {
+    let settings = Settings {
+        grace: Duration::from_secs(100),
+        ..quick()
+    };
+    let mut world = World::new(OperationKind::Split, settings, 20);
+    world.settle_until(Phase::CleaningUp);
+    assert!(world.has_sources());
+    world.run(Trouble::none());
+    assert!(world.elapsed() >= Duration::from_secs(100));
+    assert!(!world.has_sources());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_write_is_lost_or_doubled_whatever_happens(
+        kind in prop::sample::select(KINDS.to_vec()),
+        seed: u64,
+        burst in 0_usize..3,
+        crash_at in prop::option::of((1_usize..9, any::<bool>())),
+        cancel_at in prop::option::weighted(0.2, 1_usize..8),
+    ) {
+        let mut world = World::new(kind, quick(), 80);
+        world.run(Trouble {
+            crash_at,
+            cancel_at,
+            writes: true,
+            burst,
+            chaos: Some(seed),
+            ..Trouble::none()
+        });
+        prop_assert!(world.phase().is_final());
+        world.check_end();
+    }
+}

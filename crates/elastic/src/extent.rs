@@ -144,7 +144,10 @@ impl Extent {
     pub fn adjoins(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Positions { ranges }, Self::Positions { ranges: others }) => {
-                let meets = |a: &KeyRange, b: &KeyRange| a.end() == Some(b.start());
+                let meets = |a: &[KeyRange], b: &[KeyRange]| {
+                    let starts = |end| b.binary_search_by_key(&end, KeyRange::start).is_ok();
+                    a.iter().filter_map(KeyRange::end).any(starts)
+                };
                 // On a ring the last position is followed by the first.
                 let around = |a: &[KeyRange], b: &[KeyRange]| {
                     let ends = a.last().is_some_and(|range| range.end().is_none());
@@ -153,10 +156,10 @@ impl Extent {
                         .is_some_and(|range| range.start() == Position::MIN);
                     a.len() + b.len() > 2 && ends && starts
                 };
-                let pairs = ranges
-                    .iter()
-                    .any(|a| others.iter().any(|b| meets(a, b) || meets(b, a)));
-                pairs || around(ranges, others) || around(others, ranges)
+                meets(ranges, others)
+                    || meets(others, ranges)
+                    || around(ranges, others)
+                    || around(others, ranges)
             }
             (Self::Keys { span }, Self::Keys { span: other }) => span.adjoins(other),
             (

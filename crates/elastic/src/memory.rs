@@ -1,6 +1,7 @@
 //! Shards in memory: the contract of stores as a plain value, and as a store.
 
 mod import;
+mod mirror;
 mod shard;
 mod store;
 
@@ -222,18 +223,21 @@ impl MemoryNode {
     }
 
     fn remove(&mut self, operation: &OperationId, shard: ShardId) -> Result<Reply, StoreError> {
-        let may_go = self
-            .shards
-            .get(&shard)
-            .is_none_or(|held| match &held.state {
-                State::Serving => false,
-                State::Importing { operation: by, .. } | State::Sealed { by } => by == operation,
-            });
-        if !may_go {
-            return Err(shard::not_held(&shard, operation));
-        }
+        self.check_removable(operation, &shard)?;
         self.shards.remove(&shard);
         self.removed.insert(shard);
         Ok(Reply::Done)
+    }
+
+    fn check_removable(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        let may_go = self.shards.get(shard).is_none_or(|held| match &held.state {
+            State::Serving => false,
+            State::Importing { operation: by, .. } | State::Sealed { by } => by == operation,
+        });
+        if may_go {
+            Ok(())
+        } else {
+            Err(shard::not_held(shard, operation))
+        }
     }
 }

@@ -121,6 +121,13 @@ impl MemoryNode {
 }
 
 impl HeldShard {
+    pub(super) fn import_of(&self, source: &ShardId) -> Option<Import> {
+        match &self.state {
+            State::Importing { imports, .. } => imports.get(source).cloned(),
+            State::Serving | State::Sealed { .. } => None,
+        }
+    }
+
     fn filling(&mut self, operation: &OperationId) -> Option<&mut BTreeMap<ShardId, Import>> {
         match &mut self.state {
             State::Importing {

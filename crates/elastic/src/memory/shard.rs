@@ -112,18 +112,35 @@ impl HeldShard {
         value: Option<&[u8]>,
     ) -> Result<Lsn, StoreError> {
         let refused = || shard.clone();
-        match &self.state {
-            State::Serving => {}
-            State::Importing { .. } => return Err(StoreError::Importing { shard: refused() }),
-            State::Sealed { .. } => return Err(StoreError::Sealed { shard: refused() }),
-        }
         let at = Position::of(key);
         if !self.extent.holds(key, at) {
             return Err(StoreError::Foreign { shard: refused() });
         }
-        if self.is_too_far_ahead(now) {
-            return Err(StoreError::Busy { shard: refused() });
+        self.admit(now, shard, 0)?;
+        self.record(key, at, value);
+        Ok(self.position)
+    }
+
+    /// Says whether a write may begin when `pending` others were not recorded yet.
+    pub(super) fn admit(
+        &self,
+        now: Timestamp,
+        shard: &ShardId,
+        pending: usize,
+    ) -> Result<(), StoreError> {
+        let shard = shard.clone();
+        match &self.state {
+            State::Importing { .. } => Err(StoreError::Importing { shard }),
+            State::Sealed { .. } => Err(StoreError::Sealed { shard }),
+            State::Serving if self.is_too_far_ahead(now, pending) => {
+                Err(StoreError::Busy { shard })
+            }
+            State::Serving => Ok(()),
         }
+    }
+
+    /// Changes a row, whatever the state is.
+    pub(super) fn record(&mut self, key: &[u8], at: Position, value: Option<&[u8]>) {
         self.position = Lsn(self.position.0 + 1);
         if !self.followers.is_empty() {
             self.log.push_back(RowChange {
@@ -133,12 +150,29 @@ impl HeldShard {
             });
         }
         self.put(key.to_vec(), at, value.map(<[u8]>::to_vec));
-        Ok(self.position)
     }
 
-    fn is_too_far_ahead(&self, now: Timestamp) -> bool {
+    pub(super) fn position(&self) -> Lsn {
+        self.position
+    }
+
+    pub(super) fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// Drops the rows, which are elsewhere.
+    pub(super) fn forget_rows(&mut self) {
+        self.rows.clear();
+        self.bytes = 0;
+    }
+
+    fn is_too_far_ahead(&self, now: Timestamp, pending: usize) -> bool {
         self.pace.as_ref().is_some_and(|(_, pace, until)| {
-            let ahead = self.position.0.saturating_sub(pace.acknowledged.0);
+            let ahead = self.position.0.saturating_sub(pace.acknowledged.0) + pending as u64;
             now < *until && pace.ahead.is_some_and(|most| ahead >= most)
         })
     }

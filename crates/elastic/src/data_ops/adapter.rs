@@ -1,0 +1,380 @@
+//! A store of one's own behind the contract of stores that stream their changes.
+//!
+//! What is copied is a mirror in memory: the rows as they were when an operation began to follow, and from then on the keys that were written
+//! under guards, each with the value that it has when somebody looks. Looking closes the gate, so that what is seen is of one moment.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use shardwright_topology::{Lsn, OperationId, ShardId};
+
+use super::{ShardDataOps, gate::Gates};
+use crate::{
+    Batch, Changes, Cut, Digest, DigestAt, Extent, Import, Pace, Page, Part, Reply, Request,
+    ShardMetrics, ShardStore, StoreError,
+};
+
+type Rows = HashMap<String, Vec<u8>>;
+
+/// The adapter.
+#[derive(Clone)]
+pub(crate) struct DataOpsStore {
+    ops: Arc<dyn ShardDataOps>,
+    gates: Arc<Gates>,
+}
+
+impl fmt::Debug for DataOpsStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gates = &self.gates;
+        f.debug_struct("DataOpsStore")
+            .field("gates", gates)
+            .finish_non_exhaustive()
+    }
+}
+
+fn text(key: Vec<u8>) -> String {
+    // Keys came as texts.
+    String::from_utf8(key).unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into())
+}
+
+impl DataOpsStore {
+    pub(crate) fn new(ops: Arc<dyn ShardDataOps>) -> Self {
+        let gates = Arc::new(Gates::new());
+        Self { ops, gates }
+    }
+
+    pub(crate) fn gates(&self) -> &Arc<Gates> {
+        &self.gates
+    }
+
+    /// Adds a shard that takes reads and writes.
+    pub(crate) fn add(&self, part: &Part) {
+        self.gates.kept().mirror.add(&part.shard, &part.extent);
+    }
+
+    async fn rows(&self, shard: &ShardId) -> Result<Rows, StoreError> {
+        let rows = self.ops.get_data(shard.as_str()).await;
+        rows.map_err(|error| error.into_store_error(shard))
+    }
+
+    fn call(&self, operation: &OperationId, request: Request) -> Result<Reply, StoreError> {
+        let now = self.gates.clock.now();
+        self.gates.kept().mirror.handle(now, operation, request)
+    }
+
+    fn import_reply(
+        &self,
+        operation: &OperationId,
+        request: Request,
+    ) -> Result<Import, StoreError> {
+        match self.call(operation, request)? {
+            Reply::Import(import) => Ok(import),
+            other => unreachable!("an import is answered by its state, not {other:?}"),
+        }
+    }
+
+    /// Takes what was written under guards into the mirror. The gate must be closed.
+    async fn look(&self, shard: &ShardId) -> Result<(), StoreError> {
+        let written = self.gates.kept().written.remove(shard).unwrap_or_default();
+        if written.is_empty() {
+            return Ok(());
+        }
+        let found = self.rows(shard).await;
+        let mut kept = self.gates.kept();
+        match found {
+            Ok(rows) => {
+                for key in written {
+                    let value = str::from_utf8(&key).ok().and_then(|key| rows.get(key));
+                    kept.mirror.record(shard, &key, value.map(Vec::as_slice));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let left = kept.written.entry(shard.clone()).or_default();
+                left.splice(0..0, written);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes keys of a target, by filling it again if the store has no other way.
+    async fn delete(&self, target: &ShardId, gone: Vec<String>) -> Result<(), StoreError> {
+        let failed = |error: super::SplitError| error.into_store_error(target);
+        let name = target.as_str();
+        if gone.is_empty() || self.ops.delete_keys(name, &gone).await.map_err(failed)? {
+            return Ok(());
+        }
+        let mut rows = self.rows(target).await?;
+        let before = rows.len();
+        rows.retain(|key, _| !gone.contains(key));
+        if rows.len() == before {
+            return Ok(());
+        }
+        self.ops.delete_shard(name).await.map_err(failed)?;
+        self.ops.copy_data(name, rows).await.map_err(failed)
+    }
+
+    async fn copy(&self, target: &ShardId, rows: Rows) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let copied = self.ops.copy_data(target.as_str(), rows).await;
+        copied.map_err(|error| error.into_store_error(target))
+    }
+}
+
+fn digest_of(rows: &Rows, extent: &Extent) -> Digest {
+    let rows = rows.iter().map(|(key, value)| (key.as_bytes(), value));
+    rows.filter(|(key, _)| extent.contains(key))
+        .map(|(key, value)| Digest::of(key, value))
+        .fold(Digest::default(), Digest::and)
+}
+
+#[async_trait]
+impl ShardStore for DataOpsStore {
+    async fn create(
+        &self,
+        operation: &OperationId,
+        shard: &ShardId,
+        extent: &Extent,
+    ) -> Result<(), StoreError> {
+        let (shard, extent) = (shard.clone(), extent.clone());
+        self.call(operation, Request::Create { shard, extent })
+            .map(drop)
+    }
+
+    async fn follow(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
+        let _closed = self.gates.lock(shard).write_owned().await;
+        let is_new = !self.gates.kept().mirror.is_followed(shard);
+        let rows = if is_new {
+            Some(self.rows(shard).await?)
+        } else {
+            None
+        };
+        let followed = self.call(
+            operation,
+            Request::Follow {
+                shard: shard.clone(),
+            },
+        )?;
+        if let Some(rows) = rows {
+            let rows = rows
+                .iter()
+                .map(|(key, value)| (key.as_bytes(), value.as_slice()));
+            self.gates.kept().mirror.load(shard, rows);
+        }
+        match followed {
+            Reply::Position(at) => Ok(at),
+            other => unreachable!("a follower is told a position, not {other:?}"),
+        }
+    }
+
+    async fn scan(
+        &self,
+        shard: &ShardId,
+        extent: &Extent,
+        after: Option<&[u8]>,
+        batch: Batch,
+    ) -> Result<Page, StoreError> {
+        let kept = self.gates.kept();
+        kept.mirror.page(shard, extent, after, batch)
+    }
+
+    async fn changes(
+        &self,
+        shard: &ShardId,
+        extent: &Extent,
+        after: Lsn,
+        up_to: Option<Lsn>,
+        batch: Batch,
+    ) -> Result<Changes, StoreError> {
+        let _closed = self.gates.lock(shard).write_owned().await;
+        self.look(shard).await?;
+        let kept = self.gates.kept();
+        kept.mirror.changes(shard, extent, after, up_to, batch)
+    }
+
+    async fn imported(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        from: Lsn,
+    ) -> Result<Import, StoreError> {
+        let (target, source) = (target.clone(), source.clone());
+        let request = Request::Imported {
+            target,
+            source,
+            from,
+        };
+        self.import_reply(operation, request)
+    }
+
+    async fn import(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        page: Page,
+    ) -> Result<Import, StoreError> {
+        let _alone = self.gates.lock(target).write_owned().await;
+        let found = self.gates.kept().mirror.import_of(target, source);
+        if found.is_some_and(|import| import.after_page(&page).is_some()) {
+            let row = |row: &crate::Row| (text(row.key.clone()), row.value.clone());
+            self.copy(target, page.rows.iter().map(row).collect())
+                .await?;
+        }
+        // The rows are in the store, the mirror only counts them.
+        let page = Page {
+            rows: Vec::new(),
+            ..page
+        };
+        let (target, source) = (target.clone(), source.clone());
+        let request = Request::Import {
+            target,
+            source,
+            page,
+        };
+        self.import_reply(operation, request)
+    }
+
+    async fn apply(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        changes: Changes,
+    ) -> Result<Import, StoreError> {
+        let _alone = self.gates.lock(target).write_owned().await;
+        let found = self.gates.kept().mirror.import_of(target, source);
+        if found.is_some_and(|import| import.after_changes(&changes).is_some()) {
+            let changed = changes.changes.iter();
+            let last: BTreeMap<String, Option<Vec<u8>>> = changed
+                .map(|change| (text(change.key.clone()), change.value.clone()))
+                .collect();
+            let gone = last.iter().filter(|(_, value)| value.is_none());
+            let gone = gone.map(|(key, _)| key.clone()).collect();
+            self.delete(target, gone).await?;
+            let come = last
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)));
+            self.copy(target, come.collect()).await?;
+        }
+        let changes = Changes {
+            changes: Vec::new(),
+            ..changes
+        };
+        let (target, source) = (target.clone(), source.clone());
+        let request = Request::Apply {
+            target,
+            source,
+            changes,
+        };
+        self.import_reply(operation, request)
+    }
+
+    async fn digest(&self, shard: &ShardId, extent: &Extent) -> Result<DigestAt, StoreError> {
+        let _closed = self.gates.lock(shard).write_owned().await;
+        self.look(shard).await?;
+        // Not the mirror: what was written without a guard is to be noticed.
+        let rows = self.rows(shard).await?;
+        let position = self.gates.kept().mirror.position(shard)?;
+        let digest = digest_of(&rows, extent);
+        Ok(DigestAt { position, digest })
+    }
+
+    async fn digest_of_import(
+        &self,
+        _: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        extent: &Extent,
+    ) -> Result<DigestAt, StoreError> {
+        let _alone = self.gates.lock(target).write_owned().await;
+        let rows = self.rows(target).await?;
+        let import = self.gates.kept().mirror.import_of(target, source);
+        let unknown = || StoreError::Unknown {
+            shard: target.clone(),
+        };
+        let position = import.ok_or_else(unknown)?.applied;
+        let digest = digest_of(&rows, extent);
+        Ok(DigestAt { position, digest })
+    }
+
+    async fn pace(
+        &self,
+        operation: &OperationId,
+        shard: &ShardId,
+        pace: Pace,
+    ) -> Result<(), StoreError> {
+        let shard = shard.clone();
+        self.call(operation, Request::Pace { shard, pace })
+            .map(drop)
+    }
+
+    async fn seal(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
+        let _closed = self.gates.lock(shard).write_owned().await;
+        self.look(shard).await?;
+        match self.call(
+            operation,
+            Request::Seal {
+                shard: shard.clone(),
+            },
+        )? {
+            Reply::Position(at) => Ok(at),
+            other => unreachable!("a seal is answered by a position, not {other:?}"),
+        }
+    }
+
+    async fn release(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        self.call(
+            operation,
+            Request::Release {
+                shard: shard.clone(),
+            },
+        )?;
+        let mut kept = self.gates.kept();
+        if !kept.mirror.is_followed(shard) {
+            kept.mirror.forget_rows(shard);
+            kept.written.remove(shard);
+        }
+        Ok(())
+    }
+
+    async fn open(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        let shard = shard.clone();
+        self.call(operation, Request::Open { shard }).map(drop)
+    }
+
+    async fn remove(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        let _closed = self.gates.lock(shard).write_owned().await;
+        self.gates.kept().mirror.may_remove(operation, shard)?;
+        match self.ops.delete_shard(shard.as_str()).await {
+            Ok(()) | Err(super::SplitError::UnknownShard { .. }) => {}
+            Err(error) => return Err(error.into_store_error(shard)),
+        }
+        let shard = shard.clone();
+        self.call(operation, Request::Remove { shard }).map(drop)
+    }
+
+    async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {
+        Ok(self.gates.kept().mirror.importing())
+    }
+
+    async fn metrics(&self, shard: &ShardId) -> Result<ShardMetrics, StoreError> {
+        let metrics = self.ops.get_metrics(shard.as_str()).await;
+        metrics.map_err(|error| error.into_store_error(shard))
+    }
+
+    async fn median(&self, shard: &ShardId) -> Result<Option<Cut>, StoreError> {
+        let keys = self.ops.get_keys(shard.as_str()).await;
+        let keys = keys.map_err(|error| error.into_store_error(shard))?;
+        let kept = self.gates.kept();
+        let extent = kept.mirror.extent(shard)?;
+        Ok(extent.median(keys.iter().map(String::as_bytes)))
+    }
+}

@@ -1,0 +1,308 @@
+//! The manager: routes keys to shards, and splits, merges and moves the shards.
+
+mod automatic;
+mod builder;
+mod change;
+mod notice;
+mod running;
+mod upkeep;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use shardwright_registry::Clock;
+use shardwright_topology::{KeyspaceName, NodeId, OperationId, ShardId};
+use tokio::sync::broadcast;
+
+use self::running::Running;
+pub use self::{
+    builder::ManagerBuilder,
+    change::{Gating, SplitAt},
+    notice::Notice,
+    running::OperationStatus,
+};
+use crate::{
+    BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardStatistics,
+    ShardStore, Situation, StoreError, WriteGuard,
+    balance::{self, Patience},
+    data_ops::DataOpsStore,
+    driver::Driver,
+};
+
+/// Routes keys to shards, and splits, merges and moves the shards while they are written to.
+///
+/// ```
+/// use std::{collections::{BTreeMap, HashMap}, sync::{Arc, Mutex}};
+/// use async_trait::async_trait;
+/// use shardwright_elastic::{ElasticShardManager, ShardConfig, ShardDataOps, ShardMetrics, SplitError};
+///
+/// #[derive(Default)]
+/// struct MyDataOps(Mutex<BTreeMap<String, HashMap<String, Vec<u8>>>>);
+///
+/// #[async_trait]
+/// impl ShardDataOps for MyDataOps {
+///     async fn get_keys(&self, shard_id: &str) -> Result<Vec<String>, SplitError> {
+///         Ok(self.get_data(shard_id).await?.into_keys().collect())
+///     }
+///     async fn get_data(&self, shard_id: &str) -> Result<HashMap<String, Vec<u8>>, SplitError> {
+///         Ok(self.0.lock().unwrap().get(shard_id).cloned().unwrap_or_default())
+///     }
+///     async fn copy_data(&self, target_shard: &str, data: HashMap<String, Vec<u8>>) -> Result<(), SplitError> {
+///         self.0.lock().unwrap().entry(target_shard.to_owned()).or_default().extend(data);
+///         Ok(())
+///     }
+///     async fn delete_shard(&self, shard_id: &str) -> Result<(), SplitError> {
+///         self.0.lock().unwrap().remove(shard_id);
+///         Ok(())
+///     }
+///     async fn get_metrics(&self, shard_id: &str) -> Result<ShardMetrics, SplitError> {
+///         Ok(ShardMetrics { key_count: self.get_keys(shard_id).await?.len(), ..ShardMetrics::default() })
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let data_ops = Arc::new(MyDataOps::default());
+/// let manager = ElasticShardManager::new(ShardConfig::default(), data_ops.clone()).await?;
+/// for user in 0..8_000 {
+///     let key = format!("user:{user}");
+///     let guard = manager.write(&key).await?;
+///     data_ops.copy_data(guard.shard().as_str(), HashMap::from([(key, vec![1])])).await?;
+/// }
+/// let (left, right) = manager.split_shard("shard-1").await?;
+/// assert_eq!((left.as_str(), right.as_str()), ("shard-4", "shard-5"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Clones are the same manager. Operations that were begun go on when a caller stops waiting for them; when the process ends, they stop, and
+/// go on with the next manager on the same journal.
+#[derive(Debug, Clone)]
+pub struct ElasticShardManager {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ShardConfig,
+    policy: BalancePolicy,
+    driver: Driver,
+    keyspace: KeyspaceName,
+    /// The stores of one's own, by node.
+    own: BTreeMap<NodeId, DataOpsStore>,
+    layout: RwLock<Arc<Layout>>,
+    running: Mutex<BTreeMap<OperationId, Running>>,
+    /// One operation is begun at a time, so that no two see the same shard free.
+    beginning: tokio::sync::Mutex<()>,
+    naming: Naming,
+    patience: Mutex<Patience>,
+    ended: Mutex<BTreeMap<OperationId, shardwright_topology::Timestamp>>,
+    notices: broadcast::Sender<Notice>,
+    clock: Clock,
+}
+
+/// How new shards are called.
+#[derive(Debug)]
+enum Naming {
+    /// By number: nobody else names shards.
+    Numbered(AtomicU32),
+    /// By their operation.
+    ByOperation,
+}
+
+impl ElasticShardManager {
+    /// Returns a manager of new shards in a store of one's own, on the node `node-1`.
+    ///
+    /// Which shard owns which keys is in memory: a manager that is made again begins with the shards of the configuration. Give it a
+    /// [journal](ManagerBuilder::journal) for more.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub async fn new(config: ShardConfig, data_ops: Arc<dyn ShardDataOps>) -> Result<Self, Error> {
+        let node = NodeId::new("node-1")?;
+        Self::builder(config).node(node, data_ops).build().await
+    }
+
+    /// Returns the settings of a manager.
+    #[must_use]
+    pub fn builder(config: ShardConfig) -> ManagerBuilder {
+        ManagerBuilder::new(config)
+    }
+
+    /// Returns which shard owns which keys at this moment.
+    #[must_use]
+    pub fn layout(&self) -> Arc<Layout> {
+        self.inner.layout()
+    }
+
+    /// Returns the shard that owns a key at this moment. Write under a [guard](ElasticShardManager::write): the shard may be another one later.
+    ///
+    /// # Errors
+    /// [`Error::NoOwner`] for a key outside of all shards.
+    pub fn shard_for_key(&self, key: impl AsRef<[u8]>) -> Result<ShardId, Error> {
+        let layout = self.layout();
+        let owner = layout.owner(key.as_ref()).ok_or(Error::NoOwner)?;
+        Ok(owner.shard.clone())
+    }
+
+    /// Does as [`ElasticShardManager::shard_for_key`]. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::NoOwner`] for a key outside of all shards.
+    pub async fn get_shard_for_key(&self, key: impl AsRef<[u8]> + Send) -> Result<ShardId, Error> {
+        self.shard_for_key(key)
+    }
+
+    /// Waits until the shard of a key takes writes, and keeps it so while the guard is held: write the key to [`WriteGuard::shard`], and drop the guard.
+    ///
+    /// With a store that was added by [`ManagerBuilder::store`] the guard holds nothing: such a store refuses a write that comes too late itself,
+    /// and the caller asks again. Never wait for an operation while you hold a guard: it waits for you.
+    ///
+    /// # Errors
+    /// [`Error::NoOwner`]; [`Error::Busy`] if the shard changes hands or is held back for longer than [`Settings::seal_max`](crate::Settings::seal_max) and
+    /// a second.
+    pub async fn write(&self, key: impl AsRef<[u8]> + Send) -> Result<WriteGuard, Error> {
+        let key = key.as_ref();
+        let inner = &self.inner;
+        let until = inner.clock.now() + inner.driver.settings().seal_max + Duration::from_secs(1);
+        loop {
+            let part = inner.layout().owner(key).cloned().ok_or(Error::NoOwner)?;
+            let Some(own) = inner.own.get(&part.node) else {
+                return Ok(WriteGuard::free(part.shard));
+            };
+            match own.gates().enter(&part.shard, key).await {
+                Ok(guard) => return Ok(guard),
+                Err(
+                    StoreError::Sealed { .. }
+                    | StoreError::Busy { .. }
+                    | StoreError::Importing { .. }
+                    | StoreError::Unknown { .. }
+                    | StoreError::Removed { .. },
+                ) if inner.clock.now() < until => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(StoreError::Sealed { .. } | StoreError::Busy { .. }) => {
+                    return Err(Error::Busy);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Returns how much a shard has and does.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`], and what its store says.
+    pub async fn shard_statistics(&self, shard: &str) -> Result<ShardStatistics, Error> {
+        let part = self.inner.part(shard)?;
+        let metrics = self.inner.store(&part.node)?.metrics(&part.shard).await?;
+        let operation = self.inner.operation_of(&part.shard);
+        Ok(ShardStatistics {
+            shard_id: part.shard,
+            node: part.node,
+            metrics,
+            storage_bytes: metrics.storage_bytes,
+            operations_per_sec: metrics.request_rate,
+            key_count: metrics.key_count,
+            operation,
+        })
+    }
+
+    /// Does as [`ElasticShardManager::shard_statistics`].
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::shard_statistics`].
+    pub async fn get_shard_statistics(&self, shard: &str) -> Result<ShardStatistics, Error> {
+        self.shard_statistics(shard).await
+    }
+
+    /// Returns what would even the shards out, and does nothing: the dry run of [`ElasticShardManager::execute_rebalance`]. What is hot or cold at this
+    /// moment counts, however long it has been so.
+    ///
+    /// # Errors
+    /// None at this time: a shard whose store does not say what it does is left alone.
+    pub async fn rebalance(&self) -> Result<RebalancePlan, Error> {
+        Ok(self.inner.plan().await)
+    }
+
+    /// Returns what happens from here on, to be told to people. Whoever falls behind misses some.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.inner.notices.subscribe()
+    }
+}
+
+impl Inner {
+    fn layout(&self) -> Arc<Layout> {
+        let layout = self.layout.read();
+        layout.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_layout(&self, layout: Layout) {
+        let mut slot = self.layout.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = Arc::new(layout);
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<OperationId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, shard: &str) -> Result<Part, Error> {
+        let unknown = || Error::UnknownShard {
+            shard: shard.to_owned(),
+        };
+        self.layout().part(shard).cloned().ok_or_else(unknown)
+    }
+
+    fn store(&self, node: &NodeId) -> Result<Arc<dyn ShardStore>, Error> {
+        let unknown = || Error::UnknownNode { node: node.clone() };
+        self.driver.nodes().store(node).ok_or_else(unknown)
+    }
+
+    /// Returns the operation that has a shard: nobody else may begin one with it.
+    fn operation_of(&self, shard: &ShardId) -> Option<OperationId> {
+        let running = self.running();
+        let holds = |(_, each): &(&OperationId, &Running)| each.holds(shard);
+        running.iter().find(holds).map(|(id, _)| id.clone())
+    }
+
+    async fn plan(&self) -> RebalancePlan {
+        let layout = self.layout();
+        let measured = layout.parts().map(async |part| {
+            let store = self.driver.nodes().store(&part.node)?;
+            Some((part.shard.clone(), store.metrics(&part.shard).await.ok()?))
+        });
+        let metrics = join_all(measured).await.into_iter().flatten().collect();
+        let parts: Vec<Part> = layout.parts().cloned().collect();
+        let busy = parts.iter().map(|part| &part.shard);
+        let busy = busy.filter(|shard| self.operation_of(shard).is_some());
+        let situation = Situation {
+            metrics,
+            nodes: self.driver.nodes().nodes(),
+            busy: busy.cloned().collect(),
+            parts,
+        };
+        balance::plan(&situation, &self.policy)
+    }
+
+    /// Returns names that no shard has or had.
+    fn names(&self, operation: &OperationId, count: usize) -> Result<Vec<ShardId>, Error> {
+        let name = |place: usize| match &self.naming {
+            Naming::Numbered(next) => Ok(ShardId::numbered(next.fetch_add(1, Ordering::Relaxed))),
+            Naming::ByOperation => Ok(ShardId::new(format!("{operation}.{place}"))?),
+        };
+        (0..count).map(name).collect()
+    }
+
+    fn tell(&self, notice: Notice) {
+        // Nobody has to listen.
+        drop(self.notices.send(notice));
+    }
+}

@@ -1,0 +1,336 @@
+//! Splits, merges and moves on demand, and what is refused.
+
+use std::collections::BTreeSet;
+
+use rand::RngCore;
+use shardwright_topology::{NodeId, OperationId, OperationKind, Phase, ShardId};
+
+use super::{ElasticShardManager, Inner};
+use crate::{Cut, Error, Extent, Part, Record, ShardMetrics, Work};
+
+/// Where a shard is divided.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SplitAt {
+    /// So that each part has half of the keys.
+    #[default]
+    Median,
+    /// So that each part owns half of the positions, or what is below and above the middle of the interval.
+    Middle,
+    /// At a key: it is the first of the second part.
+    Key(Vec<u8>),
+    /// At a cut.
+    Cut(Cut),
+}
+
+/// Whether the sizes of shards are looked at. What would lose keys is refused in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gating {
+    /// Shards that are too small are not split, shards that are too large not merged.
+    #[default]
+    Sizes,
+    /// Sizes do not matter.
+    Force,
+}
+
+fn new_id() -> Result<OperationId, Error> {
+    Ok(OperationId::new(format!(
+        "op-{:016x}",
+        rand::rng().next_u64()
+    ))?)
+}
+
+impl ElasticShardManager {
+    /// Divides a shard at its median key, and returns the new shards once they own its keys.
+    ///
+    /// # Errors
+    /// Refused with nothing changed: [`Error::UnknownShard`], [`Error::InOperation`], [`Error::TooFewKeys`], [`Error::Indivisible`].
+    /// [`Error::Aborted`] if it ended without effect.
+    pub async fn split_shard(&self, shard: &str) -> Result<(ShardId, ShardId), Error> {
+        self.split_shard_at(shard, SplitAt::Median, Gating::Sizes)
+            .await
+    }
+
+    /// Divides a shard where it is told.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::split_shard`].
+    pub async fn split_shard_at(
+        &self,
+        shard: &str,
+        at: SplitAt,
+        gating: Gating,
+    ) -> Result<(ShardId, ShardId), Error> {
+        let id = self.begin_split(shard, at, gating).await?;
+        let record = self.inner.committed(&id).await?;
+        let targets = &record.work.targets;
+        Ok((targets[0].shard.clone(), targets[1].shard.clone()))
+    }
+
+    /// Begins to divide a shard, and returns the operation.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::split_shard`].
+    pub async fn begin_split(
+        &self,
+        shard: &str,
+        at: SplitAt,
+        gating: Gating,
+    ) -> Result<OperationId, Error> {
+        let reason = "asked for".to_owned();
+        self.inner.begin_split(shard, at, gating, reason).await
+    }
+
+    /// Makes one shard of neighbours, on the node that has most of them, and returns it once it owns their keys.
+    ///
+    /// # Errors
+    /// Refused with nothing changed: [`Error::MergeOfOne`], [`Error::UnknownShard`], [`Error::NotNeighbours`], [`Error::InOperation`],
+    /// [`Error::TooLarge`], [`Error::TooFewShards`]. [`Error::Aborted`] if it ended without effect.
+    pub async fn merge_shards(&self, shards: &[&str]) -> Result<ShardId, Error> {
+        let id = self.begin_merge(shards, Gating::Sizes).await?;
+        let record = self.inner.committed(&id).await?;
+        Ok(record.work.targets[0].shard.clone())
+    }
+
+    /// Begins to make one shard of neighbours, and returns the operation.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::merge_shards`].
+    pub async fn begin_merge(&self, shards: &[&str], gating: Gating) -> Result<OperationId, Error> {
+        let reason = "asked for".to_owned();
+        self.inner.begin_merge(shards, None, gating, reason).await
+    }
+
+    /// Moves a shard to a node, where it has a new name, and returns that once it owns the keys.
+    ///
+    /// # Errors
+    /// Refused with nothing changed: [`Error::UnknownShard`], [`Error::UnknownNode`], [`Error::AlreadyThere`], [`Error::InOperation`],
+    /// [`Error::NoCapacity`]. [`Error::Aborted`] if it ended without effect.
+    pub async fn migrate_shard(&self, shard: &str, node: &str) -> Result<ShardId, Error> {
+        let id = self.begin_migrate(shard, node, Gating::Sizes).await?;
+        let record = self.inner.committed(&id).await?;
+        Ok(record.work.targets[0].shard.clone())
+    }
+
+    /// Begins to move a shard, and returns the operation.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::migrate_shard`].
+    pub async fn begin_migrate(
+        &self,
+        shard: &str,
+        node: &str,
+        gating: Gating,
+    ) -> Result<OperationId, Error> {
+        let (node, reason) = (NodeId::new(node)?, "asked for".to_owned());
+        self.inner.begin_migrate(shard, &node, gating, reason).await
+    }
+
+    /// Undoes an operation that has committed by another one, and returns that: merges what was split, divides what was merged, moves back what was moved.
+    /// Writes since then are kept.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOperation`] if its record was removed, [`Error::TooLate`] unless it has committed and opened its targets,
+    /// [`Error::StalePlan`] if its targets were split, merged or moved since.
+    pub async fn reverse(&self, id: &OperationId) -> Result<OperationId, Error> {
+        let found = self.inner.driver.journal().get(id).await?;
+        let unknown = || Error::UnknownOperation {
+            operation: id.clone(),
+        };
+        let Record {
+            operation, work, ..
+        } = found.ok_or_else(unknown)?.record;
+        if !matches!(operation.phase, Phase::CleaningUp | Phase::Done) {
+            let (operation, phase) = (operation.id, operation.phase);
+            return Err(Error::TooLate { operation, phase });
+        }
+        let new = new_id()?;
+        let names = self.inner.names(&new, work.sources.len())?;
+        let reversed = work.reversed(&names).expect("there is a name for each");
+        self.inner.begin(new, reversed).await
+    }
+}
+
+impl Inner {
+    async fn metrics(&self, part: &Part) -> Result<ShardMetrics, Error> {
+        Ok(self.store(&part.node)?.metrics(&part.shard).await?)
+    }
+
+    fn free(&self, part: &Part) -> Result<(), Error> {
+        match self.operation_of(&part.shard) {
+            None => Ok(()),
+            Some(operation) => Err(Error::InOperation {
+                shard: part.shard.clone(),
+                operation,
+            }),
+        }
+    }
+
+    pub(super) async fn begin_split(
+        self: &std::sync::Arc<Self>,
+        shard: &str,
+        at: SplitAt,
+        gating: Gating,
+        reason: String,
+    ) -> Result<OperationId, Error> {
+        let part = self.part(shard)?;
+        self.free(&part)?;
+        if gating == Gating::Sizes {
+            let (keys, needed) = (
+                self.metrics(&part).await?.key_count,
+                self.policy.split.min_keys,
+            );
+            if keys < needed {
+                let shard = part.shard;
+                return Err(Error::TooFewKeys {
+                    shard,
+                    keys,
+                    needed,
+                });
+            }
+        }
+        let cut = match at {
+            SplitAt::Median => self.store(&part.node)?.median(&part.shard).await?,
+            SplitAt::Middle => part.extent.middle(),
+            SplitAt::Key(key) => part
+                .extent
+                .contains(&key)
+                .then(|| part.extent.cut_at_key(&key)),
+            SplitAt::Cut(cut) => Some(cut),
+        };
+        let parts = cut.and_then(|cut| part.extent.split_at(&cut));
+        let Some((low, high)) = parts else {
+            return Err(Error::Indivisible { shard: part.shard });
+        };
+        let id = new_id()?;
+        let names = self.names(&id, 2)?;
+        let target = |(shard, extent): (ShardId, Extent)| Part {
+            shard,
+            node: part.node.clone(),
+            extent,
+        };
+        let targets = names.into_iter().zip([low, high]).map(target).collect();
+        let work = Work {
+            kind: OperationKind::Split,
+            targets,
+            sources: vec![part],
+            reason,
+        };
+        self.begin(id, work).await
+    }
+
+    pub(super) async fn begin_merge(
+        self: &std::sync::Arc<Self>,
+        shards: &[&str],
+        to: Option<NodeId>,
+        gating: Gating,
+        reason: String,
+    ) -> Result<OperationId, Error> {
+        let names: BTreeSet<&str> = shards.iter().copied().collect();
+        if names.len() < 2 || names.len() < shards.len() {
+            return Err(Error::MergeOfOne);
+        }
+        let mut sources = Vec::with_capacity(shards.len());
+        for shard in shards {
+            sources.push(self.part(shard)?);
+        }
+        let Some(extent) = Extent::join(sources.iter().map(|part| &part.extent)) else {
+            let shard = apart(&sources);
+            return Err(Error::NotNeighbours { shard });
+        };
+        let (left, needed) = (
+            self.layout().len() + 1 - sources.len(),
+            self.policy.merge.min_total_shards,
+        );
+        if left < needed {
+            return Err(Error::TooFewShards { left, needed });
+        }
+        let (mut keys, mut largest) = (0, (0, sources[0].node.clone()));
+        for part in &sources {
+            self.free(part)?;
+            let metrics = self.metrics(part).await?;
+            keys += metrics.key_count;
+            if metrics.storage_bytes > largest.0 {
+                largest = (metrics.storage_bytes, part.node.clone());
+            }
+        }
+        let allowed = self.policy.merge.max_merged_keys;
+        if gating == Gating::Sizes && keys > allowed {
+            return Err(Error::TooLarge { keys, allowed });
+        }
+        let id = new_id()?;
+        let target = Part {
+            shard: self.names(&id, 1)?.remove(0),
+            node: to.unwrap_or(largest.1),
+            extent,
+        };
+        let work = Work {
+            kind: OperationKind::Merge,
+            sources,
+            targets: vec![target],
+            reason,
+        };
+        self.begin(id, work).await
+    }
+
+    pub(super) async fn begin_migrate(
+        self: &std::sync::Arc<Self>,
+        shard: &str,
+        node: &NodeId,
+        gating: Gating,
+        reason: String,
+    ) -> Result<OperationId, Error> {
+        let part = self.part(shard)?;
+        self.store(node)?;
+        if part.node == *node {
+            let (shard, node) = (part.shard, part.node);
+            return Err(Error::AlreadyThere { shard, node });
+        }
+        self.free(&part)?;
+        if gating == Gating::Sizes {
+            self.check_room(&part, node).await?;
+        }
+        let id = new_id()?;
+        let target = Part {
+            shard: self.names(&id, 1)?.remove(0),
+            node: node.clone(),
+            extent: part.extent.clone(),
+        };
+        let work = Work {
+            kind: OperationKind::Migrate,
+            sources: vec![part],
+            targets: vec![target],
+            reason,
+        };
+        self.begin(id, work).await
+    }
+
+    async fn check_room(&self, part: &Part, node: &NodeId) -> Result<(), Error> {
+        let Some(most) = self.policy.node_bytes_max else {
+            return Ok(());
+        };
+        let mut there = 0;
+        for other in self.layout().parts().filter(|other| other.node == *node) {
+            there += self.metrics(other).await?.storage_bytes;
+        }
+        let bytes = self.metrics(part).await?.storage_bytes;
+        let room = most.saturating_sub(there);
+        if bytes <= room {
+            return Ok(());
+        }
+        Err(Error::NoCapacity {
+            node: node.clone(),
+            room,
+            bytes,
+        })
+    }
+}
+
+/// Returns a shard that adjoins none of the others, or the last one if all have a neighbour.
+fn apart(parts: &[Part]) -> ShardId {
+    let alone = |part: &&Part| {
+        let mut others = parts.iter().filter(|other| other.shard != part.shard);
+        !others.any(|other| other.extent.adjoins(&part.extent))
+    };
+    let found = parts.iter().find(alone).or(parts.last());
+    found.expect("a merge has shards").shard.clone()
+}

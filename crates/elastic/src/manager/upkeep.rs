@@ -1,0 +1,93 @@
+//! Upkeep: what operations leave behind is removed, and what others did is seen.
+
+use std::sync::Arc;
+
+use shardwright_topology::OperationId;
+
+use super::{ElasticShardManager, Inner, Notice};
+use crate::{Entry, Error, Layout, ShardStore};
+
+impl ElasticShardManager {
+    /// Reads the layout and the operations of the journal again: other managers on it may have changed them.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] or [`Error::Layout`]: the layout stays as it was.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let layout = Layout::new(self.inner.driver.journal().shards().await?)?;
+        self.inner.set_layout(layout);
+        self.inner.go_on().await
+    }
+
+    /// Removes shards that were being filled by operations that are over or were never written down, and the records of operations that ended
+    /// [long ago](crate::Settings::retention). Done now and then by itself.
+    pub async fn collect(&self) {
+        self.inner.collect().await;
+    }
+}
+
+impl Inner {
+    pub(super) async fn collect(self: &Arc<Self>) {
+        for node in self.driver.nodes().nodes() {
+            if let Some(store) = self.driver.nodes().store(&node) {
+                self.collect_orphans(&*store).await;
+            }
+        }
+        let Ok(entries) = self.driver.journal().list().await else {
+            return;
+        };
+        for entry in entries {
+            if entry.record.phase().is_final() {
+                self.trim(&entry).await;
+            }
+        }
+    }
+
+    async fn collect_orphans(&self, store: &dyn ShardStore) {
+        let Ok(importing) = store.importing().await else {
+            return;
+        };
+        for (shard, operation) in importing {
+            // Listed before the journal is read, so that an operation that begins is not taken for one that never was.
+            let is_over = match self.driver.journal().get(&operation).await {
+                Ok(found) => found.is_none_or(|entry| entry.record.phase().is_final()),
+                Err(_) => false,
+            };
+            if is_over && store.remove(&operation, &shard).await.is_ok() {
+                self.tell(Notice::Collected { operation });
+            }
+        }
+    }
+
+    /// Removes the record of an operation that this process has known to be over for long enough.
+    async fn trim(&self, entry: &Entry) {
+        let id: &OperationId = entry.record.id();
+        let now = self.clock.now();
+        let since = {
+            let mut ended = self
+                .ended
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            *ended.entry(id.clone()).or_insert(now)
+        };
+        if now.since(since) < self.driver.settings().retention {
+            return;
+        }
+        if self
+            .driver
+            .journal()
+            .remove(id, entry.version)
+            .await
+            .is_ok()
+        {
+            self.running().remove(id);
+            let mut ended = self
+                .ended
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            ended.remove(id);
+            let operation = id.clone();
+            drop(ended);
+            self.tell(Notice::Collected { operation });
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A node in memory as the mirror of shards whose rows are elsewhere.
+
+use shardwright_topology::{Lsn, OperationId, Position, ShardId, Timestamp};
+
+use super::MemoryNode;
+use crate::{Batch, Changes, Extent, Import, Page, StoreError};
+
+impl MemoryNode {
+    /// Says whether a write of a shard may begin when `pending` others were not recorded yet.
+    pub(crate) fn admit(
+        &self,
+        now: Timestamp,
+        shard: &ShardId,
+        pending: usize,
+    ) -> Result<(), StoreError> {
+        self.shard(shard)?.admit(now, shard, pending)
+    }
+
+    /// Returns whether an operation wants to know the changes of a shard.
+    pub(crate) fn is_followed(&self, shard: &ShardId) -> bool {
+        self.shards
+            .get(shard)
+            .is_some_and(|held| held.is_followed())
+    }
+
+    /// Takes over the rows that a shard has, without a change of its position.
+    pub(crate) fn load<'a>(
+        &mut self,
+        shard: &ShardId,
+        rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) {
+        if let Some(held) = self.shards.get_mut(shard) {
+            held.forget_rows();
+            for (key, value) in rows {
+                held.put(key.to_vec(), Position::of(key), Some(value.to_vec()));
+            }
+        }
+    }
+
+    /// Records a write that has happened.
+    pub(crate) fn record(&mut self, shard: &ShardId, key: &[u8], value: Option<&[u8]>) {
+        if let Some(held) = self.shards.get_mut(shard) {
+            held.record(key, Position::of(key), value);
+        }
+    }
+
+    /// Drops the rows of a shard, which are elsewhere.
+    pub(crate) fn forget_rows(&mut self, shard: &ShardId) {
+        if let Some(held) = self.shards.get_mut(shard) {
+            held.forget_rows();
+        }
+    }
+
+    /// Says whether an operation may remove a shard.
+    pub(crate) fn may_remove(
+        &self,
+        operation: &OperationId,
+        shard: &ShardId,
+    ) -> Result<(), StoreError> {
+        self.check_removable(operation, shard)
+    }
+
+    /// Returns how much of a source a target has, without beginning.
+    pub(crate) fn import_of(&self, target: &ShardId, source: &ShardId) -> Option<Import> {
+        self.shards.get(target)?.import_of(source)
+    }
+
+    pub(crate) fn page(
+        &self,
+        shard: &ShardId,
+        extent: &Extent,
+        after: Option<&[u8]>,
+        batch: Batch,
+    ) -> Result<Page, StoreError> {
+        let after = after.map(<[u8]>::to_vec);
+        Ok(self.shard(shard)?.scan(extent, after, batch))
+    }
+
+    pub(crate) fn changes(
+        &self,
+        shard: &ShardId,
+        extent: &Extent,
+        after: Lsn,
+        up_to: Option<Lsn>,
+        batch: Batch,
+    ) -> Result<Changes, StoreError> {
+        let held = self.shard(shard)?;
+        held.changes(shard, extent, after, up_to, batch)
+    }
+
+    pub(crate) fn position(&self, shard: &ShardId) -> Result<Lsn, StoreError> {
+        Ok(self.shard(shard)?.position())
+    }
+
+    pub(crate) fn extent(&self, shard: &ShardId) -> Result<&Extent, StoreError> {
+        Ok(self.shard(shard)?.extent())
+    }
+}

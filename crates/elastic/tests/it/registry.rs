@@ -1,0 +1,171 @@
+//! Operations in a registry: shard maps follow them, and any manager on the registry goes on with them.
+
+use std::sync::Arc;
+
+use shardwright_elastic::{
+    ElasticShardManager, Gating, Journal, JournalError, MemoryShardStore, Part, Record,
+    RegistryJournal, Settings, ShardConfig, SplitAt, Work,
+    topology::{
+        KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position, ShardId, ShardState,
+    },
+};
+use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).expect("a name")
+}
+
+async fn registry() -> Registry {
+    let registry = Registry::new(Arc::new(MemoryStore::new()), KeyspaceName::main());
+    registry
+        .bootstrap(Partitioning::Ranges, 2)
+        .await
+        .expect("a new keyspace");
+    let shards = vec![ShardId::numbered(0), ShardId::numbered(1)];
+    for (name, shards) in [("n1", shards), ("n2", Vec::new())] {
+        let registration = Registration {
+            shards,
+            ..Registration::new(node(name), "http://localhost:1")
+        };
+        registry.register(registration).await.expect("a new node");
+    }
+    registry
+}
+
+async fn manager(registry: &Registry, stores: &[MemoryShardStore; 2]) -> ElasticShardManager {
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    ElasticShardManager::builder(ShardConfig::default())
+        .store(node("n1"), Arc::new(stores[0].clone()))
+        .store(node("n2"), Arc::new(stores[1].clone()))
+        .journal(Arc::new(journal))
+        .settings(Settings::local())
+        .build()
+        .await
+        .expect("a manager")
+}
+
+#[tokio::test]
+async fn the_shard_map_shows_what_was_split_moved_and_merged() {
+    let registry = registry().await;
+    let stores = [MemoryShardStore::new(), MemoryShardStore::new()];
+    let manager = manager(&registry, &stores).await;
+    stores[0].add_parts(manager.layout().parts());
+    for key in 0..2_000 {
+        let key = format!("key-{key}");
+        let shard = manager.shard_for_key(&key).expect("an owner");
+        stores[0]
+            .put(&shard, key.as_bytes(), b"value")
+            .expect("it serves");
+    }
+    let force = (SplitAt::Median, Gating::Force);
+    let (left, right) = manager
+        .split_shard_at("shard-0", force.0, force.1)
+        .await
+        .expect("a split");
+    let map = registry.map().await.expect("the shards tile the space");
+    assert_eq!((map.len(), map.at(Position::MIN).id()), (3, &left));
+    let moved = manager
+        .migrate_shard(right.as_str(), "n2")
+        .await
+        .expect("a move");
+    let map = registry.map().await.expect("the shards tile the space");
+    assert_eq!(
+        map.shard(&moved).and_then(|shard| shard.primary()),
+        Some(&node("n2"))
+    );
+    let merged = manager
+        .merge_shards(&[moved.as_str(), "shard-1"])
+        .await
+        .expect("a merge");
+    let map = registry.map().await.expect("the shards tile the space");
+    assert_eq!((map.len(), map.at(Position::MAX).id()), (2, &merged));
+    for key in 0..2_000 {
+        let key = format!("key-{key}");
+        let owner = map.at(Position::of(&key));
+        let on_first = owner.primary() == Some(&node("n1"));
+        let store = &stores[usize::from(!on_first)];
+        let found = store.get(owner.id(), key.as_bytes()).expect("it is there");
+        assert_eq!(found, Some(b"value".to_vec()), "{key}");
+    }
+    let gone = registry
+        .shard(&ShardId::numbered(0))
+        .await
+        .expect("its record")
+        .value;
+    assert_eq!((gone.state, gone.hold), (ShardState::Retired, None));
+}
+
+fn migration(id: &str, journal: &[Part]) -> Record {
+    let source = journal[0].clone();
+    let target = Part {
+        shard: ShardId::new(format!("{id}.0")).expect("a name"),
+        node: node("n2"),
+        ..source.clone()
+    };
+    let work = Work {
+        kind: OperationKind::Migrate,
+        sources: vec![source],
+        targets: vec![target],
+        reason: "a test".to_owned(),
+    };
+    let id = OperationId::new(id).expect("a name");
+    Record::planned(id, KeyspaceName::main(), work).expect("it fits")
+}
+
+#[tokio::test]
+async fn a_shard_has_one_operation_and_a_change_one_author() {
+    let registry = registry().await;
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    let parts = journal.shards().await.expect("the shards");
+    let (first, second) = (migration("op-1", &parts), migration("op-2", &parts));
+    let version = journal.put(&first, None).await.expect("it is new");
+    journal.put(&second, None).await.expect("it is new");
+    for _ in 0..2 {
+        journal.hold(&first).await.expect("nobody holds it");
+    }
+    let held = journal.hold(&second).await;
+    assert!(matches!(held, Err(JournalError::Held { .. })), "{held:?}");
+
+    let created = first.advance(Phase::Created).expect("it follows");
+    let next = journal
+        .put(&created, Some(version))
+        .await
+        .expect("it is as it was read");
+    let late = first.advance(Phase::Aborting).expect("it follows");
+    let late = journal.put(&late, Some(version)).await;
+    match late {
+        Err(JournalError::Conflict { found: Some(found) }) => {
+            assert_eq!(
+                (found.record.phase(), found.version),
+                (Phase::Created, next)
+            );
+        }
+        other => panic!("two authors: {other:?}"),
+    }
+    let held = journal.hold(&first).await;
+    assert!(
+        matches!(held, Err(JournalError::Conflict { .. })),
+        "it is not planned any more"
+    );
+    let aborting = created.advance(Phase::Aborting).expect("it follows");
+    let version = journal
+        .put(&aborting, Some(next))
+        .await
+        .expect("it is as it was read");
+    for _ in 0..2 {
+        journal.resolve(&aborting).await.expect("it is decided");
+    }
+    let aborted = aborting.advance(Phase::Aborted).expect("it follows");
+    let version = journal
+        .put(&aborted, Some(version))
+        .await
+        .expect("it is as it was read");
+    journal
+        .remove(aborted.id(), version)
+        .await
+        .expect("it has ended");
+    assert_eq!(journal.get(aborted.id()).await.ok().flatten(), None);
+    assert_eq!(journal.shards().await.expect("the shards"), parts);
+    journal.hold(&second).await.expect("it is free again");
+    registry.map().await.expect("the shards tile the space");
+}

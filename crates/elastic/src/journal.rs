@@ -30,7 +30,7 @@ pub struct Entry {
 #[non_exhaustive]
 pub enum JournalError {
     /// The operation is not as the caller expected it. Nothing changed; decide again on what was found.
-    #[error("the operation was changed by somebody else")]
+    #[error("somebody else changed the operation first")]
     Conflict {
         /// The operation as it is; `None` if it is no more.
         found: Option<Box<Entry>>,
@@ -56,7 +56,7 @@ pub enum JournalError {
         shard: ShardId,
     },
     /// It is not known whether the change happened. Read the operation again.
-    #[error("it is not known whether the operation was changed")]
+    #[error("it is not known whether the operation has changed")]
     Unknown(#[source] BoxError),
     /// The journal cannot be reached. Nothing changed.
     #[error("the journal is not available")]
@@ -107,7 +107,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Removes an operation that has ended.
     ///
     /// # Errors
-    /// [`JournalError::Conflict`] if it was changed meanwhile.
+    /// [`JournalError::Conflict`] if somebody changed it meanwhile.
     async fn remove(&self, id: &OperationId, expected: Version) -> Result<(), JournalError>;
 
     /// Returns the shards that own keys now: of an operation its sources until it commits, and its targets from then on.

@@ -131,7 +131,6 @@ impl ElasticShardManager {
     }
 
     /// Returns the settings of a manager.
-    #[must_use]
     pub fn builder(config: ShardConfig) -> ManagerBuilder {
         ManagerBuilder::new(config)
     }

@@ -13,6 +13,7 @@
 //! | `failover` | `shardwright-failover` | a replica has to take over when a node is down |
 //! | `quorum` | `shardwright-quorum` | an event has to be on several nodes before it counts |
 //! | `rebalancer` | `shardwright-rebalancer` | somebody has to decide which node holds which shard |
+//! | `elastic` | `shardwright-elastic` | shards have to be split, merged or moved while they are written to |
 //! | `coordinator` | `shardwright-coordinator` | processes have to be told which shards to serve |
 //! | `store` | `shardwright-store` | a shard is one SQLite file |
 //! | `sql` | `shardwright-sql` | many SQLite files have to answer as one database |
@@ -41,6 +42,7 @@
 //! | `quorum` | the module `quorum` |
 //! | `log` | `quorum`, and its replicated log |
 //! | `rebalancer` | the module `rebalancer` |
+//! | `elastic` | the module `elastic`, and `registry` |
 //! | `coordinator` | the module `coordinator`, and those it speaks of |
 //! | `store` | the module `store` |
 //! | `sql` | the module `sql` |
@@ -49,6 +51,8 @@
 
 #[cfg(feature = "coordinator")]
 pub use shardwright_coordinator as coordinator;
+#[cfg(feature = "elastic")]
+pub use shardwright_elastic as elastic;
 #[cfg(feature = "failover")]
 pub use shardwright_failover as failover;
 pub use shardwright_hashing as hashing;

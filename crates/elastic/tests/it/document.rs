@@ -10,8 +10,8 @@ use std::{
 };
 
 use shardwright_elastic::{
-    ElasticShardManager, Error, Gating, KeySpan, Notice, Settings, ShardConfig, ShardStrategy,
-    SplitAt,
+    BalancePolicy, ElasticShardManager, Error, Gating, KeySpan, Notice, Settings, ShardConfig,
+    ShardStrategy, SplitAt,
     topology::{NodeId, Phase},
 };
 
@@ -324,7 +324,23 @@ async fn hot_shards_are_split_by_themselves_once_they_have_been_hot_for_a_while(
         rebalance_interval_secs: 20,
         ..ShardConfig::default()
     };
-    let manager = filled(config, &store, 8_000).await;
+    let policy = BalancePolicy {
+        // The manager's clock is no clock of tokio, and goes on while the test skips its waiting.
+        lasting: Duration::from_millis(20),
+        ..BalancePolicy::default()
+    };
+    let manager = ElasticShardManager::builder(config)
+        .node(NodeId::new("node-1").expect("a name"), store.clone())
+        .policy(policy)
+        .build()
+        .await
+        .expect("a manager");
+    for user in 0..8_000 {
+        let key = format!("user:{user}");
+        put(&manager, &store, &key, b"first")
+            .await
+            .expect("it serves");
+    }
     store.cpu.lock().unwrap().insert("shard-1".to_owned(), 0.95);
     let mut notices = manager.notices();
     let (mut waited, mut decided) = (false, None);

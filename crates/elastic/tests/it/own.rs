@@ -23,26 +23,41 @@ pub(crate) struct OwnStore {
 
 impl OwnStore {
     pub(crate) fn put(&self, shard: &str, key: &str, value: &[u8]) {
-        let mut shards = self.shards.lock().unwrap();
+        let mut shards = self.shards.lock().expect("no test panics with it");
         let rows = shards.entry(shard.to_owned()).or_default();
         rows.insert(key.to_owned(), value.to_vec());
     }
 
     pub(crate) fn take(&self, shard: &str, key: &str) {
-        let mut shards = self.shards.lock().unwrap();
+        let mut shards = self.shards.lock().expect("no test panics with it");
         shards.entry(shard.to_owned()).or_default().remove(key);
     }
 
     pub(crate) fn get(&self, shard: &str, key: &str) -> Option<Vec<u8>> {
-        self.shards.lock().unwrap().get(shard)?.get(key).cloned()
+        self.shards
+            .lock()
+            .expect("no test panics with it")
+            .get(shard)?
+            .get(key)
+            .cloned()
     }
 
     pub(crate) fn shards(&self) -> Vec<String> {
-        self.shards.lock().unwrap().keys().cloned().collect()
+        self.shards
+            .lock()
+            .expect("no test panics with it")
+            .keys()
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.shards.lock().unwrap().values().map(HashMap::len).sum()
+        self.shards
+            .lock()
+            .expect("no test panics with it")
+            .values()
+            .map(HashMap::len)
+            .sum()
     }
 }
 
@@ -53,14 +68,14 @@ impl ShardDataOps for OwnStore {
     }
 
     async fn get_data(&self, shard_id: &str) -> Result<Rows, SplitError> {
-        let shards = self.shards.lock().unwrap();
+        let shards = self.shards.lock().expect("no test panics with it");
         Ok(shards.get(shard_id).cloned().unwrap_or_default())
     }
 
     async fn copy_data(&self, target_shard: &str, data: Rows) -> Result<(), SplitError> {
         // Others get a turn.
         tokio::task::yield_now().await;
-        let mut shards = self.shards.lock().unwrap();
+        let mut shards = self.shards.lock().expect("no test panics with it");
         shards
             .entry(target_shard.to_owned())
             .or_default()
@@ -69,7 +84,10 @@ impl ShardDataOps for OwnStore {
     }
 
     async fn delete_shard(&self, shard_id: &str) -> Result<(), SplitError> {
-        self.shards.lock().unwrap().remove(shard_id);
+        self.shards
+            .lock()
+            .expect("no test panics with it")
+            .remove(shard_id);
         Ok(())
     }
 
@@ -82,7 +100,7 @@ impl ShardDataOps for OwnStore {
             cpu_usage: self
                 .cpu
                 .lock()
-                .unwrap()
+                .expect("no test panics with it")
                 .get(shard_id)
                 .copied()
                 .unwrap_or(0.5),

@@ -337,8 +337,8 @@ impl World {
     /// A user writes, and knows that it is written only if nobody refuses.
     fn write(&mut self, key: &[u8]) {
         let parts = self.owners().iter();
-        let owner = parts.filter(|part| part.extent.contains(key)).cloned();
-        let owner = owner.last().expect("every key has an owner");
+        let mut owner = parts.filter(|part| part.extent.contains(key)).cloned();
+        let owner = owner.next().expect("every key has an owner");
         let held = self.nodes.get_mut(&owner.node).expect("a node");
         self.next_value += 1;
         let value = self.next_value.to_string().into_bytes();

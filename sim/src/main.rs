@@ -11,6 +11,7 @@
 mod clock;
 mod control;
 mod counter;
+mod elastic;
 mod election;
 mod failover;
 mod log;
@@ -61,6 +62,7 @@ fn cases() -> Vec<Case> {
         Case::of::<election::Leaders>(),
         Case::of::<failover::Library>(),
         Case::of::<control::Control>(),
+        Case::of::<elastic::Elastic>(),
         Case::of::<log::Logs<log::Numbers>>(),
         Case::of::<log::Logs<log::Sqlite>>(),
     ]
@@ -73,6 +75,7 @@ fn mutants() -> Vec<Case> {
         Case::mutants::<election::Leaders>(),
         Case::mutants::<failover::Library>(),
         Case::mutants::<control::Control>(),
+        Case::mutants::<elastic::Elastic>(),
         Case::mutants::<log::Logs<log::Numbers>>(),
         Case::mutants::<log::Logs<log::Sqlite>>(),
     ]

@@ -138,9 +138,15 @@ impl Driver {
     fn carry_out(&self, id: &OperationId, action: Action) -> BoxFuture<'static, Event> {
         let (journal, id) = (self.journal.clone(), id.clone());
         match action {
-            Action::Write { expected, record } => {
-                async move { Event::Wrote(write(&*journal, &record, expected).await) }.boxed()
+            Action::Write {
+                call,
+                expected,
+                record,
+            } => async move {
+                let outcome = write(&*journal, &record, expected).await;
+                Event::Wrote { call, outcome }
             }
+            .boxed(),
             Action::Read => async move {
                 match journal.get(&id).await {
                     Ok(found) => Event::Read(found.map(Box::new)),

@@ -129,7 +129,7 @@ impl Workflow {
             Event::Measured { rows, bytes } => self.meter.total = Some((rows, bytes)),
             Event::Replied { call, outcome } => self.replied(now, call, outcome, actions),
             Event::Owned { call, outcome } => self.owned(now, call, outcome),
-            Event::Wrote(written) => self.wrote(now, written, actions),
+            Event::Wrote { call, outcome } => self.wrote(now, call, outcome, actions),
             Event::Read(found) => self.read(now, found, actions),
             Event::Unread => self.unread(now),
             Event::Pause => self.pause = Some(true),

@@ -37,8 +37,13 @@ pub enum Event {
         outcome: Owned,
     },
     /// The journal answered [`Action::Write`].
-    Wrote(Written),
-    /// The journal answered [`Action::Read`]; `None` if the operation is no more.
+    Wrote {
+        /// Which call.
+        call: CallId,
+        /// What it said.
+        outcome: Written,
+    },
+    /// The journal answered [`Action::Read`], or the record was seen otherwise; `None` if the operation is no more.
     Read(Option<Box<Entry>>),
     /// The journal did not answer [`Action::Read`].
     Unread,
@@ -83,6 +88,8 @@ pub enum Written {
 pub enum Action {
     /// Write the record at this version; answered by [`Event::Wrote`].
     Write {
+        /// Which call.
+        call: CallId,
         /// The version that it was decided on.
         expected: Version,
         /// The record.

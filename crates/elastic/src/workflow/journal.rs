@@ -2,7 +2,7 @@
 
 use shardwright_topology::{Decision, Phase, Timestamp};
 
-use super::{Action, Report, Workflow, Written, errand::State, lane::LaneState};
+use super::{Action, CallId, Report, Workflow, Written, errand::State, lane::LaneState};
 use crate::{Entry, Record};
 
 /// What the journal was asked and did not answer.
@@ -10,6 +10,7 @@ use crate::{Entry, Record};
 pub(super) enum Writing {
     Nothing,
     Record {
+        call: CallId,
         to: Box<Record>,
         until: Timestamp,
     },
@@ -79,11 +80,14 @@ impl Workflow {
     fn write(&mut self, now: Timestamp, record: Record, actions: &mut Vec<Action>) {
         let until = now + self.settings.call_timeout;
         let to = Box::new(record);
+        let call = CallId(self.next_call);
+        self.next_call += 1;
         actions.push(Action::Write {
+            call,
             expected: self.version,
             record: to.clone(),
         });
-        self.writing = Writing::Record { to, until };
+        self.writing = Writing::Record { call, to, until };
     }
 
     pub(super) fn read_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -92,11 +96,20 @@ impl Workflow {
         actions.push(Action::Read);
     }
 
-    pub(super) fn wrote(&mut self, now: Timestamp, written: Written, actions: &mut Vec<Action>) {
+    pub(super) fn wrote(
+        &mut self,
+        now: Timestamp,
+        call: CallId,
+        written: Written,
+        actions: &mut Vec<Action>,
+    ) {
+        // An answer to an earlier change says nothing of this one.
+        if !matches!(&self.writing, Writing::Record { call: asked, .. } if *asked == call) {
+            return;
+        }
         let Writing::Record { to, .. } = std::mem::replace(&mut self.writing, Writing::Nothing)
         else {
-            // An answer that came too late: what is there has to be read.
-            return self.read_again(now, actions);
+            return;
         };
         match written {
             Written::Done(version) => {

@@ -12,7 +12,7 @@ use shardwright_topology::{
 
 use crate::{
     Entry, Extent, MemoryNode, Part, Record, Request, Settings, StoreError, Version, Work,
-    workflow::{Action, Call, Event, Owned, Report, Workflow, Written},
+    workflow::{Action, Call, CallId, Event, Owned, Report, Workflow, Written},
 };
 
 /// What goes wrong.
@@ -232,7 +232,11 @@ impl World {
         match action {
             Action::WakeAt(at) => self.wake = Some(at),
             Action::Tell(report) => self.reports.push(report),
-            Action::Write { expected, record } => self.journal(expected, *record, trouble),
+            Action::Write {
+                call,
+                expected,
+                record,
+            } => self.journal(call, expected, *record, trouble),
             Action::Read => {
                 let found = Some(Box::new(self.stored.clone()));
                 self.tell(Event::Read(found));
@@ -245,7 +249,7 @@ impl World {
         }
     }
 
-    fn journal(&mut self, expected: Version, record: Record, trouble: Trouble) {
+    fn journal(&mut self, call: CallId, expected: Version, record: Record, trouble: Trouble) {
         self.journal_writes += 1;
         let here = self.journal_writes;
         if trouble.cancel_at == Some(here) {
@@ -256,9 +260,10 @@ impl World {
             return self.replace_coordinator();
         }
         if trouble.chaos.is_some() && self.rng.random_ratio(1, 10) {
-            return self.tell(Event::Wrote(Written::Unknown));
+            let outcome = Written::Unknown;
+            return self.tell(Event::Wrote { call, outcome });
         }
-        let written = if expected == self.stored.version {
+        let outcome = if expected == self.stored.version {
             let (before, after) = (self.phase(), record.phase());
             assert!(
                 before == after || before.allows(after),
@@ -273,7 +278,7 @@ impl World {
         if trouble.crash_at == Some((here, true)) {
             return self.replace_coordinator();
         }
-        self.tell(Event::Wrote(written));
+        self.tell(Event::Wrote { call, outcome });
     }
 
     /// A coordinator that knows nothing but the journal, and meets the calls that the one before has sent.

@@ -211,23 +211,27 @@ impl Elastic {
 
     /// Somebody asks a coordinator for something.
     fn disturb(&mut self, sim: &mut Sim<Self>) {
-        let at = Pid(sim.dice().index(COORDINATORS));
-        if !sim.is_up(at) || sim.is_paused(at) {
-            return;
-        }
-        let event = match sim.dice().index(6) {
-            0 => {
-                sim.mark(situations::CANCELLED);
-                let reason = "not wanted".to_owned();
-                Event::Cancel { reason }
-            }
+        match sim.dice().index(6) {
+            0 => self.cancel(sim),
             1 => {
                 sim.mark(situations::PAUSED);
-                Event::Pause
+                self.ask(sim, Event::Pause);
             }
-            _ => Event::Resume,
-        };
-        self.drive(sim, at, event);
+            _ => self.ask(sim, Event::Resume),
+        }
+    }
+
+    fn cancel(&mut self, sim: &mut Sim<Self>) {
+        sim.mark(situations::CANCELLED);
+        let reason = "not wanted".to_owned();
+        self.ask(sim, Event::Cancel { reason });
+    }
+
+    fn ask(&mut self, sim: &mut Sim<Self>, event: Event) {
+        let at = Pid(sim.dice().index(COORDINATORS));
+        if sim.is_up(at) && !sim.is_paused(at) {
+            self.drive(sim, at, event);
+        }
     }
 
     fn follow(sim: &mut Sim<Self>, at: Pid) {
@@ -268,6 +272,8 @@ impl Scenario for Elastic {
             kinds,
             every: TIMEOUT,
             lasting: TIMEOUT / 10..=TIMEOUT,
+            // Late copies of calls are what stores have to refuse.
+            duplicate: 500,
             events: 4_000,
             ..Faults::around(TIMEOUT)
         }
@@ -396,6 +402,6 @@ impl Scenario for Elastic {
     }
 
     fn recovery_time(&self) -> Duration {
-        TIMEOUT * 10
+        TIMEOUT * 7
     }
 }

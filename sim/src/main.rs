@@ -175,7 +175,11 @@ const FEW_SEEDS: u64 = 300;
 
 /// How many seeds of other scenarios take as long as one of this one.
 fn weight(case: &Case) -> u64 {
-    if case.name == "shard" { 30 } else { 1 }
+    match case.name {
+        "shard" => 30,
+        "elastic" => 4,
+        _ => 1,
+    }
 }
 
 /// How many of the last lines of a failing seed's trace are shown.

@@ -1,7 +1,7 @@
 //! Coordinators: what workflows want is carried out.
 
 use shardwright_elastic::{
-    Entry, Record, Settings, Version, Workflow,
+    Entry, Part, Record, Request, Settings, Version, Workflow,
     workflow::{Action, Call, CallId, Event, Owned, Report, Written},
 };
 use shardwright_registry::{Key, Revision, Stored};
@@ -225,7 +225,12 @@ impl Elastic {
                 operation,
                 request,
             } => {
+                let is_seal = matches!(*request, Request::Seal { .. });
                 let outcome = self.node_call(sim, at, &operation, *request);
+                if is_seal && sim.is_faulty() && sim.dice().chance(15) {
+                    // The worst moment: somebody else may be about to seal.
+                    self.cancel(sim);
+                }
                 sim.trace(|| format!("{at} answers {id:?} of {session}: {outcome:?}"));
                 let reply = Message::Reply {
                     session,
@@ -240,18 +245,17 @@ impl Elastic {
 
     /// Does what a decision would allow before it is in the journal, if that rule is missing.
     fn act_early(&mut self, sim: &mut Sim<Self>, at: Pid, record: &Record) {
-        use shardwright_elastic::Request;
         let (missing, phase) = (self.missing, record.phase());
         let calls: Vec<_> = match (missing, phase) {
             (Some(Missing::CommitFirst), Phase::Committed) => {
-                let open = |part: &shardwright_elastic::Part| {
+                let open = |part: &Part| {
                     let shard = part.shard.clone();
                     (part.node.clone(), Request::Open { shard })
                 };
                 record.work.targets.iter().map(open).collect()
             }
             (Some(Missing::AbortFirst), Phase::Aborting) => {
-                let release = |part: &shardwright_elastic::Part| {
+                let release = |part: &Part| {
                     let shard = part.shard.clone();
                     (part.node.clone(), Request::Release { shard })
                 };

@@ -44,7 +44,7 @@ impl Client {
 
 impl Elastic {
     pub(super) fn client_writes(&mut self, sim: &mut Sim<Self>, at: Pid) {
-        let next = sim.now(at) + TIMEOUT / 100;
+        let next = sim.now(at) + TIMEOUT / 60;
         sim.wake(at, next, Token::Client);
         let Some(client) = self.clients.get(&at) else {
             return;

@@ -177,7 +177,7 @@ const FEW_SEEDS: u64 = 300;
 fn weight(case: &Case) -> u64 {
     match case.name {
         "shard" => 30,
-        "elastic" => 4,
+        "elastic" => 6,
         _ => 1,
     }
 }

@@ -22,6 +22,7 @@ impl Elastic {
         key: Vec<u8>,
         number: u64,
     ) {
+        self.is_changed = true;
         let now = sim.now(at);
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
@@ -52,6 +53,7 @@ impl Elastic {
         operation: &OperationId,
         mut request: Request,
     ) -> Result<Reply, StoreError> {
+        self.is_changed = true;
         let now = sim.now(at);
         let is_damaged = sim.is_faulty() && sim.dice().rarely(100);
         if let Request::Import { page, .. } = &mut request
@@ -142,6 +144,7 @@ impl Elastic {
         key: &Key,
         record: &Record,
     ) -> Result<(), String> {
+        self.is_changed = true;
         let phase = record.phase();
         let before = self.phases.insert(key.clone(), phase);
         if before == Some(phase) {

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use shardwright_topology::{OperationKind, Phase};
 
 use self::world::{Trouble, World};
-use super::{Event, Report};
-use crate::Settings;
+use super::{Event, Report, Written};
+use crate::{Entry, Settings, Version};
 
 const KINDS: [OperationKind; 3] = [
     OperationKind::Split,
@@ -70,6 +70,21 @@ fn a_cancelled_operation_leaves_the_sources_as_they_were() {
             world.check_end();
         }
     }
+}
+
+#[test]
+fn a_late_answer_of_the_journal_is_not_taken_for_a_later_one() {
+    let mut world = World::new(OperationKind::Split, quick(), 10);
+    let (call, record) = world.next_write(Phase::Created);
+    // The change was made, and is read before its answer arrives.
+    let version = Version(2);
+    let entry = Box::new(Entry { record, version });
+    world.tell(Event::Read(Some(entry)));
+    let (later, _) = world.next_write(Phase::Copying);
+    assert_ne!(call, later);
+    let outcome = Written::Done(version);
+    world.tell(Event::Wrote { call, outcome });
+    assert_eq!(world.believed(), Phase::Created);
 }
 
 #[test]

@@ -182,6 +182,25 @@ impl World {
         self.play(Trouble::none(), |world| world.queue.is_empty());
     }
 
+    /// Goes on until the coordinator wants that phase written, which is not written.
+    pub(super) fn next_write(&mut self, phase: Phase) -> (CallId, Record) {
+        while let Some(action) = self.queue.pop_front() {
+            match action {
+                Action::Write { call, record, .. } => {
+                    assert_eq!(record.phase(), phase);
+                    return (call, *record);
+                }
+                other => self.act(other, Trouble::none()),
+            }
+        }
+        panic!("nothing is to be written");
+    }
+
+    /// The phase that the coordinator knows.
+    pub(super) fn believed(&self) -> Phase {
+        self.coordinator.phase()
+    }
+
     pub(super) fn settle_until(&mut self, phase: Phase) {
         self.play(Trouble::none(), |world| world.phase() == phase);
     }

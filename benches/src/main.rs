@@ -3,6 +3,7 @@
 mod bare_file;
 mod control;
 mod copies;
+mod elastic;
 mod harness;
 mod hashing;
 mod quorum;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Group {
     /// The control plane.
     Control,
+    /// Splits and merges.
+    Elastic,
     /// Keys to shards.
     Hashing,
     /// Copies on several nodes.
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     let mut suite = Suite::new(arguments.rounds, arguments.only);
     match arguments.group {
         Group::Control => control::run(&mut suite)?,
+        Group::Elastic => elastic::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,
         Group::Quorum => quorum::run(&mut suite)?,
         Group::Replication => replication::run(&mut suite)?,

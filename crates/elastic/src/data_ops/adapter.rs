@@ -56,6 +56,12 @@ impl DataOpsStore {
         self.gates.kept().mirror.add(&part.shard, &part.extent);
     }
 
+    /// Adds a shard that an operation has made.
+    pub(crate) fn add_made(&self, operation: &OperationId, part: &Part) {
+        let mut kept = self.gates.kept();
+        kept.mirror.add_made(operation, &part.shard, &part.extent);
+    }
+
     async fn rows(&self, shard: &ShardId) -> Result<Rows, StoreError> {
         let rows = self.ops.get_data(shard.as_str()).await;
         rows.map_err(|error| error.into_store_error(shard))

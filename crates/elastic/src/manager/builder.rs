@@ -61,6 +61,8 @@ impl ManagerBuilder {
 
     /// Uses a journal: its shards count, and not those of the configuration, and what is under way there goes on. Without one the journal is in
     /// memory.
+    ///
+    /// Stores of one's own have one manager at a time: it ends what another one has begun with them and not committed.
     pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(journal);
         self
@@ -141,6 +143,7 @@ impl ManagerBuilder {
                 clock: Clock::start(),
             }),
         };
+        manager.inner.take_up().await?;
         manager.inner.go_on().await?;
         manager.inner.keep_up();
         Ok(manager)

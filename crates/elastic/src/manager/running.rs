@@ -280,11 +280,14 @@ impl Inner {
             return Err(too_late(&found.ok_or_else(unknown)?.record));
         };
         let record = status.borrow().record.clone();
-        if record.phase().decision() != Decision::Open && !done(&record) {
+        if record.phase().decision() == Decision::Commit && !done(&record) {
             return Err(too_late(&record));
         }
         self.send(id, event);
-        let over = |record: &Record| done(record) || record.phase().decision() == Decision::Commit;
+        let over = |record: &Record| {
+            let phase = record.phase();
+            done(record) || phase.is_final() || phase.decision() == Decision::Commit
+        };
         let record = self.wait(id, |status| over(&status.record)).await?;
         if done(&record) {
             Ok(record)

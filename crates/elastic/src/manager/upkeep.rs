@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shardwright_topology::OperationId;
+use shardwright_topology::{Decision, OperationId, Phase};
 
 use super::{ElasticShardManager, Inner, Notice};
 use crate::{Entry, Error, Layout, ShardStore};
@@ -26,6 +26,35 @@ impl ElasticShardManager {
 }
 
 impl Inner {
+    /// Settles what an earlier process with stores of one's own has left: the gates were in its memory, so nothing is sealed any more.
+    ///
+    /// What was not decided is aborted before the first write; what had committed goes on.
+    pub(super) async fn take_up(&self) -> Result<(), Error> {
+        for entry in self.driver.journal().list().await? {
+            let Entry { record, version } = entry;
+            let work = &record.work;
+            let mut parts = work.sources.iter().chain(&work.targets);
+            let is_own = parts.any(|part| self.own.contains_key(&part.node));
+            match record.phase().decision() {
+                Decision::Open if is_own => {
+                    let mut aborting = record.advance(Phase::Aborting).expect("it is open");
+                    let reason = "the process that ran it has ended".to_owned();
+                    aborting.operation.error = Some(reason);
+                    self.driver.journal().put(&aborting, Some(version)).await?;
+                }
+                Decision::Commit if !record.phase().is_final() => {
+                    for part in &work.targets {
+                        if let Some(own) = self.own.get(&part.node) {
+                            own.add_made(record.id(), part);
+                        }
+                    }
+                }
+                Decision::Open | Decision::Commit | Decision::Abort => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn collect(self: &Arc<Self>) {
         for node in self.driver.nodes().nodes() {
             if let Some(store) = self.driver.nodes().store(&node) {

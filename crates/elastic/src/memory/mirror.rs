@@ -2,7 +2,10 @@
 
 use shardwright_topology::{Lsn, OperationId, Position, ShardId, Timestamp};
 
-use super::MemoryNode;
+use super::{
+    MemoryNode,
+    shard::{HeldShard, State},
+};
 use crate::{Batch, Changes, Extent, Import, Page, StoreError};
 
 impl MemoryNode {
@@ -14,6 +17,13 @@ impl MemoryNode {
         pending: usize,
     ) -> Result<(), StoreError> {
         self.shard(shard)?.admit(now, shard, pending)
+    }
+
+    /// Adds a shard that an operation made and that is open.
+    pub(crate) fn add_made(&mut self, operation: &OperationId, shard: &ShardId, extent: &Extent) {
+        let mut held = HeldShard::new(extent.clone(), State::Serving);
+        held.made_by = Some(operation.clone());
+        self.shards.insert(shard.clone(), held);
     }
 
     /// Returns whether an operation wants to know the changes of a shard.

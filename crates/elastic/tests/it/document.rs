@@ -10,9 +10,9 @@ use std::{
 };
 
 use shardwright_elastic::{
-    BalancePolicy, ElasticShardManager, Error, Gating, KeySpan, Notice, Settings, ShardConfig,
-    ShardStrategy, SplitAt,
-    topology::{NodeId, Phase},
+    BalancePolicy, ElasticShardManager, Error, Extent, Gating, KeySpan, MemoryJournal, Notice,
+    Part, Settings, ShardConfig, ShardStrategy, SplitAt,
+    topology::{KeyRange, NodeId, Phase, ShardId},
 };
 
 use crate::own::{OwnStore, check, filled, put};
@@ -251,6 +251,57 @@ async fn an_operation_is_paused_cancelled_and_reversed() {
     check(&manager, &store, &expected(400, b"first"));
     let aborted = manager.committed(&slow).await;
     assert!(matches!(aborted, Err(Error::Aborted { .. })), "{aborted:?}");
+}
+
+#[tokio::test]
+async fn a_manager_ends_what_the_process_before_it_has_left() {
+    let (store, journal) = (
+        Arc::new(OwnStore::default()),
+        MemoryJournal::new([one_shard()]),
+    );
+    let slow = Settings {
+        bytes_per_second: Some(1),
+        ..Settings::local()
+    };
+    let manager = async |settings| {
+        ElasticShardManager::builder(ShardConfig::default())
+            .node(NodeId::new("node-1").expect("a name"), store.clone())
+            .journal(Arc::new(journal.clone()))
+            .settings(settings)
+            .build()
+            .await
+            .expect("a manager")
+    };
+    let first = manager(slow).await;
+    for user in 0..2_000 {
+        let key = format!("user:{user}");
+        put(&first, &store, &key, b"first")
+            .await
+            .expect("it serves");
+    }
+    let left = first
+        .begin_split("shard-0", SplitAt::Median, Gating::Sizes)
+        .await
+        .unwrap();
+    // It has stored its first page, and waits to copy the next one.
+    while store.rows() == 2_000 {
+        tokio::task::yield_now().await;
+    }
+    let next = manager(Settings::local()).await;
+    next.cancel(&left).await.expect("it is aborted already");
+    check(&next, &store, &expected(2_000, b"first"));
+    next.split_shard("shard-0")
+        .await
+        .expect("nobody holds it any more");
+    check(&next, &store, &expected(2_000, b"first"));
+}
+
+fn one_shard() -> Part {
+    Part {
+        shard: ShardId::numbered(0),
+        node: NodeId::new("node-1").expect("a name"),
+        extent: Extent::range(KeyRange::ALL),
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,10 @@
 //! `elastic`: splits, merges and the analysis of shards in memory, in absolute times.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hint::black_box,
-    sync::{Arc, Mutex},
-};
+use std::{hint::black_box, sync::Arc};
 
-use async_trait::async_trait;
 use shardwright_elastic::{
-    BalancePolicy, ElasticShardManager, Extent, Part, ShardConfig, ShardDataOps, ShardMetrics,
-    ShardStrategy, Situation, SplitError, plan,
+    BalancePolicy, ElasticShardManager, Extent, MemoryShardStore, Part, Settings, ShardConfig,
+    ShardMetrics, ShardStrategy, Situation, plan,
     topology::{KeyRange, NodeId, ShardId},
 };
 
@@ -26,56 +21,6 @@ const SHARDS: u32 = 100;
 
 /// What that may take, in milliseconds.
 const ANALYSIS_MS: f64 = 0.1;
-
-type Rows = HashMap<String, Vec<u8>>;
-
-/// A store of keys and values in memory.
-#[derive(Debug, Default)]
-struct InMemory(Mutex<BTreeMap<String, Rows>>);
-
-#[async_trait]
-impl ShardDataOps for InMemory {
-    async fn get_keys(&self, shard_id: &str) -> Result<Vec<String>, SplitError> {
-        let shards = self.0.lock().expect("nobody panics with it");
-        Ok(shards
-            .get(shard_id)
-            .map(|rows| rows.keys().cloned().collect())
-            .unwrap_or_default())
-    }
-
-    async fn get_data(&self, shard_id: &str) -> Result<Rows, SplitError> {
-        let shards = self.0.lock().expect("nobody panics with it");
-        Ok(shards.get(shard_id).cloned().unwrap_or_default())
-    }
-
-    async fn copy_data(&self, target_shard: &str, data: Rows) -> Result<(), SplitError> {
-        let mut shards = self.0.lock().expect("nobody panics with it");
-        shards
-            .entry(target_shard.to_owned())
-            .or_default()
-            .extend(data);
-        Ok(())
-    }
-
-    async fn delete_shard(&self, shard_id: &str) -> Result<(), SplitError> {
-        self.0
-            .lock()
-            .expect("nobody panics with it")
-            .remove(shard_id);
-        Ok(())
-    }
-
-    async fn get_metrics(&self, shard_id: &str) -> Result<ShardMetrics, SplitError> {
-        let shards = self.0.lock().expect("nobody panics with it");
-        let rows = shards.get(shard_id);
-        let bytes = rows.map(|rows| rows.values().map(|value| value.len() as u64).sum());
-        Ok(ShardMetrics {
-            storage_bytes: bytes.unwrap_or(0),
-            key_count: rows.map_or(0, HashMap::len),
-            ..ShardMetrics::default()
-        })
-    }
-}
 
 /// Measures every case.
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
@@ -117,29 +62,29 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
 
 /// A manager of so many shards, the first two of which have the keys between them, or the first one all.
 async fn filled(shards: usize) -> anyhow::Result<ElasticShardManager> {
-    let store = Arc::new(InMemory::default());
+    let store = MemoryShardStore::new();
     let config = ShardConfig {
         initial_shards: shards,
         strategy: ShardStrategy::HashRanges,
         ..ShardConfig::default()
     };
-    let manager = ElasticShardManager::new(config, store.clone()).await?;
+    let manager = ElasticShardManager::builder(config)
+        .store(NodeId::new("node-1")?, Arc::new(store.clone()))
+        .settings(Settings::local())
+        .build()
+        .await?;
+    store.add_parts(manager.layout().parts());
     let last = ShardId::numbered(2);
-    let mut rows: BTreeMap<ShardId, Rows> = BTreeMap::new();
-    let keys = (0..).map(|user| format!("user:{user}"));
     let mut left = KEYS;
-    for key in keys {
-        let shard = manager.shard_for_key(&key)?;
-        if shard != last {
-            rows.entry(shard).or_default().insert(key, vec![7; 100]);
-            left -= 1;
-        }
+    for key in (0..).map(|user| format!("user:{user}")) {
         if left == 0 {
             break;
         }
-    }
-    for (shard, rows) in rows {
-        store.copy_data(shard.as_str(), rows).await?;
+        let shard = manager.shard_for_key(&key)?;
+        if shard != last {
+            store.put(&shard, key.as_bytes(), &[7; 100])?;
+            left -= 1;
+        }
     }
     Ok(manager)
 }

@@ -297,7 +297,11 @@ impl Extent {
     /// Returns the cut at the median of some keys of the extent; `None` if they cannot be divided.
     #[must_use]
     pub fn median<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Option<Cut> {
-        let mut cuts: Vec<Cut> = keys.into_iter().map(|key| self.cut_at_key(key)).collect();
+        self.median_cut(keys.into_iter().map(|key| self.cut_at_key(key)).collect())
+    }
+
+    /// Returns the median of some cuts, one for each key; `None` if nothing is on one side of it.
+    pub(crate) fn median_cut(&self, mut cuts: Vec<Cut>) -> Option<Cut> {
         if cuts.len() < 2 {
             return None;
         }

@@ -378,7 +378,11 @@ impl HeldShard {
     }
 
     pub(super) fn median(&self) -> Option<Cut> {
-        self.extent.median(self.rows.keys().map(Vec::as_slice))
+        let cut = |(key, row): (&Vec<u8>, &StoredRow)| match &self.extent {
+            Extent::Positions { .. } => Cut::Position { at: row.at },
+            Extent::Keys { .. } | Extent::Bucket { .. } => Cut::Key { at: key.clone() },
+        };
+        self.extent.median_cut(self.rows.iter().map(cut).collect())
     }
 }
 

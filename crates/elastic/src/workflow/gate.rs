@@ -83,7 +83,8 @@ impl Workflow {
 
     pub(super) fn is_drained(&self, lane: &LaneState) -> bool {
         let last = self.sealed[lane.lane.source];
-        last.is_some() && lane.applied() >= last && lane.verified
+        let is_verified = lane.verified || lane.is_verified_at(last);
+        last.is_some() && lane.applied() >= last && is_verified
     }
 
     pub(super) fn gate_is_open(&self, now: Timestamp) -> bool {

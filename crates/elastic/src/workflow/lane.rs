@@ -23,6 +23,8 @@ pub(super) struct LaneState {
     pub(super) verified: bool,
     /// How many rows there were when it was verified.
     rows: Option<u64>,
+    /// The position of the source at which it was verified by this coordinator.
+    verified_at: Option<Lsn>,
     /// Whether the target was found to differ from the source at the same position.
     pub(super) differs: bool,
     /// What the target is to be given next.
@@ -41,6 +43,7 @@ impl LaneState {
             goal: None,
             verified: false,
             rows: None,
+            verified_at: None,
             differs: false,
             outbox: None,
         }
@@ -57,6 +60,11 @@ impl LaneState {
             }
             _ => {}
         }
+    }
+
+    /// Whether it was compared at that position, from which on nothing was written.
+    pub(super) fn is_verified_at(&self, last: Option<Lsn>) -> bool {
+        last.is_some() && self.verified_at == last
     }
 
     /// Forgets what was asked: an answer that comes is not recognised.
@@ -202,7 +210,10 @@ impl Workflow {
         }
         match self.phase() {
             Phase::CatchingUp => self.is_close(state),
-            Phase::Sealing => self.sealed[state.lane.source] == Some(import.applied),
+            Phase::Sealing => {
+                let sealed = self.sealed[state.lane.source];
+                sealed == Some(import.applied) && !state.is_verified_at(sealed)
+            }
             _ => false,
         }
     }
@@ -277,6 +288,7 @@ impl Workflow {
                         state.verified = digest == found.digest;
                         state.differs = !state.verified;
                         state.rows = Some(digest.rows);
+                        state.verified_at = state.verified.then_some(at);
                         state.goal = None;
                     }
                     // Somebody else applied more meanwhile.

@@ -23,6 +23,8 @@ pub(crate) enum Ill {
     Well,
     /// There is no room.
     Full,
+    /// There is no room for the log; what was applied may still be saved, which happens when the copy finds the time.
+    LogFull,
     /// It cannot be synced.
     Broken,
     /// It stands still.
@@ -76,7 +78,7 @@ impl Disk {
         match kept.ill {
             Ill::Full => Err(StateError::NoRoom(full())),
             Ill::Broken => Err(StateError::Failed("the disk is broken".into())),
-            Ill::Well | Ill::Stuck => {
+            Ill::Well | Ill::Stuck | Ill::LogFull => {
                 kept.lines = lines.clone();
                 Ok(())
             }
@@ -97,7 +99,7 @@ impl Home for OnDisk {
 
     fn open(&mut self, fresh: ReplicaId) -> Result<Opened<Self::State>, OpenError> {
         let mut kept = self.0.kept.lock().expect("a disk");
-        if kept.ill == Ill::Full {
+        if matches!(kept.ill, Ill::Full | Ill::LogFull) {
             return Err(OpenError::NoRoom(full()));
         }
         kept.openings += 1;
@@ -151,7 +153,7 @@ impl Storage for Writes {
         let stuck = |kept: &mut Kept| kept.ill == Ill::Stuck;
         let mut kept = self.disk.changed.wait_while(kept, stuck).expect("a disk");
         let failed = match kept.ill {
-            Ill::Full => StorageError::NoRoom(full()),
+            Ill::Full | Ill::LogFull => StorageError::NoRoom(full()),
             Ill::Broken => StorageError::Medium(io::Error::other("the disk is broken")),
             Ill::Well | Ill::Stuck => {
                 let durable = kept.durable.as_mut().expect("it was opened");

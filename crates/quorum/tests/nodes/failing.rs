@@ -45,7 +45,7 @@ async fn a_primary_without_room_knows_not_what_it_appended() {
     let cluster = Cluster::new(3).await;
     cluster.lead(1, &[1, 2, 3]).await;
     cluster.append(1, "before", Level::All).await;
-    cluster.node(1).disk.turn(Ill::Full);
+    cluster.node(1).disk.turn(Ill::LogFull);
     let lost = within("an answer", cluster.try_append(1, "unknown", Level::All)).await;
     assert_eq!(lost, Err(AppendError::Indeterminate));
     cluster.until(1, "there is no room", has_no_room).await;

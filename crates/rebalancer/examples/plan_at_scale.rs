@@ -1,7 +1,8 @@
-//! Plans for a million shards on a thousand nodes, in absolute times: `cargo run --release --example plan_at_scale`.
+//! Plans for many shards on many nodes, in absolute times; for a million on a thousand:
+//! `cargo run --release -p shardwright-rebalancer --example plan_at_scale 1000000 1000`.
 #![expect(clippy::print_stdout, reason = "it shows what it measured")]
 
-use std::{error::Error, time::Instant};
+use std::{env, error::Error, time::Instant};
 
 use shardwright_rebalancer::{
     Cluster, Execution, Load, LoadPolicy, MapRevision, Node, Partition, PartitionId, Plan, Policy,
@@ -10,13 +11,21 @@ use shardwright_rebalancer::{
     topology::{NodeId, ShardId, Timestamp},
 };
 
-const SHARDS: u32 = 1_000_000;
-const NODES: u32 = 1_000;
+/// How many there are unless the arguments say otherwise.
+const SHARDS: u32 = 20_000;
+const NODES: u32 = 100;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let mut numbers = env::args().skip(1);
+    let mut number = |default| {
+        numbers
+            .next()
+            .map_or(Ok(default), |text| text.parse::<u32>())
+    };
+    let (shards, nodes) = (number(SHARDS)?, number(NODES)?);
     let mut cluster = Cluster::new();
-    add_nodes(&mut cluster, 0..NODES)?;
-    for number in 0..SHARDS {
+    add_nodes(&mut cluster, 0..nodes)?;
+    for number in 0..shards {
         let measured = load(number);
         let partition = Partition {
             measured: Some(measured),
@@ -29,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cluster.apply_all(&plan)?;
     timed("at rest", &cluster);
 
-    add_nodes(&mut cluster, NODES..NODES + 10)?;
+    add_nodes(&mut cluster, nodes..nodes + 10)?;
     let plan = timed("ten nodes more", &cluster);
     cluster.apply_all(&plan)?;
     timed("at rest", &cluster);

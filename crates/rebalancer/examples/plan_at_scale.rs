@@ -12,8 +12,8 @@ use shardwright_rebalancer::{
 };
 
 /// How many there are unless the arguments say otherwise.
-const SHARDS: u32 = 20_000;
-const NODES: u32 = 100;
+const SHARDS: u32 = 2_000;
+const NODES: u32 = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut numbers = env::args().skip(1);

@@ -10,7 +10,7 @@ mod upkeep;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -97,7 +97,7 @@ struct Inner {
     keyspace: KeyspaceName,
     /// The stores of one's own, by node.
     own: BTreeMap<NodeId, DataOpsStore>,
-    layout: RwLock<Arc<Layout>>,
+    routes: RwLock<Routes>,
     running: Mutex<BTreeMap<OperationId, Running>>,
     /// One operation is begun at a time, so that no two see the same shard free.
     beginning: tokio::sync::Mutex<()>,
@@ -106,6 +106,14 @@ struct Inner {
     ended: Mutex<BTreeMap<OperationId, shardwright_topology::Timestamp>>,
     notices: broadcast::Sender<Notice>,
     clock: Clock,
+}
+
+/// Which shard owns which keys, as this manager knows it.
+#[derive(Debug)]
+struct Routes {
+    layout: Arc<Layout>,
+    /// How often it was replaced: what was read from the journal before that may be older.
+    replaced: u64,
 }
 
 /// How new shards are called.
@@ -240,13 +248,13 @@ impl ElasticShardManager {
 
 impl Inner {
     fn layout(&self) -> Arc<Layout> {
-        let layout = self.layout.read();
-        layout.unwrap_or_else(PoisonError::into_inner).clone()
+        let routes = self.routes.read();
+        let routes = routes.unwrap_or_else(PoisonError::into_inner);
+        routes.layout.clone()
     }
 
-    fn set_layout(&self, layout: Layout) {
-        let mut slot = self.layout.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = Arc::new(layout);
+    fn routes(&self) -> RwLockWriteGuard<'_, Routes> {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<OperationId, Running>> {
@@ -289,6 +297,11 @@ impl Inner {
             parts,
         };
         balance::plan(&situation, &self.policy)
+    }
+
+    /// Whether other managers may be on the same journal.
+    fn shares_journal(&self) -> bool {
+        matches!(self.naming, Naming::ByOperation)
     }
 
     /// Returns names that no shard has or had.

@@ -106,6 +106,10 @@ impl Inner {
                 let Some(inner) = Weak::upgrade(&weak) else {
                     return;
                 };
+                if inner.shares_journal() {
+                    // Said again the next time.
+                    drop(inner.refresh().await);
+                }
                 inner.collect().await;
                 if inner.config.auto_rebalance {
                     inner.rebalance_once().await;

@@ -9,7 +9,7 @@ use shardwright_registry::Clock;
 use shardwright_topology::{KeyspaceName, NodeId};
 use tokio::sync::broadcast;
 
-use super::{ElasticShardManager, Inner, Naming};
+use super::{ElasticShardManager, Inner, Naming, Routes};
 use crate::{
     BalancePolicy, Error, Journal, Layout, MemoryJournal, Settings, ShardConfig, ShardDataOps,
     ShardStore, balance::Patience, data_ops::DataOpsStore, driver::Driver,
@@ -133,7 +133,10 @@ impl ManagerBuilder {
                 driver: Driver::new(journal, Arc::new(self.stores), settings),
                 keyspace: self.keyspace,
                 own: self.own,
-                layout: RwLock::new(Arc::new(layout)),
+                routes: RwLock::new(Routes {
+                    layout: Arc::new(layout),
+                    replaced: 0,
+                }),
                 running: Mutex::default(),
                 beginning: tokio::sync::Mutex::default(),
                 naming,
@@ -144,7 +147,7 @@ impl ManagerBuilder {
             }),
         };
         manager.inner.take_up().await?;
-        manager.inner.go_on().await?;
+        manager.inner.refresh().await?;
         manager.inner.keep_up();
         Ok(manager)
     }

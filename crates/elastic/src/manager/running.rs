@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{ElasticShardManager, Inner, Notice};
 use crate::{
-    Entry, Error, Progress, Record, Work,
+    Entry, Error, Part, Progress, Record, Work,
     driver::Seen,
     workflow::{Event, Report},
 };
@@ -122,8 +122,17 @@ impl Inner {
             inner.measure(&entry.record).await;
             let driver = inner.driver.clone();
             let mut phase = entry.record.phase();
+            if phase.decision() == Decision::Commit {
+                // The layout may have been read before.
+                inner.switch(&entry.record);
+            }
             let seen = |seen: Seen<'_>| inner.saw(&id, &mut phase, &status, &seen);
-            driver.run(entry, told, seen).await;
+            let left = driver.run(entry, told, seen).await;
+            if !left.phase().is_final() {
+                // Others have ended it and removed its record: nothing is known of how.
+                inner.running().remove(&id);
+                drop(inner.reload().await);
+            }
             inner.admit();
         });
     }
@@ -153,7 +162,7 @@ impl Inner {
 
     /// Looks at an operation after each of its steps.
     fn saw(
-        &self,
+        self: &Arc<Self>,
         id: &OperationId,
         phase: &mut Phase,
         status: &watch::Sender<OperationStatus>,
@@ -185,17 +194,36 @@ impl Inner {
     }
 
     /// Routes keys to the targets of an operation that has committed.
-    fn switch(&self, record: &Record) {
+    fn switch(self: &Arc<Self>, record: &Record) {
         let Work {
             sources, targets, ..
         } = &record.work;
-        if let Ok(layout) = self.layout().replaced(sources, targets) {
-            self.set_layout(layout);
+        if !self.replace(sources, targets) {
+            // Others have changed more than this process knows.
+            let inner = self.clone();
+            tokio::spawn(async move { drop(inner.reload().await) });
         }
         let now = self.clock.now();
         let mut patience = self.patience();
         for part in targets {
             patience.made(now, part.shard.clone());
+        }
+    }
+
+    /// Replaces shards by others in one step, so that no other replacement is lost; returns whether the layout fits.
+    fn replace(&self, sources: &[Part], targets: &[Part]) -> bool {
+        let mut routes = self.routes();
+        let has = |part: &Part| routes.layout.part(part.shard.as_str()) == Some(part);
+        if targets.iter().all(has) {
+            return true;
+        }
+        match routes.layout.replaced(sources, targets) {
+            Ok(layout) => {
+                routes.layout = Arc::new(layout);
+                routes.replaced += 1;
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -256,6 +284,7 @@ impl Inner {
         let mut status = status.ok_or_else(unknown)?;
         match status.wait_for(done).await {
             Ok(found) => Ok(found.record.clone()),
+            Err(_) if !self.running().contains_key(id) => Err(unknown()),
             Err(_) => Err(Error::Closed),
         }
     }

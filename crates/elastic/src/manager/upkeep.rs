@@ -13,9 +13,7 @@ impl ElasticShardManager {
     /// # Errors
     /// [`Error::Journal`] or [`Error::Layout`]: the layout stays as it was.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let layout = Layout::new(self.inner.driver.journal().shards().await?)?;
-        self.inner.set_layout(layout);
-        self.inner.go_on().await
+        self.inner.refresh().await
     }
 
     /// Removes shards that were being filled by operations that are over or were never written down, and the records of operations that ended
@@ -26,6 +24,26 @@ impl ElasticShardManager {
 }
 
 impl Inner {
+    /// Sees what others did. Operations first: what commits after they are listed is either in the shards that are read then, or seen by its run here.
+    pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
+        self.go_on().await?;
+        self.reload().await
+    }
+
+    /// Reads the layout, again if it was replaced meanwhile: what was read may be older than that.
+    pub(super) async fn reload(&self) -> Result<(), Error> {
+        loop {
+            let before = self.routes().replaced;
+            let layout = Layout::new(self.driver.journal().shards().await?)?;
+            let mut routes = self.routes();
+            if routes.replaced == before {
+                routes.layout = Arc::new(layout);
+                routes.replaced += 1;
+                return Ok(());
+            }
+        }
+    }
+
     /// Settles what an earlier process with stores of one's own has left: the gates were in its memory, so nothing is sealed any more.
     ///
     /// What was not decided is aborted before the first write; what had committed goes on.

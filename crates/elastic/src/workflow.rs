@@ -377,15 +377,21 @@ impl Workflow {
         let Some(Purpose::Errand(place)) = self.ended(call) else {
             return;
         };
+        let refused = match &outcome {
+            Owned::Refused { reason } => Some(reason.clone()),
+            Owned::Done | Owned::Failed => None,
+        };
         match outcome {
             Owned::Done => self.errands[place].state = State::Done,
-            Owned::Refused { reason } if self.phase().decision() == Decision::Open => {
-                self.cancel = Some(reason);
-            }
             Owned::Refused { .. } | Owned::Failed => {
                 self.again(Purpose::Errand(place));
                 self.retry_at = now + self.settings.retry;
             }
+        }
+        if let Some(reason) = refused
+            && self.phase().decision() == Decision::Open
+        {
+            self.cancel.get_or_insert(reason);
         }
     }
 
@@ -436,6 +442,11 @@ impl Workflow {
         self.retry_at = now + self.settings.retry;
         if let Purpose::Lane(place) = purpose {
             self.lanes[place].retry_at = now + self.settings.retry;
+        }
+        if let (Purpose::Lane(place), StoreError::Trimmed { after, .. }) = (purpose, error)
+            && self.lanes[place].was_behind(*after)
+        {
+            return;
         }
         if let Purpose::Errand(place) = purpose
             && self.is_done_anyway(place, error)

@@ -45,11 +45,16 @@ impl Gate {
 
     pub(super) fn enter(&mut self, now: Timestamp, phase: Phase) {
         self.calm_since = None;
-        for told in &mut self.sources {
-            told.sending = None;
-        }
+        self.forget_calls();
         if phase == Phase::CatchingUp {
             self.catching_up_since.get_or_insert(now);
+        }
+    }
+
+    /// Forgets what is being said: an answer that comes is not recognised.
+    pub(super) fn forget_calls(&mut self) {
+        for told in &mut self.sources {
+            told.sending = None;
         }
     }
 

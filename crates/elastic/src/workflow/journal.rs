@@ -37,20 +37,15 @@ impl Workflow {
                 return true;
             }
         }
-        let open = self.phase().decision() == Decision::Open;
-        if let Some(reason) = self.cancel.take()
-            && open
-        {
+        self.drop_granted();
+        if let Some(reason) = self.cancel.clone() {
             actions.push(Action::Tell(Report::Aborting {
                 reason: reason.clone(),
             }));
             self.write_phase(now, Phase::Aborting, Some(reason), actions);
             return true;
         }
-        if let Some(paused) = self.pause.take()
-            && open
-            && self.record.paused != paused
-        {
+        if let Some(paused) = self.pause {
             let record = Record {
                 paused,
                 ..self.record.clone()
@@ -59,6 +54,20 @@ impl Workflow {
             return true;
         }
         false
+    }
+
+    /// Drops what was wanted and is so, or can be no more. Anything else stays wanted until the journal has it, however often a change fails.
+    fn drop_granted(&mut self) {
+        if self.phase().decision() != Decision::Open {
+            self.cancel = None;
+        }
+        let is_late = !matches!(
+            self.phase(),
+            Phase::Planned | Phase::Created | Phase::Copying | Phase::CatchingUp | Phase::Verified
+        );
+        if is_late || self.pause == Some(self.record.paused) {
+            self.pause = None;
+        }
     }
 
     pub(super) fn write_phase(
@@ -156,6 +165,7 @@ impl Workflow {
         } else if self.record.paused {
             self.calls.clear();
             self.lanes.iter_mut().for_each(LaneState::forget_calls);
+            self.gate.forget_calls();
             self.errands
                 .iter_mut()
                 .filter(|errand| errand.state == State::Calling)

@@ -27,6 +27,8 @@ pub(super) struct LaneState {
     verified_at: Option<Lsn>,
     /// Whether the target was found to differ from the source at the same position.
     pub(super) differs: bool,
+    /// The position after which the source had no changes any more.
+    trimmed: Option<Lsn>,
     /// What the target is to be given next.
     outbox: Option<Request>,
 }
@@ -45,6 +47,7 @@ impl LaneState {
             rows: None,
             verified_at: None,
             differs: false,
+            trimmed: None,
             outbox: None,
         }
     }
@@ -72,6 +75,17 @@ impl LaneState {
         self.busy = false;
         self.outbox = None;
         self.goal = None;
+    }
+
+    /// Has the target asked again what it has, because the source keeps no changes after that position; returns whether it may have more. Another
+    /// coordinator may have applied them, and told the source. The second time at one position it has not.
+    pub(super) fn was_behind(&mut self, after: Lsn) -> bool {
+        if self.trimmed.replace(after) == Some(after) {
+            return false;
+        }
+        self.import = None;
+        self.goal = None;
+        true
     }
 
     pub(super) fn is_copied(&self) -> bool {

@@ -88,6 +88,28 @@ fn a_late_answer_of_the_journal_is_not_taken_for_a_later_one() {
 }
 
 #[test]
+fn a_cancel_stays_wanted_until_the_journal_has_it() {
+    let mut world = World::new(OperationKind::Split, quick(), 10);
+    let reason = "not wanted".to_owned();
+    world.tell(Event::Cancel { reason });
+    let (call, _) = world.next_write(Phase::Aborting);
+    let outcome = Written::Unknown;
+    world.tell(Event::Wrote { call, outcome });
+    // It was not written, as is found by reading.
+    world.next_write(Phase::Aborting);
+}
+
+#[test]
+fn what_another_coordinator_has_applied_is_asked_of_the_target() {
+    let mut world = World::new(OperationKind::Migrate, quick(), 40);
+    world.settle_until(Phase::CatchingUp);
+    world.overtake(20);
+    world.run(Trouble::none());
+    assert_eq!(world.phase(), Phase::Done, "{}", world.error());
+    world.check_end();
+}
+
+#[test]
 fn a_commit_is_not_taken_back() {
     let mut world = World::new(OperationKind::Split, quick(), 50);
     world.run(Trouble {

@@ -7,11 +7,13 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use shardwright_topology::{
-    Decision, KeyRange, KeyspaceName, NodeId, OperationId, OperationKind, Phase, ShardId, Timestamp,
+    Decision, KeyRange, KeyspaceName, Lsn, NodeId, OperationId, OperationKind, Phase, ShardId,
+    Timestamp,
 };
 
 use crate::{
-    Entry, Extent, MemoryNode, Part, Record, Request, Settings, StoreError, Version, Work,
+    Entry, Extent, MemoryNode, Pace, Part, Record, Reply, Request, Settings, StoreError, Version,
+    Work,
     workflow::{Action, Call, CallId, Event, Owned, Report, Workflow, Written},
 };
 
@@ -209,6 +211,53 @@ impl World {
         self.now = self.now + time;
         self.tell(Event::Tick);
         self.settle();
+    }
+
+    /// Users write, and another coordinator of a migration applies all of it and says so to the source, which keeps none of it then.
+    pub(super) fn overtake(&mut self, writes: u32) {
+        for key in 0..writes {
+            self.write(format!("key-{key}").as_bytes());
+        }
+        let (work, id) = (
+            self.stored.record.work.clone(),
+            self.stored.record.id().clone(),
+        );
+        let (from, to) = (&work.sources[0], &work.targets[0]);
+        let (source, target) = (from.shard.clone(), to.shard.clone());
+        let mut ask = |node: &NodeId, request| {
+            let held = self.nodes.get_mut(node).expect("a node");
+            held.handle(self.now, &id, request).expect("it is held")
+        };
+        let request = Request::Imported {
+            target: target.clone(),
+            source: source.clone(),
+            from: Lsn(0),
+        };
+        let Reply::Import(import) = ask(&to.node, request) else {
+            panic!("no import");
+        };
+        let request = Request::Changes {
+            shard: source.clone(),
+            extent: from.extent.clone(),
+            after: import.applied,
+            up_to: None,
+            batch: Settings::local().batch,
+        };
+        let Reply::Changes(changes) = ask(&from.node, request) else {
+            panic!("no changes");
+        };
+        let pace = Pace {
+            acknowledged: changes.through,
+            ahead: None,
+        };
+        let (shard, paced) = (source.clone(), from.node.clone());
+        let request = Request::Apply {
+            target,
+            source,
+            changes,
+        };
+        ask(&to.node, request);
+        ask(&paced, Request::Pace { shard, pace });
     }
 
     pub(super) fn run(&mut self, trouble: Trouble) {

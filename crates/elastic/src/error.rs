@@ -78,7 +78,7 @@ pub enum Error {
         /// How many are allowed.
         allowed: usize,
     },
-    /// Too few shards would be left.
+    /// Too few shards would be left. [`Force`](crate::Gating::Force) it, if they are to be merged nevertheless.
     #[error("{left} shards would be left, {needed} are needed")]
     TooFewShards {
         /// How many would be left.

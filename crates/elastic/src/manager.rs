@@ -128,8 +128,9 @@ enum Naming {
 impl ElasticShardManager {
     /// Returns a manager of new shards in a store of one's own, on the node `node-1`.
     ///
-    /// Which shard owns which keys is in memory: a manager that is made again begins with the shards of the configuration. Give it a
-    /// [journal](ManagerBuilder::journal) for more.
+    /// Which shard owns which keys is in memory: a manager that is made again begins with the shards of the configuration. What the store has
+    /// under other names by then is left alone, and belongs to no key. Give the manager of a store that outlives the process a
+    /// [journal](ManagerBuilder::journal).
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -170,7 +171,8 @@ impl ElasticShardManager {
     /// Waits until the shard of a key takes writes, and keeps it so while the guard is held: write the key to [`WriteGuard::shard`], and drop the guard.
     ///
     /// With a store that was added by [`ManagerBuilder::store`] the guard holds nothing: such a store refuses a write that comes too late itself,
-    /// and the caller asks again. Never wait for an operation while you hold a guard: it waits for you.
+    /// and the caller asks again. Never wait for an operation or for another guard while you hold one: they wait for you. One guard may be for
+    /// [several keys](WriteGuard::also).
     ///
     /// # Errors
     /// [`Error::NoOwner`]; [`Error::Busy`] if the shard changes hands or is held back for longer than [`Settings::seal_max`](crate::Settings::seal_max) and
@@ -184,7 +186,12 @@ impl ElasticShardManager {
             let Some(own) = inner.own.get(&part.node) else {
                 return Ok(WriteGuard::free(part.shard));
             };
-            match own.gates().enter(&part.shard, key).await {
+            let entered = own.gates().enter(&part.shard, key);
+            let left = until.since(inner.clock.now());
+            let Ok(entered) = tokio::time::timeout(left, entered).await else {
+                return Err(Error::Busy);
+            };
+            match entered {
                 Ok(guard) => return Ok(guard),
                 Err(
                     StoreError::Sealed { .. }
@@ -305,12 +312,32 @@ impl Inner {
     }
 
     /// Returns names that no shard has or had.
-    fn names(&self, operation: &OperationId, count: usize) -> Result<Vec<ShardId>, Error> {
-        let name = |place: usize| match &self.naming {
-            Naming::Numbered(next) => Ok(ShardId::numbered(next.fetch_add(1, Ordering::Relaxed))),
-            Naming::ByOperation => Ok(ShardId::new(format!("{operation}.{place}"))?),
-        };
-        (0..count).map(name).collect()
+    async fn names(&self, operation: &OperationId, count: usize) -> Result<Vec<ShardId>, Error> {
+        let mut names = Vec::with_capacity(count);
+        while names.len() < count {
+            match &self.naming {
+                Naming::Numbered(next) => {
+                    let name = ShardId::numbered(next.fetch_add(1, Ordering::Relaxed));
+                    if !self.is_taken(&name).await? {
+                        names.push(name);
+                    }
+                }
+                Naming::ByOperation => {
+                    names.push(ShardId::new(format!("{operation}.{}", names.len()))?);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether a store of one's own has rows under a name: an earlier process may have given it.
+    async fn is_taken(&self, name: &ShardId) -> Result<bool, Error> {
+        for own in self.own.values() {
+            if own.has_rows(name).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn tell(&self, notice: Notice) {

@@ -33,7 +33,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How long to wait after a call has failed. Default 200 ms.
     pub retry: Duration,
-    /// How many rows a copy may have to be compared a second time while the sources are sealed. Default 100,000.
+    /// How many rows a copy may have to be compared a second time while the sources are sealed. Default 100,000. It is compared whatever it has if the
+    /// coordinator that seals did not do so the first time, and not at all if its store knows that nothing was written since.
     pub verify_sealed_rows: u64,
     /// How long the sources are kept after the commit. Each coordinator counts from when it saw the commit. Default 1 h.
     pub grace: Duration,
@@ -68,7 +69,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns settings without waiting: for stores in this process, whose sources nobody reads after the commit.
+    /// Returns settings without waiting: for stores in this process, whose sources nobody reads after the commit, or whose readers ask for the owner
+    /// again when they find nothing.
     #[must_use]
     pub fn local() -> Self {
         Self {

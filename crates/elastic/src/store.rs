@@ -98,6 +98,9 @@ pub struct DigestAt {
     pub position: Lsn,
     /// The digest.
     pub digest: Digest,
+    /// Whether no write can be missing from the position, so that the same position later means the same rows. Otherwise they are compared again
+    /// before the commit, also if the position has not changed.
+    pub counts_all: bool,
 }
 
 /// How far writers may be ahead of a copy.

@@ -62,6 +62,15 @@ impl DataOpsStore {
         kept.mirror.add_made(operation, &part.shard, &part.extent);
     }
 
+    /// Returns whether the store has anything under a name.
+    pub(crate) async fn has_rows(&self, shard: &ShardId) -> Result<bool, super::SplitError> {
+        match self.ops.get_keys(shard.as_str()).await {
+            Ok(keys) => Ok(!keys.is_empty()),
+            Err(super::SplitError::UnknownShard { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn rows(&self, shard: &ShardId) -> Result<Rows, StoreError> {
         let rows = self.ops.get_data(shard.as_str()).await;
         rows.map_err(|error| error.into_store_error(shard))
@@ -101,7 +110,7 @@ impl DataOpsStore {
             }
             Err(error) => {
                 let left = kept.written.entry(shard.clone()).or_default();
-                left.splice(0..0, written);
+                left.extend(written);
                 Err(error)
             }
         }
@@ -120,8 +129,10 @@ impl DataOpsStore {
         if rows.len() == before {
             return Ok(());
         }
-        self.ops.delete_shard(name).await.map_err(failed)?;
-        self.ops.copy_data(name, rows).await.map_err(failed)
+        // What fails from here on may have taken the rows with it, and they are nowhere else: the target is no good any more.
+        let lost = |error: super::SplitError| StoreError::Failed(Arc::new(error.into()));
+        self.ops.delete_shard(name).await.map_err(lost)?;
+        self.ops.copy_data(name, rows).await.map_err(lost)
     }
 
     async fn copy(&self, target: &ShardId, rows: Rows) -> Result<(), StoreError> {
@@ -290,7 +301,11 @@ impl ShardStore for DataOpsStore {
         let rows = self.rows(shard).await?;
         let position = self.gates.kept().mirror.position(shard)?;
         let digest = digest_of(&rows, extent);
-        Ok(DigestAt { position, digest })
+        Ok(DigestAt {
+            position,
+            digest,
+            counts_all: false,
+        })
     }
 
     async fn digest_of_import(
@@ -308,7 +323,11 @@ impl ShardStore for DataOpsStore {
         };
         let position = import.ok_or_else(unknown)?.applied;
         let digest = digest_of(&rows, extent);
-        Ok(DigestAt { position, digest })
+        Ok(DigestAt {
+            position,
+            digest,
+            counts_all: false,
+        })
     }
 
     async fn pace(

@@ -1,7 +1,7 @@
 //! Gates: writers of a shard hold it open together, and a copy closes it for the moment in which it looks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,13 +23,16 @@ pub(super) struct Kept {
     pub(super) mirror: MemoryNode,
     locks: BTreeMap<ShardId, Arc<RwLock<()>>>,
     /// The keys that were written and not yet looked at.
-    pub(super) written: BTreeMap<ShardId, Vec<Vec<u8>>>,
+    pub(super) written: BTreeMap<ShardId, BTreeSet<Vec<u8>>>,
 }
 
-/// The right to write one key, while it is held.
+/// The right to write one key, or [several](WriteGuard::also) of one shard, while it is held.
 ///
 /// It keeps the shard from changing hands. What was written under it is part of whatever operation is under way; it counts as written also
 /// if the write has failed.
+///
+/// A task holds one guard at a time: a copy that waits for the first one lets nobody else in, so the second would wait for the first as well, until
+/// [`Error::Busy`](crate::Error::Busy).
 #[must_use = "a guard that is dropped at once guards nothing"]
 #[derive(Debug)]
 pub struct WriteGuard {
@@ -63,7 +66,7 @@ impl Gates {
         let held = self.lock(shard).read_owned().await;
         {
             let kept = self.kept();
-            let pending = kept.written.get(shard).map_or(0, Vec::len);
+            let pending = kept.written.get(shard).map_or(0, BTreeSet::len);
             kept.mirror.admit(self.clock.now(), shard, pending)?;
         }
         Ok(WriteGuard {
@@ -84,6 +87,21 @@ impl WriteGuard {
         }
     }
 
+    /// Takes in another key, and returns whether it may be written under this guard: it belongs to the same shard. Never waits.
+    /// Under the guard of a store that was added by [`ManagerBuilder::store`](crate::ManagerBuilder::store) every key may: the store itself refuses.
+    pub fn also(&mut self, key: impl AsRef<[u8]>) -> bool {
+        let Some((gates, _)) = &self.hold else {
+            return true;
+        };
+        let kept = gates.kept();
+        let extent = kept.mirror.extent(&self.shard);
+        let belongs = extent.is_ok_and(|extent| extent.contains(key.as_ref()));
+        if belongs {
+            self.keys.push(key.as_ref().to_vec());
+        }
+        belongs
+    }
+
     /// Returns the shard to write to.
     #[must_use]
     pub fn shard(&self) -> &ShardId {
@@ -98,7 +116,7 @@ impl Drop for WriteGuard {
             let mut kept = gates.kept();
             if kept.mirror.is_followed(&self.shard) {
                 let written = kept.written.entry(self.shard.clone()).or_default();
-                written.append(&mut self.keys);
+                written.extend(self.keys.drain(..));
             }
         }
     }

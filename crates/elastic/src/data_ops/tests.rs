@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,16 +13,16 @@ use futures_util::FutureExt;
 
 use super::{DataOpsStore, ShardDataOps, SplitError};
 use crate::{
-    Part, ShardMetrics, StoreError,
+    Changes, Extent, Page, Part, Row, RowChange, ShardMetrics, ShardStore, StoreError,
     conformance::{Bench, run_all},
-    topology::NodeId,
+    topology::{KeyRange, Lsn, NodeId, OperationId, ShardId},
 };
 
 type Rows = HashMap<String, Vec<u8>>;
 
-/// A store that can do no more than it must.
+/// A store that can do no more than it must, and takes no rows while it is told so.
 #[derive(Default)]
-struct Plain(Mutex<BTreeMap<String, Rows>>);
+struct Plain(Mutex<BTreeMap<String, Rows>>, AtomicBool);
 
 #[async_trait]
 impl ShardDataOps for Plain {
@@ -38,6 +41,9 @@ impl ShardDataOps for Plain {
     }
 
     async fn copy_data(&self, target_shard: &str, data: Rows) -> Result<(), SplitError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(SplitError::Unavailable("away".into()));
+        }
         let mut shards = self.0.lock().unwrap();
         shards
             .entry(target_shard.to_owned())
@@ -96,4 +102,47 @@ fn the_adapter_keeps_the_contract() {
             }),
         }
     }));
+}
+
+#[test]
+fn a_target_that_was_emptied_and_not_filled_again_is_given_up() {
+    futures_executor::block_on(async {
+        let plain = Arc::new(Plain::default());
+        let store = DataOpsStore::new(plain.clone());
+        let id = OperationId::new("op-1").expect("a name");
+        let (source, target) = (ShardId::numbered(0), ShardId::numbered(1));
+        let extent = Extent::range(KeyRange::ALL);
+        store
+            .create(&id, &target, &extent)
+            .await
+            .expect("it is new");
+        let begun = store.imported(&id, &target, &source, Lsn(0)).await;
+        begun.expect("it is empty");
+        let row = |key: &[u8]| Row {
+            key: key.to_vec(),
+            value: vec![1],
+        };
+        let page = Page {
+            after: None,
+            rows: vec![row(b"a"), row(b"b")],
+            next: None,
+            position: Lsn(0),
+        };
+        let imported = store.import(&id, &target, &source, page).await;
+        assert!(imported.expect("it is the first").complete);
+        plain.1.store(true, Ordering::SeqCst);
+        let gone = RowChange {
+            position: Lsn(1),
+            key: b"a".to_vec(),
+            value: None,
+        };
+        let changes = Changes {
+            after: Lsn(0),
+            changes: vec![gone],
+            through: Lsn(1),
+            head: Lsn(1),
+        };
+        let applied = store.apply(&id, &target, &source, changes).await;
+        assert!(matches!(applied, Err(StoreError::Failed(_))), "{applied:?}");
+    });
 }

@@ -25,7 +25,7 @@ pub enum SplitAt {
 /// Whether the sizes of shards are looked at. What would lose keys is refused in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Gating {
-    /// Shards that are too small are not split, shards that are too large not merged.
+    /// Shards that are too small are not split, shards that are too large or too few not merged.
     #[default]
     Sizes,
     /// Sizes do not matter.
@@ -144,7 +144,7 @@ impl ElasticShardManager {
             return Err(Error::TooLate { operation, phase });
         }
         let new = new_id()?;
-        let names = self.inner.names(&new, work.sources.len())?;
+        let names = self.inner.names(&new, work.sources.len()).await?;
         let reversed = work.reversed(&names).expect("there is a name for each");
         self.inner.begin(new, reversed).await
     }
@@ -202,7 +202,7 @@ impl Inner {
             return Err(Error::Indivisible { shard: part.shard });
         };
         let id = new_id()?;
-        let names = self.names(&id, 2)?;
+        let names = self.names(&id, 2).await?;
         let target = |(shard, extent): (ShardId, Extent)| Part {
             shard,
             node: part.node.clone(),
@@ -241,7 +241,7 @@ impl Inner {
             self.layout().len() + 1 - sources.len(),
             self.policy.merge.min_total_shards,
         );
-        if left < needed {
+        if gating == Gating::Sizes && left < needed {
             return Err(Error::TooFewShards { left, needed });
         }
         let (mut keys, mut largest) = (0, (0, sources[0].node.clone()));
@@ -259,7 +259,7 @@ impl Inner {
         }
         let id = new_id()?;
         let target = Part {
-            shard: self.names(&id, 1)?.remove(0),
+            shard: self.names(&id, 1).await?.remove(0),
             node: to.unwrap_or(largest.1),
             extent,
         };
@@ -291,7 +291,7 @@ impl Inner {
         }
         let id = new_id()?;
         let target = Part {
-            shard: self.names(&id, 1)?.remove(0),
+            shard: self.names(&id, 1).await?.remove(0),
             node: node.clone(),
             extent: part.extent.clone(),
         };

@@ -77,8 +77,8 @@ impl MemoryNode {
         let imports = self.filling(operation, target)?;
         let applied = imports.get(source).map(|import| import.applied);
         let position = applied.ok_or_else(|| not_held(target, operation))?;
-        let digest = self.shard(target)?.digest(extent).digest;
-        Ok(Reply::Digest(DigestAt { position, digest }))
+        let found = self.shard(target)?.digest(extent);
+        Ok(Reply::Digest(DigestAt { position, ..found }))
     }
 
     fn filling(

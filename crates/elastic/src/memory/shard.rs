@@ -289,6 +289,7 @@ impl HeldShard {
         DigestAt {
             position: self.position,
             digest,
+            counts_all: true,
         }
     }
 

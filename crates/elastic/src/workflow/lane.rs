@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_topology::{Lsn, Phase, ShardId, Timestamp};
 
 use super::{Action, Purpose, Workflow};
-use crate::{Digest, Import, Lane, Reply, Request};
+use crate::{DigestAt, Import, Lane, Reply, Request};
 
 /// One lane, as far as this coordinator knows it.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct LaneState {
     /// When changes were asked for last.
     polled_at: Option<Timestamp>,
     /// What the source was at a position: the target has to be the same there.
-    goal: Option<(Lsn, Digest)>,
+    goal: Option<DigestAt>,
     pub(super) verified: bool,
     /// How many rows there were when it was verified.
     rows: Option<u64>,
@@ -59,7 +59,8 @@ impl LaneState {
         match phase {
             Phase::Verified => self.verified = true,
             Phase::Sealing => {
-                self.verified = self.rows.is_none_or(|rows| rows > small);
+                // Who did not compare it does not know how much there is.
+                self.verified = self.rows.is_some_and(|rows| rows > small);
             }
             _ => {}
         }
@@ -161,7 +162,7 @@ impl Workflow {
             return Some((false, request));
         };
         // Somebody else applied more than was to be compared.
-        state.goal.take_if(|(at, _)| *at < import.applied);
+        state.goal.take_if(|goal| goal.position < import.applied);
         if import.complete {
             let is_copying = self.phase() == Phase::Copying;
             return (!is_copying).then(|| self.change_request(now, place, &import))?;
@@ -194,7 +195,7 @@ impl Workflow {
         let shard = self.record.work.sources[source].shard.clone();
         let state = &self.lanes[place];
         let goal = state.goal.filter(|_| !state.verified);
-        if goal.is_some_and(|(at, _)| at == import.applied) {
+        if goal.is_some_and(|goal| goal.position == import.applied) {
             let request = Request::DigestOfImport {
                 target: self.record.work.targets[target].shard.clone(),
                 source: shard,
@@ -205,7 +206,7 @@ impl Workflow {
         if goal.is_none() && self.may_compare(place, import) {
             return Some((true, Request::Digest { shard, extent }));
         }
-        let up_to = self.pull(now, place, goal.map(|(at, _)| at))?;
+        let up_to = self.pull(now, place, goal.map(|goal| goal.position))?;
         let request = Request::Changes {
             shard,
             extent,
@@ -298,11 +299,12 @@ impl Workflow {
                 let state = &mut self.lanes[place];
                 match state.goal {
                     // The target's, at the position of the source's.
-                    Some((at, digest)) if at == found.position => {
-                        state.verified = digest == found.digest;
+                    Some(goal) if goal.position == found.position => {
+                        state.verified = goal.digest == found.digest;
                         state.differs = !state.verified;
-                        state.rows = Some(digest.rows);
-                        state.verified_at = state.verified.then_some(at);
+                        state.rows = Some(goal.digest.rows);
+                        let counts = state.verified && goal.counts_all;
+                        state.verified_at = counts.then_some(goal.position);
                         state.goal = None;
                     }
                     // Somebody else applied more meanwhile.
@@ -310,7 +312,7 @@ impl Workflow {
                         state.goal = None;
                         state.import = None;
                     }
-                    _ => state.goal = Some((found.position, found.digest)),
+                    _ => state.goal = Some(found),
                 }
             }
             Reply::Done | Reply::Position(_) => {}

@@ -68,6 +68,12 @@ async fn each_refusal_has_its_type_and_leaves_the_layout_as_it_was() {
         .split_shard_at("shard-1", SplitAt::Median, Gating::Force)
         .await;
     forced.expect("force is enough where no key can be lost");
+    let layout = manager.layout();
+    let all: Vec<&str> = layout.parts().map(|part| part.shard.as_str()).collect();
+    let last = manager.begin_merge(&all, Gating::Force).await;
+    let last = manager.committed(&last.expect("no number matters")).await;
+    last.expect("it commits");
+    assert_eq!(manager.layout().len(), 1);
 }
 
 #[tokio::test]

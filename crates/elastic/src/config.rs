@@ -159,6 +159,12 @@ impl ShardConfig {
             }
             ShardStrategy::Composite { buckets, cuts } => {
                 let spans = spans(cuts)?;
+                let buckets_given = usize::try_from(*buckets).unwrap_or(usize::MAX);
+                let given = buckets_given.saturating_mul(spans.len());
+                // Before there are that many of them.
+                if given != shards {
+                    return Err(ConfigError::Cuts { given, shards });
+                }
                 let bucket = |bucket| {
                     let extent = move |span| Extent::Bucket {
                         bucket,
@@ -325,6 +331,12 @@ mod tests {
             config.strategy = ShardStrategy::Range { cuts };
         });
         assert_eq!(cuts, ConfigError::Order);
+        let many = refused(|config| {
+            let (buckets, cuts) = (4_000_000_000, Vec::new());
+            config.strategy = ShardStrategy::Composite { buckets, cuts };
+        });
+        let (given, shards) = (4_000_000_000, 4);
+        assert_eq!(many, ConfigError::Cuts { given, shards });
         assert_eq!(
             refused(|config| config.rebalance_interval_secs = 0),
             ConfigError::Interval

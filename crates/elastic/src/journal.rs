@@ -92,6 +92,13 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Returns an operation; `None` if it is not there. It may lag behind a change that somebody else just made.
     async fn get(&self, id: &OperationId) -> Result<Option<Entry>, JournalError>;
 
+    /// Returns whether an operation that [`Journal::get`] does not find is kept elsewhere, by those who have another keyspace in the same stores. What
+    /// it fills is no orphan. Default no.
+    async fn is_foreign(&self, id: &OperationId) -> Result<bool, JournalError> {
+        let _ = id;
+        Ok(false)
+    }
+
     /// Stores an operation that has the version `expected`, or that does not exist if that is `None`.
     ///
     /// Implementations must store it before they return, and must do so in one step as far as the phase is concerned.

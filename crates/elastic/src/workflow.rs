@@ -12,7 +12,7 @@
 //! CleaningUp   after a time of grace, remove the sources
 //! Done
 //!
-//! Aborting     let go of the sources, which take writes again, and remove the targets
+//! Aborting     let go of the sources, which take writes again, and remove the targets, as far as they can be reached
 //! Aborted
 //! ```
 //!
@@ -309,7 +309,7 @@ impl Workflow {
         match purpose {
             Purpose::Errand(place) => {
                 if let Some(errand) = self.errands.get_mut(place) {
-                    errand.state = State::Waiting;
+                    errand.again();
                 }
             }
             Purpose::Lane(place) => self.lanes[place].busy = false,

@@ -267,6 +267,12 @@ impl Journal for RegistryJournal {
         Ok(())
     }
 
+    async fn is_foreign(&self, id: &OperationId) -> Result<bool, JournalError> {
+        let found = self.registry.operations().get(id).await.map_err(failed)?;
+        let here = self.registry.name();
+        Ok(found.is_some_and(|found| found.value.keyspace != *here))
+    }
+
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {
         let map = self.registry.map().await.map_err(failed)?;
         let part = |shard: &Shard| {

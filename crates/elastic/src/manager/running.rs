@@ -254,14 +254,22 @@ impl Inner {
         }
     }
 
-    /// Waits until an operation has committed and its targets are open, or for its end if the sources are removed at once.
+    /// Waits until an operation has committed and its targets are open, or for its end if the sources are removed at once and can be.
     pub(super) async fn committed(&self, id: &OperationId) -> Result<Record, Error> {
-        let at_once = self.driver.settings().grace.is_zero();
-        let done = move |status: &OperationStatus| match status.record.phase() {
-            Phase::CleaningUp => !at_once,
-            phase => phase.is_final(),
+        let settings = self.driver.settings();
+        let is_open = |status: &OperationStatus| {
+            let phase = status.record.phase();
+            phase == Phase::CleaningUp || phase.is_final()
         };
-        let record = self.wait(id, done).await?;
+        let mut record = self.wait(id, is_open).await?;
+        if settings.grace.is_zero() {
+            // A source whose node is gone keeps nobody waiting.
+            let is_over = |status: &OperationStatus| status.record.phase().is_final();
+            let ended = tokio::time::timeout(settings.seal_max, self.wait(id, is_over)).await;
+            if let Ok(Ok(ended)) = ended {
+                record = ended;
+            }
+        }
         if record.phase().decision() == Decision::Commit {
             return Ok(record);
         }
@@ -289,12 +297,13 @@ impl Inner {
         }
     }
 
-    /// Tells an operation something that only helps before its decision, and waits until it has happened.
+    /// Tells an operation something that only helps before its decision and before a phase that is `late`, and waits until it has happened.
     async fn ask(
         &self,
         id: &OperationId,
         event: Event,
         done: impl Fn(&Record) -> bool,
+        late: impl Fn(Phase) -> bool,
     ) -> Result<Record, Error> {
         let too_late = |record: &Record| Error::TooLate {
             operation: id.clone(),
@@ -309,13 +318,14 @@ impl Inner {
             return Err(too_late(&found.ok_or_else(unknown)?.record));
         };
         let record = status.borrow().record.clone();
-        if record.phase().decision() == Decision::Commit && !done(&record) {
+        let is_late = |phase: Phase| phase.decision() == Decision::Commit || late(phase);
+        if is_late(record.phase()) && !done(&record) {
             return Err(too_late(&record));
         }
         self.send(id, event);
         let over = |record: &Record| {
             let phase = record.phase();
-            done(record) || phase.is_final() || phase.decision() == Decision::Commit
+            done(record) || phase.is_final() || is_late(phase)
         };
         let record = self.wait(id, |status| over(&status.record)).await?;
         if done(&record) {
@@ -359,19 +369,24 @@ impl ElasticShardManager {
     /// Has an operation wait where it is, until it is resumed. It is written down, so it outlives the process.
     ///
     /// # Errors
-    /// [`Error::UnknownOperation`], or [`Error::TooLate`] once it is decided.
+    /// [`Error::UnknownOperation`], or [`Error::TooLate`] once its sources are being sealed.
     pub async fn pause(&self, id: &OperationId) -> Result<(), Error> {
         let paused = |record: &Record| record.paused;
-        self.inner.ask(id, Event::Pause, paused).await.map(drop)
+        let late = |phase| matches!(phase, Phase::Sealing | Phase::Sealed);
+        let asked = self.inner.ask(id, Event::Pause, paused, late);
+        asked.await.map(drop)
     }
 
     /// Has a paused operation go on.
     ///
     /// # Errors
-    /// As [`ElasticShardManager::pause`].
+    /// [`Error::UnknownOperation`], or [`Error::TooLate`] once it is decided.
     pub async fn resume(&self, id: &OperationId) -> Result<(), Error> {
         let resumed = |record: &Record| !record.paused;
-        self.inner.ask(id, Event::Resume, resumed).await.map(drop)
+        self.inner
+            .ask(id, Event::Resume, resumed, |_| false)
+            .await
+            .map(drop)
     }
 
     /// Ends an operation without effect, and returns when nothing of it is left. Again changes nothing.
@@ -383,7 +398,10 @@ impl ElasticShardManager {
             reason: "cancelled".to_owned(),
         };
         let aborted = |record: &Record| record.phase() == Phase::Aborted;
-        self.inner.ask(id, event, aborted).await.map(drop)
+        self.inner
+            .ask(id, event, aborted, |_| false)
+            .await
+            .map(drop)
     }
 
     /// Waits until an operation has committed, and returns its record.

@@ -96,7 +96,11 @@ impl Inner {
         for (shard, operation) in importing {
             // Listed before the journal is read, so that an operation that begins is not taken for one that never was.
             let is_over = match self.driver.journal().get(&operation).await {
-                Ok(found) => found.is_none_or(|entry| entry.record.phase().is_final()),
+                Ok(Some(entry)) => entry.record.phase().is_final(),
+                Ok(None) => matches!(
+                    self.driver.journal().is_foreign(&operation).await,
+                    Ok(false)
+                ),
                 Err(_) => false,
             };
             if is_over && store.remove(&operation, &shard).await.is_ok() {

@@ -11,7 +11,13 @@ pub(super) struct Errand {
     /// Calls of a later turn wait for those of earlier ones.
     pub(super) turn: u8,
     pub(super) state: State,
+    /// Whether it need not succeed: what it leaves is collected.
+    is_optional: bool,
+    failures: u8,
 }
+
+/// How often a call is made that need not succeed.
+const TRIES: u8 = 8;
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -38,6 +44,8 @@ impl Errand {
             step,
             turn,
             state: State::Waiting,
+            is_optional: false,
+            failures: 0,
         }
     }
 
@@ -52,6 +60,17 @@ impl Errand {
                 source,
             },
         )
+    }
+
+    /// Lets it be called again, or gives it up if it need not succeed.
+    pub(super) fn again(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let is_given_up = self.is_optional && self.failures >= TRIES;
+        self.state = if is_given_up {
+            State::Done
+        } else {
+            State::Waiting
+        };
     }
 
     /// Returns what the phase of a record has to see done.
@@ -97,10 +116,16 @@ impl Errand {
                     let shard = part.shard.clone();
                     Self::at(0, part, None, Request::Release { shard })
                 };
+                // The sources take writes again first. A target whose node is gone keeps nobody waiting.
+                let drop_target = |part: &Part| Self {
+                    turn: 2,
+                    is_optional: true,
+                    ..remove(part)
+                };
                 sources()
                     .map(|(_, part)| release(part))
-                    .chain(targets().map(remove))
                     .chain([Self::new(1, Step::Resolve)])
+                    .chain(targets().map(drop_target))
                     .collect()
             }
             Phase::Sealed | Phase::Done | Phase::Aborted => Vec::new(),

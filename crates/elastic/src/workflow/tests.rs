@@ -159,6 +159,15 @@ fn a_paused_operation_waits_and_goes_on_when_it_is_resumed() {
 }
 
 #[test]
+fn an_operation_that_is_sealing_is_not_paused_any_more() {
+    let mut world = World::new(OperationKind::Split, quick(), 20);
+    world.settle_until(Phase::Sealing);
+    world.tell(Event::Pause);
+    world.run(Trouble::none());
+    assert_eq!((world.phase(), world.is_paused()), (Phase::Done, false));
+}
+
+#[test]
 fn a_seal_that_lasts_too_long_is_given_up_and_writes_go_on() {
     let mut world = World::new(OperationKind::Split, quick(), 60);
     world.run(Trouble {
@@ -168,6 +177,19 @@ fn a_seal_that_lasts_too_long_is_given_up_and_writes_go_on() {
     assert_eq!(world.phase(), Phase::Aborted);
     assert!(world.error().contains("sealed for too long"));
     world.check_end();
+}
+
+#[test]
+fn an_abort_ends_although_the_node_of_a_target_is_gone() {
+    let mut world = World::new(OperationKind::Migrate, quick(), 60);
+    world.settle_until(Phase::Copying);
+    let reason = "its node is gone".to_owned();
+    world.tell(Event::Cancel { reason });
+    world.run(Trouble {
+        gone: Some("n2"),
+        ..Trouble::none()
+    });
+    assert_eq!(world.phase(), Phase::Aborted);
 }
 
 #[test]

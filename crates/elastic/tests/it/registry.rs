@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use shardwright_elastic::{
-    ElasticShardManager, Gating, Journal, JournalError, MemoryShardStore, Part, Record,
+    ElasticShardManager, Extent, Gating, Journal, JournalError, MemoryShardStore, Part, Record,
     RegistryJournal, Settings, ShardConfig, SplitAt, Work,
     topology::{
-        KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position, ShardId, ShardState,
+        KeyRange, KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position, ShardId,
+        ShardState,
     },
 };
 use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
@@ -168,4 +169,26 @@ async fn a_shard_has_one_operation_and_a_change_one_author() {
     assert_eq!(journal.shards().await.expect("the shards"), parts);
     journal.hold(&second).await.expect("it is free again");
     registry.map().await.expect("the shards tile the space");
+}
+
+#[tokio::test]
+async fn an_operation_of_another_keyspace_is_told_from_one_that_is_no_more() {
+    let store = Arc::new(MemoryStore::new());
+    let [here, there] = ["here", "there"].map(|name| {
+        let name = KeyspaceName::new(name).expect("a name");
+        RegistryJournal::new(Registry::new(store.clone(), name)).expect("a journal")
+    });
+    let part = Part {
+        shard: ShardId::numbered(0),
+        node: node("n1"),
+        extent: Extent::range(KeyRange::ALL),
+    };
+    let mut record = migration("op-1", &[part]);
+    record.operation.keyspace = KeyspaceName::new("there").expect("a name");
+    there.put(&record, None).await.expect("it is new");
+    assert_eq!(here.get(record.id()).await.expect("no answer"), None);
+    assert!(here.is_foreign(record.id()).await.expect("an answer"));
+    assert!(!there.is_foreign(record.id()).await.expect("an answer"));
+    let lost = OperationId::new("op-lost").expect("a name");
+    assert!(!here.is_foreign(&lost).await.expect("an answer"));
 }

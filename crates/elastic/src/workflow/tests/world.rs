@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Trouble {
     pub(super) chaos: Option<u64>,
     /// No call arrives in that phase.
     pub(super) lose_from: Option<Phase>,
+    /// The node is not there any more.
+    pub(super) gone: Option<&'static str>,
     /// A page is stored with one wrong row.
     pub(super) corrupt: bool,
 }
@@ -45,6 +48,7 @@ impl Trouble {
             burst: 0,
             chaos: None,
             lose_from: None,
+            gone: None,
             corrupt: false,
         }
     }
@@ -144,6 +148,10 @@ impl World {
 
     pub(super) fn phase(&self) -> Phase {
         self.stored.record.phase()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.stored.record.paused
     }
 
     pub(super) fn error(&self) -> String {
@@ -370,6 +378,13 @@ impl World {
     fn call(&mut self, call: Call, trouble: Trouble) {
         if trouble.lose_from == Some(self.phase()) {
             return;
+        }
+        if trouble.gone == Some(call.node.as_str()) {
+            let outcome = Err(StoreError::Unavailable(Arc::new("gone".into())));
+            return self.tell(Event::Replied {
+                call: call.id,
+                outcome,
+            });
         }
         let chaos = trouble.chaos.is_some();
         if chaos && self.rng.random_ratio(1, 20) {

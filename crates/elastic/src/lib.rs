@@ -40,7 +40,8 @@
 //! - An operation has an effect or none: one compare-and-set decides. Before it, it can be paused and cancelled; after it, it goes on to its end, and
 //!   is undone by another operation.
 //! - A split moves the keys of its shard, and no other key. So do merges and moves.
-//! - Targets that differ from their sources are never switched to.
+//! - Targets are compared with their sources, and a difference ends the operation without effect: under the seal up to
+//!   [`Settings::verify_sealed_rows`] rows, before it for larger shards.
 //! - An operation ends, however fast writers are: they are held back if the copy cannot keep up.
 //! - What is refused has changed nothing.
 //!

@@ -12,6 +12,7 @@
 
 mod decode;
 mod encode;
+mod filter;
 
 use crate::{ReplicaError, Value, ValueRef};
 

@@ -15,7 +15,8 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use crate::{
-    Params, ReplicaError, Result, ShardFile, ValueRef, connection::Connection, replica::in_range,
+    Params, ReplicaError, Result, ShardFile, Snapshot, ValueRef, connection::Connection,
+    replica::in_range,
 };
 
 /// The outcome of a request, to be stored with the changes that it made.
@@ -116,6 +117,23 @@ impl ShardFile {
     /// As [`ShardFile::snapshot`], [`ReplicaError::NotReplicated`] and [`ReplicaError::OutOfRange`].
     pub fn find(&self, client: &[u8; 16], sequence: u64) -> Result<Seen> {
         find(self.snapshot()?.connection(), client, sequence)
+    }
+}
+
+impl Snapshot {
+    /// Returns the number and the outcome of the last request of a [stream](is_stream); `None` if nothing is kept of it.
+    ///
+    /// # Errors
+    ///
+    /// What SQLite reports.
+    pub fn last_of(&self, stream: &[u8; 16]) -> Result<Option<(u64, Vec<u8>)>> {
+        let key = [ValueRef::Blob(stream), ValueRef::Integer(LAST)];
+        let sql = "SELECT outcome FROM main._dedup WHERE client = ?1 AND sequence = ?2";
+        let last = self.query_row(sql, &key, |row| {
+            let (sequence, outcome) = split_last(row.get(0));
+            Some((sequence?.cast_unsigned(), outcome?.to_vec()))
+        })?;
+        Ok(last.flatten())
     }
 }
 

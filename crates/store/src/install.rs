@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Access, Config, Error, Holder, Params, ReplicaError, Result, ShardFile, Synchronous,
-    Thoroughness,
+    Access, Config, Error, Holder, Params, Replica, ReplicaError, Result, ShardFile, Synchronous,
+    Thoroughness, Writer,
     connection::{Connection, Purpose},
     create::{LEFT_BESIDE, beside, failed, sync_directory},
 };
@@ -33,17 +33,45 @@ impl ShardFile {
         id: &[u8; 16],
         config: &Config,
     ) -> Result<Self> {
-        let (received, path) = (received.as_ref(), path.as_ref());
-        prepare(received, id, config)?;
-        retire(path, config)?;
-        fs::rename(received, path).map_err(|source| failed("rename", received, source))?;
-        sync_directory(path)?;
-        Self::open(path, config)
+        let set_id = |writer: &mut Writer| writer.set_replica_id(id);
+        put_in_place(received.as_ref(), path.as_ref(), config, set_id)
+    }
+
+    /// As [`ShardFile::install`], and has the file stand at another place, in the log of another shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`ShardFile::install`].
+    pub fn install_at(
+        received: impl AsRef<Path>,
+        path: impl AsRef<Path>,
+        replica: &Replica,
+        config: &Config,
+    ) -> Result<Self> {
+        let start = |writer: &mut Writer| writer.start_replica(replica);
+        put_in_place(received.as_ref(), path.as_ref(), config, start)
     }
 }
 
-/// Checks a received file, gives it its id, and puts it on disk as one file.
-fn prepare(received: &Path, id: &[u8; 16], config: &Config) -> Result<()> {
+fn put_in_place(
+    received: &Path,
+    path: &Path,
+    config: &Config,
+    become_copy: impl FnOnce(&mut Writer) -> Result<()>,
+) -> Result<ShardFile> {
+    prepare(received, config, become_copy)?;
+    retire(path, config)?;
+    fs::rename(received, path).map_err(|source| failed("rename", received, source))?;
+    sync_directory(path)?;
+    ShardFile::open(path, config)
+}
+
+/// Checks a received file, makes it the copy that it is to be, and puts it on disk as one file.
+fn prepare(
+    received: &Path,
+    config: &Config,
+    become_copy: impl FnOnce(&mut Writer) -> Result<()>,
+) -> Result<()> {
     let config = Config {
         access: Access::ReadWrite,
         synchronous: Synchronous::Full,
@@ -60,7 +88,7 @@ fn prepare(received: &Path, id: &[u8; 16], config: &Config) -> Result<()> {
             message: problem,
         });
     }
-    file.writer()?.set_replica_id(id)?;
+    become_copy(&mut file.writer()?)?;
     file.close()?;
     in_use_if_logged(received)?;
     File::open(received)

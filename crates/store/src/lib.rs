@@ -82,6 +82,8 @@ mod identity;
 #[cfg(feature = "capture")]
 mod install;
 mod params;
+#[cfg(feature = "capture")]
+mod part;
 mod pool;
 mod reader;
 #[cfg(feature = "capture")]
@@ -126,6 +128,7 @@ pub use crate::{
     copy::FileCopy,
     dedup::{Entry, Seen, Window, is_name, is_stream},
     error::{Difference, ReplicaError},
+    part::{DividedTable, Keeps, Part, PartCopy},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
     writer::Captured,

@@ -1,0 +1,171 @@
+//! A part of a file's rows as a file of its own.
+//!
+//! The whole is copied page by page, what does not belong to the part is deleted, and VACUUM INTO gives the space back. Rowids stay as they
+//! are, those that no column shows too: later changes of the whole name rows by them.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+};
+
+use rusqlite::config::DbConfig;
+
+use crate::{
+    Config, Determinism, Digest, Entry, Function, Params, Result, Scrub, ShardFile, Snapshot,
+    Value, ValueRef,
+    connection::{Connection, Purpose},
+    create::{LEFT_BESIDE, beside, failed, sync_directory},
+    dedup, identity,
+    writer::quote,
+};
+
+/// Which rows are a part.
+pub struct Part<'p> {
+    /// The place that the new file holds.
+    pub place: &'p str,
+    /// The tables whose rows are divided, each with the column that decides. Of other tables the part has all rows.
+    pub divided: &'p [DividedTable],
+    /// Says of a value in the column of a table, which is given by its place among those, whether the row belongs to the part.
+    pub keeps: Arc<Keeps>,
+    /// What the keys of notes begin with that it does not have.
+    pub without_notes: &'p str,
+    /// Outcomes that it remembers besides those of the whole.
+    pub entries: &'p [Entry<'p>],
+}
+
+/// Whether the row of a table that has that value in the column that decides belongs to a part.
+pub type Keeps = dyn Fn(usize, ValueRef<'_>) -> bool + Send + Sync;
+
+/// The function that SQL calls it by.
+const KEEPS: &str = "shardwright_keeps";
+
+/// A table whose rows are divided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DividedTable {
+    /// Its name.
+    pub name: String,
+    /// The column that decides.
+    pub column: String,
+}
+
+/// A part that is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartCopy {
+    /// What it holds. Parts that were made alike of equal files have the same.
+    pub digest: Digest,
+    /// How many rows that are.
+    pub rows: u64,
+}
+
+impl std::fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part")
+            .field("place", &self.place)
+            .field("divided", &self.divided)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Writes a part of what this snapshot shows into a new file, which is no copy of anything yet:
+    /// [`ShardFile::install_at`] makes it one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::copy_to`], and [`Error::NoTable`](crate::Error::NoTable) if a divided table is not there. No file remains then.
+    pub fn part_to(
+        &self,
+        path: &Path,
+        part: &Part<'_>,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<PartCopy> {
+        let whole = beside(path, "-whole");
+        remove(&whole);
+        let made = self
+            .copy_to(&whole, progress)
+            .and_then(|_| cut(&whole, path, part))
+            .and_then(|()| sync(path))
+            .and_then(|()| digest(path));
+        remove(&whole);
+        made.inspect_err(|_| remove(path))
+    }
+}
+
+fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
+    let config = Config {
+        foreign_keys: false,
+        ..Config::default()
+    };
+    let connection = Connection::open(&Arc::from(whole), &config, Purpose::Write)?;
+    // Nothing of an unfinished part is used.
+    connection.run_script("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
+    let keeps = Arc::clone(&part.keeps);
+    let keeps = Function::new(KEEPS, 2, Determinism::Deterministic, move |arguments| {
+        let table = arguments[0]
+            .as_i64()
+            .and_then(|table| usize::try_from(table).ok());
+        let table = table.ok_or("the first argument is the number of a table")?;
+        Ok(Value::Integer(i64::from(keeps(table, arguments[1]))))
+    });
+    keeps.register(&connection)?;
+    for setting in [
+        DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER,
+        DbConfig::SQLITE_DBCONFIG_DEFENSIVE,
+    ] {
+        let set = connection.raw().set_db_config(setting, false);
+        set.map_err(|error| connection.error(error))?;
+    }
+    connection.run_script("BEGIN")?;
+    for (number, table) in part.divided.iter().enumerate() {
+        let (name, column) = (quote(&table.name), quote(&table.column));
+        let others = format!("DELETE FROM main.{name} WHERE NOT {KEEPS}({number}, {column})");
+        connection.run_script(&others)?;
+    }
+    let note = format!("{}*", part.without_notes);
+    connection.execute(
+        "DELETE FROM main._meta WHERE key GLOB ?1 AND ?1 <> '*'",
+        Params::from(&[Value::from(note)]),
+    )?;
+    identity::set_meta(&connection, "place", &Value::from(part.place))?;
+    // The records that they came with are those of another log.
+    connection.run_script("UPDATE main._dedup SET lsn = 0")?;
+    dedup::store(&connection, 0, part.entries)?;
+    connection.run_script("COMMIT")?;
+    let name = path.to_str().ok_or_else(|| {
+        let why = io::Error::new(io::ErrorKind::InvalidInput, "its name is not Unicode");
+        failed("write", path, why)
+    })?;
+    connection.execute("VACUUM main INTO ?1", Params::from(&[Value::from(name)]))?;
+    connection.close()
+}
+
+fn sync(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|source| failed("sync", path, source))?;
+    sync_directory(path)
+}
+
+fn digest(path: &Path) -> Result<PartCopy> {
+    let file = ShardFile::open(path, &Config::default())?;
+    let mut scrub = Scrub::new(file.snapshot()?)?;
+    loop {
+        if let Some(scrubbed) = scrub.slice(u64::MAX)? {
+            drop(scrub);
+            file.close()?;
+            return Ok(PartCopy {
+                digest: scrubbed.digest,
+                rows: scrubbed.rows,
+            });
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    for suffix in LEFT_BESIDE {
+        // What remains of it says nothing, and is in nobody's way.
+        let _removed = fs::remove_file(beside(path, suffix));
+    }
+}

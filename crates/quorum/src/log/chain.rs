@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use shardwright_topology::Lsn;
 
-use super::{EpochTable, Point, Record};
+use super::{EpochTable, Kind, Point, Record};
 
 /// Records without a gap, after a base that a snapshot stands for.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Log {
     dropped: u64,
     /// Where each epoch ends, the base included.
     ends: EpochTable,
+    /// The last record that only copies can follow which were there; 0 if there is none.
+    bound: Lsn,
 }
 
 /// A record that is held.
@@ -65,7 +67,14 @@ impl Log {
             records: VecDeque::new(),
             dropped: 0,
             ends,
+            bound: Lsn(0),
         }
+    }
+
+    /// Returns whether a copy that has nothing may be given the records after `lsn`: none of them rests on what only the first copies hold.
+    #[must_use]
+    pub fn suffices_after(&self, lsn: Lsn) -> bool {
+        self.bound <= lsn
     }
 
     /// Returns the place in front of the first record held.
@@ -175,6 +184,9 @@ impl Log {
                 end: self.end() + record.size() as u64,
             });
             self.ends.reach(record.point());
+            if record.kind == Kind::SplitBase {
+                self.bound = record.lsn;
+            }
         }
     }
 
@@ -186,6 +198,11 @@ impl Log {
             self.records.truncate(kept);
             let last = self.last();
             self.ends.cut_after(last);
+            if last.lsn < self.bound {
+                let mut records = self.records.iter().rev().map(|held| &held.record);
+                let bound = records.find(|record| record.kind == Kind::SplitBase);
+                self.bound = bound.map_or(Lsn(0), |record| record.lsn);
+            }
         }
     }
 
@@ -217,7 +234,6 @@ mod tests {
     use shardwright_topology::Epoch;
 
     use super::*;
-    use crate::log::Kind;
 
     /// A log of records with these epochs; the payload is `mark`.
     fn log(epochs: &[u64], mark: u8) -> Log {

@@ -29,10 +29,13 @@ pub enum Kind {
     Open = 7,
     /// The end of stored outcomes of clients.
     Expire = 8,
-    /// What a shard begins with that comes from a split.
+    /// What a shard begins with that comes from a split: something that its first copies hold already. A copy that comes later has no
+    /// use for the record, and gets a snapshot.
     SplitBase = 9,
     /// A place at which the copies are compared. It changes nothing.
     Compare = 10,
+    /// A place whose content the copies keep aside, for shards that a split makes. It changes nothing.
+    Cut = 11,
 }
 
 /// The stream of writes that a client numbers. For how long its outcomes are kept is for the data to say, and may depend on the id.
@@ -59,6 +62,12 @@ impl ClientId {
     #[must_use]
     pub fn stream() -> Self {
         Self::of_stream(Self::generate().0)
+    }
+
+    /// Returns the id of a client by its name that has one write at a time: of those, only the last outcome is kept.
+    #[must_use]
+    pub fn stream_named(name: &str) -> Self {
+        Self::of_stream(Self::named(name).0)
     }
 
     /// Returns the id of a client by its name. It has no order: a shard that forgets it takes it for a new one when it returns.

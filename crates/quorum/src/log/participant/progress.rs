@@ -60,6 +60,9 @@ impl Progress {
             return None;
         }
         self.sent_at = now;
+        let is_new = self.is_learner || self.sent == Lsn(0);
+        self.needs_snapshot |=
+            is_new && !log.suffices_after(self.sent) && log.suffices_after(commit);
         let prev = log.point(self.sent).filter(|_| !self.needs_snapshot);
         let Some(prev) = prev else {
             self.needs_snapshot = true;

@@ -34,6 +34,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use shardwright_store::Batch;
 
+pub(crate) use self::records::{last_broadcast, stored_schema};
 use self::{announce::Announcements, records::Records, state::State, view::View};
 pub use self::{
     execute::Explanation,

@@ -10,6 +10,7 @@ pub(crate) use self::convert::literal_number;
 
 use std::{borrow::Cow, fmt};
 
+use serde::{Deserialize, Serialize};
 use shardwright_hashing::{Position, TypedKey};
 use shardwright_store::{Value, ValueRef};
 
@@ -64,7 +65,7 @@ impl From<&Self> for Key {
 }
 
 /// How a shard-key column compares its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyRules {
     pub(crate) affinity: Affinity,
     pub(crate) collation: Collation,

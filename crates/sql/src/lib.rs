@@ -56,6 +56,7 @@ mod gather;
 pub mod json;
 pub mod key;
 mod local;
+mod placement;
 mod plan;
 pub mod schema;
 pub mod shards;
@@ -70,6 +71,7 @@ pub use crate::{
     error::Error,
     key::Key,
     local::LocalPlaces,
+    placement::{PlacedTable, Placement},
 };
 pub use shardwright_registry as registry;
 pub use shardwright_store::{Encoding, Params, Row, Synchronous, Value, ValueRef};

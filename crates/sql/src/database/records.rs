@@ -44,14 +44,19 @@ pub(super) struct Standing {
 
 impl Standing {
     pub(super) fn schema(self) -> Result<StoredSchema, Error> {
-        if self.schema.is_null() {
-            // A keyspace that was made for us, and no statement has come yet.
-            return Ok(StoredSchema::default());
-        }
-        serde_json::from_value(self.schema).map_err(|source| Error::BadSchemaRecord {
-            message: source.to_string(),
-        })
+        stored_schema(self.schema)
     }
+}
+
+/// Reads a schema as the record of a keyspace has it.
+pub(crate) fn stored_schema(schema: serde_json::Value) -> Result<StoredSchema, Error> {
+    if schema.is_null() {
+        // A keyspace that was made for us, and no statement has come yet.
+        return Ok(StoredSchema::default());
+    }
+    serde_json::from_value(schema).map_err(|source| Error::BadSchemaRecord {
+        message: source.to_string(),
+    })
 }
 
 impl Record for Operation {
@@ -214,7 +219,8 @@ pub(super) fn new_identity() -> String {
     ReplicaId::random(&mut rand::rng()).to_string()
 }
 
-fn last_broadcast(record: &KeyspaceRecord) -> u64 {
+/// Returns the number of the last operation that the schema of a keyspace includes.
+pub(crate) fn last_broadcast(record: &KeyspaceRecord) -> u64 {
     record
         .settings
         .get(BROADCAST)

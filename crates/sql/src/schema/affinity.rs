@@ -1,7 +1,9 @@
 //! Column affinity and collation, as SQLite determines them.
 
+use serde::{Deserialize, Serialize};
+
 /// The type affinity of a column (sqlite.org/datatype3.html, section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Affinity {
     /// Values are kept as they are: no declared type, BLOB, or ANY in a STRICT table.
     Blob,
@@ -62,7 +64,7 @@ impl Affinity {
 }
 
 /// A built-in collating sequence. A table with any other cannot be opened without the function that defines it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Collation {
     /// Byte order.
     #[default]

@@ -126,10 +126,11 @@ impl Gateway {
         self.shared.engines.host().stop();
     }
 
-    /// Returns what clients and other gateways ask.
-    pub(crate) fn router(&self) -> Routes {
+    /// Returns what clients and other gateways ask, and `others`, with the same guard before them.
+    pub(crate) fn router(&self, others: Routes) -> Routes {
         let host = self.shared.engines.host().clone();
         let routes = http::router(Arc::clone(&self.shared)).merge(way::router(host));
+        let routes = routes.merge(others);
         match self.token.clone() {
             Some(token) => routes.layer(from_fn_with_state(token, guard::require_token)),
             None => routes.layer(from_fn(guard::refuse_foreign)),

@@ -90,6 +90,7 @@
 //! It commits nothing on several shards at once: a statement that writes to more than one is refused, or makes its writes one after the
 //! other where that is asked for.
 
+mod elastic;
 mod gateway;
 pub mod node;
 pub mod shard;
@@ -104,6 +105,7 @@ pub use shardwright_quorum as quorum;
 pub use shardwright_store as store;
 
 pub use self::{
+    elastic::ClusterStore,
     node::{Node, NodeOptions},
     shard::Shard,
 };

@@ -17,12 +17,13 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::{Addresses, Error as RegistryError, Store};
 use shardwright_store::Config;
-use shardwright_topology::{Location, NodeId};
+use shardwright_topology::{KeyspaceName, Location, NodeId};
 
 pub(crate) use self::copies::Copies;
 use self::{layout::Layout, peers::PeerAddresses};
 pub use self::{layout::LayoutError, scrub::Scrubbing};
 use crate::{
+    elastic::{self, Members},
     gateway::Gateway,
     shard::{Memory, Shard},
 };
@@ -84,6 +85,7 @@ pub struct Node {
     copies: Copies,
     peers: Peers,
     gateway: Gateway,
+    members: Members,
 }
 
 /// Why a node could not start.
@@ -127,6 +129,8 @@ impl Node {
         announced.map_err(StartError::Announce)?;
         let copies = Copies::open(Arc::clone(&store), &options, peers.clone(), layout)?;
         let (id, token) = (options.id.clone(), options.token.clone());
+        let (main, guard) = (KeyspaceName::main(), token.clone());
+        let members = Members::new(id.clone(), Arc::clone(&store), main, guard)?;
         let gateway = Gateway::start(id, &store, copies.clone(), token)?;
         let is_told = !options.coordinators.is_empty();
         let worker = Worker::builder(options.id, options.address, options.coordinators)
@@ -144,6 +148,7 @@ impl Node {
             copies,
             peers,
             gateway,
+            members,
         })
     }
 
@@ -184,7 +189,8 @@ impl Node {
 
     /// Returns what coordinators, other nodes and clients ask of the node.
     pub fn router(&self) -> Router {
-        self.worker.router().merge(self.gateway.router())
+        let operations = elastic::router(self.copies.clone(), self.members.clone());
+        self.worker.router().merge(self.gateway.router(operations))
     }
 
     /// Stops: all that its copies took in becomes durable. Whoever wants others to take over first calls [`Worker::leave`] before.

@@ -13,6 +13,7 @@ pub mod logged_file;
 mod read;
 mod round;
 mod scrub;
+pub(crate) mod split;
 mod state;
 mod write;
 
@@ -119,7 +120,7 @@ impl Shard {
     /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
-        let data = Arc::new(CopyFile::default());
+        let data = Arc::new(CopyFile::new(directory.clone()));
         let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();

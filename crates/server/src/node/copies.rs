@@ -136,6 +136,32 @@ impl Copies {
         self.state().open.get(shard).cloned()
     }
 
+    /// Returns the registry of a keyspace.
+    pub(crate) fn registry(&self, keyspace: &KeyspaceName) -> Registry {
+        let mut state = self.state();
+        self.shared.keyspace(&mut state, keyspace).registry
+    }
+
+    /// Removes the copy of a shard that owns nothing any more; again does nothing.
+    pub(crate) async fn retire(&self, shard: &PartitionId) -> Result<(), Kept> {
+        let Some(open) = self.state().open.remove(shard) else {
+            return Ok(());
+        };
+        self.shared.changed.notify_waiters();
+        open.stop().await;
+        let replica_id = open.status().borrow().replica_id;
+        if let Some(replica_id) = replica_id {
+            let node = self.shared.node.clone();
+            let registry = self.registry(&shard.keyspace);
+            let copy = Member { node, replica_id };
+            registry.forget_copy(&shard.shard, &copy).await?;
+        }
+        let directory = self.shared.layout.copy(shard);
+        let removed = spawn_blocking(move || deletion::remove(&directory)).await;
+        removed.map_err(io::Error::other)??;
+        Ok(())
+    }
+
     /// Returns how many copies there are.
     pub(crate) fn count(&self) -> usize {
         self.state().open.len()

@@ -19,7 +19,7 @@ pub(super) struct Deletion {
 
 /// Why a copy is not deleted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     #[error(transparent)]
     Needed(#[from] StillNeeded),
     #[error("the copy was never opened")]

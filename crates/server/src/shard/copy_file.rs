@@ -5,7 +5,9 @@
 
 use std::{
     io::Read,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -16,9 +18,10 @@ use tokio::sync::watch;
 
 use super::{
     alarm::Alarm,
-    convert::not_open,
+    convert::{fault_of, not_open, state_error},
     logged_file::{Came, Fate, LoggedFile},
     scrub::Held,
+    split::{self, Bases, SplitBase},
     write::{Token, Write, WriteError},
 };
 
@@ -32,7 +35,13 @@ pub(super) struct CopyFile {
     place: watch::Sender<Option<Token>>,
     /// What it held when it was compared.
     held: Held,
+    /// What it keeps aside for other shards.
+    bases: Bases,
+    home: PathBuf,
 }
+
+/// How long a cut waits for a reader of the file, and with it all records after it.
+const SNAPSHOT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Slot {
@@ -61,18 +70,19 @@ pub(super) struct Changes {
     pub(super) committed: watch::Receiver<bool>,
 }
 
-impl Default for CopyFile {
-    fn default() -> Self {
+impl CopyFile {
+    /// Returns the data of a copy in a directory, which is not open yet.
+    pub(super) fn new(home: PathBuf) -> Self {
         Self {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
             held: Held::default(),
+            bases: Bases::default(),
+            home,
         }
     }
-}
 
-impl CopyFile {
     /// Returns the file for those who read; `None` while it is not open.
     pub(super) fn file(&self) -> Option<Arc<ShardFile>> {
         self.file.load_full()
@@ -152,16 +162,46 @@ impl CopyFile {
         self.with(|slot| {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
+            if record.kind == Kind::SplitBase {
+                slot.data.take(record, &self.home)?;
+                self.held.forget();
+                self.show_all(&slot.data);
+                return Ok(());
+            }
             let came = slot.data.apply(record)?;
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
             self.show(slot.data.applied());
-            if record.kind == Kind::Compare {
-                self.held.compare(record, slot.data.file())?;
+            match record.kind {
+                Kind::Compare => self.held.compare(record, slot.data.file()),
+                Kind::Cut => self.cut(record, slot.data.file()),
+                _ => Ok(()),
             }
-            Ok(())
         })
+    }
+
+    /// Begins to keep aside what other shards are to begin with.
+    fn cut(&self, record: &Record, file: &ShardFile) -> Result<(), StateError> {
+        let SplitBase::Cut(cut) = split::decode(record).map_err(state_error)? else {
+            return Ok(());
+        };
+        match file.snapshot_within(SNAPSHOT) {
+            Ok(snapshot) => self.bases.begin(&self.home, record.lsn, cut, snapshot),
+            // Others have it, and this copy gets it from them.
+            Err(error) => return fault_of(&error).map_or(Ok(()), Err),
+        }
+        Ok(())
+    }
+
+    /// Returns what it keeps aside for other shards.
+    pub(super) fn bases(&self) -> &Bases {
+        &self.bases
+    }
+
+    /// Returns the directory of the copy.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Makes durable what was applied, and returns how far that is.

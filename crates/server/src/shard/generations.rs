@@ -15,7 +15,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use shardwright_store::{Config, Error as StoreError, ShardFile, Snapshot};
+use shardwright_store::{Applied, Config, Error as StoreError, Replica, ShardFile, Snapshot};
 
 /// The files of a copy.
 #[derive(Debug)]
@@ -62,6 +62,23 @@ impl Generations {
         drop(file);
         let next = self.file(self.number + 1);
         let installed = ShardFile::install(&received, next, &rand::random(), config)?;
+        self.number += 1;
+        Ok(installed)
+    }
+
+    /// Lets a file of the same file system be the next file, at a place in the log.
+    pub(super) fn take(
+        &mut self,
+        from: &Path,
+        applied: Applied,
+        config: &Config,
+    ) -> Result<ShardFile, StoreError> {
+        let next = self.file(self.number + 1);
+        let replica = Replica {
+            id: rand::random(),
+            applied,
+        };
+        let installed = ShardFile::install_at(from, next, &replica, config)?;
         self.number += 1;
         Ok(installed)
     }

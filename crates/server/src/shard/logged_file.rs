@@ -16,8 +16,8 @@ use shardwright_quorum::log::{
     BatchMember, Kind, Point, Record, Snapshot, StateError, shard_log::Entry,
 };
 use shardwright_store::{
-    ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica, ShardFile,
-    Synchronous, Window, Writer,
+    ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica, ReplicaError,
+    ShardFile, Synchronous, Window, Writer,
 };
 
 pub use self::batch::{Fate, Ran};
@@ -26,6 +26,7 @@ use super::{
         applied, applied_of, encode_window, entries_of, not_open, point, state_error, window_of,
     },
     generations::Generations,
+    split::{self, SplitBase},
 };
 
 /// The data of a copy of a shard, in a directory of its own.
@@ -133,6 +134,41 @@ impl LoggedFile {
         Ok(came)
     }
 
+    /// Applies a record that says what this copy begins with: what was kept aside for it in `home`, when another shard was divided. That is
+    /// the data from now on, durably.
+    ///
+    /// # Errors
+    /// [`StateError::Diverged`] if something else lies there, or nothing; other errors as of [`LoggedFile::apply`].
+    pub fn take(&mut self, record: &Record, home: &Path) -> Result<(), StateError> {
+        let SplitBase::Take(take) = split::decode(record).map_err(state_error)? else {
+            return Err(StateError::Diverged("this is nothing to begin with".into()));
+        };
+        let client = split::import_client(&take.operation, &take.source).0;
+        let taken = self
+            .file
+            .snapshot()
+            .and_then(|snapshot| snapshot.last_of(&client));
+        if taken.map_err(state_error)?.is_some() {
+            // Somebody asked twice.
+            self.roll_back();
+            let moved = self.writer.advance(applied_of(record), &[]);
+            self.applied = record.point();
+            return moved.map_err(state_error);
+        }
+        if !split::base::read(home).is_some_and(|base| base.is_for(&take)) {
+            let why = format!(
+                "it has not kept aside what {} was at {}",
+                take.source, take.at
+            );
+            return Err(StateError::Diverged(why.into()));
+        }
+        let (from, applied) = (split::base::file(home), applied_of(record));
+        let file = self.generations.take(&from, applied, &self.config);
+        let opened = file.and_then(Opened::of).map_err(state_error)?;
+        split::base::forget(home);
+        self.replace(opened)
+    }
+
     /// Undoes the transaction that waits, if one does.
     pub fn roll_back(&mut self) {
         self.open = None;
@@ -180,7 +216,10 @@ impl LoggedFile {
             let why = format!("a snapshot of {} reaches {}", base.lsn, reached.lsn);
             return Err(StateError::Diverged(why.into()));
         }
-        let opened = Opened::of(file).map_err(state_error)?;
+        self.replace(Opened::of(file).map_err(state_error)?)
+    }
+
+    fn replace(&mut self, opened: Opened) -> Result<(), StateError> {
         self.roll_back();
         (self.writer, self.file) = (opened.writer, opened.file);
         (self.applied, self.saved) = (opened.saved, opened.saved);
@@ -216,6 +255,10 @@ impl LoggedFile {
                 self.writer.apply(applied, &changes, &entries)
             }
             Kind::Expire => self.writer.expire(applied, &window_of(record)?),
+            Kind::SplitBase => Err(ReplicaError::Damaged {
+                reason: "a shard begins with nothing where nothing is kept aside",
+            }
+            .into()),
             // Nothing but the place changes.
             _ => self.writer.apply(applied, &ChangeSet::default(), &entries),
         }

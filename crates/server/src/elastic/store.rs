@@ -1,0 +1,547 @@
+//! The shards of a keyspace as operations use them, wherever their primaries are.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_elastic::{
+    Batch, Changes, Cut, Digest, DigestAt, Extent, Import, Pace, Page, RowChange, ShardMetrics,
+    ShardStore, StoreError,
+};
+use shardwright_http::{
+    ClientError, Token,
+    reqwest::{Client, header::AUTHORIZATION},
+};
+use shardwright_registry::{BoxError, Registry, Store};
+use shardwright_topology::{
+    Backoff, KeyRange, KeyspaceName, Lsn, NodeId, OperationId, ShardId, ShardState, Side,
+};
+
+use super::{
+    http::PATH,
+    wire::{self, Answer, Ask, Refusal, Request, Said},
+};
+
+/// How long it takes at most to connect to a node.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
+const ANSWER: Duration = Duration::from_secs(600);
+
+/// How often a shard is asked whose primary is not where it was thought to be.
+const TRIES: u32 = 8;
+
+/// The waits between two of those.
+const WAITS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// The nodes, as they are asked by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Members {
+    here: NodeId,
+    registry: Registry,
+    client: Client,
+    token: Option<Token>,
+}
+
+/// Why a node gave no answer.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("node {0} is not registered")]
+    Unknown(NodeId),
+    #[error("the registry does not say where the node is")]
+    Registry(#[from] shardwright_registry::Error),
+    #[error("the node does not answer")]
+    Lost(#[from] shardwright_http::reqwest::Error),
+    #[error("the node answers something that is not understood")]
+    Garbled,
+}
+
+impl Members {
+    pub(crate) fn new(
+        here: NodeId,
+        store: Arc<dyn Store>,
+        keyspace: KeyspaceName,
+        token: Option<Token>,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            here,
+            registry: Registry::new(store, keyspace),
+            client: shardwright_http::client(CONNECT)?,
+            token,
+        })
+    }
+
+    /// Returns the node that asks.
+    pub(super) fn here(&self) -> &NodeId {
+        &self.here
+    }
+
+    /// Asks a node.
+    pub(super) async fn ask(
+        &self,
+        node: &NodeId,
+        shard: &PartitionId,
+        ask: Ask,
+    ) -> Result<Answer, BoxError> {
+        Ok(self.send(node, shard, ask).await?)
+    }
+
+    async fn send(
+        &self,
+        node: &NodeId,
+        shard: &PartitionId,
+        ask: Ask,
+    ) -> Result<Answer, Unanswered> {
+        let found = self.registry.nodes().get(node).await?;
+        let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
+        let url = format!("{}{PATH}", address.value.address);
+        let mut sending = self.client.post(url);
+        if let Some(token) = &self.token {
+            sending = sending.header(AUTHORIZATION, token.header());
+        }
+        let shard = shard.clone();
+        let body = wire::encode(&Request { shard, ask });
+        let response = sending.timeout(ANSWER).body(body).send().await?;
+        let body = response.error_for_status()?.bytes().await?;
+        wire::decode(&body).ok_or(Unanswered::Garbled)
+    }
+}
+
+/// The replicated shards of a keyspace, as one store for all nodes: it asks whoever has the primary.
+///
+/// Give the same one for every node.
+#[derive(Clone)]
+pub struct ClusterStore {
+    members: Members,
+    keyspace: KeyspaceName,
+    /// Who had the primary last.
+    primaries: Arc<Mutex<HashMap<ShardId, NodeId>>>,
+}
+
+impl fmt::Debug for ClusterStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterStore")
+            .field("keyspace", &self.keyspace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClusterStore {
+    /// Returns the store of a keyspace whose nodes a registry knows.
+    ///
+    /// # Errors
+    /// [`ClientError`]: there is no way to speak to nodes.
+    pub fn new(
+        store: Arc<dyn Store>,
+        keyspace: KeyspaceName,
+        token: Option<Token>,
+    ) -> Result<Self, ClientError> {
+        let here = NodeId::new("coordinator").expect("it is a name");
+        Ok(Self {
+            members: Members::new(here, store, keyspace.clone(), token)?,
+            keyspace,
+            primaries: Arc::default(),
+        })
+    }
+
+    /// Asks the primary of a shard, and the next one if it has moved.
+    async fn ask(&self, shard: &ShardId, ask: Ask) -> Result<Said, Failure> {
+        let id = PartitionId::new(self.keyspace.clone(), shard.clone());
+        let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
+        let mut last = Failure::Lost("nobody is the primary of the shard".into());
+        for _ in 0..TRIES {
+            let Some(node) = self.primary(shard).await? else {
+                tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+                continue;
+            };
+            match self.members.ask(&node, &id, ask.clone()).await {
+                Ok(Ok(said)) => return Ok(said),
+                Ok(Err(Refusal::NotPrimary { hint })) => {
+                    last = Failure::Lost(format!("{node} is not the primary of the shard").into());
+                    self.remember(shard, hint.filter(|hint| *hint != node));
+                }
+                Ok(Err(refusal)) => return Err(Failure::Refused(refusal)),
+                Err(error) => {
+                    last = Failure::Lost(error);
+                    self.remember(shard, None);
+                }
+            }
+            tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+        }
+        Err(last)
+    }
+
+    async fn primary(&self, shard: &ShardId) -> Result<Option<NodeId>, Failure> {
+        if let Some(node) = self.known().get(shard) {
+            return Ok(Some(node.clone()));
+        }
+        let found = self.members.registry.shards().get(shard).await;
+        let found = found.map_err(|error| Failure::Lost(error.into()))?;
+        let record = found.ok_or(Failure::Unknown)?.value;
+        let primary = record.primary().cloned();
+        self.remember(shard, primary.clone());
+        Ok(primary)
+    }
+
+    fn remember(&self, shard: &ShardId, primary: Option<NodeId>) {
+        let mut known = self.known();
+        match primary {
+            Some(node) => drop(known.insert(shard.clone(), node)),
+            None => drop(known.remove(shard)),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<ShardId, NodeId>> {
+        self.primaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn digest_at(&self, shard: &ShardId, ask: Ask) -> Result<DigestAt, Failure> {
+        match self.ask(shard, ask).await? {
+            Said::Digest {
+                position,
+                rows,
+                bytes,
+                hash,
+            } => Ok(DigestAt {
+                position,
+                digest: Digest { rows, bytes, hash },
+                counts_all: true,
+            }),
+            said => Err(unexpected(&said)),
+        }
+    }
+}
+
+/// Why a shard did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    Unknown,
+    Refused(Refusal),
+    Lost(BoxError),
+}
+
+impl Failure {
+    /// Says it as the contract does.
+    fn of(self, shard: &ShardId, operation: Option<&OperationId>) -> StoreError {
+        let shard = shard.clone();
+        let failed = |why: String| StoreError::Failed(Arc::new(why.into()));
+        let unavailable = |why: BoxError| StoreError::Unavailable(Arc::new(why));
+        let refusal = match self {
+            Self::Unknown => return StoreError::Unknown { shard },
+            Self::Lost(error) => return unavailable(error),
+            Self::Refused(refusal) => refusal,
+        };
+        match (refusal, operation.cloned()) {
+            (Refusal::NotPrimary { .. }, _) => unavailable("the primary has moved".into()),
+            (Refusal::Later(why), _) => unavailable(why.into()),
+            (Refusal::NoBase, _) => unavailable("no part of the source is kept aside".into()),
+            (Refusal::Ended, Some(operation)) => StoreError::Ended { shard, operation },
+            (Refusal::NotHeld, Some(operation)) => StoreError::NotHeld { shard, operation },
+            (Refusal::Trimmed, _) => StoreError::Trimmed {
+                shard,
+                after: Lsn(0),
+            },
+            (Refusal::Failed(why), _) => failed(why),
+            (refusal @ (Refusal::Ended | Refusal::NotHeld), None) => failed(format!("{refusal:?}")),
+        }
+    }
+}
+
+fn unexpected(said: &Said) -> Failure {
+    tracing::error!(?said, "a node answers what it was not asked");
+    Failure::Lost("the node answered what it was not asked".into())
+}
+
+fn range_of(extent: &Extent) -> Result<KeyRange, Failure> {
+    let why = "a replicated shard owns one range of positions";
+    let range = extent.as_range();
+    range.ok_or_else(|| Failure::Refused(Refusal::Failed(why.to_owned())))
+}
+
+#[async_trait]
+impl ShardStore for ClusterStore {
+    async fn create(
+        &self,
+        operation: &OperationId,
+        shard: &ShardId,
+        _extent: &Extent,
+    ) -> Result<(), StoreError> {
+        // Its record is there, and the coordinators have its copies made.
+        let ready = self.ask(shard, Ask::Ready).await;
+        ready
+            .map(drop)
+            .map_err(|error| error.of(shard, Some(operation)))
+    }
+
+    async fn follow(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
+        let ask = Ask::Cut {
+            operation: operation.clone(),
+        };
+        let cut = match self.ask(shard, ask).await {
+            Ok(Said::Position(at)) => Ok(at),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        cut.map_err(|error| error.of(shard, Some(operation)))
+    }
+
+    async fn scan(
+        &self,
+        _shard: &ShardId,
+        _extent: &Extent,
+        _after: Option<&[u8]>,
+        _batch: Batch,
+    ) -> Result<Page, StoreError> {
+        let why = "a target of a replicated shard begins with all rows";
+        Err(StoreError::Failed(Arc::new(why.into())))
+    }
+
+    async fn changes(
+        &self,
+        shard: &ShardId,
+        extent: &Extent,
+        after: Lsn,
+        up_to: Option<Lsn>,
+        batch: Batch,
+    ) -> Result<Changes, StoreError> {
+        let asked = async {
+            let ask = Ask::Changes {
+                range: range_of(extent)?,
+                after,
+                up_to,
+                count: batch.rows,
+                bytes: batch.bytes,
+            };
+            match self.ask(shard, ask).await? {
+                Said::Changes {
+                    records,
+                    through,
+                    head,
+                } => Ok(Changes {
+                    after,
+                    changes: records
+                        .iter()
+                        .map(|(lsn, record)| change(*lsn, record))
+                        .collect(),
+                    through,
+                    head,
+                }),
+                said => Err(unexpected(&said)),
+            }
+        };
+        asked.await.map_err(|error: Failure| match error {
+            Failure::Refused(Refusal::Trimmed) => StoreError::Trimmed {
+                shard: shard.clone(),
+                after,
+            },
+            error => error.of(shard, None),
+        })
+    }
+
+    async fn imported(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        _from: Lsn,
+    ) -> Result<Import, StoreError> {
+        let ask = Ask::Imported {
+            operation: operation.clone(),
+            source: source.clone(),
+        };
+        let imported = match self.ask(target, ask).await {
+            Ok(Said::Imported(applied)) => Ok(import_at(applied)),
+            Ok(said) => Err(unexpected(&said)),
+            Err(Failure::Refused(Refusal::NoBase)) => {
+                self.follow(operation, source).await?;
+                Err(Failure::Refused(Refusal::NoBase))
+            }
+            Err(error) => Err(error),
+        };
+        imported.map_err(|error| error.of(target, Some(operation)))
+    }
+
+    async fn import(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        _page: Page,
+    ) -> Result<Import, StoreError> {
+        self.imported(operation, target, source, Lsn(0)).await
+    }
+
+    async fn apply(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        changes: Changes,
+    ) -> Result<Import, StoreError> {
+        let records = changes.changes.iter().filter_map(|change| {
+            let record = change.value.as_deref()?;
+            wire::decode(record)
+        });
+        let ask = Ask::Apply {
+            operation: operation.clone(),
+            source: source.clone(),
+            after: changes.after,
+            through: changes.through,
+            records: records.collect(),
+        };
+        let applied = match self.ask(target, ask).await {
+            Ok(Said::Imported(applied)) => Ok(import_at(applied)),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        applied.map_err(|error| error.of(target, Some(operation)))
+    }
+
+    async fn digest(&self, shard: &ShardId, extent: &Extent) -> Result<DigestAt, StoreError> {
+        let asked = async {
+            let range = range_of(extent)?;
+            self.digest_at(shard, Ask::Digest { range }).await
+        };
+        asked.await.map_err(|error| error.of(shard, None))
+    }
+
+    async fn digest_of_import(
+        &self,
+        operation: &OperationId,
+        target: &ShardId,
+        source: &ShardId,
+        extent: &Extent,
+    ) -> Result<DigestAt, StoreError> {
+        let asked = async {
+            let ask = Ask::DigestOfImport {
+                operation: operation.clone(),
+                source: source.clone(),
+                range: range_of(extent)?,
+            };
+            self.digest_at(target, ask).await
+        };
+        asked
+            .await
+            .map_err(|error| error.of(target, Some(operation)))
+    }
+
+    async fn pace(
+        &self,
+        _operation: &OperationId,
+        _shard: &ShardId,
+        _pace: Pace,
+    ) -> Result<(), StoreError> {
+        // What a target takes in is as fast as what a source writes: both are records of a log.
+        Ok(())
+    }
+
+    async fn seal(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
+        let ask = Ask::Seal {
+            operation: operation.clone(),
+        };
+        let sealed = match self.ask(shard, ask).await {
+            Ok(Said::Position(at)) => Ok(at),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        sealed.map_err(|error| error.of(shard, Some(operation)))
+    }
+
+    async fn release(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        let ask = Ask::Release {
+            operation: operation.clone(),
+        };
+        let released = self.ask(shard, ask).await;
+        released
+            .map(drop)
+            .map_err(|error| error.of(shard, Some(operation)))
+    }
+
+    async fn open(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        // Whoever follows the map writes to it from the commit on.
+        let ready = self.ask(shard, Ask::Ready).await;
+        ready
+            .map(drop)
+            .map_err(|error| error.of(shard, Some(operation)))
+    }
+
+    async fn remove(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
+        let asked = async {
+            let registered = self.members.registry.copies().list().await;
+            let registered = registered.map_err(|error| Failure::Lost(error.into()))?;
+            let id = PartitionId::new(self.keyspace.clone(), shard.clone());
+            let holders = registered.iter().map(|stored| &stored.value);
+            for holder in holders.filter(|node| node.copies.contains_key(shard)) {
+                let ask = Ask::Remove {
+                    operation: operation.clone(),
+                };
+                let answer = self.members.ask(&holder.node, &id, ask).await;
+                let answer = answer.map_err(Failure::Lost)?;
+                answer.map_err(Failure::Refused)?;
+            }
+            self.remember(shard, None);
+            Ok(())
+        };
+        asked
+            .await
+            .map_err(|error: Failure| error.of(shard, Some(operation)))
+    }
+
+    async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {
+        let listed = self.members.registry.shards().list().await;
+        let listed = listed.map_err(|error| StoreError::Unavailable(Arc::new(error.into())))?;
+        let importing = listed.into_iter().filter_map(|stored| {
+            let record = stored.value;
+            let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
+            (record.state == ShardState::Importing && record.replicated)
+                .then_some((record.id, hold.operation))
+        });
+        Ok(importing.collect())
+    }
+
+    async fn metrics(&self, shard: &ShardId) -> Result<ShardMetrics, StoreError> {
+        let metrics = match self.ask(shard, Ask::Metrics).await {
+            Ok(Said::Metrics { bytes, rows }) => Ok(ShardMetrics {
+                storage_bytes: bytes,
+                key_count: usize::try_from(rows).unwrap_or(usize::MAX),
+                ..ShardMetrics::default()
+            }),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        metrics.map_err(|error| error.of(shard, None))
+    }
+
+    async fn median(&self, shard: &ShardId) -> Result<Option<Cut>, StoreError> {
+        let median = match self.ask(shard, Ask::Median).await {
+            Ok(Said::Median(at)) => Ok(at.map(|at| Cut::Position { at })),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        median.map_err(|error| error.of(shard, None))
+    }
+}
+
+/// What a target has that began with all rows.
+fn import_at(applied: Lsn) -> Import {
+    Import {
+        complete: true,
+        ..Import::begun(applied)
+    }
+}
+
+/// A record as the workflow carries it.
+fn change(lsn: Lsn, record: &crate::shard::split::SourceRecord) -> RowChange {
+    RowChange {
+        position: lsn,
+        key: lsn.0.to_be_bytes().to_vec(),
+        value: Some(wire::encode(record)),
+    }
+}

@@ -1,0 +1,249 @@
+//! The records of a source on their way to a target.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use shardwright_quorum::log::{
+    BatchMember, Kind, Record,
+    shard_log::{AppendError, Entry, ReadError},
+};
+use shardwright_sql::Placement;
+use shardwright_store::{
+    ChangeSet, Error as StoreError, META_TABLE, ReplicaError, ShardFile, ValueRef,
+};
+use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
+use tokio::task::spawn_blocking;
+
+use super::{NOTES, import_client};
+use crate::shard::Shard;
+
+/// How long records are waited for that are known to be committed.
+const READING: Duration = Duration::from_secs(2);
+
+/// What a record of a source means for a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceRecord {
+    /// Its changes of rows that belong to the target.
+    #[serde(with = "serde_bytes")]
+    pub(crate) changes: Vec<u8>,
+    /// The writes in it that have numbers.
+    pub(crate) members: Vec<BatchMember>,
+}
+
+/// Records of a source, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceRecords {
+    /// Those that change something, with their numbers.
+    pub(crate) records: Vec<(Lsn, SourceRecord)>,
+    /// The last one that was looked at.
+    pub(crate) through: Lsn,
+    /// The last one that there is.
+    pub(crate) head: Lsn,
+}
+
+/// Which records are wanted, and of which rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The positions that the target is to own.
+    pub(crate) range: KeyRange,
+    /// What leads from a row to its position.
+    pub(crate) placement: Arc<Placement>,
+    /// After which record.
+    pub(crate) after: Lsn,
+    /// Up to which one.
+    pub(crate) up_to: Option<Lsn>,
+    /// How many, at most.
+    pub(crate) count: usize,
+    /// How many bytes, about.
+    pub(crate) bytes: usize,
+}
+
+/// How far a target has taken in what a source has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Imported {
+    /// The last record of the source that it has.
+    pub(crate) applied: Lsn,
+}
+
+/// Why records of a source are not to be had, or not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The log does not keep them any more.
+    #[error("the records are not kept any more")]
+    Trimmed,
+    /// The schema changes in them: it is not known where the rows belong after that.
+    #[error("the schema has changed since the shard was divided")]
+    SchemaChanged,
+    /// The target has not begun with what it keeps aside.
+    #[error("the shard has not begun with what it keeps aside")]
+    NotBegun,
+    /// The copy does not run.
+    #[error("the copy does not run")]
+    NotRunning,
+    /// The log does not say that it has them.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Shard {
+    /// Returns records that are committed, as far as they concern some rows. Ends at once if there are none yet.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub(crate) async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
+        let head = self.status().borrow().known_commit;
+        let last = wanted.up_to.map_or(head, |up_to| up_to.min(head));
+        let (mut records, mut through, mut bytes) = (Vec::new(), wanted.after, 0);
+        while through < last && records.len() < wanted.count && bytes < wanted.bytes {
+            let read = tokio::time::timeout(READING, self.log().read_from(through)).await;
+            let some = match read {
+                Ok(Ok(some)) => some,
+                Ok(Err(ReadError::Trimmed { .. })) => return Err(ImportError::Trimmed),
+                Ok(Err(_)) => return Err(ImportError::NotRunning),
+                Err(_) => break,
+            };
+            for record in some.iter().take_while(|record| record.lsn <= last) {
+                through = record.lsn;
+                if let Some(one) = part_of(record, &wanted)? {
+                    bytes += record.size();
+                    records.push((record.lsn, one));
+                }
+                if bytes >= wanted.bytes {
+                    break;
+                }
+            }
+        }
+        Ok(SourceRecords {
+            records,
+            through,
+            head,
+        })
+    }
+
+    /// Returns how far this copy is with what a source has written; `None` if it has not begun with anything.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub(crate) async fn imported(
+        &self,
+        operation: &OperationId,
+        source: &ShardId,
+    ) -> Result<Option<Imported>, ImportError> {
+        let file = self.data.file().ok_or(ImportError::NotRunning)?;
+        let client = import_client(operation, source).0;
+        let read = spawn_blocking(move || last_import(&file, &client)).await;
+        Ok(read.map_err(|_| ImportError::NotRunning)??)
+    }
+
+    /// Takes in what a source has written after a record, up to another one, unless that has happened. Returns how far this copy, which has to be the primary, is
+    /// then.
+    ///
+    /// # Errors
+    /// [`ImportError`]: what is not known to be in the log may be in it.
+    pub(crate) async fn import(
+        &self,
+        (operation, source): (&OperationId, &ShardId),
+        (after, through): (Lsn, Lsn),
+        records: Vec<SourceRecord>,
+        within: Duration,
+    ) -> Result<Imported, ImportError> {
+        let client = import_client(operation, source);
+        let appended = {
+            let _turn = self.turn.lock().await;
+            let place = self.until_all_applied(within).await?;
+            let here = self.imported(operation, source).await?;
+            let here = here.ok_or(ImportError::NotBegun)?;
+            if here.applied != after {
+                return Ok(here);
+            }
+            let mut members = Vec::new();
+            let mut changes = Vec::with_capacity(records.len());
+            for record in records {
+                changes.push(ChangeSet::from_bytes(record.changes).map_err(StoreError::from)?);
+                members.extend(record.members);
+            }
+            members.push(BatchMember {
+                client,
+                sequence: through.0,
+                positions: Vec::new(),
+                outcome: Vec::new(),
+            });
+            let entry = Entry {
+                kind: Kind::Batch,
+                members,
+                payload: ChangeSet::joined(&changes).into_bytes(),
+                after: Some(place),
+            };
+            let level = shardwright_quorum::log::Level::Quorum;
+            self.log.append(entry, level, within).await?
+        };
+        self.until_place(appended.lsn, within).await?;
+        Ok(Imported { applied: through })
+    }
+
+    /// Waits until this copy has applied all that its log has, and returns how far that is.
+    async fn until_all_applied(&self, within: Duration) -> Result<Lsn, ImportError> {
+        let last = self.status().borrow().last.lsn;
+        self.until_place(last, within).await
+    }
+
+    async fn until_place(&self, lsn: Lsn, within: Duration) -> Result<Lsn, ImportError> {
+        let mut places = self.data.places();
+        let applied = places.wait_for(|place| place.is_some_and(|place| place.lsn >= lsn));
+        match tokio::time::timeout(within, applied).await {
+            Ok(Ok(place)) => Ok(place.map_or(lsn, |place| place.lsn)),
+            _ => Err(ImportError::NotRunning),
+        }
+    }
+}
+
+fn last_import(file: &ShardFile, client: &[u8; 16]) -> Result<Option<Imported>, StoreError> {
+    let last = file.snapshot()?.last_of(client)?;
+    Ok(last.map(|(sequence, _)| Imported {
+        applied: Lsn(sequence),
+    }))
+}
+
+/// Returns what a record of a source means for a target; `None` if it changes nothing.
+fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, ImportError> {
+    match record.kind {
+        Kind::Batch | Kind::Ddl => {}
+        Kind::Prepare | Kind::Resolve => return Err(ImportError::SchemaChanged),
+        _ => return Ok(None),
+    }
+    let changes = ChangeSet::from_bytes(record.payload.as_slice());
+    let changes = changes.map_err(|error: ReplicaError| StoreError::from(error))?;
+    if changes.changes_schema() {
+        return Err(ImportError::SchemaChanged);
+    }
+    let changes = changes.filter(|table, mut row| {
+        if table.name == META_TABLE {
+            return !is_of_operation(row.next());
+        }
+        match wanted.placement.table(&table.name) {
+            Some(placed) => row
+                .nth(placed.stored)
+                .is_some_and(|key| wanted.range.contains(placed.position(key))),
+            None => true,
+        }
+    });
+    let members = record.members.iter().filter(|member| {
+        let positions = &member.positions;
+        positions.is_empty() || positions.iter().any(|at| wanted.range.contains(*at))
+    });
+    let members: Vec<_> = members.cloned().collect();
+    let is_empty = changes.is_empty() && members.is_empty();
+    Ok((!is_empty).then(|| SourceRecord {
+        changes: changes.into_bytes(),
+        members,
+    }))
+}
+
+/// Whether a note is one of an operation, which is about the source alone.
+fn is_of_operation(key: Option<ValueRef<'_>>) -> bool {
+    let key = key.and_then(|key| key.as_str());
+    key.is_some_and(|key| key.starts_with(NOTES))
+}

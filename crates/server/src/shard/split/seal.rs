@@ -1,0 +1,140 @@
+//! The seal: from it on a source takes no writes, until an operation is decided.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use shardwright_quorum::log::Level;
+use shardwright_sql::shards::{ANNOUNCED_KEY, is_announced};
+use shardwright_store::{Error as StoreError, Member, Value};
+use shardwright_topology::{Lsn, OperationId};
+
+use crate::shard::{Shard, Write, WriteError};
+
+/// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
+pub(crate) const NOTES: &str = "elastic.";
+
+/// The key of the note that says by which operation a shard is sealed.
+pub(crate) const SEALED: &str = "elastic.sealed";
+
+/// What the key begins with of a note that says that an operation has let go of the shard.
+const ENDED: &str = "elastic.ended.";
+
+/// Why a shard is not sealed, or not opened again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum SealError {
+    /// The operation has let go of it before.
+    #[error("the operation has let go of the shard")]
+    Ended,
+    /// Another operation has sealed it.
+    #[error("operation {0} has sealed the shard")]
+    Held(String),
+    /// A change for all shards is under way here. Try again in a moment.
+    #[error("a change for all shards is under way")]
+    Announced,
+    /// It is not known to be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Where the transaction leaves why it did nothing.
+type Reason = Arc<Mutex<Option<SealError>>>;
+
+impl Shard {
+    /// Ends what clients write, and returns the last record that counts. Again returns a place at which nothing has changed since.
+    ///
+    /// # Errors
+    /// [`SealError`]: it may be sealed only if that is not known to be written.
+    pub(crate) async fn seal(
+        &self,
+        operation: &OperationId,
+        within: Duration,
+    ) -> Result<Lsn, SealError> {
+        let (operation, ended) = (operation.to_string(), ended_key(operation));
+        self.write_alone(within, move |member, reason| {
+            if note_of(member, &ended)?.is_some() {
+                return refuse(reason, SealError::Ended);
+            }
+            match note_of(member, SEALED)? {
+                Some(by) if by == operation => return Ok(()),
+                Some(by) => return refuse(reason, SealError::Held(by)),
+                None => {}
+            }
+            // Until it is over, the shard takes no write that does not belong to it.
+            let announced = note_of(member, ANNOUNCED_KEY)?;
+            if announced
+                .and_then(|kept| kept.parse().ok())
+                .is_some_and(is_announced)
+            {
+                return refuse(reason, SealError::Announced);
+            }
+            set_note(member, SEALED, &operation)
+        })
+        .await
+    }
+
+    /// Lets clients write again, and never lets the operation seal the shard again.
+    ///
+    /// # Errors
+    /// [`SealError::Write`].
+    pub(crate) async fn release(
+        &self,
+        operation: &OperationId,
+        within: Duration,
+    ) -> Result<Lsn, SealError> {
+        let (operation, ended) = (operation.to_string(), ended_key(operation));
+        self.write_alone(within, move |member, _| {
+            if note_of(member, &ended)?.is_none() {
+                set_note(member, &ended, &operation)?;
+            }
+            let by = [Value::from(SEALED), Value::from(operation.as_str())];
+            let sql = "DELETE FROM main._meta WHERE key = ?1 AND value = ?2";
+            member.execute(sql, &by).map(drop)
+        })
+        .await
+    }
+
+    /// Writes with nothing else in the batch, and returns where that is.
+    async fn write_alone(
+        &self,
+        within: Duration,
+        run: impl Fn(&mut Member<'_>, &Reason) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Lsn, SealError> {
+        let reason = Reason::default();
+        let noted = Arc::clone(&reason);
+        let run = move |member: &mut Member<'_>| run(member, &noted).map(|()| Vec::new());
+        let mut write = Write::new(run).until(Level::Quorum, within);
+        write.exclusive = true;
+        match self.write(write).await {
+            Ok(written) => Ok(written.token.lsn),
+            Err(error) => {
+                let noted = reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Err(noted.unwrap_or(SealError::Write(error)))
+            }
+        }
+    }
+}
+
+fn ended_key(operation: &OperationId) -> String {
+    format!("{ENDED}{operation}")
+}
+
+fn note_of(member: &mut Member<'_>, key: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT CAST(value AS TEXT) FROM main._meta WHERE key = ?1";
+    let text = member.query_row(sql, &[Value::from(key)], |row| {
+        row.get(0).as_str().map(str::to_owned)
+    })?;
+    Ok(text.flatten())
+}
+
+fn set_note(member: &mut Member<'_>, key: &str, value: &str) -> Result<(), StoreError> {
+    let values = [Value::from(key), Value::from(value)];
+    let sql = "INSERT INTO main._meta (key, value) VALUES (?1, ?2)";
+    member.execute(sql, &values).map(drop)
+}
+
+fn refuse(reason: &Reason, why: SealError) -> Result<(), StoreError> {
+    *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    Err(StoreError::Interrupted)
+}

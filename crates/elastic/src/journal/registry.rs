@@ -15,26 +15,28 @@ use crate::{Extent, Part, Record, Work};
 
 /// A journal in the registry of a keyspace.
 ///
-/// The phase of an operation is in `op/<id>`, where shard maps find it, and changes by one compare-and-set there. What the operation
-/// is to do is in `journal/<keyspace>/elastic/<id>`, which is written first. Shards follow by their own records. Each owns one range of
-/// positions, and has a node.
+/// All that changes of an operation is in `op/<id>`, where shard maps find its phase, and changes by one compare-and-set there: of two
+/// changes that were decided on the same version, the later one has no effect whatsoever. What the operation is to do is in
+/// `journal/<keyspace>/elastic/<id>`, which is written first, once. Shards follow by their own records.
+///
+/// It is for shards that own one range of positions each, as in a keyspace of ranges, and have a node. An operation on other
+/// [extents](Extent), such as those of a hash ring or of keys in their order, is refused as [`JournalError::Unsupported`] before anything is written.
 #[derive(Debug, Clone)]
 pub struct RegistryJournal {
     registry: Registry,
     details: Records<Detail>,
 }
 
-/// What the record of an operation has no place for.
+/// What the record of an operation has no place for. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Detail {
     work: Work,
-    paused: bool,
 }
 
 impl RegistryRecord for Detail {
     const KIND: &'static str = "elastic operation";
-    const VERSION: u64 = 1;
+    const VERSION: u64 = 2;
 }
 
 fn failed(error: RegistryError) -> JournalError {
@@ -47,6 +49,16 @@ fn failed(error: RegistryError) -> JournalError {
         JournalError::Unavailable(source)
     } else {
         JournalError::Damaged(source)
+    }
+}
+
+fn check_ranges(work: &Work) -> Result<(), JournalError> {
+    let mut parts = work.sources.iter().chain(&work.targets);
+    match parts.find(|part| part.extent.as_range().is_none()) {
+        None => Ok(()),
+        Some(part) => Err(JournalError::Unsupported {
+            shard: part.shard.clone(),
+        }),
     }
 }
 
@@ -74,7 +86,6 @@ impl RegistryJournal {
             record: Record {
                 operation: found.value,
                 work: detail.value.work,
-                paused: detail.value.paused,
             },
         }))
     }
@@ -88,20 +99,14 @@ impl RegistryJournal {
         }
     }
 
-    /// Writes what goes beside the phase, unless it is there.
-    async fn write_detail(&self, record: &Record) -> Result<(), RegistryError> {
-        let detail = Detail {
-            work: record.work.clone(),
-            paused: record.paused,
-        };
-        let (found, created) = self
-            .details
-            .create_if_absent(record.id(), detail.clone())
+    /// Writes down what an operation is to do, unless that is there; returns whether it is what is there.
+    async fn write_detail(&self, record: &Record) -> Result<bool, RegistryError> {
+        let work = record.work.clone();
+        let details = &self.details;
+        let (found, _) = details
+            .create_if_absent(record.id(), Detail { work })
             .await?;
-        if !created && found.value != detail {
-            self.details.replace(&found, detail).await?;
-        }
-        Ok(())
+        Ok(found.value.work == record.work)
     }
 
     async fn hold_source(&self, record: &Record, part: &Part) -> Result<(), JournalError> {
@@ -223,22 +228,15 @@ impl Journal for RegistryJournal {
         record: &Record,
         expected: Option<Version>,
     ) -> Result<Version, JournalError> {
-        let operations = self.registry.operations();
         let expected = expected.map(|version| Revision(version.0));
-        if let Some(expected) = expected {
-            let found = operations.get(record.id()).await.map_err(failed)?;
-            if found.is_none_or(|found| found.revision > expected) {
+        if expected.is_none() {
+            check_ranges(&record.work)?;
+            if !self.write_detail(record).await.map_err(failed)? {
                 return Err(self.conflict(record.id()).await);
             }
         }
-        let written = match self.write_detail(record).await {
-            Ok(()) => {
-                let operation = record.operation.clone();
-                operations.put(record.id(), expected, operation).await
-            }
-            Err(error) => Err(error),
-        };
-        match written {
+        let (operations, operation) = (self.registry.operations(), record.operation.clone());
+        match operations.put(record.id(), expected, operation).await {
             Ok(stored) => Ok(Version(stored.revision.0)),
             Err(error) if is_conflict(&error) => Err(self.conflict(record.id()).await),
             Err(error) => Err(failed(error)),

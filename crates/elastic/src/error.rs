@@ -64,7 +64,9 @@ pub enum Error {
         shard: ShardId,
     },
     /// The cut lies between two ranges of the shard, and divides none of them: the parts would be no neighbours. Take one inside of a range.
-    #[error("shard {shard} has no keys to be divided at {at}: nothing from {from} up to {to} is its own")]
+    #[error(
+        "shard {shard} has no keys to be divided at {at}: nothing from {from} up to {to} is its own"
+    )]
     CutInGap {
         /// The shard.
         shard: ShardId,

@@ -332,7 +332,9 @@ impl Extent {
         cuts.sort_unstable();
         let mut places: Vec<usize> = (0..cuts.len()).collect();
         places.sort_by_key(|place| place.abs_diff(middle));
-        let found = places.into_iter().find(|place| self.split_at(&cuts[*place]).is_some());
+        let found = places
+            .into_iter()
+            .find(|place| self.split_at(&cuts[*place]).is_some());
         found.map(|place| cuts.swap_remove(place))
     }
 

@@ -31,8 +31,8 @@ pub use self::{
     running::OperationStatus,
 };
 use crate::{
-    BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardMetrics, ShardStatistics,
-    ShardStore, Situation, StoreError, WriteGuard,
+    BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardMetrics,
+    ShardStatistics, ShardStore, Situation, StoreError, WriteGuard,
     balance::{self, Patience},
     data_ops::DataOpsStore,
     driver::Driver,

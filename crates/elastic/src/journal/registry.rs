@@ -7,7 +7,7 @@ use shardwright_registry::{
     StoreError, Stored,
 };
 use shardwright_topology::{
-    Operation, OperationId, Phase, Shard, ShardId, ShardRecord, ShardState,
+    Operation, OperationId, Phase, Shard, ShardId, ShardMap, ShardRecord, ShardState,
 };
 
 use super::{Entry, Journal, JournalError, Version};
@@ -26,6 +26,9 @@ pub struct RegistryJournal {
     registry: Registry,
     details: Records<Detail>,
 }
+
+/// How often the shards are read before they make no map whatever happens meanwhile.
+const READS_MAX: u32 = 8;
 
 /// What the record of an operation has no place for. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +91,23 @@ impl RegistryJournal {
                 work: detail.value.work,
             },
         }))
+    }
+
+    /// Reads who owns which keys.
+    ///
+    /// The registry lists shards, and then the operations that they point at, which may be further on by then. A map that is made of both is right:
+    /// a shard points at one operation, all shards of an operation change hands by its phase alone, and a later one takes only what has been let go
+    /// of, so each key has the owner that it had at some moment between the two. But none can be made if meanwhile an operation has
+    /// created its targets and committed, or its record has gone: then the shards have changed, and they are read again.
+    async fn map(&self) -> Result<ShardMap, RegistryError> {
+        let mut read = self.registry.map().await;
+        for _ in 1..READS_MAX {
+            if !matches!(read, Err(RegistryError::Map { .. })) {
+                break;
+            }
+            read = self.registry.map().await;
+        }
+        read
     }
 
     async fn conflict(&self, id: &OperationId) -> JournalError {
@@ -272,7 +292,7 @@ impl Journal for RegistryJournal {
     }
 
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {
-        let map = self.registry.map().await.map_err(failed)?;
+        let map = self.map().await.map_err(failed)?;
         let part = |shard: &Shard| {
             let stale = || JournalError::Stale {
                 shard: shard.id().clone(),

@@ -127,7 +127,10 @@ impl Inner {
                 Err(error) => return Err(error),
             }
             let journal = self.driver.journal();
-            let found = timeout(self.driver.settings().call_timeout, journal.get(record.id()));
+            let found = timeout(
+                self.driver.settings().call_timeout,
+                journal.get(record.id()),
+            );
             match found.await {
                 Ok(Ok(Some(found))) if ours(&found) => return Ok(found),
                 _ => tokio::time::sleep(self.driver.settings().retry).await,

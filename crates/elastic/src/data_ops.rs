@@ -16,8 +16,8 @@ use crate::ShardMetrics;
 /// What a store of keys and values offers for shards to be split, merged and moved.
 ///
 /// There is no method to write: users write as they always do, under a guard of the
-/// [manager](crate::ElasticShardManager::write), which keeps a write from falling between the old shard and the new one. A write without a guard that
-/// an operation misses makes the operation end without effect, as far as its comparison can see it.
+/// [manager](crate::ElasticShardManager::write), which keeps a write from falling between the old shard and the new one. A write without a guard
+/// makes the operation that is under way end without effect, if it happened before the shard was read for the last time, under the seal.
 ///
 /// While an operation runs, what the shard holds is also held in memory.
 #[async_trait]

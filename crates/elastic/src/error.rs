@@ -1,6 +1,8 @@
 //! What a manager refuses, and what can fail.
 
-use shardwright_topology::{InvalidName, NodeId, OperationId, Phase, ShardId};
+use std::time::Duration;
+
+use shardwright_topology::{InvalidName, NodeId, OperationId, Phase, Position, ShardId};
 
 use crate::{ConfigError, InvalidLayout, InvalidWork, JournalError, SplitError, StoreError};
 
@@ -61,6 +63,20 @@ pub enum Error {
         /// The shard.
         shard: ShardId,
     },
+    /// The cut lies between two ranges of the shard, and divides none of them: the parts would be no neighbours. Take one inside of a range.
+    #[error(
+        "shard {shard} has no keys to be divided at {at}: nothing from {from} up to {to} is its own"
+    )]
+    CutInGap {
+        /// The shard.
+        shard: ShardId,
+        /// The cut.
+        at: Position,
+        /// Where the range before ends.
+        from: Position,
+        /// Where the next range starts.
+        to: Position,
+    },
     /// A merge takes two shards or more, each once.
     #[error("a merge takes at least two different shards")]
     MergeOfOne,
@@ -103,6 +119,23 @@ pub enum Error {
         room: u64,
         /// How many the shard has.
         bytes: u64,
+    },
+    /// The store of a shard does not say what is needed. Nothing has begun.
+    #[error("node {node} has said nothing of shard {shard} within {within:?}")]
+    Silent {
+        /// The shard.
+        shard: ShardId,
+        /// Where it is.
+        node: NodeId,
+        /// For how long it was asked: [`Settings::call_timeout`](crate::Settings::call_timeout).
+        within: Duration,
+    },
+    /// The journal does not say whether the operation was written down. Its shards stay reserved, and that is found out: then it runs, and is
+    /// among the [operations](crate::ElasticShardManager::operations).
+    #[error("it is not known yet whether operation {operation} was written down")]
+    Unsettled {
+        /// The operation.
+        operation: OperationId,
     },
     /// The plan was made for shards that are no more as they were. Plan again.
     #[error("the plan was made before shard {shard} changed")]
@@ -154,7 +187,7 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy | Self::InOperation { .. } => true,
+            Self::Busy | Self::InOperation { .. } | Self::Silent { .. } => true,
             Self::Journal(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
             Self::Ops(error) => matches!(error, SplitError::Unavailable(_)),
@@ -168,11 +201,13 @@ impl Error {
             | Self::AlreadyThere { .. }
             | Self::TooFewKeys { .. }
             | Self::Indivisible { .. }
+            | Self::CutInGap { .. }
             | Self::MergeOfOne
             | Self::NotNeighbours { .. }
             | Self::TooLarge { .. }
             | Self::TooFewShards { .. }
             | Self::NoCapacity { .. }
+            | Self::Unsettled { .. }
             | Self::StalePlan { .. }
             | Self::UnknownOperation { .. }
             | Self::TooLate { .. }

@@ -216,7 +216,8 @@ impl Extent {
         }
     }
 
-    /// Returns the two parts of the extent before and after a cut; `None` if one would be empty, or the cut is of another kind.
+    /// Returns the two parts of the extent before and after a cut; `None` if one would be empty, the cut is of another kind, or the parts would be
+    /// no neighbours, which could never be merged again: it lies in a [gap](Extent::gap_at).
     #[must_use]
     pub fn split_at(&self, cut: &Cut) -> Option<(Self, Self)> {
         match (self, cut) {
@@ -232,7 +233,8 @@ impl Extent {
                         None => after.push(*range),
                     }
                 }
-                Some((Self::ranges(before)?, Self::ranges(after)?))
+                let (low, high) = (Self::ranges(before)?, Self::ranges(after)?);
+                low.adjoins(&high).then_some((low, high))
             }
             (Self::Keys { span }, Cut::Key { at }) => {
                 let (low, high) = span.split_at(at)?;
@@ -258,7 +260,22 @@ impl Extent {
         }
     }
 
-    /// Returns the cut in the middle: as many positions on either side, or the key halfway between the ends.
+    /// Returns the gap between two ranges in which a cut of positions lies: where the one ends, and where the next one starts. A cut at that start
+    /// divides no range either, and lies in the gap.
+    ///
+    /// `None` if it lies in no gap: it divides a range, or there are no ranges on both of its sides.
+    #[must_use]
+    pub fn gap_at(&self, cut: &Cut) -> Option<(Position, Position)> {
+        let (Self::Positions { ranges }, Cut::Position { at }) = (self, cut) else {
+            return None;
+        };
+        let below = ranges.partition_point(|range| range.start() < *at);
+        let (before, after) = (ranges.get(below.checked_sub(1)?)?, ranges.get(below)?);
+        let end = before.end()?;
+        (end <= *at).then(|| (end, after.start()))
+    }
+
+    /// Returns the cut in the middle: as many positions on either side, or the key halfway between the ends. A range is divided by it.
     ///
     /// `None` for an extent that cannot be divided.
     #[must_use]
@@ -267,15 +284,16 @@ impl Extent {
             Self::Positions { ranges } => {
                 let half = ranges.iter().map(KeyRange::width).sum::<u128>() / 2;
                 let mut passed = 0;
-                for range in ranges {
-                    if passed + range.width() > half {
-                        let offset = u64::try_from(half - passed).ok()?;
-                        let at = Position(range.start().0.checked_add(offset)?);
-                        return Some(Cut::Position { at });
-                    }
+                // What each range would have to be divided at, and how far that is from the middle.
+                let cuts = ranges.iter().filter_map(|range| {
+                    let start = passed;
                     passed += range.width();
-                }
-                None
+                    let inside = half.clamp(start + 1, (passed - 1).max(start + 1));
+                    let offset = u64::try_from(inside - start).ok()?;
+                    let at = Position(range.start().0.checked_add(offset)?);
+                    (range.width() > 1).then_some((inside.abs_diff(half), Cut::Position { at }))
+                });
+                cuts.min().map(|(_, cut)| cut)
             }
             Self::Keys { span } | Self::Bucket { span, .. } => {
                 span.middle().map(|at| Cut::Key { at })
@@ -307,7 +325,17 @@ impl Extent {
         }
         let middle = cuts.len() / 2;
         let cut = cuts.select_nth_unstable(middle).1.clone();
-        self.split_at(&cut).map(|_| cut)
+        if self.gap_at(&cut).is_none() || self.split_at(&cut).is_some() {
+            return self.split_at(&cut).map(|_| cut);
+        }
+        // Its key is the first of a range after a gap: the next best divides a range.
+        cuts.sort_unstable();
+        let mut places: Vec<usize> = (0..cuts.len()).collect();
+        places.sort_by_key(|place| place.abs_diff(middle));
+        let found = places
+            .into_iter()
+            .find(|place| self.split_at(&cuts[*place]).is_some());
+        found.map(|place| cuts.swap_remove(place))
     }
 
     /// Returns the only range of positions, for an extent that is one.

@@ -1,6 +1,8 @@
 //! The manager: routes keys to shards, and splits, merges and moves the shards.
 
+mod admission;
 mod automatic;
+mod beginning;
 mod builder;
 mod change;
 mod notice;
@@ -21,7 +23,7 @@ use shardwright_registry::Clock;
 use shardwright_topology::{KeyspaceName, NodeId, OperationId, ShardId};
 use tokio::sync::broadcast;
 
-use self::running::Running;
+use self::{beginning::Reserved, running::Running};
 pub use self::{
     builder::ManagerBuilder,
     change::{Gating, SplitAt},
@@ -29,8 +31,8 @@ pub use self::{
     running::OperationStatus,
 };
 use crate::{
-    BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardStatistics,
-    ShardStore, Situation, StoreError, WriteGuard,
+    BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardMetrics,
+    ShardStatistics, ShardStore, Situation, StoreError, WriteGuard,
     balance::{self, Patience},
     data_ops::DataOpsStore,
     driver::Driver,
@@ -99,8 +101,8 @@ struct Inner {
     own: BTreeMap<NodeId, DataOpsStore>,
     routes: RwLock<Routes>,
     running: Mutex<BTreeMap<OperationId, Running>>,
-    /// One operation is begun at a time, so that no two see the same shard free.
-    beginning: tokio::sync::Mutex<()>,
+    /// Locked before what runs, never while that is locked.
+    reserved: Mutex<Reserved>,
     naming: Naming,
     patience: Mutex<Patience>,
     ended: Mutex<BTreeMap<OperationId, shardwright_topology::Timestamp>>,
@@ -213,10 +215,10 @@ impl ElasticShardManager {
     /// Returns how much a shard has and does.
     ///
     /// # Errors
-    /// [`Error::UnknownShard`], and what its store says.
+    /// [`Error::UnknownShard`], [`Error::Silent`], and what its store says.
     pub async fn shard_statistics(&self, shard: &str) -> Result<ShardStatistics, Error> {
         let part = self.inner.part(shard)?;
-        let metrics = self.inner.store(&part.node)?.metrics(&part.shard).await?;
+        let metrics = self.inner.metrics(&part).await?;
         let operation = self.inner.operation_of(&part.shard);
         Ok(ShardStatistics {
             shard_id: part.shard,
@@ -280,18 +282,33 @@ impl Inner {
         self.driver.nodes().store(node).ok_or_else(unknown)
     }
 
-    /// Returns the operation that has a shard: nobody else may begin one with it.
-    fn operation_of(&self, shard: &ShardId) -> Option<OperationId> {
-        let running = self.running();
-        let holds = |(_, each): &(&OperationId, &Running)| each.holds(shard);
-        running.iter().find(holds).map(|(id, _)| id.clone())
+    /// Waits for what a store says of a shard, not longer than a call may take.
+    async fn said<T>(
+        &self,
+        part: &Part,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let within = self.driver.settings().call_timeout;
+        match tokio::time::timeout(within, call).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Error::Silent {
+                shard: part.shard.clone(),
+                node: part.node.clone(),
+                within,
+            }),
+        }
+    }
+
+    async fn metrics(&self, part: &Part) -> Result<ShardMetrics, Error> {
+        let store = self.store(&part.node)?;
+        self.said(part, store.metrics(&part.shard)).await
     }
 
     async fn plan(&self) -> RebalancePlan {
         let layout = self.layout();
         let measured = layout.parts().map(async |part| {
-            let store = self.driver.nodes().store(&part.node)?;
-            Some((part.shard.clone(), store.metrics(&part.shard).await.ok()?))
+            let metrics = self.metrics(part).await.ok()?;
+            Some((part.shard.clone(), metrics))
         });
         let metrics = join_all(measured).await.into_iter().flatten().collect();
         let parts: Vec<Part> = layout.parts().cloned().collect();
@@ -332,8 +349,15 @@ impl Inner {
 
     /// Whether a store of one's own has rows under a name: an earlier process may have given it.
     async fn is_taken(&self, name: &ShardId) -> Result<bool, Error> {
-        for own in self.own.values() {
-            if own.has_rows(name).await? {
+        let within = self.driver.settings().call_timeout;
+        for (node, own) in &self.own {
+            let silent = |_| Error::Silent {
+                shard: name.clone(),
+                node: node.clone(),
+                within,
+            };
+            let has_rows = tokio::time::timeout(within, own.has_rows(name));
+            if has_rows.await.map_err(silent)?? {
                 return Ok(true);
             }
         }

@@ -1,5 +1,6 @@
 //! Shards in memory: the contract of stores as a plain value, and as a store.
 
+mod calls;
 mod import;
 mod mirror;
 mod shard;
@@ -114,21 +115,16 @@ impl MemoryNode {
         operation: &OperationId,
         request: Request,
     ) -> Result<Reply, StoreError> {
+        let done = |()| Reply::Done;
         match request {
-            Request::Create { shard, extent } => self.create(operation, &shard, &extent),
-            Request::Follow { shard } => {
-                let held = self.shard_mut(&shard)?;
-                held.follow(operation, &shard).map(Reply::Position)
-            }
+            Request::Create { shard, extent } => self.create(operation, &shard, &extent).map(done),
+            Request::Follow { shard } => self.follow(operation, &shard).map(Reply::Position),
             Request::Scan {
                 shard,
                 extent,
                 after,
                 batch,
-            } => {
-                let held = self.shard(&shard)?;
-                Ok(Reply::Page(held.scan(&extent, after, batch)))
-            }
+            } => self.scan(&shard, &extent, after, batch).map(Reply::Page),
             Request::Changes {
                 shard,
                 extent,
@@ -136,51 +132,47 @@ impl MemoryNode {
                 up_to,
                 batch,
             } => {
-                let held = self.shard(&shard)?;
-                let changes = held.changes(&shard, &extent, after, up_to, batch);
+                let changes = self.changes(&shard, &extent, after, up_to, batch);
                 changes.map(Reply::Changes)
             }
             Request::Imported {
                 target,
                 source,
                 from,
-            } => self.imported(operation, &target, &source, from),
+            } => {
+                let import = self.imported(operation, &target, &source, from);
+                import.map(Reply::Import)
+            }
             Request::Import {
                 target,
                 source,
                 page,
-            } => self.import(operation, &target, &source, page),
+            } => {
+                let import = self.import(operation, &target, &source, page);
+                import.map(Reply::Import)
+            }
             Request::Apply {
                 target,
                 source,
                 changes,
-            } => self.apply(operation, &target, &source, changes),
-            Request::Digest { shard, extent } => {
-                Ok(Reply::Digest(self.shard(&shard)?.digest(&extent)))
+            } => {
+                let import = self.apply(operation, &target, &source, changes);
+                import.map(Reply::Import)
             }
+            Request::Digest { shard, extent } => self.digest(&shard, &extent).map(Reply::Digest),
             Request::DigestOfImport {
                 target,
                 source,
                 extent,
-            } => self.digest_of_import(operation, &target, &source, &extent),
-            Request::Pace { shard, pace } => {
-                let held = self.shard_mut(&shard)?;
-                held.pace(now, operation, &shard, pace)
-                    .map(|()| Reply::Done)
+            } => {
+                let digest = self.digest_of_import(operation, &target, &source, &extent);
+                digest.map(Reply::Digest)
             }
-            Request::Seal { shard } => {
-                let held = self.shard_mut(&shard)?;
-                held.seal(operation, &shard).map(Reply::Position)
-            }
-            Request::Release { shard } => {
-                self.shard_mut(&shard)?.release(operation);
-                Ok(Reply::Done)
-            }
-            Request::Open { shard } => {
-                let held = self.shard_mut(&shard)?;
-                held.open(operation, &shard).map(|()| Reply::Done)
-            }
-            Request::Remove { shard } => self.remove(operation, shard),
+            Request::Pace { shard, pace } => self.pace(now, operation, &shard, pace).map(done),
+            Request::Seal { shard } => self.seal(operation, &shard).map(Reply::Position),
+            Request::Release { shard } => self.release(operation, &shard).map(done),
+            Request::Open { shard } => self.open(operation, &shard).map(done),
+            Request::Remove { shard } => self.remove(operation, &shard).map(done),
         }
     }
 
@@ -200,44 +192,6 @@ impl MemoryNode {
             StoreError::Removed { shard }
         } else {
             StoreError::Unknown { shard }
-        }
-    }
-
-    fn create(
-        &mut self,
-        operation: &OperationId,
-        shard: &ShardId,
-        extent: &Extent,
-    ) -> Result<Reply, StoreError> {
-        if self.removed.contains(shard) {
-            let shard = shard.clone();
-            return Err(StoreError::Removed { shard });
-        }
-        let new = || HeldShard::importing(extent.clone(), operation.clone());
-        let held = self.shards.entry(shard.clone()).or_insert_with(new);
-        if held.made_by.as_ref() == Some(operation) {
-            Ok(Reply::Done)
-        } else {
-            Err(shard::not_held(shard, operation))
-        }
-    }
-
-    fn remove(&mut self, operation: &OperationId, shard: ShardId) -> Result<Reply, StoreError> {
-        self.check_removable(operation, &shard)?;
-        self.shards.remove(&shard);
-        self.removed.insert(shard);
-        Ok(Reply::Done)
-    }
-
-    fn check_removable(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        let may_go = self.shards.get(shard).is_none_or(|held| match &held.state {
-            State::Serving => false,
-            State::Importing { operation: by, .. } | State::Sealed { by } => by == operation,
-        });
-        if may_go {
-            Ok(())
-        } else {
-            Err(shard::not_held(shard, operation))
         }
     }
 }

@@ -28,8 +28,6 @@ pub struct Record {
     pub operation: Operation,
     /// What it is to do.
     pub work: Work,
-    /// Whether somebody asked it to wait where it is. It does so until the sources are sealed.
-    pub paused: bool,
 }
 
 /// Work that contradicts itself.
@@ -73,12 +71,9 @@ impl Record {
             targets: names(&work.targets),
             phase: Phase::Planned,
             error: None,
-        };
-        let record = Self {
-            operation,
-            work,
             paused: false,
         };
+        let record = Self { operation, work };
         record.check()?;
         Ok(record)
     }
@@ -93,6 +88,12 @@ impl Record {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.operation.phase
+    }
+
+    /// Returns whether somebody asked it to wait where it is. It does so until the sources are sealed.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.operation.paused
     }
 
     /// Returns the record one phase on.

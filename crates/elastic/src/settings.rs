@@ -11,7 +11,8 @@ pub struct Settings {
     pub batch: Batch,
     /// How many bytes an operation copies in a second; `None` is no bound. Default none. Changes are never held back.
     pub bytes_per_second: Option<u64>,
-    /// How many operations run at once; others wait before they begin. Default 4.
+    /// How many operations run at once; others wait before they begin, and the oldest begins first. One that is paused does not count: it goes on at once
+    /// when it is resumed, so there may be more for a while. Default 4.
     pub operations_max: usize,
     /// How many operations a node takes part in at once. Default 2.
     pub operations_per_node_max: usize,
@@ -29,7 +30,7 @@ pub struct Settings {
     pub patience_per_gib: Duration,
     /// How often writers are told how far they may be ahead, and a copy looks for changes. Default 50 ms.
     pub poll: Duration,
-    /// How long a call may take before it is repeated. Default 30 s.
+    /// How long a call may take before it is repeated, or given up if nothing has begun by it. Default 30 s.
     pub call_timeout: Duration,
     /// How long to wait after a call has failed. Default 200 ms.
     pub retry: Duration,

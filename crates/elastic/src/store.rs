@@ -168,6 +168,12 @@ pub enum StoreError {
         /// The shard.
         shard: ShardId,
     },
+    /// The shard has rows that were not written as its store requires, so that the operation may lack some. It ends without effect.
+    #[error("shard {shard} differs from what was written to it under guards")]
+    Unguarded {
+        /// The shard.
+        shard: ShardId,
+    },
     /// The changes that were asked for are no longer kept.
     #[error("changes of shard {shard} after {after} are no longer kept")]
     Trimmed {
@@ -197,6 +203,7 @@ impl StoreError {
             | Self::Importing { .. }
             | Self::Sealed { .. }
             | Self::Foreign { .. }
+            | Self::Unguarded { .. }
             | Self::Trimmed { .. }
             | Self::Failed(_) => false,
         }

@@ -178,7 +178,7 @@ impl Workflow {
         let total = self.meter.total;
         Progress {
             phase: self.phase(),
-            paused: self.record.paused,
+            paused: self.record.is_paused(),
             rows: self.meter.rows,
             bytes: self.meter.bytes,
             changes: self.meter.changes,
@@ -240,9 +240,9 @@ impl Workflow {
 
     fn wants_to_wait(&self) -> bool {
         match self.phase() {
-            Phase::Planned => self.record.paused || !self.admitted,
+            Phase::Planned => self.record.is_paused() || !self.admitted,
             Phase::Created | Phase::Copying | Phase::CatchingUp | Phase::Verified => {
-                self.record.paused
+                self.record.is_paused()
             }
             _ => false,
         }

@@ -113,6 +113,8 @@ pub struct Execution {
     queue: Queue,
     progress: Progress,
     resting: BTreeSet<(Timestamp, u32)>,
+    /// The moves whose state the last event has changed, where that is checked.
+    touched: Vec<u32>,
 }
 
 impl Execution {
@@ -161,6 +163,7 @@ impl Execution {
             is_cancelled: false,
             progress,
             resting: BTreeSet::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -186,12 +189,14 @@ impl Execution {
         }
         self.go_on(now, actions);
         self.tell_if_finished(actions);
+        debug_assert_eq!(self.check_invariants(), Ok(()));
     }
 
     /// Advances on `event`, appending to `actions` what the driver must do next. What is said of moves that do not run is passed over,
     /// so an event may be told twice.
     pub fn handle(&mut self, now: Timestamp, event: Event, actions: &mut Vec<Action>) {
         let was_finished = self.is_finished();
+        self.touched.clear();
         match event {
             Event::Advanced { id, bytes } => self.advance(id, bytes),
             Event::Ended { id } => self.end(id, actions),
@@ -205,7 +210,12 @@ impl Execution {
         if !was_finished {
             self.tell_if_finished(actions);
         }
-        debug_assert_eq!(self.check_invariants(), Ok(()));
+        // A plan has many thousands of moves, and as many events: all of it is looked at once, at the end.
+        debug_assert_eq!(self.check_touched(), Ok(()));
+        debug_assert!(
+            was_finished || !self.is_finished() || self.check_invariants().is_ok(),
+            "what is finished must be an execution"
+        );
     }
 
     /// Returns how far it is.
@@ -368,6 +378,9 @@ impl Execution {
     }
 
     fn set(&mut self, id: MoveId, state: State) {
+        if cfg!(debug_assertions) {
+            self.touched.push(id.0);
+        }
         let tracked = &mut self.moves[id.0 as usize];
         let before = std::mem::replace(&mut tracked.state, state);
         self.progress.uncount(before);

@@ -168,6 +168,9 @@ pub struct Operation {
     pub phase: Phase,
     /// Why it was aborted, or what holds it up.
     pub error: Option<String>,
+    /// Whether somebody asked it to wait where it is. It is here, so that a change of the phase cannot undo it unseen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// An operation that contradicts itself, or a step that it must not take.
@@ -278,6 +281,7 @@ mod tests {
             targets: shards(targets),
             phase: Phase::Planned,
             error: None,
+            paused: false,
         }
     }
 

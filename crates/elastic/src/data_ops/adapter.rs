@@ -14,8 +14,8 @@ use shardwright_topology::{Lsn, OperationId, ShardId};
 
 use super::{ShardDataOps, gate::Gates};
 use crate::{
-    Batch, Changes, Cut, Digest, DigestAt, Extent, Import, Pace, Page, Part, Reply, Request,
-    ShardMetrics, ShardStore, StoreError,
+    Batch, Changes, Cut, Digest, DigestAt, Extent, Import, Pace, Page, Part, ShardMetrics,
+    ShardStore, StoreError,
 };
 
 type Rows = HashMap<String, Vec<u8>>;
@@ -76,43 +76,34 @@ impl DataOpsStore {
         rows.map_err(|error| error.into_store_error(shard))
     }
 
-    fn call(&self, operation: &OperationId, request: Request) -> Result<Reply, StoreError> {
-        let now = self.gates.clock.now();
-        self.gates.kept().mirror.handle(now, operation, request)
-    }
-
-    fn import_reply(
-        &self,
-        operation: &OperationId,
-        request: Request,
-    ) -> Result<Import, StoreError> {
-        match self.call(operation, request)? {
-            Reply::Import(import) => Ok(import),
-            other => unreachable!("an import is answered by its state, not {other:?}"),
-        }
-    }
-
     /// Takes what was written under guards into the mirror. The gate must be closed.
     async fn look(&self, shard: &ShardId) -> Result<(), StoreError> {
-        let written = self.gates.kept().written.remove(shard).unwrap_or_default();
-        if written.is_empty() {
-            return Ok(());
+        let is_written = self.gates.kept().written.contains_key(shard);
+        if is_written {
+            let rows = self.rows(shard).await?;
+            self.record(shard, &rows);
         }
-        let found = self.rows(shard).await;
+        Ok(())
+    }
+
+    /// Gives the mirror of what was written under guards the values that it has.
+    fn record(&self, shard: &ShardId, rows: &Rows) {
         let mut kept = self.gates.kept();
-        match found {
-            Ok(rows) => {
-                for key in written {
-                    let value = str::from_utf8(&key).ok().and_then(|key| rows.get(key));
-                    kept.mirror.record(shard, &key, value.map(Vec::as_slice));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let left = kept.written.entry(shard.clone()).or_default();
-                left.extend(written);
-                Err(error)
-            }
+        for key in kept.written.remove(shard).unwrap_or_default() {
+            let value = str::from_utf8(&key).ok().and_then(|key| rows.get(key));
+            kept.mirror.record(shard, &key, value.map(Vec::as_slice));
+        }
+    }
+
+    /// Looks a last time, at everything: whoever writes without a guard is found out by then, however large the shard is.
+    async fn look_at_all(&self, shard: &ShardId) -> Result<(), StoreError> {
+        let rows = self.rows(shard).await?;
+        self.record(shard, &rows);
+        if self.gates.kept().mirror.has_rows(shard, bytes_of(&rows)) {
+            Ok(())
+        } else {
+            let shard = shard.clone();
+            Err(StoreError::Unguarded { shard })
         }
     }
 
@@ -144,9 +135,14 @@ impl DataOpsStore {
     }
 }
 
+fn bytes_of(rows: &Rows) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    rows.iter()
+        .map(|(key, value)| (key.as_bytes(), value.as_slice()))
+}
+
 fn digest_of(rows: &Rows, extent: &Extent) -> Digest {
-    let rows = rows.iter().map(|(key, value)| (key.as_bytes(), value));
-    rows.filter(|(key, _)| extent.contains(key))
+    bytes_of(rows)
+        .filter(|(key, _)| extent.contains(key))
         .map(|(key, value)| Digest::of(key, value))
         .fold(Digest::default(), Digest::and)
 }
@@ -159,9 +155,8 @@ impl ShardStore for DataOpsStore {
         shard: &ShardId,
         extent: &Extent,
     ) -> Result<(), StoreError> {
-        let (shard, extent) = (shard.clone(), extent.clone());
-        self.call(operation, Request::Create { shard, extent })
-            .map(drop)
+        let mut kept = self.gates.kept();
+        kept.mirror.create(operation, shard, extent)
     }
 
     async fn follow(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
@@ -172,22 +167,12 @@ impl ShardStore for DataOpsStore {
         } else {
             None
         };
-        let followed = self.call(
-            operation,
-            Request::Follow {
-                shard: shard.clone(),
-            },
-        )?;
+        let mut kept = self.gates.kept();
+        let at = kept.mirror.follow(operation, shard)?;
         if let Some(rows) = rows {
-            let rows = rows
-                .iter()
-                .map(|(key, value)| (key.as_bytes(), value.as_slice()));
-            self.gates.kept().mirror.load(shard, rows);
+            kept.mirror.load(shard, bytes_of(&rows));
         }
-        match followed {
-            Reply::Position(at) => Ok(at),
-            other => unreachable!("a follower is told a position, not {other:?}"),
-        }
+        Ok(at)
     }
 
     async fn scan(
@@ -197,8 +182,8 @@ impl ShardStore for DataOpsStore {
         after: Option<&[u8]>,
         batch: Batch,
     ) -> Result<Page, StoreError> {
-        let kept = self.gates.kept();
-        kept.mirror.page(shard, extent, after, batch)
+        let after = after.map(<[u8]>::to_vec);
+        self.gates.kept().mirror.scan(shard, extent, after, batch)
     }
 
     async fn changes(
@@ -222,13 +207,8 @@ impl ShardStore for DataOpsStore {
         source: &ShardId,
         from: Lsn,
     ) -> Result<Import, StoreError> {
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Imported {
-            target,
-            source,
-            from,
-        };
-        self.import_reply(operation, request)
+        let mut kept = self.gates.kept();
+        kept.mirror.imported(operation, target, source, from)
     }
 
     async fn import(
@@ -250,13 +230,8 @@ impl ShardStore for DataOpsStore {
             rows: Vec::new(),
             ..page
         };
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Import {
-            target,
-            source,
-            page,
-        };
-        self.import_reply(operation, request)
+        let mut kept = self.gates.kept();
+        kept.mirror.import(operation, target, source, page)
     }
 
     async fn apply(
@@ -285,13 +260,8 @@ impl ShardStore for DataOpsStore {
             changes: Vec::new(),
             ..changes
         };
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Apply {
-            target,
-            source,
-            changes,
-        };
-        self.import_reply(operation, request)
+        let mut kept = self.gates.kept();
+        kept.mirror.apply(operation, target, source, changes)
     }
 
     async fn digest(&self, shard: &ShardId, extent: &Extent) -> Result<DigestAt, StoreError> {
@@ -336,33 +306,28 @@ impl ShardStore for DataOpsStore {
         shard: &ShardId,
         pace: Pace,
     ) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        self.call(operation, Request::Pace { shard, pace })
-            .map(drop)
+        let now = self.gates.clock.now();
+        let mut kept = self.gates.kept();
+        kept.mirror.pace(now, operation, shard, pace)
     }
 
     async fn seal(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
         let _closed = self.gates.lock(shard).write_owned().await;
-        self.look(shard).await?;
-        match self.call(
-            operation,
-            Request::Seal {
-                shard: shard.clone(),
-            },
-        )? {
-            Reply::Position(at) => Ok(at),
-            other => unreachable!("a seal is answered by a position, not {other:?}"),
+        let (is_followed, is_sealed) = {
+            let kept = self.gates.kept();
+            let mirror = &kept.mirror;
+            (mirror.is_followed(shard), mirror.is_sealed(shard))
+        };
+        // Without a follower there is no mirror, and nobody who may seal.
+        if is_followed && !is_sealed {
+            self.look_at_all(shard).await?;
         }
+        self.gates.kept().mirror.seal(operation, shard)
     }
 
     async fn release(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        self.call(
-            operation,
-            Request::Release {
-                shard: shard.clone(),
-            },
-        )?;
         let mut kept = self.gates.kept();
+        kept.mirror.release(operation, shard)?;
         if !kept.mirror.is_followed(shard) {
             kept.mirror.forget_rows(shard);
             kept.written.remove(shard);
@@ -371,19 +336,17 @@ impl ShardStore for DataOpsStore {
     }
 
     async fn open(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        self.call(operation, Request::Open { shard }).map(drop)
+        self.gates.kept().mirror.open(operation, shard)
     }
 
     async fn remove(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
         let _closed = self.gates.lock(shard).write_owned().await;
-        self.gates.kept().mirror.may_remove(operation, shard)?;
+        self.gates.kept().mirror.check_removable(operation, shard)?;
         match self.ops.delete_shard(shard.as_str()).await {
             Ok(()) | Err(super::SplitError::UnknownShard { .. }) => {}
             Err(error) => return Err(error.into_store_error(shard)),
         }
-        let shard = shard.clone();
-        self.call(operation, Request::Remove { shard }).map(drop)
+        self.gates.kept().mirror.remove(operation, shard)
     }
 
     async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {

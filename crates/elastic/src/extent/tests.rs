@@ -44,6 +44,68 @@ fn three_join_in_any_order() {
     assert_eq!(Extent::join([&parts[0], &parts[2]]), None);
 }
 
+fn ring(ranges: &[(u64, u64)]) -> Extent {
+    let range = |(start, end): &(u64, u64)| {
+        KeyRange::new(Position(*start), Some(Position(*end))).expect("not empty")
+    };
+    Extent::ranges(ranges.iter().map(range)).expect("apart")
+}
+
+#[test]
+fn a_cut_in_a_gap_divides_nothing_and_is_told_with_its_bounds() {
+    let extent = ring(&[(10, 20), (30, 40), (50, 60)]);
+    for (at, gap) in [
+        (5, None),
+        (10, None),
+        (15, None),
+        (20, Some((20, 30))),
+        (25, Some((20, 30))),
+        (30, Some((20, 30))),
+        (31, None),
+        (45, Some((40, 50))),
+        (60, None),
+    ] {
+        let cut = Cut::Position { at: Position(at) };
+        let found = extent.gap_at(&cut).map(|(from, to)| (from.0, to.0));
+        assert_eq!(found, gap, "{at}");
+        let divides = matches!(at, 15 | 31);
+        assert_eq!(extent.split_at(&cut).is_some(), divides, "{at}");
+    }
+}
+
+#[test]
+fn the_middle_of_ranges_lies_inside_of_one() {
+    for (ranges, middle) in [
+        (&[(10, 20), (30, 40)][..], Some(19)),
+        (&[(10, 20), (30, 50)], Some(35)),
+        (&[(1, 2), (30, 32), (40, 41)], Some(31)),
+        (&[(1, 2), (3, 4)], None),
+    ] {
+        let extent = ring(ranges);
+        let cut = extent.middle();
+        let at = middle.map(|at| Cut::Position { at: Position(at) });
+        assert_eq!(cut, at, "{ranges:?}");
+        assert!(cut.is_none_or(|cut| extent.split_at(&cut).is_some()));
+    }
+}
+
+#[test]
+fn a_median_that_lies_in_a_gap_gives_way_to_the_next_key() {
+    let extent = ring(&[(10, 20), (30, 40)]);
+    let cuts = |at: &[u64]| {
+        let cut = |at: &u64| Cut::Position { at: Position(*at) };
+        at.iter().map(cut).collect()
+    };
+    for (at, median) in [
+        (&[11, 30, 35][..], Some(11)),
+        (&[10, 30, 35], Some(35)),
+        (&[10, 30], None),
+    ] {
+        let median = median.map(|at| Cut::Position { at: Position(at) });
+        assert_eq!(extent.median_cut(cuts(at)), median, "{at:?}");
+    }
+}
+
 #[test]
 fn the_middle_of_a_span_is_between_its_ends() {
     for (start, end) in [("", None), ("a", Some("b")), ("user:1", Some("user:2"))] {

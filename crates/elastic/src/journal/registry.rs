@@ -7,7 +7,7 @@ use shardwright_registry::{
     StoreError, Stored,
 };
 use shardwright_topology::{
-    Operation, OperationId, Phase, Shard, ShardId, ShardRecord, ShardState,
+    Operation, OperationId, Phase, Shard, ShardId, ShardMap, ShardRecord, ShardState,
 };
 
 use super::{Entry, Journal, JournalError, Version};
@@ -15,26 +15,31 @@ use crate::{Extent, Part, Record, Work};
 
 /// A journal in the registry of a keyspace.
 ///
-/// The phase of an operation is in `op/<id>`, where shard maps find it, and changes by one compare-and-set there. What the operation
-/// is to do is in `journal/<keyspace>/elastic/<id>`, which is written first. Shards follow by their own records. Each owns one range of
-/// positions, and has a node.
+/// All that changes of an operation is in `op/<id>`, where shard maps find its phase, and changes by one compare-and-set there: of two
+/// changes that were decided on the same version, the later one has no effect whatsoever. What the operation is to do is in
+/// `journal/<keyspace>/elastic/<id>`, which is written first, once. Shards follow by their own records.
+///
+/// It is for shards that own one range of positions each, as in a keyspace of ranges, and have a node. An operation on other
+/// [extents](Extent), such as those of a hash ring or of keys in their order, is refused as [`JournalError::Unsupported`] before anything is written.
 #[derive(Debug, Clone)]
 pub struct RegistryJournal {
     registry: Registry,
     details: Records<Detail>,
 }
 
-/// What the record of an operation has no place for.
+/// How often the shards are read before they make no map whatever happens meanwhile.
+const READS_MAX: u32 = 8;
+
+/// What the record of an operation has no place for. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Detail {
     work: Work,
-    paused: bool,
 }
 
 impl RegistryRecord for Detail {
     const KIND: &'static str = "elastic operation";
-    const VERSION: u64 = 1;
+    const VERSION: u64 = 2;
 }
 
 fn failed(error: RegistryError) -> JournalError {
@@ -47,6 +52,16 @@ fn failed(error: RegistryError) -> JournalError {
         JournalError::Unavailable(source)
     } else {
         JournalError::Damaged(source)
+    }
+}
+
+fn check_ranges(work: &Work) -> Result<(), JournalError> {
+    let mut parts = work.sources.iter().chain(&work.targets);
+    match parts.find(|part| part.extent.as_range().is_none()) {
+        None => Ok(()),
+        Some(part) => Err(JournalError::Unsupported {
+            shard: part.shard.clone(),
+        }),
     }
 }
 
@@ -74,9 +89,25 @@ impl RegistryJournal {
             record: Record {
                 operation: found.value,
                 work: detail.value.work,
-                paused: detail.value.paused,
             },
         }))
+    }
+
+    /// Reads who owns which keys.
+    ///
+    /// The registry lists shards, and then the operations that they point at, which may be further on by then. A map that is made of both is right:
+    /// a shard points at one operation, all shards of an operation change hands by its phase alone, and a later one takes only what has been let go
+    /// of, so each key has the owner that it had at some moment between the two. But none can be made if meanwhile an operation has
+    /// created its targets and committed, or its record has gone: then the shards have changed, and they are read again.
+    async fn map(&self) -> Result<ShardMap, RegistryError> {
+        let mut read = self.registry.map().await;
+        for _ in 1..READS_MAX {
+            if !matches!(read, Err(RegistryError::Map { .. })) {
+                break;
+            }
+            read = self.registry.map().await;
+        }
+        read
     }
 
     async fn conflict(&self, id: &OperationId) -> JournalError {
@@ -88,20 +119,14 @@ impl RegistryJournal {
         }
     }
 
-    /// Writes what goes beside the phase, unless it is there.
-    async fn write_detail(&self, record: &Record) -> Result<(), RegistryError> {
-        let detail = Detail {
-            work: record.work.clone(),
-            paused: record.paused,
-        };
-        let (found, created) = self
-            .details
-            .create_if_absent(record.id(), detail.clone())
+    /// Writes down what an operation is to do, unless that is there; returns whether it is what is there.
+    async fn write_detail(&self, record: &Record) -> Result<bool, RegistryError> {
+        let work = record.work.clone();
+        let details = &self.details;
+        let (found, _) = details
+            .create_if_absent(record.id(), Detail { work })
             .await?;
-        if !created && found.value != detail {
-            self.details.replace(&found, detail).await?;
-        }
-        Ok(())
+        Ok(found.value.work == record.work)
     }
 
     async fn hold_source(&self, record: &Record, part: &Part) -> Result<(), JournalError> {
@@ -223,22 +248,15 @@ impl Journal for RegistryJournal {
         record: &Record,
         expected: Option<Version>,
     ) -> Result<Version, JournalError> {
-        let operations = self.registry.operations();
         let expected = expected.map(|version| Revision(version.0));
-        if let Some(expected) = expected {
-            let found = operations.get(record.id()).await.map_err(failed)?;
-            if found.is_none_or(|found| found.revision > expected) {
+        if expected.is_none() {
+            check_ranges(&record.work)?;
+            if !self.write_detail(record).await.map_err(failed)? {
                 return Err(self.conflict(record.id()).await);
             }
         }
-        let written = match self.write_detail(record).await {
-            Ok(()) => {
-                let operation = record.operation.clone();
-                operations.put(record.id(), expected, operation).await
-            }
-            Err(error) => Err(error),
-        };
-        match written {
+        let (operations, operation) = (self.registry.operations(), record.operation.clone());
+        match operations.put(record.id(), expected, operation).await {
             Ok(stored) => Ok(Version(stored.revision.0)),
             Err(error) if is_conflict(&error) => Err(self.conflict(record.id()).await),
             Err(error) => Err(failed(error)),
@@ -274,7 +292,7 @@ impl Journal for RegistryJournal {
     }
 
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {
-        let map = self.registry.map().await.map_err(failed)?;
+        let map = self.map().await.map_err(failed)?;
         let part = |shard: &Shard| {
             let stale = || JournalError::Stale {
                 shard: shard.id().clone(),

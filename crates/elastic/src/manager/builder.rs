@@ -138,7 +138,7 @@ impl ManagerBuilder {
                     replaced: 0,
                 }),
                 running: Mutex::default(),
-                beginning: tokio::sync::Mutex::default(),
+                reserved: Mutex::default(),
                 naming,
                 patience: Mutex::new(Patience::default()),
                 ended: Mutex::default(),

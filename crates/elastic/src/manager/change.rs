@@ -6,7 +6,7 @@ use rand::RngCore;
 use shardwright_topology::{NodeId, OperationId, OperationKind, Phase, ShardId};
 
 use super::{ElasticShardManager, Inner};
-use crate::{Cut, Error, Extent, Part, Record, ShardMetrics, Work};
+use crate::{Cut, Error, Extent, Part, Record, Work};
 
 /// Where a shard is divided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,8 +43,9 @@ impl ElasticShardManager {
     /// Divides a shard at its median key, and returns the new shards once they own its keys.
     ///
     /// # Errors
-    /// Refused with nothing changed: [`Error::UnknownShard`], [`Error::InOperation`], [`Error::TooFewKeys`], [`Error::Indivisible`].
-    /// [`Error::Aborted`] if it ended without effect.
+    /// Refused with nothing changed: [`Error::UnknownShard`], [`Error::InOperation`], [`Error::TooFewKeys`], [`Error::Indivisible`], or
+    /// [`Error::Silent`] if its store does not say how much it has. [`Error::Unsettled`] if it is not known whether it was begun, by any other
+    /// call that begins something as well. [`Error::Aborted`] if it ended without effect.
     pub async fn split_shard(&self, shard: &str) -> Result<(ShardId, ShardId), Error> {
         self.split_shard_at(shard, SplitAt::Median, Gating::Sizes)
             .await
@@ -53,7 +54,7 @@ impl ElasticShardManager {
     /// Divides a shard where it is told.
     ///
     /// # Errors
-    /// As [`ElasticShardManager::split_shard`].
+    /// As [`ElasticShardManager::split_shard`], and [`Error::CutInGap`] for a cut between two ranges of a hash ring.
     pub async fn split_shard_at(
         &self,
         shard: &str,
@@ -151,10 +152,6 @@ impl ElasticShardManager {
 }
 
 impl Inner {
-    async fn metrics(&self, part: &Part) -> Result<ShardMetrics, Error> {
-        Ok(self.store(&part.node)?.metrics(&part.shard).await?)
-    }
-
     fn free(&self, part: &Part) -> Result<(), Error> {
         match self.operation_of(&part.shard) {
             None => Ok(()),
@@ -189,7 +186,10 @@ impl Inner {
             }
         }
         let cut = match at {
-            SplitAt::Median => self.store(&part.node)?.median(&part.shard).await?,
+            SplitAt::Median => {
+                let store = self.store(&part.node)?;
+                self.said(&part, store.median(&part.shard)).await?
+            }
             SplitAt::Middle => part.extent.middle(),
             SplitAt::Key(key) => part
                 .extent
@@ -197,9 +197,8 @@ impl Inner {
                 .then(|| part.extent.cut_at_key(&key)),
             SplitAt::Cut(cut) => Some(cut),
         };
-        let parts = cut.and_then(|cut| part.extent.split_at(&cut));
-        let Some((low, high)) = parts else {
-            return Err(Error::Indivisible { shard: part.shard });
+        let Some((low, high)) = cut.as_ref().and_then(|cut| part.extent.split_at(cut)) else {
+            return Err(indivisible(part, cut.as_ref()));
         };
         let id = new_id()?;
         let names = self.names(&id, 2).await?;
@@ -322,6 +321,20 @@ impl Inner {
             room,
             bytes,
         })
+    }
+}
+
+fn indivisible(part: Part, cut: Option<&Cut>) -> Error {
+    let Part { shard, extent, .. } = part;
+    let gap = cut.and_then(|cut| extent.gap_at(cut));
+    match (gap, cut) {
+        (Some((from, to)), Some(Cut::Position { at })) => Error::CutInGap {
+            shard,
+            at: *at,
+            from,
+            to,
+        },
+        _ => Error::Indivisible { shard },
     }
 }
 

@@ -1,11 +1,14 @@
 //! Operations that run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::btree_map, sync::Arc};
 
-use shardwright_topology::{Decision, NodeId, OperationId, Phase, ShardId};
+use shardwright_topology::{Decision, OperationId, Phase, ShardId};
 use tokio::sync::{mpsc, watch};
 
-use super::{ElasticShardManager, Inner, Notice};
+use super::{
+    ElasticShardManager, Inner, Notice,
+    admission::{Seat, Want},
+};
 use crate::{
     Entry, Error, Part, Progress, Record, Work,
     driver::Seen,
@@ -27,7 +30,11 @@ pub(super) struct Running {
     inbox: mpsc::UnboundedSender<Event>,
     status: watch::Receiver<OperationStatus>,
     admitted: bool,
+    /// Its place among the operations that this process runs: what it knew first is lowest.
+    age: u64,
 }
+
+type Inbox = mpsc::UnboundedReceiver<Event>;
 
 impl Running {
     /// Whether no other operation may have the shard.
@@ -38,88 +45,56 @@ impl Running {
         !over && status.record.involves(shard)
     }
 
-    /// Whether it counts among those that run at once.
-    fn is_busy(&self) -> bool {
-        let phase = self.status.borrow().record.phase();
-        self.admitted && !phase.is_final() && phase != Phase::CleaningUp
+    /// Returns what the admission has to know of it.
+    pub(super) fn seat(&self) -> Seat {
+        let status = self.status.borrow();
+        let (phase, work) = (status.record.phase(), &status.record.work);
+        let takes_room = !phase.is_final() && phase != Phase::CleaningUp;
+        let parts = work.sources.iter().chain(&work.targets);
+        Seat {
+            age: self.age,
+            nodes: parts.map(|part| part.node.clone()).collect(),
+            want: match (self.admitted, status.record.is_paused()) {
+                (true, false) if takes_room => Want::Runs,
+                (false, false) => Want::Waits,
+                _ => Want::Nothing,
+            },
+        }
     }
 
-    fn nodes(&self) -> Vec<NodeId> {
-        let status = self.status.borrow();
-        let Work {
-            sources, targets, ..
-        } = &status.record.work;
-        let mut nodes: Vec<NodeId> = sources
-            .iter()
-            .chain(targets)
-            .map(|part| part.node.clone())
-            .collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
+    /// Lets it begin.
+    pub(super) fn admit(&mut self) {
+        self.admitted = self.inbox.send(Event::Admitted).is_ok();
     }
 }
 
 impl Inner {
-    /// Writes an operation down, and begins to run it.
-    pub(super) async fn begin(
-        self: &Arc<Self>,
-        id: OperationId,
-        work: Work,
-    ) -> Result<OperationId, Error> {
-        let _alone = self.beginning.lock().await;
-        let layout = self.layout();
-        for part in &work.sources {
-            if let Some(operation) = self.operation_of(&part.shard) {
-                let shard = part.shard.clone();
-                return Err(Error::InOperation { shard, operation });
-            }
-            if layout.part(part.shard.as_str()) != Some(part) {
-                let shard = part.shard.clone();
-                return Err(Error::StalePlan { shard });
-            }
-        }
-        let record = Record::planned(id.clone(), self.keyspace.clone(), work)?;
-        let version = self.driver.journal().put(&record, None).await?;
-        self.tell(Notice::Begun {
-            operation: id.clone(),
-            kind: record.work.kind,
-            reason: record.work.reason.clone(),
-        });
-        self.run(Entry { record, version });
-        Ok(id)
-    }
-
     /// Runs what the journal says is under way.
     pub(super) async fn go_on(self: &Arc<Self>) -> Result<(), Error> {
-        for entry in self.driver.journal().list().await? {
-            let known = self.running().contains_key(entry.record.id());
-            if !known && !entry.record.phase().is_final() {
+        let mut entries = self.driver.journal().list().await?;
+        // What was changed first is the oldest of those that wait: nothing has changed since they were written down.
+        entries.sort_by_key(|entry| entry.version);
+        for entry in entries {
+            if !entry.record.phase().is_final() {
                 self.run(entry);
             }
         }
         Ok(())
     }
 
-    fn run(self: &Arc<Self>, entry: Entry) {
+    /// Begins to run an operation, unless this process runs it already: whoever is first, of those who wrote it down and those who found it in the journal.
+    pub(super) fn run(self: &Arc<Self>, entry: Entry) {
         let id = entry.record.id().clone();
-        let first = OperationStatus {
-            record: entry.record.clone(),
-            progress: None,
+        let Some((told, status)) = self.take(&entry) else {
+            return;
         };
-        let (status, watched) = watch::channel(first);
-        let (inbox, told) = mpsc::unbounded_channel();
-        let running = Running {
-            inbox,
-            status: watched,
-            admitted: entry.record.phase() != Phase::Planned,
-        };
-        self.running().insert(id.clone(), running);
         self.admit();
+        let (inner, record) = (self.clone(), entry.record.clone());
+        // Beside the operation, which does not need it.
+        tokio::spawn(async move { inner.measure(&record).await });
         let inner = self.clone();
         // Nobody who stops waiting ends it.
         tokio::spawn(async move {
-            inner.measure(&entry.record).await;
             let driver = inner.driver.clone();
             let mut phase = entry.record.phase();
             if phase.decision() == Decision::Commit {
@@ -137,14 +112,32 @@ impl Inner {
         });
     }
 
-    /// Tells an operation how much its sources have.
+    /// Takes note that this process runs an operation; `None` if it does already.
+    fn take(&self, entry: &Entry) -> Option<(Inbox, watch::Sender<OperationStatus>)> {
+        let mut running = self.running();
+        let age = running.values().map(|each| each.age + 1).max().unwrap_or(0);
+        let btree_map::Entry::Vacant(place) = running.entry(entry.record.id().clone()) else {
+            return None;
+        };
+        let (status, watched) = watch::channel(OperationStatus {
+            record: entry.record.clone(),
+            progress: None,
+        });
+        let (inbox, told) = mpsc::unbounded_channel();
+        place.insert(Running {
+            inbox,
+            status: watched,
+            admitted: entry.record.phase() != Phase::Planned,
+            age,
+        });
+        Some((told, status))
+    }
+
+    /// Tells an operation how much its sources have, if their stores say so.
     async fn measure(&self, record: &Record) {
         let (mut rows, mut bytes) = (0, 0);
         for part in &record.work.sources {
-            let Ok(store) = self.store(&part.node) else {
-                return;
-            };
-            let Ok(metrics) = store.metrics(&part.shard).await else {
+            let Ok(metrics) = self.metrics(part).await else {
                 return;
             };
             rows += metrics.key_count as u64;
@@ -180,10 +173,14 @@ impl Inner {
         if before.decision() == Decision::Open && phase.decision() == Decision::Commit {
             self.switch(workflow.record());
         }
+        let was_paused = status.borrow().record.is_paused();
         status.send_replace(OperationStatus {
             record: workflow.record().clone(),
             progress: Some(workflow.progress()),
         });
+        if workflow.record().is_paused() != was_paused {
+            self.admit();
+        }
         if before != *phase {
             let (operation, phase) = (id.clone(), *phase);
             self.tell(Notice::Phase { operation, phase });
@@ -202,6 +199,7 @@ impl Inner {
             // Others have changed more than this process knows.
             let inner = self.clone();
             tokio::spawn(async move { drop(inner.reload().await) });
+            return;
         }
         let now = self.clock.now();
         let mut patience = self.patience();
@@ -224,33 +222,6 @@ impl Inner {
                 true
             }
             Err(_) => false,
-        }
-    }
-
-    /// Lets operations begin, the oldest first, as long as there is room for them.
-    pub(super) fn admit(&self) {
-        let settings = self.driver.settings();
-        let mut running = self.running();
-        let mut busy = 0;
-        let mut per_node: BTreeMap<NodeId, usize> = BTreeMap::new();
-        for each in running.values().filter(|each| each.is_busy()) {
-            busy += 1;
-            for node in each.nodes() {
-                *per_node.entry(node).or_default() += 1;
-            }
-        }
-        for each in running.values_mut().filter(|each| !each.admitted) {
-            let nodes = each.nodes();
-            let most = settings.operations_per_node_max;
-            let has_room = |node: &NodeId| per_node.get(node).is_none_or(|count| *count < most);
-            if busy >= settings.operations_max || !nodes.iter().all(has_room) {
-                continue;
-            }
-            each.admitted = each.inbox.send(Event::Admitted).is_ok();
-            busy += 1;
-            for node in nodes {
-                *per_node.entry(node).or_default() += 1;
-            }
         }
     }
 
@@ -371,7 +342,7 @@ impl ElasticShardManager {
     /// # Errors
     /// [`Error::UnknownOperation`], or [`Error::TooLate`] once its sources are being sealed.
     pub async fn pause(&self, id: &OperationId) -> Result<(), Error> {
-        let paused = |record: &Record| record.paused;
+        let paused = |record: &Record| record.is_paused();
         let late = |phase| matches!(phase, Phase::Sealing | Phase::Sealed);
         let asked = self.inner.ask(id, Event::Pause, paused, late);
         asked.await.map(drop)
@@ -382,7 +353,7 @@ impl ElasticShardManager {
     /// # Errors
     /// [`Error::UnknownOperation`], or [`Error::TooLate`] once it is decided.
     pub async fn resume(&self, id: &OperationId) -> Result<(), Error> {
-        let resumed = |record: &Record| !record.paused;
+        let resumed = |record: &Record| !record.is_paused();
         self.inner
             .ask(id, Event::Resume, resumed, |_| false)
             .await

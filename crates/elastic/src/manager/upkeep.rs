@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use shardwright_topology::{Decision, OperationId, Phase};
+use tokio::time::timeout;
 
 use super::{ElasticShardManager, Inner, Notice};
-use crate::{Entry, Error, Layout, ShardStore};
+use crate::{Entry, Error, Layout, Part, ShardStore};
 
 impl ElasticShardManager {
     /// Reads the layout and the operations of the journal again: other managers on it may have changed them.
@@ -46,8 +47,11 @@ impl Inner {
 
     /// Settles what an earlier process with stores of one's own has left: the gates were in its memory, so nothing is sealed any more.
     ///
-    /// What was not decided is aborted before the first write; what had committed goes on.
+    /// What was not decided is aborted before the first write; what had committed goes on. Of its targets those come back that own keys: one that was
+    /// split, merged or moved since is for the later operation to remove.
     pub(super) async fn take_up(&self) -> Result<(), Error> {
+        let owners = self.layout();
+        let owns = |part: &&Part| owners.part(part.shard.as_str()) == Some(part);
         for entry in self.driver.journal().list().await? {
             let Entry { record, version } = entry;
             let work = &record.work;
@@ -61,7 +65,7 @@ impl Inner {
                     self.driver.journal().put(&aborting, Some(version)).await?;
                 }
                 Decision::Commit if !record.phase().is_final() => {
-                    for part in &work.targets {
+                    for part in work.targets.iter().filter(owns) {
                         if let Some(own) = self.own.get(&part.node) {
                             own.add_made(record.id(), part);
                         }
@@ -90,7 +94,9 @@ impl Inner {
     }
 
     async fn collect_orphans(&self, store: &dyn ShardStore) {
-        let Ok(importing) = store.importing().await else {
+        // A store that says nothing keeps the others waiting no longer than this.
+        let within = self.driver.settings().call_timeout;
+        let Ok(Ok(importing)) = timeout(within, store.importing()).await else {
             return;
         };
         for (shard, operation) in importing {

@@ -8,30 +8,30 @@ use super::{
     MemoryNode,
     shard::{HeldShard, State, not_held},
 };
-use crate::{Changes, DigestAt, Extent, Import, Page, Reply, StoreError};
+use crate::{Changes, DigestAt, Extent, Import, Page, StoreError};
 
 impl MemoryNode {
-    pub(super) fn imported(
+    pub(crate) fn imported(
         &mut self,
         operation: &OperationId,
         target: &ShardId,
         source: &ShardId,
         from: Lsn,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<Import, StoreError> {
         let imports = self.filling(operation, target)?;
         let import = imports
             .entry(source.clone())
             .or_insert_with(|| Import::begun(from));
-        Ok(Reply::Import(import.clone()))
+        Ok(import.clone())
     }
 
-    pub(super) fn import(
+    pub(crate) fn import(
         &mut self,
         operation: &OperationId,
         target: &ShardId,
         source: &ShardId,
         page: Page,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<Import, StoreError> {
         let (held, mut imports) = self.take_filling(operation, target)?;
         let found = imports.get_mut(source);
         let next = found.as_deref().and_then(|import| import.after_page(&page));
@@ -45,13 +45,13 @@ impl MemoryNode {
         Self::give_back(held, operation, imports, target, source)
     }
 
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         operation: &OperationId,
         target: &ShardId,
         source: &ShardId,
         changes: Changes,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<Import, StoreError> {
         let (held, mut imports) = self.take_filling(operation, target)?;
         let found = imports.get_mut(source);
         let next = found
@@ -67,18 +67,18 @@ impl MemoryNode {
         Self::give_back(held, operation, imports, target, source)
     }
 
-    pub(super) fn digest_of_import(
+    pub(crate) fn digest_of_import(
         &mut self,
         operation: &OperationId,
         target: &ShardId,
         source: &ShardId,
         extent: &Extent,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<DigestAt, StoreError> {
         let imports = self.filling(operation, target)?;
         let applied = imports.get(source).map(|import| import.applied);
         let position = applied.ok_or_else(|| not_held(target, operation))?;
         let found = self.shard(target)?.digest(extent);
-        Ok(Reply::Digest(DigestAt { position, ..found }))
+        Ok(DigestAt { position, ..found })
     }
 
     fn filling(
@@ -109,14 +109,13 @@ impl MemoryNode {
         imports: BTreeMap<ShardId, Import>,
         target: &ShardId,
         source: &ShardId,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<Import, StoreError> {
         let found = imports.get(source).cloned();
         held.state = State::Importing {
             operation: operation.clone(),
             imports,
         };
-        let found = found.ok_or_else(|| not_held(target, operation))?;
-        Ok(Reply::Import(found))
+        found.ok_or_else(|| not_held(target, operation))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     MemoryNode,
     shard::{HeldShard, State},
 };
-use crate::{Batch, Changes, Extent, Import, Page, StoreError};
+use crate::{Extent, Import, StoreError};
 
 impl MemoryNode {
     /// Says whether a write of a shard may begin when `pending` others were not recorded yet.
@@ -54,6 +54,22 @@ impl MemoryNode {
         }
     }
 
+    /// Returns whether a shard has exactly the given rows.
+    pub(crate) fn has_rows<'a>(
+        &self,
+        shard: &ShardId,
+        rows: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> bool {
+        let held = self.shards.get(shard);
+        held.is_some_and(|held| held.has_rows(rows))
+    }
+
+    /// Returns whether a shard takes no writes.
+    pub(crate) fn is_sealed(&self, shard: &ShardId) -> bool {
+        let held = self.shards.get(shard);
+        held.is_some_and(|held| matches!(held.state, State::Sealed { .. }))
+    }
+
     /// Drops the rows of a shard, which are elsewhere.
     pub(crate) fn forget_rows(&mut self, shard: &ShardId) {
         if let Some(held) = self.shards.get_mut(shard) {
@@ -61,41 +77,9 @@ impl MemoryNode {
         }
     }
 
-    /// Says whether an operation may remove a shard.
-    pub(crate) fn may_remove(
-        &self,
-        operation: &OperationId,
-        shard: &ShardId,
-    ) -> Result<(), StoreError> {
-        self.check_removable(operation, shard)
-    }
-
     /// Returns how much of a source a target has, without beginning.
     pub(crate) fn import_of(&self, target: &ShardId, source: &ShardId) -> Option<Import> {
         self.shards.get(target)?.import_of(source)
-    }
-
-    pub(crate) fn page(
-        &self,
-        shard: &ShardId,
-        extent: &Extent,
-        after: Option<&[u8]>,
-        batch: Batch,
-    ) -> Result<Page, StoreError> {
-        let after = after.map(<[u8]>::to_vec);
-        Ok(self.shard(shard)?.scan(extent, after, batch))
-    }
-
-    pub(crate) fn changes(
-        &self,
-        shard: &ShardId,
-        extent: &Extent,
-        after: Lsn,
-        up_to: Option<Lsn>,
-        batch: Batch,
-    ) -> Result<Changes, StoreError> {
-        let held = self.shard(shard)?;
-        held.changes(shard, extent, after, up_to, batch)
     }
 
     pub(crate) fn position(&self, shard: &ShardId) -> Result<Lsn, StoreError> {

@@ -93,6 +93,15 @@ impl HeldShard {
         rows.map(|(key, row)| (key.as_slice(), row.value.as_slice()))
     }
 
+    /// Returns whether it has exactly the given rows, of which no two have one key.
+    pub(super) fn has_rows<'a>(
+        &self,
+        mut rows: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> bool {
+        rows.len() == self.rows.len()
+            && rows.all(|(key, value)| self.rows.get(key).is_some_and(|row| row.value == value))
+    }
+
     pub(super) fn get(&self, shard: &ShardId, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         let shard = || shard.clone();
         if matches!(self.state, State::Importing { .. }) {

@@ -8,8 +8,8 @@ use shardwright_topology::{Lsn, OperationId, ShardId};
 
 use super::MemoryNode;
 use crate::{
-    Batch, Changes, Cut, DigestAt, Extent, Import, Pace, Page, Part, Reply, Request, ShardMetrics,
-    ShardStore, StoreError,
+    Batch, Changes, Cut, DigestAt, Extent, Import, Pace, Page, Part, ShardMetrics, ShardStore,
+    StoreError,
 };
 
 /// A store in memory. Clones share what they hold.
@@ -91,21 +91,6 @@ impl MemoryShardStore {
     fn node(&self) -> MutexGuard<'_, MemoryNode> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn call(&self, operation: &OperationId, request: Request) -> Result<Reply, StoreError> {
-        let now = self.clock.now();
-        self.node().handle(now, operation, request)
-    }
-}
-
-/// Calls the node, and takes the reply that goes with the request.
-macro_rules! call {
-    ($self:ident, $operation:expr, $request:expr, $reply:pat => $found:expr) => {
-        match $self.call($operation, $request)? {
-            $reply => Ok($found),
-            other => unreachable!("the node answers a request with its reply, not {other:?}"),
-        }
-    };
 }
 
 #[async_trait]
@@ -116,13 +101,11 @@ impl ShardStore for MemoryShardStore {
         shard: &ShardId,
         extent: &Extent,
     ) -> Result<(), StoreError> {
-        let (shard, extent) = (shard.clone(), extent.clone());
-        call!(self, operation, Request::Create { shard, extent }, Reply::Done => ())
+        self.node().create(operation, shard, extent)
     }
 
     async fn follow(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Follow { shard }, Reply::Position(at) => at)
+        self.node().follow(operation, shard)
     }
 
     async fn scan(
@@ -132,10 +115,8 @@ impl ShardStore for MemoryShardStore {
         after: Option<&[u8]>,
         batch: Batch,
     ) -> Result<Page, StoreError> {
-        let node = self.node();
-        Ok(node
-            .shard(shard)?
-            .scan(extent, after.map(<[u8]>::to_vec), batch))
+        let after = after.map(<[u8]>::to_vec);
+        self.node().scan(shard, extent, after, batch)
     }
 
     async fn changes(
@@ -146,9 +127,7 @@ impl ShardStore for MemoryShardStore {
         up_to: Option<Lsn>,
         batch: Batch,
     ) -> Result<Changes, StoreError> {
-        let node = self.node();
-        node.shard(shard)?
-            .changes(shard, extent, after, up_to, batch)
+        self.node().changes(shard, extent, after, up_to, batch)
     }
 
     async fn imported(
@@ -158,13 +137,7 @@ impl ShardStore for MemoryShardStore {
         source: &ShardId,
         from: Lsn,
     ) -> Result<Import, StoreError> {
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Imported {
-            target,
-            source,
-            from,
-        };
-        call!(self, operation, request, Reply::Import(import) => import)
+        self.node().imported(operation, target, source, from)
     }
 
     async fn import(
@@ -174,13 +147,7 @@ impl ShardStore for MemoryShardStore {
         source: &ShardId,
         page: Page,
     ) -> Result<Import, StoreError> {
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Import {
-            target,
-            source,
-            page,
-        };
-        call!(self, operation, request, Reply::Import(import) => import)
+        self.node().import(operation, target, source, page)
     }
 
     async fn apply(
@@ -190,17 +157,11 @@ impl ShardStore for MemoryShardStore {
         source: &ShardId,
         changes: Changes,
     ) -> Result<Import, StoreError> {
-        let (target, source) = (target.clone(), source.clone());
-        let request = Request::Apply {
-            target,
-            source,
-            changes,
-        };
-        call!(self, operation, request, Reply::Import(import) => import)
+        self.node().apply(operation, target, source, changes)
     }
 
     async fn digest(&self, shard: &ShardId, extent: &Extent) -> Result<DigestAt, StoreError> {
-        Ok(self.node().shard(shard)?.digest(extent))
+        self.node().digest(shard, extent)
     }
 
     async fn digest_of_import(
@@ -210,13 +171,8 @@ impl ShardStore for MemoryShardStore {
         source: &ShardId,
         extent: &Extent,
     ) -> Result<DigestAt, StoreError> {
-        let (target, source, extent) = (target.clone(), source.clone(), extent.clone());
-        let request = Request::DigestOfImport {
-            target,
-            source,
-            extent,
-        };
-        call!(self, operation, request, Reply::Digest(digest) => digest)
+        let mut node = self.node();
+        node.digest_of_import(operation, target, source, extent)
     }
 
     async fn pace(
@@ -225,28 +181,24 @@ impl ShardStore for MemoryShardStore {
         shard: &ShardId,
         pace: Pace,
     ) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Pace { shard, pace }, Reply::Done => ())
+        let now = self.clock.now();
+        self.node().pace(now, operation, shard, pace)
     }
 
     async fn seal(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Seal { shard }, Reply::Position(at) => at)
+        self.node().seal(operation, shard)
     }
 
     async fn release(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Release { shard }, Reply::Done => ())
+        self.node().release(operation, shard)
     }
 
     async fn open(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Open { shard }, Reply::Done => ())
+        self.node().open(operation, shard)
     }
 
     async fn remove(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
-        let shard = shard.clone();
-        call!(self, operation, Request::Remove { shard }, Reply::Done => ())
+        self.node().remove(operation, shard)
     }
 
     async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {

@@ -46,10 +46,8 @@ impl Workflow {
             return true;
         }
         if let Some(paused) = self.pause {
-            let record = Record {
-                paused,
-                ..self.record.clone()
-            };
+            let mut record = self.record.clone();
+            record.operation.paused = paused;
             self.write(now, record, actions);
             return true;
         }
@@ -65,7 +63,7 @@ impl Workflow {
             self.phase(),
             Phase::Planned | Phase::Created | Phase::Copying | Phase::CatchingUp | Phase::Verified
         );
-        if is_late || self.pause == Some(self.record.paused) {
+        if is_late || self.pause == Some(self.record.is_paused()) {
             self.pause = None;
         }
     }
@@ -162,7 +160,7 @@ impl Workflow {
         if phase != before {
             actions.push(Action::Tell(Report::Phase(phase)));
             self.enter(now);
-        } else if self.record.paused {
+        } else if self.record.is_paused() {
             self.calls.clear();
             self.lanes.iter_mut().for_each(LaneState::forget_calls);
             self.gate.forget_calls();

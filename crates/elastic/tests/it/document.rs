@@ -240,7 +240,7 @@ async fn an_operation_is_paused_cancelled_and_reversed() {
         .unwrap();
     manager.pause(&slow).await.expect("it is not decided");
     let status = manager.operations().await.expect("a list").remove(0);
-    assert!(status.record.paused);
+    assert!(status.record.is_paused());
     manager.resume(&slow).await.expect("it is not decided");
     let busy = manager
         .split_shard_at("shard-1", SplitAt::Median, Gating::Force)

@@ -67,10 +67,23 @@ async fn a_guard_is_for_several_keys_of_one_shard() {
 
 #[tokio::test]
 async fn a_write_without_a_guard_is_noticed_also_after_the_first_comparison() {
+    check_that_a_write_without_a_guard_is_noticed(Settings::local()).await;
+}
+
+#[tokio::test]
+async fn a_write_without_a_guard_is_noticed_also_where_a_shard_is_too_large_to_be_compared_again() {
+    let settings = Settings {
+        verify_sealed_rows: 0,
+        ..Settings::local()
+    };
+    check_that_a_write_without_a_guard_is_noticed(settings).await;
+}
+
+async fn check_that_a_write_without_a_guard_is_noticed(settings: Settings) {
     let store = Arc::new(OwnStore::default());
     let settings = Settings {
         calm: Duration::from_millis(200),
-        ..Settings::local()
+        ..settings
     };
     let manager = manager(settings, &store).await;
     let key = "user:1";

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -19,6 +22,8 @@ pub(crate) struct OwnStore {
     pub(crate) cpu: Mutex<BTreeMap<String, f64>>,
     /// Whether it can delete single keys.
     pub(crate) deletes: bool,
+    /// Whether it never says how much a shard has.
+    pub(crate) is_silent: AtomicBool,
 }
 
 impl OwnStore {
@@ -92,6 +97,9 @@ impl ShardDataOps for OwnStore {
     }
 
     async fn get_metrics(&self, shard_id: &str) -> Result<ShardMetrics, SplitError> {
+        if self.is_silent.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         let rows = self.get_data(shard_id).await?;
         let sizes = rows
             .iter()

@@ -22,6 +22,8 @@ pub(super) struct Queue {
     seats: HashMap<NodeId, Seat>,
     /// The next move of the same partition.
     later: HashMap<u32, u32>,
+    /// The move before of the same partition.
+    earlier: HashMap<u32, u32>,
 }
 
 /// What a node has to do.
@@ -39,12 +41,14 @@ impl Queue {
             ready: BTreeSet::new(),
             seats: HashMap::default(),
             later: HashMap::default(),
+            earlier: HashMap::default(),
         };
         let mut last_of = HashMap::default();
         for (number, tracked) in (0..).zip(moves) {
             let before = last_of.insert(partition_of(moves, number), number);
             if let Some(before) = before {
                 queue.later.insert(before, number);
+                queue.earlier.insert(number, before);
             }
             let is_first = before.is_none_or(|before| moves[before as usize].state == State::Ended);
             match tracked.state {
@@ -139,6 +143,28 @@ impl Queue {
         }
     }
 
+    /// Whether a move was not begun before the earlier one of its partition had ended.
+    pub(super) fn is_in_turn(&self, moves: &[Tracked], number: u32) -> bool {
+        let before = self.earlier.get(&number);
+        before.is_none_or(|before| follows(&moves[number as usize], &moves[*before as usize]))
+    }
+
+    /// Checks what the queue says of one move against it.
+    pub(super) fn agrees_on(&self, moves: &[Tracked], number: u32) -> bool {
+        let tracked = &moves[number as usize];
+        let seats = nodes(tracked).filter_map(|node| self.seats.get(node));
+        let is_queued =
+            self.ready.contains(&number) || seats.clone().any(|seat| seat.parked.contains(&number));
+        let is_running = matches!(tracked.state, State::Running { .. });
+        (tracked.state == State::Waiting || !is_queued)
+            && (!is_running || seats.clone().all(|seat| seat.running > 0))
+    }
+
+    /// Returns how many moves run.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
     /// Checks what the queue says against the moves.
     pub(super) fn agrees_with(&self, moves: &[Tracked]) -> bool {
         let running = || {
@@ -161,7 +187,7 @@ impl Queue {
 }
 
 /// Returns the nodes that are busy with a move.
-fn nodes(tracked: &Tracked) -> impl Iterator<Item = &NodeId> {
+fn nodes(tracked: &Tracked) -> impl Iterator<Item = &NodeId> + Clone {
     let step = &tracked.planned.step;
     [step.from(), step.to()].into_iter().flatten()
 }
@@ -171,10 +197,12 @@ pub(super) fn is_in_order(moves: &[Tracked]) -> bool {
     let mut last_of = HashMap::default();
     (0..number_of(moves.len())).all(|number| {
         let before = last_of.insert(partition_of(moves, number), number);
-        let is_begun = !matches!(
-            moves[number as usize].state,
-            State::Waiting | State::GivenUp { .. }
-        );
-        before.is_none_or(|before| !is_begun || moves[before as usize].state == State::Ended)
+        before.is_none_or(|before| follows(&moves[number as usize], &moves[before as usize]))
     })
+}
+
+/// Whether a move was not begun, or the one before had ended.
+fn follows(tracked: &Tracked, before: &Tracked) -> bool {
+    let is_begun = !matches!(tracked.state, State::Waiting | State::GivenUp { .. });
+    !is_begun || before.state == State::Ended
 }

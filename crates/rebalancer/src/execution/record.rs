@@ -95,4 +95,26 @@ impl Execution {
         }
         Ok(())
     }
+
+    /// Checks what the last event may have broken, in time that grows with the number of moves that it has changed.
+    pub(super) fn check_touched(&self) -> Result<(), InvalidExecution> {
+        let (running, most) = (self.progress.running, self.pace.limits.in_flight_max.get());
+        if running > most {
+            return Err(InvalidExecution::TooMany { running, most });
+        }
+        let in_turn = |number: u32| {
+            let later = self.queue.later(number);
+            let is_in_turn = |number| self.queue.is_in_turn(&self.moves, number);
+            is_in_turn(number) && later.is_none_or(is_in_turn)
+        };
+        let mut touched = self.touched.iter().copied();
+        if !touched.clone().all(in_turn) {
+            return Err(InvalidExecution::OutOfOrder);
+        }
+        let agrees = |number| self.queue.agrees_on(&self.moves, number);
+        if self.queue.running() != running || !touched.all(agrees) {
+            return Err(InvalidExecution::Queue);
+        }
+        Ok(())
+    }
 }

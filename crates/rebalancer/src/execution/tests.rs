@@ -123,6 +123,30 @@ impl Driven {
     }
 }
 
+#[test]
+fn an_event_is_checked_where_it_has_changed_something() {
+    let moves: Vec<_> = (0..2_000).map(|shard| (shard, "n1", "n2")).collect();
+    let mut driven = begin(&moves, pace(2, 2));
+    let execution = &mut driven.execution;
+    execution.handle(NOW, ended(0), &mut driven.actions);
+    assert_eq!(execution.touched, [0, 2], "one ended, and one began");
+    assert_eq!(execution.check_touched(), Ok(()));
+
+    // The second move of a shard does not begin before the first one has ended, and one that runs has a seat.
+    let mut driven = begin(
+        &[(0, "n1", "n2"), (0, "n2", "n3"), (1, "n1", "n4")],
+        pace(2, 1),
+    );
+    let running = State::Running { bytes: 0 };
+    driven.execution.set(MoveId(1), running);
+    let broken = driven.execution.check_touched();
+    assert_eq!(broken, Err(InvalidExecution::OutOfOrder));
+    let mut driven = begin(&[(0, "n1", "n2"), (1, "n1", "n4")], pace(2, 1));
+    driven.execution.set(MoveId(1), running);
+    let broken = driven.execution.check_touched();
+    assert_eq!(broken, Err(InvalidExecution::Queue));
+}
+
 fn ended(number: u32) -> Event {
     Event::Ended { id: MoveId(number) }
 }

@@ -177,6 +177,7 @@ async fn prepare(registry: &Registry, after_each: &mut impl AsyncFnMut(&str)) {
         targets: vec![shard(1), shard(2)],
         phase: Phase::Planned,
         error: None,
+        paused: false,
     };
     registry
         .operations()

@@ -74,6 +74,7 @@ async fn operate(registry: Registry, number: usize, attempt: Attempt) -> Result<
         targets: targets.clone(),
         phase: Phase::Planned,
         error: None,
+        paused: false,
     };
     registry.operations().create(&id, planned).await?;
     turn().await;

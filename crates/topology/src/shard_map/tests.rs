@@ -47,6 +47,7 @@ fn split(phase: Phase) -> (Vec<ShardRecord>, Operation) {
         targets: vec![id("left"), id("right")],
         phase,
         error: None,
+        paused: false,
     };
     (
         vec![source, target("left", left), target("right", right)],

@@ -27,6 +27,7 @@ fn operation(phase: Phase) -> Operation {
         targets: vec![ShardId::numbered(9)],
         phase,
         error: None,
+        paused: false,
     }
 }
 

@@ -151,7 +151,7 @@ impl World {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.stored.record.paused
+        self.stored.record.is_paused()
     }
 
     pub(super) fn error(&self) -> String {

@@ -74,7 +74,9 @@ impl Inner {
                 let shard = part.shard.clone();
                 return Err(Error::InOperation { shard, operation });
             }
-            if layout.part(part.shard.as_str()) != Some(part) {
+            // Where it is says nothing of whether it is the same: a replicated shard may have another primary.
+            let now = layout.part(part.shard.as_str());
+            if now.is_none_or(|now| now.extent != part.extent) {
                 let shard = part.shard.clone();
                 return Err(Error::StalePlan { shard });
             }

@@ -6,4 +6,5 @@ mod lagging;
 mod own;
 mod refusals;
 mod registry;
+mod replicated;
 mod streaming;

@@ -47,6 +47,12 @@ pub enum Error {
         /// The node.
         node: NodeId,
     },
+    /// The shard commits on several members: a change of them moves it, and no operation does.
+    #[error("shard {shard} commits on several members, and is not moved by an operation")]
+    Unsupported {
+        /// The shard.
+        shard: ShardId,
+    },
     /// The shard has too few keys. [`Force`](crate::Gating::Force) it, if it is to be split nevertheless.
     #[error("shard {shard} has {keys} keys, a split needs {needed}")]
     TooFewKeys {
@@ -199,6 +205,7 @@ impl Error {
             | Self::NoOwner
             | Self::UnknownNode { .. }
             | Self::AlreadyThere { .. }
+            | Self::Unsupported { .. }
             | Self::TooFewKeys { .. }
             | Self::Indivisible { .. }
             | Self::CutInGap { .. }

@@ -55,6 +55,14 @@ pub enum JournalError {
         /// The shard.
         shard: ShardId,
     },
+    /// The shard commits on several members. It is moved by a change of them, and merged only with shards that do so too.
+    #[error(
+        "shard {shard} commits on several members: it is not moved by an operation, nor merged with one that does not"
+    )]
+    Replicated {
+        /// The shard.
+        shard: ShardId,
+    },
     /// It is not known whether the change happened. Read the operation again.
     #[error("it is not known whether the operation has changed")]
     Unknown(#[source] BoxError),
@@ -76,6 +84,7 @@ impl JournalError {
             | Self::Held { .. }
             | Self::Stale { .. }
             | Self::Unsupported { .. }
+            | Self::Replicated { .. }
             | Self::Damaged(_) => false,
         }
     }
@@ -120,10 +129,17 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Returns the shards that own keys now: of an operation its sources until it commits, and its targets from then on.
     async fn shards(&self) -> Result<Vec<Part>, JournalError>;
 
+    /// Returns whether a shard moves by a change of the members that have copies of it, and not to a new shard. Default no.
+    async fn is_moved_by_members(&self, shard: &ShardId) -> Result<bool, JournalError> {
+        let _ = shard;
+        Ok(false)
+    }
+
     /// Points the sources at the operation and notes the targets. Again changes nothing.
     ///
     /// # Errors
     /// [`JournalError::Held`] if another operation has one of the sources, [`JournalError::Stale`] if one is not as planned,
+    /// [`JournalError::Replicated`] if the operation is not for such shards,
     /// [`JournalError::Conflict`] if the operation is not [planned](shardwright_topology::Phase::Planned) any more.
     async fn hold(&self, record: &Record) -> Result<(), JournalError>;
 

@@ -34,6 +34,9 @@
 //! fewer members, if so many are enough; copies that nobody needs are deleted. All times count from the
 //! beginning of its leadership, and anew after a pause of its own process.
 //!
+//! A new shard that its record puts [beside](shardwright_topology::ShardRecord::beside) another one has its first copies on the nodes of that
+//! one's members, as many as those are, and its first primary where that one's is.
+//!
 //! Deleting the copies of retired shards is not its task.
 
 mod action;

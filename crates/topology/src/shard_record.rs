@@ -91,6 +91,10 @@ pub struct ShardRecord {
     /// The last epoch at which somebody did; `None` if nobody ever has.
     #[serde(default)]
     pub loss_accepted_at: Option<Epoch>,
+    /// The shard on whose members' nodes its first copies are made: an operation fills them from that shard's, and nothing has to go
+    /// over the network. It says nothing of where copies are later. `None` lets them be anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<ShardId>,
 }
 
 impl ShardRecord {
@@ -109,6 +113,7 @@ impl ShardRecord {
             hold: None,
             data_loss_generation: 0,
             loss_accepted_at: None,
+            beside: None,
         }
     }
 
@@ -117,6 +122,15 @@ impl ShardRecord {
     pub fn replicated(self) -> Self {
         Self {
             replicated: true,
+            ..self
+        }
+    }
+
+    /// Returns the record of a new shard whose first copies are to be on the nodes that `shard` has members on.
+    #[must_use]
+    pub fn beside(self, shard: ShardId) -> Self {
+        Self {
+            beside: Some(shard),
             ..self
         }
     }

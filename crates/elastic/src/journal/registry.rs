@@ -7,7 +7,8 @@ use shardwright_registry::{
     StoreError, Stored,
 };
 use shardwright_topology::{
-    Operation, OperationId, Phase, Shard, ShardId, ShardMap, ShardRecord, ShardState,
+    NodeId, Operation, OperationId, OperationKind, Phase, Shard, ShardId, ShardMap, ShardRecord,
+    ShardState,
 };
 
 use super::{Entry, Journal, JournalError, Version};
@@ -19,8 +20,13 @@ use crate::{Extent, Part, Record, Work};
 /// changes that were decided on the same version, the later one has no effect whatsoever. What the operation is to do is in
 /// `journal/<keyspace>/elastic/<id>`, which is written first, once. Shards follow by their own records.
 ///
-/// It is for shards that own one range of positions each, as in a keyspace of ranges, and have a node. An operation on other
+/// It is for shards that own one range of positions each, as in a keyspace of ranges. An operation on other
 /// [extents](Extent), such as those of a hash ring or of keys in their order, is refused as [`JournalError::Unsupported`] before anything is written.
+///
+/// A shard with a lease has a node, and is not as planned once it is on another one. A [replicated](ShardRecord::replicated) shard may have
+/// another primary at every step: its node is one of those that had its copies when it was read, or
+/// [`RegistryJournal::NOWHERE`]. The targets of replicated shards are made beside the first of them, and whoever looks after replicated
+/// shards gives them copies and primaries.
 #[derive(Debug, Clone)]
 pub struct RegistryJournal {
     registry: Registry,
@@ -69,7 +75,17 @@ fn is_conflict(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Store(StoreError::Conflict { .. }))
 }
 
+/// The node of a shard's primary, or of the one that it is about to get.
+fn node_of(record: &ShardRecord) -> NodeId {
+    let mut configs = record.active.iter().chain(&record.pending);
+    let node = configs.next().map(|config| config.primary.node.clone());
+    node.unwrap_or_else(|| NodeId::new(RegistryJournal::NOWHERE).expect("a name"))
+}
+
 impl RegistryJournal {
+    /// What is named as the node of a shard that never had one.
+    pub const NOWHERE: &str = "nowhere";
+
     /// Returns the journal of a keyspace.
     ///
     /// # Errors
@@ -140,7 +156,8 @@ impl RegistryJournal {
             self.let_go_of_ended(&shard, hold.operation).await?;
         }
         let as_planned = |found: &ShardRecord| {
-            found.range == Some(range) && found.primary() == Some(&part.node) && !found.replicated
+            let is_there = found.replicated || found.primary() == Some(&part.node);
+            found.range == Some(range) && is_there
         };
         let step = |found: &ShardRecord| {
             if as_planned(found) {
@@ -191,14 +208,45 @@ impl RegistryJournal {
         Ok(())
     }
 
-    async fn create_target(&self, record: &Record, part: &Part) -> Result<(), JournalError> {
+    /// Returns whether the sources commit on several members.
+    ///
+    /// # Errors
+    /// [`JournalError::Replicated`] if only some do, or if the operation is not for those that do.
+    async fn is_replicated(&self, record: &Record) -> Result<bool, JournalError> {
+        let mut replicated = Vec::new();
+        for part in &record.work.sources {
+            let found = self.registry.shard(&part.shard).await.map_err(failed)?;
+            replicated.extend(found.value.replicated.then_some(&part.shard));
+        }
+        let Some(shard) = replicated.first() else {
+            return Ok(false);
+        };
+        let is_for_all = replicated.len() == record.work.sources.len();
+        if is_for_all && record.work.kind != OperationKind::Migrate {
+            return Ok(true);
+        }
+        let shard = (*shard).clone();
+        Err(JournalError::Replicated { shard })
+    }
+
+    async fn create_target(
+        &self,
+        record: &Record,
+        part: &Part,
+        replicated: bool,
+    ) -> Result<(), JournalError> {
         let shard = part.shard.clone();
         let range = part.extent.as_range().ok_or_else(|| {
             let shard = shard.clone();
             JournalError::Unsupported { shard }
         })?;
         let keyspace = self.registry.name().clone();
-        let target = ShardRecord::target_of(record.id().clone(), keyspace, shard.clone(), range);
+        let mut target =
+            ShardRecord::target_of(record.id().clone(), keyspace, shard.clone(), range);
+        if replicated {
+            let first = record.work.sources[0].shard.clone();
+            target = target.replicated().beside(first);
+        }
         let shards = self.registry.shards();
         let (found, _) = shards
             .create_if_absent(&shard, target)
@@ -207,6 +255,9 @@ impl RegistryJournal {
         let ours = found.value.hold.as_ref();
         if ours.is_none_or(|hold| hold.operation != *record.id()) {
             return Err(JournalError::Stale { shard });
+        }
+        if replicated {
+            return Ok(());
         }
         let assigned = self.registry.assign_shard(&shard, &part.node).await;
         assigned.map(drop).map_err(failed)
@@ -293,17 +344,17 @@ impl Journal for RegistryJournal {
 
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {
         let map = self.map().await.map_err(failed)?;
-        let part = |shard: &Shard| {
-            let stale = || JournalError::Stale {
-                shard: shard.id().clone(),
-            };
-            Ok(Part {
-                shard: shard.id().clone(),
-                node: shard.primary().cloned().ok_or_else(stale)?,
-                extent: Extent::range(shard.range()),
-            })
+        let part = |shard: &Shard| Part {
+            shard: shard.id().clone(),
+            node: node_of(shard.record()),
+            extent: Extent::range(shard.range()),
         };
-        map.shards().iter().map(part).collect()
+        Ok(map.shards().iter().map(part).collect())
+    }
+
+    async fn is_moved_by_members(&self, shard: &ShardId) -> Result<bool, JournalError> {
+        let found = self.registry.shards().get(shard).await.map_err(failed)?;
+        Ok(found.is_some_and(|found| found.value.replicated))
     }
 
     async fn hold(&self, record: &Record) -> Result<(), JournalError> {
@@ -311,11 +362,12 @@ impl Journal for RegistryJournal {
         if found.is_none_or(|found| found.record.phase() != Phase::Planned) {
             return Err(self.conflict(record.id()).await);
         }
+        let replicated = self.is_replicated(record).await?;
         for part in &record.work.sources {
             self.hold_source(record, part).await?;
         }
         for part in &record.work.targets {
-            self.create_target(record, part).await?;
+            self.create_target(record, part, replicated).await?;
         }
         Ok(())
     }

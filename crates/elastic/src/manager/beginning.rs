@@ -92,7 +92,9 @@ impl Inner {
         // Read after that: what has let go of a shard has changed the layout before.
         let layout = self.layout();
         for part in &work.sources {
-            if layout.part(part.shard.as_str()) != Some(part) {
+            // Where it is says nothing of whether it is the same: a replicated shard may have another primary.
+            let now = layout.part(part.shard.as_str());
+            if now.is_none_or(|now| now.extent != part.extent) {
                 let shard = part.shard.clone();
                 return Err(Error::StalePlan { shard });
             }

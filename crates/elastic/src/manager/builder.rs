@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 
 use super::{ElasticShardManager, Inner, Naming, Routes};
 use crate::{
-    BalancePolicy, Error, Journal, Layout, MemoryJournal, Settings, ShardConfig, ShardDataOps,
-    ShardStore, balance::Patience, data_ops::DataOpsStore, driver::Driver,
+    BalancePolicy, Error, Journal, Layout, MemoryJournal, Nodes, Settings, ShardConfig,
+    ShardDataOps, ShardStore, balance::Patience, data_ops::DataOpsStore, driver::Driver,
 };
 
 /// How many notices a listener may be behind.
@@ -25,6 +25,7 @@ pub struct ManagerBuilder {
     config: ShardConfig,
     own: BTreeMap<NodeId, DataOpsStore>,
     stores: BTreeMap<NodeId, Arc<dyn ShardStore>>,
+    nodes: Option<Arc<dyn Nodes>>,
     journal: Option<Arc<dyn Journal>>,
     keyspace: KeyspaceName,
     settings: Option<Settings>,
@@ -37,6 +38,7 @@ impl ManagerBuilder {
             config,
             own: BTreeMap::new(),
             stores: BTreeMap::new(),
+            nodes: None,
             journal: None,
             keyspace: KeyspaceName::main(),
             settings: None,
@@ -56,6 +58,12 @@ impl ManagerBuilder {
     pub fn store(mut self, node: NodeId, store: Arc<dyn ShardStore>) -> Self {
         self.own.remove(&node);
         self.stores.insert(node, store);
+        self
+    }
+
+    /// Finds the stores of nodes otherwise, in place of those that were added: for nodes that come and go.
+    pub fn nodes(mut self, nodes: Arc<dyn Nodes>) -> Self {
+        self.nodes = Some(nodes);
         self
     }
 
@@ -95,9 +103,10 @@ impl ManagerBuilder {
     /// Without a tokio runtime, or if no node was added.
     pub async fn build(self) -> Result<ElasticShardManager, Error> {
         self.config.check()?;
-        let nodes: Vec<NodeId> = self.stores.keys().cloned().collect();
+        let is_local = self.nodes.is_none() && self.own.len() == self.stores.len();
+        let stores = self.nodes.unwrap_or_else(|| Arc::new(self.stores));
+        let nodes = stores.nodes();
         assert!(!nodes.is_empty(), "a manager has at least one node");
-        let is_local = self.own.len() == nodes.len();
         let settings = self.settings.unwrap_or_else(|| {
             if is_local {
                 Settings::local()
@@ -130,7 +139,7 @@ impl ManagerBuilder {
             inner: Arc::new(Inner {
                 config: self.config,
                 policy,
-                driver: Driver::new(journal, Arc::new(self.stores), settings),
+                driver: Driver::new(journal, stores, settings),
                 keyspace: self.keyspace,
                 own: self.own,
                 routes: RwLock::new(Routes {

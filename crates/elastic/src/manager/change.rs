@@ -105,7 +105,7 @@ impl ElasticShardManager {
     ///
     /// # Errors
     /// Refused with nothing changed: [`Error::UnknownShard`], [`Error::UnknownNode`], [`Error::AlreadyThere`], [`Error::InOperation`],
-    /// [`Error::NoCapacity`]. [`Error::Aborted`] if it ended without effect.
+    /// [`Error::NoCapacity`], [`Error::Unsupported`]. [`Error::Aborted`] if it ended without effect.
     pub async fn migrate_shard(&self, shard: &str, node: &str) -> Result<ShardId, Error> {
         let id = self.begin_migrate(shard, node, Gating::Sizes).await?;
         let record = self.inner.committed(&id).await?;
@@ -279,6 +279,14 @@ impl Inner {
         reason: String,
     ) -> Result<OperationId, Error> {
         let part = self.part(shard)?;
+        if self
+            .driver
+            .journal()
+            .is_moved_by_members(&part.shard)
+            .await?
+        {
+            return Err(Error::Unsupported { shard: part.shard });
+        }
         self.store(node)?;
         if part.node == *node {
             let (shard, node) = (part.shard, part.node);

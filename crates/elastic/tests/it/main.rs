@@ -9,6 +9,7 @@ mod lagging;
 mod own;
 mod refusals;
 mod registry;
+mod replicated;
 mod restart;
 mod scripted;
 mod streaming;

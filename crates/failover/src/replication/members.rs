@@ -231,7 +231,8 @@ impl Replication {
         let others: BTreeSet<Member> = others.filter(is_in_sync).cloned().collect();
         let kept = members.staying.union(&members.leaving).cloned().collect();
         let shape = self.shape(shard.id(), kept, self.settings.w_min);
-        let (Ok(shape), Some(to)) = (shape, self.candidate(shard, &others, Some(active))) else {
+        let (Ok(shape), Some(to)) = (shape, self.candidate(shard, &others, Some(active), None))
+        else {
             return false;
         };
         if !is_settled && shape.members != active.members {

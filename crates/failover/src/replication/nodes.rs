@@ -142,6 +142,12 @@ impl Nodes {
         })
     }
 
+    /// All nodes but these.
+    pub(super) fn besides(&self, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let others = self.nodes.keys().filter(|id| !nodes.contains(*id));
+        others.cloned().collect()
+    }
+
     /// Whether an opening of a copy has ended, as far as is known.
     pub(super) fn is_gone(&self, shard: &ShardId, opening: &Primary) -> bool {
         self.nodes.get(&opening.node).is_some_and(|node| {

@@ -6,6 +6,13 @@ use shardwright_topology::{Config, Epoch, Lsn, Member, NodeId, Timestamp};
 
 use super::{Action, Condition, Purpose, Replication, Shard};
 
+/// The nodes of another shard's members, beside which a shard is made.
+struct Neighbourhood {
+    primary: NodeId,
+    /// Those whose copies stay where they are.
+    nodes: BTreeSet<NodeId>,
+}
+
 impl Replication {
     /// Whether an attempt will come to nothing: its primary is gone, or has had its time.
     pub(super) fn is_hopeless(&self, now: Timestamp, shard: &Shard, pending: &Config) -> bool {
@@ -32,15 +39,25 @@ impl Replication {
         shard: &mut Shard,
         actions: &mut Vec<Action>,
     ) {
-        let factor = self.settings.factor as usize;
+        let near = self.neighbourhood(shard);
+        let factor = match &near {
+            Some(near) => near.nodes.len(),
+            None => self.settings.factor as usize,
+        };
         let waited = self.settings.bootstrap_wait <= shard.unserved_for(now);
-        let copies: Vec<Member> = self.nodes.copies(shard.id()).collect();
+        let is_near = |copy: &Member| {
+            near.as_ref()
+                .is_none_or(|near| near.nodes.contains(&copy.node))
+        };
+        let copies: Vec<Member> = self.nodes.copies(shard.id()).filter(is_near).collect();
         let whole = self.nodes.whole(shard.id(), &copies);
         let (count, zones) = (whole.len(), self.nodes.count_zones(&whole));
         // Where the copies are in too few zones, another one may be in one more.
-        let is_narrow = factor <= count && zones < self.settings.zones_min;
+        let is_narrow = near.is_none() && factor <= count && zones < self.settings.zones_min;
         let wanted = factor + usize::from(is_narrow);
-        self.order_copies(now, shard, &BTreeSet::new(), wanted, actions);
+        // Where the nodes are given, a copy on any other one is of no use.
+        let others = near.as_ref().map(|near| self.nodes.besides(&near.nodes));
+        self.order_copies(now, shard, &others.unwrap_or_default(), wanted, actions);
         let is_enough = waited || factor <= count;
         let members = self.nodes.spread(whole, factor);
         let shape = self.shape(shard.id(), members, self.settings.w_min);
@@ -51,7 +68,8 @@ impl Replication {
         let Some(shape) = shape.ok().filter(|_| is_enough) else {
             return shard.set_condition(unassigned, actions);
         };
-        if let Some(to) = self.candidate(shard, &shape.members, None)
+        let near = near.map(|near| near.primary);
+        if let Some(to) = self.candidate(shard, &shape.members, None, near.as_ref())
             && let Some(primary) = self.nodes.opening(shard.id(), &to)
         {
             // The rules that could refuse it were kept above.
@@ -60,6 +78,22 @@ impl Replication {
                 shard.set_condition(unassigned, actions);
             }
         }
+    }
+
+    /// Where the first copies of a shard are to be that is made beside another one; `None` if they may be anywhere.
+    fn neighbourhood(&self, shard: &Shard) -> Option<Neighbourhood> {
+        let beside = shard.stored.value.beside.as_ref()?;
+        let active = self.shards.get(beside)?.stored.value.active.as_ref()?;
+        let stays = |member: &&Member| {
+            !self.nodes.is_leaving(&member.node)
+                && !self.nodes.is_abandoned(&member.node)
+                && !self.nodes.is_lost(beside, member)
+        };
+        let staying = active.members.iter().filter(stays);
+        Some(Neighbourhood {
+            primary: active.primary.node.clone(),
+            nodes: staying.map(|member| member.node.clone()).collect(),
+        })
     }
 
     /// Gives a shard another primary, if that can be done without a loss.
@@ -98,7 +132,7 @@ impl Replication {
                 return shard.set_condition(condition, actions);
             }
         };
-        let Some(to) = self.candidate(shard, &whole, Some(active)) else {
+        let Some(to) = self.candidate(shard, &whole, Some(active), None) else {
             return;
         };
         if let Some(primary) = self.nodes.opening(shard.id(), &to) {
@@ -116,13 +150,14 @@ impl Replication {
         }
     }
 
-    /// Who is to be primary, of copies that can be reached: one that is as far as any, stays, and has not too much to do. Those that were
-    /// tried and did not begin come last.
+    /// Who is to be primary, of copies that can be reached: one that is as far as any, stays, is where it is wanted, and has not too much to
+    /// do. Those that were tried and did not begin come last.
     pub(super) fn candidate(
         &self,
         shard: &mut Shard,
         whole: &BTreeSet<Member>,
         before: Option<&Config>,
+        wanted: Option<&NodeId>,
     ) -> Option<NodeId> {
         if whole
             .iter()
@@ -145,6 +180,7 @@ impl Replication {
                 !shard.tried.contains(node),
                 is_near,
                 !self.nodes.is_leaving(node),
+                wanted == Some(node),
                 !self.nodes.is_overloaded(node, &self.primaries),
                 zone.is_some() && self.nodes.zone(node) == zone,
                 place,

@@ -1,5 +1,6 @@
 //! The rules by which replicated shards are looked after.
 
+mod beside;
 mod chaos;
 mod world;
 

@@ -279,6 +279,26 @@ fn the_stored_form_of_a_record_is_pinned() {
 }
 
 #[test]
+fn the_shard_that_a_target_is_made_beside_is_stored_if_there_is_one() {
+    let target = ShardRecord::target_of(
+        operation_id("op-1"),
+        KeyspaceName::main(),
+        ShardId::numbered(9),
+        KeyRange::ALL,
+    );
+    let stored = serde_json::to_value(&target).expect("texts and numbers");
+    assert_eq!(stored.get("beside"), None);
+    let target = target.replicated().beside(ShardId::numbered(0));
+    let stored = serde_json::to_value(&target).expect("texts and numbers");
+    assert_eq!(stored["beside"], "shard-0");
+    assert_eq!(
+        serde_json::from_value::<ShardRecord>(stored).expect("as written"),
+        target
+    );
+    assert_eq!(target.check_invariants(), Ok(()));
+}
+
+#[test]
 fn a_field_from_a_later_format_is_refused() {
     let mut value = serde_json::to_value(shard()).expect("texts and numbers");
     value["colour"] = "green".into();

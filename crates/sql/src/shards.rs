@@ -12,6 +12,7 @@
 
 mod call;
 mod fault;
+mod part;
 mod places;
 
 use std::{fmt::Debug, sync::Arc};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
 pub use shardwright_store::{Batch, Sql};
 
+pub(crate) use self::part::{Parts, roll_call};
 pub use self::{
     call::{Call, Ran, StatementId},
     fault::{Fault, FaultKind},

@@ -20,6 +20,10 @@ pub(super) fn fault(refusal: Refusal, is_ambiguous: bool) -> Fault {
             FaultKind::SchemaChanged,
             "a change of the schema or of a reference table is about to reach every shard, and this one waits for it",
         ),
+        Refusal::Sealed => Fault::new(
+            FaultKind::LayoutChanged,
+            "the shard is being split or merged",
+        ),
         Refusal::NotWriter => Fault::new(
             FaultKind::NotWriter,
             "another node has taken over what one node alone may do",

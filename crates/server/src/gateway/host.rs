@@ -17,6 +17,10 @@ use shardwright_store::{Error as StoreError, Member};
 use tokio::task::spawn_blocking;
 
 pub(super) use self::basis::WRITER;
+pub(crate) use self::{
+    basis::SEALED,
+    returned::{outcome_elsewhere, outcome_of_both},
+};
 use self::{
     returned::{Room, run_one, too_much_returned},
     seats::Seats,
@@ -193,7 +197,8 @@ async fn write(
 async fn recall(shard: &Shard, number: Number, within: Duration) -> Answer {
     let reason = Reason::default();
     let noted = Arc::clone(&reason);
-    let run = move |_: &mut Member<'_>| {
+    let run = move |member: &mut Member<'_>| {
+        Basis::default().check(member, &noted)?;
         note(&noted, Refusal::NoSession);
         Err(StoreError::Interrupted)
     };

@@ -187,6 +187,8 @@ pub(super) enum Refusal {
     Fault { fault: Fault, ended: bool },
     /// Nothing was run: a change is about to reach every shard, and until then this one is not written to.
     Announced,
+    /// Nothing was run: the shard is about to be replaced by others, unless it is opened again.
+    Sealed,
 }
 
 impl From<Token> for Point {

@@ -63,6 +63,8 @@ pub enum FaultKind {
     Other,
     /// It took longer than it may. Nothing of it has happened.
     OutOfTime,
+    /// The rows of the place are moving, or have moved, to other places: those of a newer shard map. Nothing was run.
+    LayoutChanged,
 }
 
 impl FaultKind {
@@ -89,6 +91,7 @@ impl FaultKind {
             Self::Forgotten => "DEDUP_EXPIRED",
             Self::TooLarge => "TOO_LARGE",
             Self::OutOfTime => "OUT_OF_TIME",
+            Self::LayoutChanged => "LAYOUT_CHANGED",
             Self::OutOfMemory | Self::Other => "STORE",
         }
     }
@@ -103,7 +106,8 @@ impl FaultKind {
             | Self::Unreachable
             | Self::SchemaChanged
             | Self::NotWriter
-            | Self::OutOfTime => true,
+            | Self::OutOfTime
+            | Self::LayoutChanged => true,
             Self::Sql
             | Self::Constraint
             | Self::Parameters
@@ -135,6 +139,9 @@ impl FaultKind {
             Self::Indeterminate => Some("look whether the write is there before repeating it"),
             Self::SchemaChanged => {
                 Some("repeat the statement: it is planned anew for the schema of now")
+            }
+            Self::LayoutChanged => {
+                Some("repeat the statement: it is planned anew for the shards of now")
             }
             Self::NotWriter => {
                 Some("repeat the statement: it goes to the engine that is the writer")

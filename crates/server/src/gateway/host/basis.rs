@@ -11,12 +11,23 @@ use crate::gateway::wire::{Basis, Refusal};
 /// The key under which a shard keeps the epoch of the latest writer of the keyspace.
 pub(in crate::gateway) const WRITER: &str = "gateway.writer";
 
-const LOOK: &str =
-    "SELECT key, value FROM main._meta WHERE key IN ('sql.broadcast', 'gateway.writer')";
+/// The key under which a shard that takes nothing from gateways any more keeps the id of the operation that has sealed it, as text. While
+/// it is there, reads of every freshness, writes, transactions and recalls of what is not known are refused with [`Refusal::Sealed`].
+///
+/// Whoever writes it does so in a batch of its own, in which it has to look for two things and seal nothing if it finds one: another
+/// operation's seal, and under [`ANNOUNCED_KEY`] an announcement that [stands](is_announced). A change that is announced here may be written
+/// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
+/// targets, before the seal, or it meets the seal before it has been made anywhere.
+///
+/// Targets have all notes of their source but this one: they are how they know which changes they have.
+pub(crate) const SEALED: &str = "elastic.sealed";
+
+const LOOK: &str = "SELECT key, value FROM main._meta
+    WHERE key IN ('sql.broadcast', 'gateway.writer', 'elastic.sealed')";
 
 /// What a write looks for as well: whether a change is announced.
 const LOOK_TO_WRITE: &str = "SELECT key, value FROM main._meta
-    WHERE key IN ('sql.broadcast', 'gateway.writer', 'sql.announced')";
+    WHERE key IN ('sql.broadcast', 'gateway.writer', 'elastic.sealed', 'sql.announced')";
 
 /// What a shard knows.
 #[derive(Debug, Default)]
@@ -24,6 +35,7 @@ struct Known {
     schema: u64,
     writer: u64,
     announced: u64,
+    is_sealed: bool,
 }
 
 impl Known {
@@ -33,6 +45,7 @@ impl Known {
             Some(BROADCAST_KEY) => self.schema = number.unwrap_or(0),
             Some(ANNOUNCED_KEY) => self.announced = number.unwrap_or(0),
             Some(WRITER) => self.writer = number.unwrap_or(0),
+            Some(SEALED) => self.is_sealed = true,
             _ => {}
         }
     }
@@ -41,9 +54,6 @@ impl Known {
 impl Basis {
     /// Looks in a transaction that writes.
     pub(super) fn check(self, member: &mut Member<'_>, reason: &Reason) -> Result<(), StoreError> {
-        if self == Self::default() {
-            return Ok(());
-        }
         let mut known = Known::default();
         let _ = member.query(LOOK_TO_WRITE, (), |row| {
             known.take(row);
@@ -62,9 +72,6 @@ impl Basis {
 
     /// Looks in the snapshot that is read.
     pub(super) fn check_snapshot(self, snapshot: &Snapshot) -> Result<(), Refusal> {
-        if self.schema.is_none() {
-            return Ok(());
-        }
         let mut known = Known::default();
         let looked = snapshot.query(LOOK, (), |row| {
             known.take(row);
@@ -75,6 +82,10 @@ impl Basis {
     }
 
     fn compare(self, known: &Known) -> Result<(), Refusal> {
+        // First of all: what else it knows may be that of a shard that is no more.
+        if known.is_sealed {
+            return Err(Refusal::Sealed);
+        }
         // A later writer has to be heard of first: what it changed is not known to this one.
         if self.writer.is_some_and(|writer| writer != known.writer) {
             return Err(Refusal::NotWriter);

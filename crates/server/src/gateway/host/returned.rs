@@ -1,11 +1,11 @@
-//! What the statements of a write give, as much as may be kept of it.
+//! What the statements of a write give, as much as may be kept of it, and what of that other shards keep.
 
 use std::ops::ControlFlow;
 
 use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::{Error as StoreError, Member, Row, ValueRef};
 
-use crate::gateway::wire::Refusal;
+use crate::gateway::wire::{Refusal, decode, encode};
 
 /// How many bytes the rows of RETURNING may have that one write gives, or one transaction.
 const RETURNED_MAX: usize = 4 << 20;
@@ -63,5 +63,78 @@ pub(super) fn too_much_returned() -> Refusal {
     Refusal::Fault {
         fault: Fault::new(FaultKind::TooLarge, message),
         ended: true,
+    }
+}
+
+/// Returns what a shard has to remember of a write of the shard that it replaces, if another one remembers what it did: that it was made,
+/// without rows and counts, so that whoever asks both counts it once. Bytes that are no outcome of a statement stay as they are.
+#[allow(dead_code, reason = "for what moves the memory of a shard")]
+pub(crate) fn outcome_elsewhere(outcome: &[u8]) -> Vec<u8> {
+    match decode::<Vec<Ran>>(outcome) {
+        Some(ran) => {
+            let elsewhere = ran.into_iter().map(Ran::into_elsewhere);
+            encode(&elsewhere.collect::<Vec<_>>())
+        }
+        None => outcome.to_vec(),
+    }
+}
+
+/// Returns what a shard has to remember of a write that two of the shards have made which it replaces, each with its rows: what both did.
+/// Of bytes that are no outcomes of a statement, the first stay.
+#[allow(dead_code, reason = "for what moves the memory of a shard")]
+pub(crate) fn outcome_of_both(one: &[u8], other: &[u8]) -> Vec<u8> {
+    match (decode::<Vec<Ran>>(one), decode::<Vec<Ran>>(other)) {
+        (Some(mut ran), Some(more)) => {
+            ran.extend(more);
+            encode(&ran)
+        }
+        (None, Some(_)) => other.to_vec(),
+        (_, None) => one.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_sql::{Outcome, Value};
+
+    use super::*;
+
+    fn ran(changes: u64, row: i64) -> Ran {
+        Ran {
+            outcome: Outcome {
+                changes,
+                last_insert_rowid: Some(0),
+            },
+            rows: vec![vec![Value::from(row)]],
+        }
+    }
+
+    #[test]
+    fn what_another_shard_tells_has_neither_rows_nor_counts() {
+        let outcome = encode(&vec![ran(2, 7), ran(0, 8)]);
+        let kept: Vec<Ran> = decode(&outcome_elsewhere(&outcome)).expect("an outcome");
+        assert_eq!(kept, [Ran::default(), Ran::default()]);
+        assert!(kept.iter().all(Ran::is_elsewhere));
+        assert!(!ran(0, 8).is_elsewhere());
+        let again = encode(&kept);
+        assert_eq!(outcome_elsewhere(&again), again);
+    }
+
+    #[test]
+    fn what_is_no_outcome_of_a_statement_stays() {
+        for bytes in [&b""[..], b"any bytes", &7_i64.to_be_bytes()] {
+            assert_eq!(outcome_elsewhere(bytes), bytes);
+            let outcome = encode(&vec![ran(1, 1)]);
+            assert_eq!(outcome_of_both(bytes, &outcome), outcome);
+            assert_eq!(outcome_of_both(&outcome, bytes), outcome);
+            assert_eq!(outcome_of_both(bytes, b"others"), bytes);
+        }
+    }
+
+    #[test]
+    fn what_two_shards_did_counts_together() {
+        let (one, other) = (encode(&vec![ran(1, 1)]), encode(&vec![ran(2, 2)]));
+        let both: Vec<Ran> = decode(&outcome_of_both(&one, &other)).expect("an outcome");
+        assert_eq!(both, [ran(1, 1), ran(2, 2)]);
     }
 }

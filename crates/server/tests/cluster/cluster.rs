@@ -192,6 +192,11 @@ impl Cluster {
         cluster
     }
 
+    /// The store of the registry.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Where a node is reached.
     pub(crate) fn url_of(&self, name: &str) -> String {
         self.places()[name].url.clone()

@@ -8,6 +8,7 @@ mod interactive;
 mod limits;
 mod once;
 mod planned;
+mod split;
 mod sql;
 mod writing;
 

@@ -75,7 +75,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::copy_to`], and [`Error::NoTable`](crate::Error::NoTable) if a divided table is not there. No file remains then.
+    /// As [`Snapshot::copy_to`]: also if a divided table is not there. No file remains then.
     pub fn part_to(
         &self,
         path: &Path,

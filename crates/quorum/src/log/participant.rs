@@ -63,7 +63,15 @@ struct Core {
     me: Primary,
     settings: Settings,
     replica: Replica,
+    hold: Option<Hold>,
     stamps: u64,
+}
+
+/// Records that somebody is yet to read: a primary keeps them for a while, as for a member that lags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    after: Lsn,
+    until: Timestamp,
 }
 
 impl Core {
@@ -73,6 +81,7 @@ impl Core {
             me: &self.me.node,
             settings: &self.settings,
             replica: &mut self.replica,
+            hold: self.hold,
             stamps: &mut self.stamps,
             actions,
         }
@@ -117,6 +126,7 @@ impl Participant {
             me,
             settings,
             replica,
+            hold: None,
             stamps: 0,
         };
         Ok(Self {
@@ -223,6 +233,10 @@ impl Participant {
             Event::Activated(config_id) => self.activated(config_id),
             Event::Superseded(config_id) => self.superseded(config_id, actions),
             Event::Learners(learners) => self.follow(now, learners, actions),
+            Event::Hold { after, lasting } => {
+                let until = now + lasting;
+                self.core.hold = Some(Hold { after, until });
+            }
             Event::Submit(submissions) => self.submit(now, submissions, actions),
             Event::Read { read, level } => self.read(now, read, level, actions),
             Event::Applied(lsn) => self.core.replica.applied_up_to(lsn),

@@ -179,6 +179,16 @@ impl ShardLog {
         sent.map_err(|_| ReadError::NotRunning)
     }
 
+    /// Has the records after a place kept for so long, for who is yet to [read](ShardLog::read_from) them. Only the last call counts, and as
+    /// little is kept as for a member that lags if it takes too much room. For the primary.
+    ///
+    /// # Errors
+    /// [`ReadError::NotRunning`] if the copy has stopped.
+    pub async fn hold(&self, after: Lsn, lasting: Duration) -> Result<(), ReadError> {
+        let sent = self.commands.send(Command::Hold { after, lasting }).await;
+        sent.map_err(|_| ReadError::NotRunning)
+    }
+
     /// Says that the data of the copy cannot be used, as whoever else uses it has found: the copy stops as if it could not apply a record,
     /// and is opened again, or begins anew, as that says.
     ///

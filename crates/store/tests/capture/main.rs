@@ -10,4 +10,5 @@ mod members;
 mod notes;
 mod outcomes;
 mod pair;
+mod parts;
 mod schema;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shardwright_topology::{NodeId, Timestamp};
 
-use super::Settings;
+use super::{Hold, Settings};
 use crate::log::{Action, Ask, Ballot, Replica, Request, Stamp};
 
 /// What a primary works with while it handles one event.
@@ -14,6 +14,8 @@ pub(super) struct Context<'a> {
     pub(super) me: &'a NodeId,
     pub(super) settings: &'a Settings,
     pub(super) replica: &'a mut Replica,
+    /// What is kept for those who read the log.
+    pub(super) hold: Option<Hold>,
     /// The number of the last request.
     pub(super) stamps: &'a mut u64,
     pub(super) actions: &'a mut Vec<Action>,

@@ -1,6 +1,9 @@
 //! What happens to a copy of a log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use shardwright_topology::{ConfigId, Lsn, Member, NodeId, ShardRecord, Timestamp};
 
@@ -43,6 +46,14 @@ pub enum Event {
     Superseded(ConfigId),
     /// These copies are to be kept up to date although they do not count.
     Learners(BTreeSet<Member>),
+    /// Somebody reads the log, and has come so far: the records after that are kept, for so long, if this copy is or becomes the primary. Only the
+    /// last one counts.
+    Hold {
+        /// The last record that is not needed.
+        after: Lsn,
+        /// How long the others are.
+        lasting: Duration,
+    },
     /// Some want records to be appended, in this order. They become durable in one write.
     Submit(Vec<Submission>),
     /// Somebody wants to read what is committed.

@@ -409,6 +409,12 @@ impl Leadership {
                 held = held.min(progress.matched.0);
             }
         }
+        if let Some(hold) = context.hold
+            && context.now < hold.until
+            && last.saturating_sub(hold.after.0) <= settings.retain_max
+        {
+            held = held.min(hold.after.0);
+        }
         let held = Lsn(held - held % settings.trim_step.max(1));
         // The room in memory comes before who lags.
         let full = context.replica.log().last_bytes(settings.retain_bytes);

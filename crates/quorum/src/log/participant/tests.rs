@@ -153,18 +153,30 @@ impl Cluster {
     }
 
     fn submit_after(&mut self, to: u128, id: u64, level: Level, after: Option<Lsn>) {
-        self.feed(
-            to,
-            Event::Submit(vec![Submission {
-                id,
-                kind: Kind::Batch,
-                members: Vec::new(),
-                payload: id.to_be_bytes().to_vec(),
-                after,
-                level,
-                deadline: self.now + Duration::from_secs(1),
-            }]),
-        );
+        let submission = self.submission(id, Kind::Batch);
+        let submission = Submission {
+            after,
+            level,
+            ..submission
+        };
+        self.feed(to, Event::Submit(vec![submission]));
+    }
+
+    fn submit_kind(&mut self, to: u128, id: u64, kind: Kind) {
+        let submission = self.submission(id, kind);
+        self.feed(to, Event::Submit(vec![submission]));
+    }
+
+    fn submission(&self, id: u64, kind: Kind) -> Submission {
+        Submission {
+            id,
+            kind,
+            members: Vec::new(),
+            payload: id.to_be_bytes().to_vec(),
+            after: None,
+            level: Level::All,
+            deadline: self.now + Duration::from_secs(1),
+        }
     }
 
     /// What has become of writes and reads since the last time.
@@ -358,6 +370,49 @@ fn a_learner_does_not_count_and_may_need_a_snapshot() {
     cluster.submit(1, 9, Level::Quorum);
     assert_eq!(cluster.last(4).1, Lsn(5), "it has the record");
     assert_eq!(cluster.outcomes(), [], "which is not committed");
+}
+
+#[test]
+fn a_copy_that_was_not_there_gets_a_snapshot_in_place_of_what_others_began_with() {
+    let mut cluster = Cluster::new(4);
+    for copy in cluster.copies.values_mut() {
+        copy.core.settings.retain = 100;
+    }
+    cluster.name(1, &[1, 2, 3]);
+    cluster.submit_kind(1, 1, Kind::SplitBase);
+    cluster.submit(1, 2, Level::All);
+    let learner = Member {
+        node: node(4),
+        replica_id: replica_id(4),
+    };
+    cluster.feed(1, Event::Learners([learner].into()));
+    for _ in 0..4 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    assert_eq!(cluster.last(4), cluster.last(1));
+    let base = |copy: u128| cluster.copies[&copy].replica().log().base().lsn;
+    assert_eq!(base(1), Lsn(0), "nothing is dropped");
+    assert!(Lsn(2) <= base(4), "it has no record of what it lacks");
+}
+
+#[test]
+fn records_that_somebody_reads_are_kept_for_a_while() {
+    let mut cluster = Cluster::new(3);
+    cluster.name(1, &[1, 2, 3]);
+    let base = |cluster: &Cluster| cluster.copies[&1].replica().log().base().lsn;
+    let (after, lasting) = (Lsn(1), Duration::from_secs(3));
+    cluster.feed(1, Event::Hold { after, lasting });
+    for id in 1..=3 {
+        cluster.submit(1, id, Level::All);
+    }
+    for _ in 0..2 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    assert!(base(&cluster) <= after);
+    for _ in 0..3 {
+        cluster.pass(Duration::from_secs(1));
+    }
+    assert!(after < base(&cluster));
 }
 
 #[test]

@@ -70,6 +70,10 @@ pub(super) enum Command {
         answer: Reader<Vec<Arc<Record>>>,
     },
     Learners(BTreeSet<Member>),
+    Hold {
+        after: Lsn,
+        lasting: Duration,
+    },
     Fail(StateError),
 }
 
@@ -383,6 +387,9 @@ impl Driver<'_> {
                 }
                 Command::ReadFrom { after, answer } => self.waiting.tails.push((after, answer)),
                 Command::Learners(learners) => self.feed(now, Event::Learners(learners)),
+                Command::Hold { after, lasting } => {
+                    self.feed(now, Event::Hold { after, lasting });
+                }
                 Command::Fail(error) => self.told(now, Input::NotApplied(error)),
             }
         }

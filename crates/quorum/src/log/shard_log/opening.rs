@@ -125,7 +125,7 @@ fn refuse(command: Command) {
         Command::ReadFrom { answer, .. } => {
             let _told = answer.send(Err(ReadError::NotRunning));
         }
-        Command::Learners(_) | Command::Fail(_) => {}
+        Command::Learners(_) | Command::Hold { .. } | Command::Fail(_) => {}
     }
 }
 

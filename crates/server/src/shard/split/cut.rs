@@ -11,6 +11,9 @@ use shardwright_topology::{Lsn, OperationId, ShardId};
 use super::{BaseState, Cut, SplitBase, Take};
 use crate::shard::Shard;
 
+/// How long the records since are kept if nobody reads them.
+pub(super) const HOLDING: Duration = Duration::from_secs(300);
+
 /// Why a record of a split is not known to be in the log.
 pub(crate) type CutError = AppendError;
 
@@ -21,7 +24,10 @@ impl Shard {
     /// What the log says. A cut that was made all the same does no harm.
     pub(crate) async fn cut(&self, cut: Cut, within: Duration) -> Result<Lsn, CutError> {
         let entry = Entry::new(Kind::Cut, SplitBase::Cut(cut).to_bytes());
-        self.append_alone(entry, within).await
+        let at = self.append_alone(entry, within).await?;
+        // A log that has stopped keeps what it has.
+        let _held = self.log.hold(at, HOLDING).await;
+        Ok(at)
     }
 
     /// Has all copies of this shard begin with what they have kept aside. This copy has to be the primary.

@@ -14,7 +14,7 @@ use shardwright_store::{
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 use tokio::task::spawn_blocking;
 
-use super::{NOTES, import_client};
+use super::{NOTES, cut::HOLDING, import_client};
 use crate::shard::Shard;
 
 /// How long records are waited for that are known to be committed.
@@ -96,6 +96,8 @@ impl Shard {
     pub(crate) async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
         let head = self.status().borrow().known_commit;
         let last = wanted.up_to.map_or(head, |up_to| up_to.min(head));
+        // One that has stopped keeps what it has.
+        let _held = self.log.hold(wanted.after, HOLDING).await;
         let (mut records, mut through, mut bytes) = (Vec::new(), wanted.after, 0);
         while through < last && records.len() < wanted.count && bytes < wanted.bytes {
             let read = tokio::time::timeout(READING, self.log().read_from(through)).await;

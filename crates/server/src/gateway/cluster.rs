@@ -5,7 +5,10 @@ mod names;
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use super::{
     wire::{Ask, Point, Said},
 };
 
-/// The shards, and how they are reached.
+/// The shards of one layout, and how they are reached. Where some are split or merged, there is another value of this for the next one.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) host: Host,
@@ -38,7 +41,24 @@ pub(super) struct Cluster {
     pub(super) clock: Clock,
     pub(super) names: Names,
     /// The epoch that this node has claimed as the keyspace's writer; 0 before the first.
-    pub(super) claimed: AtomicU64,
+    pub(super) claimed: Arc<AtomicU64>,
+}
+
+/// Why a shard has not answered.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) fault: Fault,
+    /// Whether what was asked may have been carried out, and the fault does not say so.
+    pub(super) is_ambiguous: bool,
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            is_ambiguous: false,
+        }
+    }
 }
 
 /// An answer, and who gave it.
@@ -53,18 +73,19 @@ impl Cluster {
     ///
     /// # Errors
     /// What the shard says against it, or what is known at the end: [`Unreachable`](shardwright_sql::shards::FaultKind::Unreachable) if nothing was run,
-    /// [`Indeterminate`](shardwright_sql::shards::FaultKind::Indeterminate) if that is not known.
+    /// [`Indeterminate`](shardwright_sql::shards::FaultKind::Indeterminate) if that is not known. At once, if the shard is sealed or gone:
+    /// [`LayoutChanged`](shardwright_sql::shards::FaultKind::LayoutChanged).
     pub(super) async fn ask(
         &self,
         shard: &PartitionId,
         ask: &Ask,
         deadline: Timestamp,
-    ) -> Result<Heard, Fault> {
+    ) -> Result<Heard, Unanswered> {
         let mut attempts = Attempts::new(self, shard);
         loop {
             let now = self.clock.now();
             if now >= deadline {
-                return Err(attempts.too_late());
+                return Err(attempts.too_late().into());
             }
             let left = deadline.since(now);
             if let Some(heard) = attempts.once(ask, left).await? {
@@ -89,6 +110,21 @@ impl Cluster {
                 answer = asking => answer,
             }
         })
+    }
+
+    /// Returns the same, for the shards of another map.
+    pub(super) fn with_names(&self, names: Names) -> Self {
+        Self {
+            host: self.host.clone(),
+            router: self.router.clone(),
+            client: self.client.clone(),
+            token: self.token.clone(),
+            runtime: self.runtime.clone(),
+            over: self.over.clone(),
+            clock: self.clock,
+            names,
+            claimed: Arc::clone(&self.claimed),
+        }
     }
 
     /// Returns the epoch that this node has claimed as the keyspace's writer.

@@ -11,7 +11,10 @@ use std::{
 use shardwright_http::{Token, reqwest::Client};
 use shardwright_registry::{Clock, Registry};
 use shardwright_router::Router;
-use shardwright_sql::{Limits, Options, ShardedDatabase};
+use shardwright_sql::{
+    Limits, Options, ShardedDatabase,
+    shards::{Fault, FaultKind},
+};
 use shardwright_topology::Backoff;
 use tokio::{
     runtime::Handle,
@@ -53,7 +56,8 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
 }
 
-/// The engine of a keyspace, and the shards under it.
+/// The engine over the shards of one layout. Where some are split or merged, there is another one of these for the next layout, which has
+/// the locks of a database in common with it.
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     pub(super) database: ShardedDatabase,
@@ -84,6 +88,31 @@ impl Engine {
         self.database.broadcast_number() > before
     }
 
+    /// Whether this is the engine over the same shards.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cluster, &other.cluster)
+    }
+
+    /// Returns the engine over other shards.
+    async fn over(&self, names: Names) -> Result<Self, shardwright_sql::Error> {
+        let map = Arc::clone(names.map());
+        let cluster = Arc::new(self.cluster.with_names(names));
+        let places = Arc::new(View::of_engine(Arc::clone(&cluster), PATIENCE));
+        let before = self.database.clone();
+        let opening = spawn_blocking(move || before.with_map(map, places)).await;
+        let database = opening.unwrap_or_else(|_| {
+            let message = "a thread failed";
+            Err(Fault::new(FaultKind::Other, message).at("gateway"))
+        })?;
+        Ok(Self {
+            database,
+            cluster,
+            writer: self.writer.clone(),
+            unfinished: Arc::clone(&self.unfinished),
+            looks: Arc::default(),
+        })
+    }
+
     /// Looks, unless somebody has begun to since that many.
     async fn look(&self, begun: u64) {
         let turn = Arc::clone(&self.looks.turn).lock_owned().await;
@@ -103,11 +132,14 @@ impl Engine {
     }
 }
 
+/// The engine of now, when there is one.
+pub(super) type Present = watch::Receiver<Option<Engine>>;
+
 /// The engine, when there is one.
 #[derive(Debug)]
 pub(super) struct Engines {
     host: Host,
-    present: watch::Receiver<Option<Engine>>,
+    present: Present,
 }
 
 impl Engines {
@@ -118,7 +150,11 @@ impl Engines {
         tasks.spawn(async move {
             let (engine, role) = open(parts).await;
             opened.send_replace(Some(engine.clone()));
-            writer::keep(engine, role).await;
+            let present = opened.subscribe();
+            tokio::join!(
+                writer::keep(engine.clone(), present, role),
+                follow(engine, &opened)
+            );
         });
         Self { host, present }
     }
@@ -133,6 +169,21 @@ impl Engines {
         let coming = present.wait_for(Option::is_some);
         let come = tokio::time::timeout(within, coming).await.ok()?.ok()?;
         come.clone()
+    }
+
+    /// Waits until there is an engine over other shards than one has.
+    pub(super) async fn until_other_than(&self, engine: &Engine) {
+        let mut present = self.present.clone();
+        let is_other = |now: &Option<Engine>| now.as_ref().is_some_and(|now| !now.is(engine));
+        if present.wait_for(is_other).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether an engine is over the shards of now.
+    pub(super) fn is_present(&self, engine: &Engine) -> bool {
+        let present = self.present.borrow();
+        present.as_ref().is_some_and(|now| now.is(engine))
     }
 }
 
@@ -157,7 +208,7 @@ async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
             over: parts.over.clone(),
             clock: parts.clock,
             names,
-            claimed: AtomicU64::new(0),
+            claimed: Arc::default(),
         });
         let places = Arc::new(View::of_engine(Arc::clone(&cluster), PATIENCE));
         let registry = parts.registry.clone();
@@ -182,5 +233,35 @@ async fn open(parts: Parts) -> (Engine, watch::Sender<Option<u64>>) {
             Err(error) => tracing::error!(%error, "opening the keyspace failed"),
         }
         tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+    }
+}
+
+/// Goes over to the shards of now whenever the map shows other ones.
+async fn follow(mut engine: Engine, present: &watch::Sender<Option<Engine>>) {
+    let router = engine.cluster.router.clone();
+    let mut changes = router.changes();
+    loop {
+        let map = router.map();
+        let map = map.filter(|map| !engine.cluster.names.are_of(map));
+        if let Some(names) = map.and_then(|map| Names::of(&map)) {
+            match engine.over(names).await {
+                Ok(next) => {
+                    tracing::info!(
+                        shards = next.cluster.names.count(),
+                        "the shards are others now"
+                    );
+                    present.send_replace(Some(next.clone()));
+                    engine = next;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the engine does not go over to other shards");
+                    tokio::time::sleep(WAITS.1).await;
+                    continue;
+                }
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -19,11 +19,11 @@ use shardwright_sql::{
         Watching,
     },
 };
-use shardwright_topology::Timestamp;
+use shardwright_topology::{Position, Timestamp};
 
 use self::{kept::Kept, snapshots::ClusterShards, transaction::ClusterTransaction};
 use super::{
-    cluster::{Cluster, Heard, Reached, milliseconds},
+    cluster::{Cluster, Heard, Reached, Unanswered, milliseconds},
     fault::{fault, indeterminate, unexpected},
     numbers::{Numbered, Numbering},
     way::{Lost, Way},
@@ -77,6 +77,9 @@ pub(super) enum Wanted {
     Any,
     /// No earlier than these places, and whatever there is of other shards.
     AtLeast(Arc<Reached>),
+    /// The same, and of other shards all that there is, because some of the places are in the history of shards that are no more, or not
+    /// yet: others have what they had.
+    AtLeastAnywhere(Arc<Reached>),
 }
 
 impl Wanted {
@@ -88,6 +91,9 @@ impl Wanted {
             Self::AtLeast(reached) => reached
                 .get(shard)
                 .map_or(Freshness::Any, |point| Freshness::AtLeast(*point)),
+            Self::AtLeastAnywhere(reached) => reached
+                .get(shard)
+                .map_or(Freshness::Leased, |point| Freshness::AtLeast(*point)),
         }
     }
 }
@@ -101,6 +107,8 @@ pub(super) struct Notebook(Mutex<Noted>);
 pub(super) struct Noted {
     pub(super) reached: Reached,
     pub(super) lag: u64,
+    /// Whether a write may have been made that is reported as not made: its shard was replaced by others before it answered.
+    pub(super) is_lost: bool,
 }
 
 impl Notebook {
@@ -111,6 +119,10 @@ impl Notebook {
         if (reached.epoch, reached.lsn) < (at.epoch, at.lsn) {
             *reached = at;
         }
+    }
+
+    fn lose(&self) {
+        self.lock().is_lost = true;
     }
 
     /// Takes what was noted.
@@ -168,8 +180,15 @@ impl View {
     /// Asks the shard of a place, and waits. Not for a thread that drives tasks.
     fn ask(&self, place: Place, ask: &Ask) -> Result<Heard, Error> {
         let asking = self.cluster.ask(self.shard(place), ask, self.deadline());
-        let heard = self.cluster.block_on(asking, indeterminate);
-        heard.map_err(|fault| self.error(place, fault))
+        let heard = self.cluster.block_on(asking, || indeterminate().into());
+        heard.map_err(|unanswered| self.unanswered(place, unanswered))
+    }
+
+    fn unanswered(&self, place: Place, unanswered: Unanswered) -> Error {
+        if unanswered.is_ambiguous {
+            self.notes.lose();
+        }
+        self.error(place, unanswered.fault)
     }
 
     /// Lets a session go on; what is lost with it cannot be asked again.
@@ -234,6 +253,28 @@ impl View {
             ask: Ask::Size,
         };
         way.end(&self.cluster.runtime, request, session);
+    }
+
+    /// Makes a unit of writes, unless it has been made before.
+    fn write_numbered(
+        &self,
+        number: Number,
+        place: Place,
+        unit: &[Call<'_>],
+    ) -> Result<Vec<Ran>, Error> {
+        let ask = Ask::Write {
+            basis: self.basis(),
+            number,
+            unit: unit.iter().map(|call| Fragment::from(*call)).collect(),
+            level: self.level,
+        };
+        match self.ask(place, &ask)?.said {
+            Said::Wrote { ran, at } => {
+                self.notes.reach(self.shard(place), at, 0);
+                Ok(ran)
+            }
+            said => Err(self.error(place, unexpected(&said))),
+        }
     }
 
     /// Begins a transaction, unless it has happened before.
@@ -316,19 +357,16 @@ impl Places for View {
     }
 
     fn write(&self, place: Place, unit: &[Call<'_>]) -> Result<Vec<Ran>, Error> {
-        let ask = Ask::Write {
-            basis: self.basis(),
-            number: self.numbering.next(place),
-            unit: unit.iter().map(|call| Fragment::from(*call)).collect(),
-            level: self.level,
-        };
-        match self.ask(place, &ask)?.said {
-            Said::Wrote { ran, at } => {
-                self.notes.reach(self.shard(place), at, 0);
-                Ok(ran)
-            }
-            said => Err(self.error(place, unexpected(&said))),
-        }
+        self.write_numbered(self.numbering.next(place), place, unit)
+    }
+
+    fn write_at(
+        &self,
+        place: Place,
+        position: Position,
+        unit: &[Call<'_>],
+    ) -> Result<Vec<Ran>, Error> {
+        self.write_numbered(self.numbering.next(place).of_key(position), place, unit)
     }
 
     fn begin(
@@ -337,6 +375,16 @@ impl Places for View {
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error> {
         self.begin_numbered(self.numbering.next(place), place, watching)
+    }
+
+    fn begin_at(
+        &self,
+        place: Place,
+        position: Position,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        let number = self.numbering.next(place).of_key(position);
+        self.begin_numbered(number, place, watching)
     }
 
     fn statement(&self) -> Option<StatementId> {
@@ -358,7 +406,7 @@ impl Places for View {
         let places: &dyn Places = self;
         let asking = places.all().map(|place| async move {
             let heard = self.cluster.ask(self.shard(place), ask, deadline).await;
-            let heard = heard.map_err(|fault| self.error(place, fault))?;
+            let heard = heard.map_err(|unanswered| self.unanswered(place, unanswered))?;
             Ok::<_, Error>((place, heard.said))
         });
         let mut known = Vec::new();

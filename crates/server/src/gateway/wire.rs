@@ -120,7 +120,8 @@ pub(super) struct Point {
 pub(super) struct Number {
     pub(super) client: [u8; 16],
     pub(super) sequence: u64,
-    /// Where its keys are.
+    /// Where its key is, if it has one only: the shard that owns the position remembers it then, whatever the shards are split or merged
+    /// to. Of others, one shard remembers what they did, and the others [that they did it](super::outcome_elsewhere).
     pub(super) position: Option<u64>,
 }
 
@@ -234,6 +235,14 @@ impl Number {
         Identity {
             client: ClientId(self.client),
             sequence: self.sequence,
+        }
+    }
+
+    /// Returns the number of a write that the position of one key has led to its shard.
+    pub(super) fn of_key(self, position: Position) -> Self {
+        Self {
+            position: Some(position.0),
+            ..self
         }
     }
 

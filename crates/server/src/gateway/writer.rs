@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     cluster::Cluster,
-    engine::Engine,
+    engine::{Engine, Present},
     host::WRITER,
     numbers::Numbering,
     wire::{Ask, Basis, CommitLevel},
@@ -34,14 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Takes the part of the writer whenever it falls to this node, and says so in `role`.
-pub(super) async fn keep(engine: Engine, role: watch::Sender<Option<u64>>) {
+pub(super) async fn keep(engine: Engine, present: Present, role: watch::Sender<Option<u64>>) {
+    // No shard takes the place of the catalog.
     let catalog = engine.cluster.names.catalog().clone();
     loop {
         let (shard, epoch) = until_leading(&engine.cluster, &catalog).await;
         let mut status = shard.status();
         let lost = status.wait_for(|status| status.leading() != Some(epoch));
         tokio::select! {
-            () = take(&engine, epoch, &role) => {}
+            () = take(engine.clone(), present.clone(), epoch, &role) => {}
             _ = lost => {}
         }
         role.send_replace(None);
@@ -50,11 +51,20 @@ pub(super) async fn keep(engine: Engine, role: watch::Sender<Option<u64>>) {
 
 /// Takes the part, and keeps it until this is dropped. Ends what is left of changes that did not reach every shard, whenever there is
 /// something.
-async fn take(engine: &Engine, epoch: Epoch, role: &watch::Sender<Option<u64>>) {
+async fn take(
+    mut engine: Engine,
+    mut present: Present,
+    epoch: Epoch,
+    role: &watch::Sender<Option<u64>>,
+) {
     let waits = || Backoff::new(WAITS.0, WAITS.1, rand::random());
     let mut until_next = waits();
     loop {
-        let prepared = prepare(engine, epoch).await;
+        // With the shards of now: where some were split or merged, those that came know what the others knew.
+        if let Some(now) = &*present.borrow_and_update() {
+            engine = now.clone();
+        }
+        let prepared = prepare(&engine, epoch).await;
         // Where an earlier change cannot be ended, statements that it concerns are refused for that, and others go on.
         if prepared
             .as_ref()
@@ -67,7 +77,11 @@ async fn take(engine: &Engine, epoch: Epoch, role: &watch::Sender<Option<u64>>) 
         }
         if let Err(error) = prepared {
             tracing::warn!(%error, %epoch, "the writer of the keyspace has not ended what was begun before");
-            tokio::time::sleep(until_next.next().unwrap_or(WAITS.1)).await;
+            let wait = tokio::time::sleep(until_next.next().unwrap_or(WAITS.1));
+            tokio::select! {
+                () = wait => {}
+                Ok(()) = present.changed() => {}
+            }
         } else {
             engine.unfinished.notified().await;
             until_next = waits();
@@ -83,7 +97,8 @@ async fn prepare(engine: &Engine, epoch: Epoch) -> Result<(), PrepareError> {
         let ask = claim(epoch, &numbering);
         async move {
             let deadline = cluster.deadline(PATIENCE);
-            cluster.ask(shard, &ask, deadline).await.map(drop)
+            let claimed = cluster.ask(shard, &ask, deadline).await.map(drop);
+            claimed.map_err(|unanswered| unanswered.fault)
         }
     });
     try_join_all(claims).await.map_err(PrepareError::Claim)?;

@@ -6,7 +6,9 @@
 //! statements again, as they did once already. That is tried at once, before the next operation, and after a crash
 //! when the database is opened for writing.
 //!
-//! Before all that, the operation is announced at every place: see `announce`. Then no place can refuse it later.
+//! Before all that, the operation is announced at every place: see `announce`. Then no place can refuse it later, and no
+//! place is replaced by others before it has the operation or hears that there will be none. What is found written down
+//! after that is finished at the places of then: they know what those had which they have replaced.
 //!
 //! A statement with a number runs under it at each place, and whoever finishes the operation runs it under that too. So a
 //! statement that is tried again finds what it did, once all that is pending is finished.
@@ -222,7 +224,11 @@ impl ShardedDatabase {
     /// Nothing was run of a statement that waits for what was begun before it.
     fn unfinished_before(&self, error: Error) -> Error {
         match &error {
-            Error::Place { fault, .. } if fault.kind == FaultKind::NotWriter => error,
+            Error::Place { fault, .. }
+                if matches!(fault.kind, FaultKind::NotWriter | FaultKind::LayoutChanged) =>
+            {
+                error
+            }
             error if may_pass(error) => {
                 let message = format!("an earlier change has to reach every place first: {error}");
                 self.fault(FaultKind::Unreachable, message)
@@ -283,7 +289,7 @@ impl ShardedDatabase {
             return Ok(None);
         }
         let mut ran = known.into_iter().map(|(_, ran)| ran);
-        let first = ran.find(|ran| !ran.is_empty());
+        let first = ran.find(|ran| !ran.iter().all(Ran::is_elsewhere));
         Ok(Some(Ran::all(first.unwrap_or_default())))
     }
 
@@ -316,8 +322,12 @@ fn surely_undone(error: Error) -> Error {
 /// Whether finishing an operation, which does no harm when it is done again, may go better next time.
 fn may_pass(error: &Error) -> bool {
     match error {
-        // The writer of now finishes it.
-        Error::Place { fault, .. } if fault.kind == FaultKind::NotWriter => false,
+        // The writer of now finishes it, or whoever has the places of now.
+        Error::Place { fault, .. }
+            if matches!(fault.kind, FaultKind::NotWriter | FaultKind::LayoutChanged) =>
+        {
+            false
+        }
         Error::Place { fault, .. } if fault.kind == FaultKind::Indeterminate => true,
         Error::Registry {
             source: RegistryError::Store(StoreError::Unknown { .. }),

@@ -9,8 +9,9 @@ use shardwright_store::{Params, Value};
 
 use super::{
     ShardedDatabase, WriteMode,
+    prepared::position_of,
     state::{PlannedStatement, State},
-    write::refuse_null,
+    write::{Target, refuse_null},
 };
 use crate::{
     answer::{Outcome, ShardResult},
@@ -233,7 +234,13 @@ impl ShardedDatabase {
             }
             _ => None,
         };
-        self.write_one(state, planned, place, rule, *params)
+        let position = self.if_numbered(|| match key {
+            Some(key) => position_of(state, planned, key).map(Some),
+            None => Ok(None),
+        })?;
+        let places = [place];
+        let target = Target::of(&places, rule).of_key(position);
+        self.write_one(state, planned, target, *params)
     }
 
     /// Whether every key of an INSERT is plain to see; then each must belong to the place.

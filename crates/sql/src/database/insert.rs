@@ -8,7 +8,7 @@ use super::{
     ShardedDatabase, WriteMode,
     prepared::mismatch,
     state::{PlannedStatement, State},
-    write::{bound, refuse_null},
+    write::{Target, bound, refuse_null},
 };
 use crate::{
     answer::Answer,
@@ -42,18 +42,16 @@ impl ShardedDatabase {
                 if !plan.reads()
                     && let Some(shard) = plan.shard(params, state.routing())?
                 {
-                    return self.write_places(
-                        state,
-                        planned,
-                        &[Place::Shard(shard)],
-                        plan.rule,
-                        whole,
-                    );
+                    let position = self.if_numbered(|| plan.position(params, state.routing()))?;
+                    let places = [Place::Shard(shard)];
+                    let target = Target::of(&places, plan.rule).of_key(position);
+                    return self.write_places(state, planned, target, whole);
                 }
                 self.insert_by_row(state, planned, plan, params, mode, None)
             }
             TableKind::Global if !plan.reads() => {
-                self.write_places(state, planned, &[Place::Catalog], None, whole)
+                let target = Target::of(&[Place::Catalog], None);
+                self.write_places(state, planned, target, whole)
             }
             TableKind::Reference if !plan.reads() && plan.deterministic => {
                 let statement = bound(planned, params)?;
@@ -63,9 +61,8 @@ impl ShardedDatabase {
                 let rows = self.rows_of(state, plan, params)?;
                 let columns = columns_of(table, plan);
                 let statements = statements(table, plan, &columns, &rows)?;
-                self.write_places(state, planned, &[Place::Catalog], None, |_| {
-                    calls(&statements)
-                })
+                let target = Target::of(&[Place::Catalog], None);
+                self.write_places(state, planned, target, |_| calls(&statements))
             }
             TableKind::Reference => {
                 let rows = self.rows_of(state, plan, params)?;
@@ -93,7 +90,7 @@ impl ShardedDatabase {
             self.check_writer()?;
         }
         if plan.reads()
-            && let Some(answer) = self.made_before(planned, mode)?
+            && let Some(answer) = self.made_before(state, planned)?
         {
             return Ok(answer);
         }
@@ -103,7 +100,7 @@ impl ShardedDatabase {
         let keeps_keys = keeps_keys(table, plan, &columns, &rows);
         if !keeps_keys
             && !plan.reads()
-            && let Some(answer) = self.made_before(planned, mode)?
+            && let Some(answer) = self.made_before(state, planned)?
         {
             return Ok(answer);
         }
@@ -115,10 +112,7 @@ impl ShardedDatabase {
             self.check_home(table, place, &by_shard)?;
         }
         if by_shard.len() > 1 && mode == WriteMode::Single {
-            return Err(Error::MultiShardWrite {
-                table: table.name.clone(),
-                shards: by_shard.len(),
-            });
+            return self.made_or_refused(state, planned, table, by_shard.len());
         }
         let places: Vec<Place> = by_shard.keys().map(|shard| Place::Shard(*shard)).collect();
         let mut batches = BTreeMap::new();
@@ -128,11 +122,8 @@ impl ShardedDatabase {
                 statements(table, plan, &columns, &rows)?,
             );
         }
-        let is_partial = mode == WriteMode::BestEffort && !keeps_keys;
-        let roll_call = (is_partial && self.inner.places.statement().is_some())
-            .then(|| self.roll_call(&places));
         let unit = |place| calls(&batches[&place]);
-        self.write_locked(state, planned, &places, plan.rule, roll_call.as_ref(), unit)
+        self.write_locked(state, planned, Target::of(&places, plan.rule), unit)
     }
 
     /// Refuses rows that belong elsewhere than on the shard that the caller has chosen.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::ControlFlow, sync::Arc};
 
 use shardwright_store::{Params, Row, Value, ValueRef};
+use shardwright_topology::Position;
 
 use super::{
     ShardedDatabase, WriteMode,
@@ -221,8 +222,28 @@ impl Home {
                 return Err(mismatch(&self.table, &given, &found));
             }
         }
+        Ok(state.map.index_at(self.position(&given)))
+    }
+
+    fn position(&self, key: &CanonicalKey<'_>) -> Position {
         let group = self.table.shard_key().map_or("", |key| key.group.as_str());
-        Ok(state.map.index_at(given.position_in(group)))
+        key.position_in(group)
+    }
+}
+
+/// The position of the key that a statement is called with.
+pub(super) fn position_of(
+    state: &State,
+    planned: &PlannedStatement,
+    key: &Key,
+) -> Result<Position, Error> {
+    let of = |home: &Home| {
+        let given = state.routing().canonical(&home.table, key.value().as_ref());
+        home.position(&given)
+    };
+    match (&planned.home, key.group()) {
+        (Some(home), None) => Ok(of(home)),
+        _ => home_of(state, &planned.plan, Some(key)).map(|home| of(&home)),
     }
 }
 

@@ -1,56 +1,103 @@
 //! Statements that are tried again, where another try would write something else, or elsewhere.
 //!
 //! A unit of writes that a place has made once is answered from its memory when it comes again. That helps only if it
-//! comes to the same place. Where keys are drawn, or computed from what differs from try to try, all places are asked
-//! first what the statement has done.
+//! comes to the same place, or to one that has taken that one's rows over. Where keys are drawn, or computed from what
+//! differs from try to try, all places are asked first what the statement has done.
 
-use shardwright_store::Value;
-
-use super::{ShardedDatabase, WriteMode, state::PlannedStatement};
+use super::{
+    ShardedDatabase,
+    state::{PlannedStatement, State},
+    write::missed_at,
+};
 use crate::{
     answer::{Answer, Tier},
     error::Error,
-    shards::{Fault, FaultKind, Fragment, Place, Ran},
+    schema::Table,
+    shards::{Fragment, Parts, Place, Ran, roll_call},
 };
 
 impl ShardedDatabase {
     /// The answer to a statement that has been made before, wherever that was. The writer has to ask, which runs one try
-    /// of a statement at a time. With several shards each unit ended with a [roll call](ShardedDatabase::roll_call).
+    /// of a statement at a time.
     pub(super) fn made_before(
         &self,
+        state: &State,
         planned: &PlannedStatement,
-        mode: WriteMode,
     ) -> Result<Option<Answer>, Error> {
-        let mut known = self.known()?;
+        self.made(state, planned, self.known()?)
+    }
+
+    /// The answer to a statement for one shard whose rows are on several now: what it did when they were on one, if it was
+    /// tried then. Nobody can make it any more.
+    pub(super) fn made_or_refused(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        table: &Table,
+        shards: usize,
+    ) -> Result<Answer, Error> {
+        let places = &self.inner.places;
+        if places.may_recur()
+            && let Some(made) = self.made(state, planned, places.recall()?)?
+        {
+            return Ok(made);
+        }
+        Err(Error::MultiShardWrite {
+            table: table.name.clone(),
+            shards,
+        })
+    }
+
+    /// What places know of a statement, as its answer. With several shards each unit ended with a [roll
+    /// call](ShardedDatabase::roll_call).
+    fn made(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        known: Vec<(Place, Vec<Ran>)>,
+    ) -> Result<Option<Answer>, Error> {
         if known.is_empty() {
             return Ok(None);
         }
-        let mut intended = Vec::new();
-        if mode == WriteMode::BestEffort {
-            for (_, ran) in &mut known {
-                intended.extend(ran.pop().map(names_in));
+        let places = &self.inner.places;
+        let reason = "the statement was made before, under the same number";
+        let mut answer = Answer::of_changes(Vec::new(), Tier::Single, reason);
+        answer.columns.clone_from(&planned.columns);
+        let mut parts = Parts::default();
+        for (place, mut ran) in known {
+            parts.add(Parts::take_out_of(&mut ran));
+            if ran.is_empty() || !ran.iter().all(Ran::is_elsewhere) {
+                answer.add(places.name(place), Ran::all(ran));
             }
         }
-        let tier = match known.len() {
-            1 => Tier::Single,
-            _ => Tier::Broadcast,
-        };
-        let reason = "the statement was made before, under the same number";
-        let mut answer = Answer::of_changes(Vec::new(), tier, reason);
-        answer.columns.clone_from(&planned.columns);
-        for (place, ran) in known {
-            answer.add(self.inner.places.name(place), Ran::all(ran));
+        if answer.places.len() > 1 {
+            answer.tier = Tier::Broadcast;
         }
-        let missed = |name: &String| !answer.places.contains(name);
-        if let Some(failed) = intended.into_iter().flatten().find(missed) {
-            let message = "the statement was not made there when it was tried first";
-            return Err(Error::PartialWrite {
-                committed: answer.places,
-                source: Box::new(Fault::new(FaultKind::Interrupted, message).at(&failed)),
-                failed,
-            });
+        let mut intended = parts.intended.iter();
+        match intended.find_map(|range| parts.missing_in(*range)) {
+            Some(at) => {
+                let failed = Place::Shard(state.map.index_at(at));
+                Err(missed_at(places.name(failed), answer.places))
+            }
+            None => Ok(Some(answer)),
         }
-        Ok(Some(answer))
+    }
+
+    /// Adds what the statement did, where one of these places only knows that it did it: others that have taken over rows
+    /// of the same shard tell the rest.
+    pub(super) fn add_told_elsewhere(
+        &self,
+        asked: &[Place],
+        answer: &mut Answer,
+    ) -> Result<(), Error> {
+        let places = &self.inner.places;
+        for (place, mut ran) in places.recall()? {
+            Parts::take_out_of(&mut ran);
+            if !asked.contains(&place) && !ran.iter().all(Ran::is_elsewhere) {
+                answer.add(places.name(place), Ran::all(ran));
+            }
+        }
+        Ok(())
     }
 
     /// What the statement has done before, by place.
@@ -63,23 +110,36 @@ impl ShardedDatabase {
         places.recall()
     }
 
-    /// A statement that changes nothing and gives the names of places. As the last one of each unit of a statement it
-    /// lets another try see which units there were to be.
-    pub(super) fn roll_call(&self, places: &[Place]) -> Fragment {
-        let name = |place: &Place| Value::from(self.inner.places.name(*place));
-        let marks = vec!["(?)"; places.len()].join(",");
-        Fragment::new(
-            format!("VALUES {marks}"),
-            places.iter().map(name).collect::<Vec<_>>(),
-        )
+    /// A statement that changes nothing, as the last one of a unit of a statement with a number that has others at other
+    /// places: it lets another try see which units there were to be, and who has made this one.
+    pub(super) fn roll_call(
+        &self,
+        state: &State,
+        place: Place,
+        places: &[Place],
+    ) -> Option<Fragment> {
+        if places.len() <= 1 || self.inner.places.statement().is_none() {
+            return None;
+        }
+        let range = |place: &Place| match place {
+            Place::Shard(index) => Some(state.map.shards()[*index].range()),
+            Place::Catalog => None,
+        };
+        Some(roll_call(range(&place)?, places.iter().filter_map(range)))
     }
 }
 
-/// What a [roll call](ShardedDatabase::roll_call) gave.
-fn names_in(ran: Ran) -> Vec<String> {
-    let rows = ran.rows.into_iter().flatten();
-    let name = |value: Value| value.as_str().map(str::to_owned);
-    rows.filter_map(name).collect()
+impl Parts {
+    /// Whether a place has taken over a unit that was made without some of its rows.
+    pub(super) fn is_missing_at(&self, state: &State, place: Place) -> bool {
+        match place {
+            Place::Shard(index) if !self.made.is_empty() => {
+                let range = state.map.shards()[index].range();
+                self.missing_in(range).is_some()
+            }
+            Place::Shard(_) | Place::Catalog => false,
+        }
+    }
 }
 
 impl Answer {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use shardwright_registry::Registry;
+use shardwright_topology::ShardMap;
 
 use super::{
-    Options, ShardedDatabase,
+    Inner, Options, ShardedDatabase,
     state::{PlannedStatement, State},
 };
 use crate::{
@@ -49,14 +51,14 @@ impl ShardedDatabase {
         self.begin_broadcast().map(drop)
     }
 
-    /// Reads the schema again, and the shard map with it, if the registry has a newer one than this engine. Returns
-    /// whether it had. Costs one record if it has not.
+    /// Reads the schema again, if the registry has a newer one than this engine. Returns whether it had. Costs one record
+    /// if it has not.
     ///
-    /// Statements that run go on with the schema that they were planned for.
+    /// Statements that run go on with the schema that they were planned for. The shards stay those of the places: for those
+    /// of another map, there is [another handle](ShardedDatabase::with_map).
     ///
     /// # Errors
-    /// Failures of the registry, and [`Error::UnknownShard`] if the map has other shards than the places. The engine
-    /// keeps what it had.
+    /// Failures of the registry. The engine keeps what it had.
     pub fn refresh(&self) -> Result<bool, Error> {
         let base = self.base();
         let found = base.inner.shared.records.standing()?;
@@ -65,12 +67,31 @@ impl ShardedDatabase {
             return Ok(now.reach(found.number));
         }
         let (version, number) = (found.version, found.number);
-        let map = base.inner.shared.records.map()?;
-        super::open::check_places(&*base.inner.places, &map)?;
         let schema = Schema::derive(found.schema()?)?;
-        let next = State::new(version, number, schema, Arc::new(map))?;
+        let next = State::new(version, number, schema, Arc::clone(&now.map))?;
         base.install(&Arc::new(next));
         Ok(true)
+    }
+
+    /// The same database after shards were split or merged: over the places of another map, with the schema of this moment. It has
+    /// the locks, the journal and the announcements of this one in common with it, so that statements through both keep the same
+    /// constraints; those that run go on over the places that they have. Each reads newer schemas for itself.
+    ///
+    /// # Errors
+    /// [`Error::UnknownShard`] if the places are not those of the map.
+    pub fn with_map(&self, map: Arc<ShardMap>, places: Arc<dyn Places>) -> Result<Self, Error> {
+        super::open::check_places(&*places, &map)?;
+        let base = self.base();
+        let now = base.inner.state.load_full();
+        let state = State::new(now.version, now.number(), (*now.schema).clone(), map)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared: Arc::clone(&base.inner.shared),
+                places,
+                state: ArcSwap::from_pointee(state),
+                view: None,
+            }),
+        })
     }
 
     /// Goes on with a newer schema. Of two that are read at once the newer one stays.

@@ -4,6 +4,7 @@ mod again;
 mod announced;
 mod cascades;
 mod elsewhere;
+mod moved;
 mod once;
 mod over;
 mod several;

@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
-use super::{ShardedDatabase, deferred::Deferred, state::State};
+use super::{ShardedDatabase, deferred::Deferred, state::State, write::Target};
 use crate::{
     error::Error,
     schema::{Schema, Table, UniqueConstraint, quote_identifier},
@@ -115,21 +115,26 @@ impl ShardedDatabase {
         state: &State,
         place: Place,
         unit: &[Call<'_>],
-        rule: Option<&'static str>,
+        target: Target<'_>,
     ) -> Result<Vec<Ran>, Error> {
         let watching = state.checks.watching(place);
         if matches!(watching, Watching::Any) {
-            return self.inner.places.write(place, unit);
+            return self.write_unit(place, unit, target.position);
         }
-        let mut transaction = self.inner.places.begin(place, watching)?;
-        let ran = unit
-            .iter()
-            .map(|call| transaction.execute(*call))
-            .collect::<Result<_, _>>()?;
+        let places = &self.inner.places;
+        let mut transaction = match target.position {
+            Some(position) => places.begin_at(place, position, watching)?,
+            None => places.begin(place, watching)?,
+        };
         // What was made before was checked then, and has rows of its own since.
-        if !transaction.is_remembered() {
-            self.check_notes(&state.checks, place, &mut *transaction, rule)?;
-        }
+        let ran = if transaction.is_remembered() {
+            transaction.remembered()
+        } else {
+            let run = unit.iter().map(|call| transaction.execute(*call));
+            let ran = run.collect::<Result<_, _>>()?;
+            self.check_notes(&state.checks, place, &mut *transaction, target.rule)?;
+            ran
+        };
         transaction.commit()?;
         Ok(ran)
     }

@@ -2,6 +2,7 @@
 
 use parking_lot::MutexGuard;
 use shardwright_store::{Params, ValueRef};
+use shardwright_topology::Position;
 
 use super::{
     ShardedDatabase, WriteMode,
@@ -12,8 +13,32 @@ use crate::{
     error::Error,
     plan::ChangePlan,
     schema::{NullKeys, Table, TableKind},
-    shards::{Call, Fragment, Place, Ran},
+    shards::{Call, Fault, FaultKind, Fragment, Parts, Place, Ran},
 };
+
+/// Where a write goes, one place after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'t> {
+    pub(super) places: &'t [Place],
+    /// That of the one key that has led to the one place.
+    pub(super) position: Option<Position>,
+    /// The rule by which conflicts are resolved other than by refusal.
+    pub(super) rule: Option<&'static str>,
+}
+
+impl<'t> Target<'t> {
+    pub(super) fn of(places: &'t [Place], rule: Option<&'static str>) -> Self {
+        Self {
+            places,
+            position: None,
+            rule,
+        }
+    }
+
+    pub(super) fn of_key(self, position: Option<Position>) -> Self {
+        Self { position, ..self }
+    }
+}
 
 impl ShardedDatabase {
     pub(super) fn change(
@@ -29,19 +54,19 @@ impl ShardedDatabase {
             TableKind::Sharded(_) => {
                 let shards = plan.shards(params, state.routing())?;
                 if shards.len() > 1 && mode == WriteMode::Single {
-                    return Err(Error::MultiShardWrite {
-                        table: table.name.clone(),
-                        shards: shards.len(),
-                    });
+                    return self.made_or_refused(state, planned, table, shards.len());
                 }
                 let places = shards.into_iter().map(Place::Shard).collect::<Vec<_>>();
                 let unit = |_| vec![Call::new(&planned.statement, *params)];
-                self.write_places(state, planned, &places, plan.rule, unit)
+                let position = self.if_numbered(|| plan.position(params, state.routing()))?;
+                let target = Target::of(&places, plan.rule).of_key(position);
+                self.write_places(state, planned, target, unit)
             }
             TableKind::Global => {
                 plan.check_unsharded(&state.schema)?;
                 let unit = |_| vec![Call::new(&planned.statement, *params)];
-                self.write_places(state, planned, &[Place::Catalog], None, unit)
+                let target = Target::of(&[Place::Catalog], None);
+                self.write_places(state, planned, target, unit)
             }
             TableKind::Reference => {
                 plan.check_unsharded(&state.schema)?;
@@ -55,25 +80,23 @@ impl ShardedDatabase {
         &self,
         state: &State,
         planned: &PlannedStatement,
-        places: &[Place],
-        rule: Option<&'static str>,
+        target: Target<'_>,
         unit: impl Fn(Place) -> Vec<Call<'a>>,
     ) -> Result<Answer, Error> {
         let _guard = self.guard_of(planned)?;
-        self.write_locked(state, planned, places, rule, None, unit)
+        self.write_locked(state, planned, target, unit)
     }
 
-    /// Writes the unit of each place in turn, with a roll call at its end if there is one, and adds up what they did.
-    /// The caller holds the lock of constrained writes if this is one.
+    /// Writes the unit of each place in turn, with a roll call at its end if they are several and have a number, and adds
+    /// up what they did. The caller holds the lock of constrained writes if this is one.
     pub(super) fn write_locked<'a>(
         &self,
         state: &State,
         planned: &PlannedStatement,
-        places: &[Place],
-        rule: Option<&'static str>,
-        roll_call: Option<&'a Fragment>,
+        target: Target<'_>,
         unit: impl Fn(Place) -> Vec<Call<'a>>,
     ) -> Result<Answer, Error> {
+        let places = target.places;
         let tier = if places.len() > 1 {
             Tier::Broadcast
         } else {
@@ -81,15 +104,22 @@ impl ShardedDatabase {
         };
         let mut answer = Answer::of_changes(Vec::new(), tier, "the shards that the rows are on");
         answer.columns.clone_from(&planned.columns);
+        let (mut is_elsewhere, mut missed) = (false, None);
         for &place in places {
             let name = self.inner.places.name(place);
+            let roll_call = self.roll_call(state, place, places);
             let mut unit = unit(place);
-            unit.extend(roll_call.map(|names| Call::new(&*names.sql, &names.params)));
-            match self.write_place(state, planned, place, rule, &unit) {
+            unit.extend(
+                roll_call
+                    .iter()
+                    .map(|all| Call::new(&*all.sql, &all.params)),
+            );
+            match self.write_place(state, planned, place, target, &unit) {
                 Ok(mut ran) => {
-                    if roll_call.is_some() {
-                        ran.pop();
+                    if Parts::take_out_of(&mut ran).is_missing_at(state, place) {
+                        missed = Some(name);
                     }
+                    is_elsewhere |= !ran.is_empty() && ran.iter().all(Ran::is_elsewhere);
                     answer.add(name, Ran::all(ran));
                 }
                 Err(source) if answer.places.is_empty() => return Err(source),
@@ -102,7 +132,13 @@ impl ShardedDatabase {
                 }
             }
         }
-        Ok(answer)
+        if is_elsewhere {
+            self.add_told_elsewhere(places, &mut answer)?;
+        }
+        match missed {
+            Some(failed) => Err(missed_at(failed, answer.places)),
+            None => Ok(answer),
+        }
     }
 
     /// Writes a unit on one place. The caller holds the lock of constrained writes if this is one.
@@ -111,14 +147,38 @@ impl ShardedDatabase {
         state: &State,
         planned: &PlannedStatement,
         place: Place,
-        rule: Option<&'static str>,
+        target: Target<'_>,
         unit: &[Call<'_>],
     ) -> Result<Vec<Ran>, Error> {
         self.check_writable()?;
         if planned.needs_guard {
-            self.write_checked(state, place, unit, rule)
+            self.write_checked(state, place, unit, target)
         } else {
-            self.inner.places.write(place, unit)
+            self.write_unit(place, unit, target.position)
+        }
+    }
+
+    pub(super) fn write_unit(
+        &self,
+        place: Place,
+        unit: &[Call<'_>],
+        position: Option<Position>,
+    ) -> Result<Vec<Ran>, Error> {
+        let places = &self.inner.places;
+        match position {
+            Some(position) => places.write_at(place, position, unit),
+            None => places.write(place, unit),
+        }
+    }
+
+    /// Finds out the position of a write, where places may remember it.
+    pub(super) fn if_numbered(
+        &self,
+        position: impl FnOnce() -> Result<Option<Position>, Error>,
+    ) -> Result<Option<Position>, Error> {
+        match self.inner.places.statement() {
+            Some(_) => position(),
+            None => Ok(None),
         }
     }
 
@@ -127,13 +187,12 @@ impl ShardedDatabase {
         &self,
         state: &State,
         planned: &PlannedStatement,
-        place: Place,
-        rule: Option<&'static str>,
+        target: Target<'_>,
         params: Params<'_>,
     ) -> Result<Ran, Error> {
         let _guard = self.guard_of(planned)?;
         let unit = [Call::new(&planned.statement, params)];
-        let ran = self.write_place(state, planned, place, rule, &unit)?;
+        let ran = self.write_place(state, planned, target.places[0], target, &unit)?;
         Ok(Ran::all(ran))
     }
 
@@ -161,6 +220,16 @@ impl ShardedDatabase {
     ) -> Result<Answer, Error> {
         let statement = bound(planned, params)?;
         self.broadcast_write(state, table, planned, &statement)
+    }
+}
+
+/// A place was not reached by the try of the statement that was made.
+pub(super) fn missed_at(place: &str, committed: Vec<String>) -> Error {
+    let message = "the statement was not made there when it was tried first";
+    Error::PartialWrite {
+        committed,
+        failed: place.to_owned(),
+        source: Box::new(Fault::new(FaultKind::Interrupted, message).at(place)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! UPDATE and DELETE: on the shards whose rows they can reach.
 
 use shardwright_store::Params;
+use shardwright_topology::Position;
 use turso_parser::ast::{Expr, Name, Stmt};
 
 use super::{
@@ -111,6 +112,18 @@ impl ChangePlan {
             }
         }
         Ok(shards)
+    }
+
+    /// The position of the one key that the statement names for its target.
+    pub(crate) fn position(
+        &self,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<Option<Position>, Error> {
+        let (Some([key]), table) = (self.pin(), self.table(routing.schema)?) else {
+            return Ok(None);
+        };
+        Ok(routing.position_of(table, key.value(params)?))
     }
 
     /// Refuses a statement on a reference or global table that reads tables which do not live there too.

@@ -1,6 +1,7 @@
 //! INSERT: each row goes to the shard of its key.
 
 use shardwright_store::Params;
+use shardwright_topology::Position;
 use turso_parser::ast::{
     Expr, InsertBody, Name, OneSelect, ResolveType, ResultColumn, Select, Stmt, Upsert, UpsertDo,
 };
@@ -119,6 +120,28 @@ impl InsertPlan {
             }
         }
         Ok(shard)
+    }
+
+    /// The position of the key of all rows, if it is plain to see and they have the same.
+    pub(crate) fn position(
+        &self,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<Option<Position>, Error> {
+        let (Some(keys), Some(table)) = (&self.keys, routing.schema.table(&self.table)) else {
+            return Ok(None);
+        };
+        let mut position = None;
+        for key in keys {
+            let RowKey::Given(key) = key else {
+                return Ok(None);
+            };
+            let found = routing.position_of(table, key.value(params)?);
+            if *position.get_or_insert(found) != found {
+                return Ok(None);
+            }
+        }
+        Ok(position.flatten())
     }
 
     /// The keys of the rows, where all are plain to see.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shardwright_store::{Params, ValueRef};
-use shardwright_topology::ShardMap;
+use shardwright_topology::{Position, ShardMap};
 
 use super::KeyExpr;
 use crate::{
@@ -48,6 +48,12 @@ impl Routing<'_> {
             // Not sharded: there is no key that could decide.
             _ => 0,
         }
+    }
+
+    /// The position of a value of a table's shard key; `None` if the table has none.
+    pub(crate) fn position_of(self, table: &Table, value: ValueRef<'_>) -> Option<Position> {
+        let group = &table.shard_key()?.group;
+        Some(self.canonical(table, value).position_in(group))
     }
 
     /// The canonical form of a value of a table's shard key.

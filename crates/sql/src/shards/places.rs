@@ -4,6 +4,7 @@ use std::{fmt::Debug, ops::ControlFlow, path::Path, rc::Rc, sync::Arc, time::Dur
 
 use serde::{Deserialize, Serialize};
 use shardwright_store::Row;
+use shardwright_topology::Position;
 
 use super::{Call, Place, Ran, Shards, StatementId};
 use crate::error::Error;
@@ -22,7 +23,9 @@ pub type Visit<'v> = dyn FnMut(&Row<'_>) -> ControlFlow<()> + 'v;
 /// Where a method fails, it has changed nothing, unless the error is a [`Fault`](super::Fault) of the kind
 /// [`Indeterminate`](super::FaultKind::Indeterminate).
 pub trait Places: Debug + Send + Sync {
-    /// How many shards there are, the catalog not counted. It does not change.
+    /// How many shards there are, the catalog not counted. It does not change: where shards are split or merged, there are
+    /// [other places](crate::ShardedDatabase::with_map) then, and these refuse what is for a shard that is no more, or is about to be
+    /// replaced, with [`FaultKind::LayoutChanged`](super::FaultKind::LayoutChanged).
     fn count(&self) -> usize;
 
     /// The name of a place.
@@ -72,6 +75,33 @@ pub trait Places: Debug + Send + Sync {
         place: Place,
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error>;
+
+    /// As [`write`](Places::write), where the position of the one key that the unit names has led to the place. Where places can be
+    /// replaced by others, the one that owns the position then remembers the unit.
+    ///
+    /// # Errors
+    /// As [`write`](Places::write).
+    fn write_at(
+        &self,
+        place: Place,
+        _position: Position,
+        unit: &[Call<'_>],
+    ) -> Result<Vec<Ran>, Error> {
+        self.write(place, unit)
+    }
+
+    /// As [`begin`](Places::begin), for one key as [`write_at`](Places::write_at).
+    ///
+    /// # Errors
+    /// As [`begin`](Places::begin).
+    fn begin_at(
+        &self,
+        place: Place,
+        _position: Position,
+        watching: Watching<'_>,
+    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+        self.begin(place, watching)
+    }
 
     /// How long the statement of these places may still take; `None` if it may take as long as its limits say. Nothing waits
     /// longer for a lock, and what runs on the engine itself is ended then.
@@ -155,6 +185,12 @@ pub trait PlaceTransaction: Debug + Send {
     /// Whether it has happened before: then statements are answered with what they did, and nothing is run.
     fn is_remembered(&self) -> bool {
         false
+    }
+
+    /// What its statements did, if it [has happened before](PlaceTransaction::is_remembered) and none of them was asked for yet. They may
+    /// be more or fewer than now: the place may have taken over rows of another one. Implementations that remember have to have it.
+    fn remembered(&mut self) -> Vec<Ran> {
+        Vec::new()
     }
 
     /// Whether the transaction can go on.

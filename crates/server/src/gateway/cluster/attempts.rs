@@ -7,7 +7,7 @@ use shardwright_sql::shards::{Fault, FaultKind};
 use shardwright_topology::{Backoff, NodeId};
 use tokio::sync::watch;
 
-use super::{Cluster, Heard, milliseconds};
+use super::{Cluster, Heard, Unanswered, milliseconds};
 use crate::gateway::{
     fault::{fault, indeterminate},
     way::{Lost, Way},
@@ -43,10 +43,14 @@ impl<'c> Attempts<'c> {
     }
 
     /// Asks whoever seems to have the shard; `None` if it has to be asked again.
-    pub(super) async fn once(&mut self, ask: &Ask, left: Duration) -> Result<Option<Heard>, Fault> {
+    pub(super) async fn once(
+        &mut self,
+        ask: &Ask,
+        left: Duration,
+    ) -> Result<Option<Heard>, Unanswered> {
         self.waits.look();
         let Some((node, way)) = self.next(ask) else {
-            return Ok(None);
+            return self.is_there().map(|()| None);
         };
         let request = Request {
             shard: self.shard.clone(),
@@ -75,7 +79,7 @@ impl<'c> Attempts<'c> {
         answer: Answer,
         way: Way,
         node: &NodeId,
-    ) -> Result<Option<Heard>, Fault> {
+    ) -> Result<Option<Heard>, Unanswered> {
         let refusal = match answer {
             Ok(said) => return Ok(Some(Heard { said, way })),
             Err(refusal) => refusal,
@@ -87,9 +91,29 @@ impl<'c> Attempts<'c> {
             // That copy may be the one that is behind.
             Refusal::SchemaChanged if !asks_primary(ask) && self.has_others() => {}
             Refusal::Indeterminate => self.is_ambiguous = true,
-            refusal => return Err(fault(refusal, self.is_ambiguous)),
+            Refusal::Sealed => return Err(self.moves(fault(Refusal::Sealed, false))),
+            refusal => return Err(fault(refusal, self.is_ambiguous).into()),
         }
         Ok(None)
+    }
+
+    /// Finds out whether the shard is one of those that there are, where nobody is known to have it.
+    fn is_there(&self) -> Result<(), Unanswered> {
+        let map = self.cluster.router.map();
+        match map.is_none_or(|map| map.shard(&self.shard.shard).is_some()) {
+            true => Ok(()),
+            false => {
+                let message = "the shard is no more: it was split or merged";
+                Err(self.moves(Fault::new(FaultKind::LayoutChanged, message)))
+            }
+        }
+    }
+
+    fn moves(&self, fault: Fault) -> Unanswered {
+        Unanswered {
+            fault,
+            is_ambiguous: self.is_ambiguous,
+        }
     }
 
     /// Returns whom to ask now.

@@ -127,7 +127,7 @@ impl ClusterTransaction {
             .view
             .cluster
             .ask(self.view.shard(self.place), &ask, self.view.deadline());
-        match self.view.cluster.block_on(asking, indeterminate) {
+        match (self.view.cluster).block_on(asking, || indeterminate().into()) {
             Ok(Heard {
                 said: Said::Known { at, .. },
                 ..
@@ -136,6 +136,11 @@ impl ClusterTransaction {
                 Ok(())
             }
             Ok(_) => Err(self.error(fault(Refusal::NoSession, false))),
+            // Those that replace the shard know it, or the shard itself once it is open again.
+            Err(unanswered) if unanswered.fault.kind == FaultKind::LayoutChanged => {
+                self.view.notes.lose();
+                Err(self.error(unanswered.fault))
+            }
             Err(_) => Err(self.error(indeterminate())),
         }
     }
@@ -184,6 +189,13 @@ impl PlaceTransaction for ClusterTransaction {
 
     fn is_remembered(&self) -> bool {
         matches!(self.state, State::Remembered { .. })
+    }
+
+    fn remembered(&mut self) -> Vec<Ran> {
+        match &mut self.state {
+            State::Remembered { ran, .. } => std::mem::take(ran).into(),
+            State::Open { .. } | State::Over => Vec::new(),
+        }
     }
 
     fn is_open(&self) -> bool {

@@ -25,7 +25,7 @@ pub(super) struct Once {
 /// What the places remember, and what is to go wrong.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    known: Mutex<HashMap<(StatementId, Place, u32), Vec<Ran>>>,
+    pub(super) known: Mutex<HashMap<(StatementId, Place, u32), Vec<Ran>>>,
     /// How the writes are refused that come after so many.
     pub(super) refusal: Mutex<Option<(u32, FaultKind)>>,
     /// A place whose next commit is not made, and where nothing is begun.
@@ -234,6 +234,10 @@ impl PlaceTransaction for Transaction {
 
     fn is_remembered(&self) -> bool {
         self.known.is_some()
+    }
+
+    fn remembered(&mut self) -> Vec<Ran> {
+        self.known.take().into_iter().flatten().collect()
     }
 
     fn is_open(&self) -> bool {

@@ -1,12 +1,13 @@
 //! Elastic operations: two coordinators without any lease run splits, merges and moves over two nodes, while clients write.
 //!
 //! What must hold: a key is writable in one shard at a time, the one that the journal names; that shard has every write that was accepted; a decision is never
-//! taken back. After the faults the operation has ended, its shards serve, and nothing else is left.
+//! taken back; a pause changes as somebody wants. After the faults the operation has ended, its shards serve, and nothing else is left.
 
 mod carry;
 mod client;
 mod missing;
 mod node;
+mod pause;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +24,7 @@ use shardwright_topology::{
 };
 
 pub(crate) use self::missing::Missing;
-use self::{carry::Running, client::Client};
+use self::{carry::Running, client::Client, pause::Pauses};
 
 /// The state of all processes.
 pub(crate) struct Elastic {
@@ -37,6 +38,7 @@ pub(crate) struct Elastic {
     layout: Layout,
     /// The phase of each operation.
     phases: BTreeMap<Key, Phase>,
+    pauses: Pauses,
     /// Whether rows or their owners may have changed since the last check.
     is_changed: bool,
     /// Situations that are yet to be noted.
@@ -103,6 +105,8 @@ mod situations {
     pub(super) const DIFFERS: &str = "a target that differs";
     pub(super) const SEALED_TOO_LONG: &str = "a seal that was given up";
     pub(super) const TAKEN_OVER: &str = "an operation that was seen first in its middle";
+    pub(super) const PAUSE_WON: &str = "a change of the phase that lost against a pause";
+    pub(super) const PAUSE_LOST: &str = "a pause that lost against a change of the phase";
 
     pub(super) const ALL: &[&str] = &[
         COMMITTED,
@@ -116,6 +120,8 @@ mod situations {
         DIFFERS,
         SEALED_TOO_LONG,
         TAKEN_OVER,
+        PAUSE_WON,
+        PAUSE_LOST,
     ];
 }
 
@@ -306,6 +312,7 @@ impl Scenario for Elastic {
             nodes: BTreeMap::new(),
             layout: Layout::new([first_shard()]).expect("one shard owns everything"),
             phases: BTreeMap::new(),
+            pauses: Pauses::default(),
             is_changed: false,
             reached: Vec::new(),
             clients: BTreeMap::new(),
@@ -386,6 +393,7 @@ impl Scenario for Elastic {
             }
             sim.plan(TIMEOUT, Token::Disturb);
         }
+        self.collect(sim);
     }
 
     fn committed(&mut self, _: &Sim<Self>, change: &Change<Box<Record>>) -> Result<(), String> {
@@ -393,6 +401,7 @@ impl Scenario for Elastic {
             return Ok(());
         };
         record.check().map_err(|broken| broken.to_string())?;
+        self.pauses.changed(&change.key, change.revision, record)?;
         self.journal_changes(change.author, &change.key, record)
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Running {
     session: u64,
     workflow: Workflow,
     wake_at: Option<Timestamp>,
+    /// Whether what it writes changes the pause, and not the phase.
+    writes_pause: bool,
 }
 
 fn entry(stored: Stored<Box<Record>>) -> Box<Entry> {
@@ -30,6 +32,7 @@ fn entry(stored: Stored<Box<Record>>) -> Box<Entry> {
 impl Elastic {
     pub(super) fn start(&mut self, sim: &mut Sim<Self>, at: Pid) {
         self.coordinators.remove(&at);
+        self.pauses.forget(at);
         if self.nodes.contains_key(&at) {
             return;
         }
@@ -77,7 +80,9 @@ impl Elastic {
             session: self.sessions,
             workflow: Workflow::new(settings, found, sim.now(at)),
             wake_at: None,
+            writes_pause: false,
         };
+        self.pauses.forget(at);
         self.coordinators.insert(at, running);
         self.drive(sim, at, Event::Admitted);
     }
@@ -90,6 +95,7 @@ impl Elastic {
             let Some(running) = self.coordinators.get_mut(&at) else {
                 return;
             };
+            self.pauses.told(at, &event);
             let mut actions = Vec::new();
             running.workflow.handle(now, event, &mut actions);
             for action in actions {
@@ -115,6 +121,8 @@ impl Elastic {
                 record,
             } => {
                 let key = running.key.clone();
+                let replaced = (running.workflow.record(), expected.0);
+                running.writes_pause = self.pauses.writes(at, &key, replaced, &record);
                 let expected = match self.missing {
                     Some(Missing::CompareAndSet) => {
                         sim.store().get(&key).map(|found| found.revision)
@@ -122,6 +130,7 @@ impl Elastic {
                     _ => Some(Revision(expected.0)),
                 };
                 self.act_early(sim, at, &record);
+                self.pause_apart(sim, &key, &record);
                 let value = Some(record);
                 let write = Write {
                     key,
@@ -182,12 +191,30 @@ impl Elastic {
         if !self.is_of(at, session) {
             return;
         }
+        if let Outcome::Conflict(Some(found)) = &outcome {
+            self.note_race(sim, at, &found.value);
+        }
         let outcome = match outcome {
             Outcome::Done(revision) => Written::Done(Version(revision.0)),
             Outcome::Conflict(found) => Written::Conflict(found.map(entry)),
             Outcome::Unknown | Outcome::Unavailable => Written::Unknown,
         };
         self.drive(sim, at, Event::Wrote { call, outcome });
+    }
+
+    /// Notes who was faster: somebody who wanted a pause, or somebody who went on.
+    fn note_race(&self, sim: &mut Sim<Self>, at: Pid, found: &Record) {
+        let Some(running) = self.coordinators.get(&at) else {
+            return;
+        };
+        let before = running.workflow.record();
+        let is_paused = found.is_paused() && !before.is_paused();
+        if is_paused && found.phase() == before.phase() && !running.writes_pause {
+            sim.mark(situations::PAUSE_WON);
+        }
+        if running.writes_pause && found.phase() != before.phase() {
+            sim.mark(situations::PAUSE_LOST);
+        }
     }
 
     pub(super) fn got(

@@ -19,6 +19,8 @@ pub(crate) enum Missing {
     Compare,
     /// An open target takes nothing from a copy.
     OpenTakesNoCopies,
+    /// A pause is part of the record that is replaced as it was read.
+    PauseInRecord,
 }
 
 impl Missing {
@@ -31,5 +33,6 @@ impl Missing {
         Self::DrainFirst,
         Self::Compare,
         Self::OpenTakesNoCopies,
+        Self::PauseInRecord,
     ];
 }

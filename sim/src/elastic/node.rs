@@ -1,11 +1,13 @@
 //! Nodes, whose disks outlive them; and what must hold of all of them.
 
-use shardwright_elastic::{Digest, DigestAt, Record, Reply, Request, StoreError};
+use std::collections::BTreeSet;
+
+use shardwright_elastic::{Digest, DigestAt, Record, Reply, Request, StoreError, workflow::CallId};
 use shardwright_registry::Key;
 use shardwright_testkit::sim::{Pid, Sim};
 use shardwright_topology::{Lsn, OperationId, OperationKind, Phase, ShardId};
 
-use super::{Elastic, Missing, after, node_pid, situations};
+use super::{COORDINATORS, Elastic, Message, Missing, after, node_pid, situations};
 
 fn number_of(value: &[u8]) -> u64 {
     let text = str::from_utf8(value).ok();
@@ -76,6 +78,29 @@ impl Elastic {
             _ => {}
         }
         self.without_rule(sim, at, operation, again, outcome)
+    }
+
+    /// Removes what operations that are over have left on nodes that could not be reached, as managers do now and then.
+    pub(super) fn collect(&self, sim: &mut Sim<Self>) {
+        let collector = Pid(sim.dice().index(COORDINATORS));
+        if !sim.is_up(collector) || sim.is_paused(collector) {
+            return;
+        }
+        let over = Self::truth(sim).into_iter();
+        let over = over.filter(|record| record.phase().is_final());
+        let over: BTreeSet<OperationId> = over.map(|record| record.id().clone()).collect();
+        for (at, node) in &self.nodes {
+            let importing = node.importing().into_iter();
+            for (shard, operation) in importing.filter(|(_, by)| over.contains(by)) {
+                let call = Message::Call {
+                    session: 0,
+                    id: CallId(0),
+                    operation,
+                    request: Box::new(Request::Remove { shard }),
+                };
+                sim.send(collector, *at, call);
+            }
+        }
     }
 
     /// What the node answers if a rule is missing.

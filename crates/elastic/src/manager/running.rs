@@ -68,6 +68,9 @@ impl Inner {
         work: Work,
     ) -> Result<OperationId, Error> {
         let _alone = self.beginning.lock().await;
+        if self.is_stopped() {
+            return Err(Error::Closed);
+        }
         let layout = self.layout();
         for part in &work.sources {
             if let Some(operation) = self.operation_of(&part.shard) {
@@ -119,8 +122,7 @@ impl Inner {
         self.running().insert(id.clone(), running);
         self.admit();
         let inner = self.clone();
-        // Nobody who stops waiting ends it.
-        tokio::spawn(async move {
+        let run = async move {
             inner.measure(&entry.record).await;
             let driver = inner.driver.clone();
             let mut phase = entry.record.phase();
@@ -136,6 +138,14 @@ impl Inner {
                 drop(inner.reload().await);
             }
             inner.admit();
+        };
+        let inner = self.clone();
+        // Nobody who stops waiting ends it.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = run => {}
+                () = inner.stopped() => {}
+            }
         });
     }
 

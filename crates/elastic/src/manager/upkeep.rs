@@ -24,6 +24,14 @@ impl ElasticShardManager {
 }
 
 impl Inner {
+    /// Begins with what the journal says.
+    pub(super) async fn begin_up(self: &Arc<Self>) -> Result<(), Error> {
+        self.take_up().await?;
+        self.refresh().await?;
+        self.keep_up();
+        Ok(())
+    }
+
     /// Sees what others did. Operations first: what commits after they are listed is either in the shards that are read then, or seen by its run here.
     pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
         self.go_on().await?;
@@ -47,7 +55,7 @@ impl Inner {
     /// Settles what an earlier process with stores of one's own has left: the gates were in its memory, so nothing is sealed any more.
     ///
     /// What was not decided is aborted before the first write; what had committed goes on.
-    pub(super) async fn take_up(&self) -> Result<(), Error> {
+    async fn take_up(&self) -> Result<(), Error> {
         for entry in self.driver.journal().list().await? {
             let Entry { record, version } = entry;
             let work = &record.work;

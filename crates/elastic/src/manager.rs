@@ -21,7 +21,7 @@ use std::{
 use futures_util::future::join_all;
 use shardwright_registry::Clock;
 use shardwright_topology::{KeyspaceName, NodeId, OperationId, ShardId};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use self::{beginning::Reserved, running::Running};
 pub use self::{
@@ -107,6 +107,8 @@ struct Inner {
     patience: Mutex<Patience>,
     ended: Mutex<BTreeMap<OperationId, shardwright_topology::Timestamp>>,
     notices: broadcast::Sender<Notice>,
+    /// Whether it runs nothing any more.
+    stopped: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -253,6 +255,12 @@ impl ElasticShardManager {
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.inner.notices.subscribe()
     }
+
+    /// Stops to run operations, and begins to run none: they stay where they are, and go on with another manager on the same journal. Whoever waits
+    /// for one gets [`Error::Closed`]. Calls that are under way are given up; whether they had an effect is not known.
+    pub fn stop(&self) {
+        self.inner.stopped.send_replace(true);
+    }
 }
 
 impl Inner {
@@ -362,6 +370,17 @@ impl Inner {
             }
         }
         Ok(false)
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Waits until the manager is stopped.
+    async fn stopped(&self) {
+        let mut stopped = self.stopped.subscribe();
+        // The sender lives as long as `self`, which is borrowed.
+        let _stopped = stopped.wait_for(|stopped| *stopped).await;
     }
 
     fn tell(&self, notice: Notice) {

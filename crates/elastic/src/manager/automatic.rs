@@ -103,7 +103,8 @@ impl Inner {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                let Some(inner) = Weak::upgrade(&weak) else {
+                let inner = Weak::upgrade(&weak);
+                let Some(inner) = inner.filter(|inner| !inner.is_stopped()) else {
                     return;
                 };
                 if inner.shares_journal() {

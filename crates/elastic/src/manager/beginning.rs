@@ -55,6 +55,9 @@ impl Inner {
         id: OperationId,
         work: Work,
     ) -> Result<OperationId, Error> {
+        if self.is_stopped() {
+            return Err(Error::Closed);
+        }
         let reservation = self.reserve(&id, &work)?;
         let record = Record::planned(id.clone(), self.keyspace.clone(), work)?;
         let (caller, told) = oneshot::channel();

@@ -7,7 +7,7 @@ use std::{
 
 use shardwright_registry::Clock;
 use shardwright_topology::{KeyspaceName, NodeId};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{ElasticShardManager, Inner, Naming, Routes};
 use crate::{
@@ -152,12 +152,14 @@ impl ManagerBuilder {
                 patience: Mutex::new(Patience::default()),
                 ended: Mutex::default(),
                 notices: broadcast::channel(NOTICES).0,
+                stopped: watch::Sender::new(false),
                 clock: Clock::start(),
             }),
         };
-        manager.inner.take_up().await?;
-        manager.inner.refresh().await?;
-        manager.inner.keep_up();
+        if let Err(error) = manager.inner.begin_up().await {
+            manager.stop();
+            return Err(error);
+        }
         Ok(manager)
     }
 }

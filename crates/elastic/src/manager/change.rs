@@ -81,6 +81,22 @@ impl ElasticShardManager {
         self.inner.begin_split(shard, at, gating, reason).await
     }
 
+    /// Returns what [`ElasticShardManager::begin_split`] would do, and does nothing. The names of the new shards are examples.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::split_shard`].
+    pub async fn plan_split(
+        &self,
+        shard: &str,
+        at: SplitAt,
+        gating: Gating,
+    ) -> Result<Work, Error> {
+        let reason = "asked for".to_owned();
+        self.inner
+            .split(&new_id()?, shard, at, gating, reason)
+            .await
+    }
+
     /// Makes one shard of neighbours, on the node that has most of them, and returns it once it owns their keys.
     ///
     /// # Errors
@@ -99,6 +115,17 @@ impl ElasticShardManager {
     pub async fn begin_merge(&self, shards: &[&str], gating: Gating) -> Result<OperationId, Error> {
         let reason = "asked for".to_owned();
         self.inner.begin_merge(shards, None, gating, reason).await
+    }
+
+    /// Returns what [`ElasticShardManager::begin_merge`] would do, and does nothing. The name of the new shard is an example.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::merge_shards`].
+    pub async fn plan_merge(&self, shards: &[&str], gating: Gating) -> Result<Work, Error> {
+        let reason = "asked for".to_owned();
+        self.inner
+            .merge(&new_id()?, shards, None, gating, reason)
+            .await
     }
 
     /// Moves a shard to a node, where it has a new name, and returns that once it owns the keys.
@@ -169,6 +196,19 @@ impl Inner {
         gating: Gating,
         reason: String,
     ) -> Result<OperationId, Error> {
+        let id = new_id()?;
+        let work = self.split(&id, shard, at, gating, reason).await?;
+        self.begin(id, work).await
+    }
+
+    async fn split(
+        &self,
+        id: &OperationId,
+        shard: &str,
+        at: SplitAt,
+        gating: Gating,
+        reason: String,
+    ) -> Result<Work, Error> {
         let part = self.part(shard)?;
         self.free(&part)?;
         if gating == Gating::Sizes {
@@ -200,21 +240,19 @@ impl Inner {
         let Some((low, high)) = cut.as_ref().and_then(|cut| part.extent.split_at(cut)) else {
             return Err(indivisible(part, cut.as_ref()));
         };
-        let id = new_id()?;
-        let names = self.names(&id, 2).await?;
+        let names = self.names(id, 2).await?;
         let target = |(shard, extent): (ShardId, Extent)| Part {
             shard,
             node: part.node.clone(),
             extent,
         };
         let targets = names.into_iter().zip([low, high]).map(target).collect();
-        let work = Work {
+        Ok(Work {
             kind: OperationKind::Split,
             targets,
             sources: vec![part],
             reason,
-        };
-        self.begin(id, work).await
+        })
     }
 
     pub(super) async fn begin_merge(
@@ -224,6 +262,19 @@ impl Inner {
         gating: Gating,
         reason: String,
     ) -> Result<OperationId, Error> {
+        let id = new_id()?;
+        let work = self.merge(&id, shards, to, gating, reason).await?;
+        self.begin(id, work).await
+    }
+
+    async fn merge(
+        &self,
+        id: &OperationId,
+        shards: &[&str],
+        to: Option<NodeId>,
+        gating: Gating,
+        reason: String,
+    ) -> Result<Work, Error> {
         let names: BTreeSet<&str> = shards.iter().copied().collect();
         if names.len() < 2 || names.len() < shards.len() {
             return Err(Error::MergeOfOne);
@@ -256,19 +307,17 @@ impl Inner {
         if gating == Gating::Sizes && keys > allowed {
             return Err(Error::TooLarge { keys, allowed });
         }
-        let id = new_id()?;
         let target = Part {
-            shard: self.names(&id, 1).await?.remove(0),
+            shard: self.names(id, 1).await?.remove(0),
             node: to.unwrap_or(largest.1),
             extent,
         };
-        let work = Work {
+        Ok(Work {
             kind: OperationKind::Merge,
             sources,
             targets: vec![target],
             reason,
-        };
-        self.begin(id, work).await
+        })
     }
 
     pub(super) async fn begin_migrate(

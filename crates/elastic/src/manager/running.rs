@@ -93,8 +93,7 @@ impl Inner {
         // Beside the operation, which does not need it.
         tokio::spawn(async move { inner.measure(&record).await });
         let inner = self.clone();
-        // Nobody who stops waiting ends it.
-        tokio::spawn(async move {
+        let run = async move {
             let driver = inner.driver.clone();
             let mut phase = entry.record.phase();
             if phase.decision() == Decision::Commit {
@@ -109,6 +108,14 @@ impl Inner {
                 drop(inner.reload().await);
             }
             inner.admit();
+        };
+        let inner = self.clone();
+        // Nobody who stops waiting ends it.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = run => {}
+                () = inner.stopped() => {}
+            }
         });
     }
 

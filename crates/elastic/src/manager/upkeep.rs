@@ -25,6 +25,14 @@ impl ElasticShardManager {
 }
 
 impl Inner {
+    /// Begins with what the journal says.
+    pub(super) async fn begin_up(self: &Arc<Self>) -> Result<(), Error> {
+        self.take_up().await?;
+        self.refresh().await?;
+        self.keep_up();
+        Ok(())
+    }
+
     /// Sees what others did. Operations first: what commits after they are listed is either in the shards that are read then, or seen by its run here.
     pub(super) async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
         self.go_on().await?;
@@ -49,7 +57,7 @@ impl Inner {
     ///
     /// What was not decided is aborted before the first write; what had committed goes on. Of its targets those come back that own keys: one that was
     /// split, merged or moved since is for the later operation to remove.
-    pub(super) async fn take_up(&self) -> Result<(), Error> {
+    async fn take_up(&self) -> Result<(), Error> {
         let owners = self.layout();
         let owns = |part: &&Part| owners.part(part.shard.as_str()) == Some(part);
         for entry in self.driver.journal().list().await? {

@@ -1,10 +1,10 @@
 //! The manager with stores that stream their changes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shardwright_elastic::{
-    ElasticShardManager, Extent, Gating, Journal, MemoryJournal, MemoryShardStore, Part, Settings,
-    ShardConfig, ShardStore, SplitAt,
+    ElasticShardManager, Error, Extent, Gating, Journal, MemoryJournal, MemoryShardStore,
+    OperationStatus, Part, Settings, ShardConfig, ShardStore, SplitAt,
     conformance::{Bench, run_all},
     topology::{KeyRange, NodeId, OperationId, Phase, ShardId},
 };
@@ -31,11 +31,19 @@ fn the_store_in_memory_keeps_the_contract() {
 }
 
 async fn cluster(journal: &MemoryJournal, stores: &[MemoryShardStore; 2]) -> ElasticShardManager {
+    set(journal, stores, Settings::local()).await
+}
+
+async fn set(
+    journal: &MemoryJournal,
+    stores: &[MemoryShardStore; 2],
+    settings: Settings,
+) -> ElasticShardManager {
     ElasticShardManager::builder(ShardConfig::default())
         .store(node("n1"), Arc::new(stores[0].clone()))
         .store(node("n2"), Arc::new(stores[1].clone()))
         .journal(Arc::new(journal.clone()))
-        .settings(Settings::local())
+        .settings(settings)
         .build()
         .await
         .expect("a manager")
@@ -124,6 +132,53 @@ async fn what_a_manager_left_is_finished_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_manager_that_is_stopped_leaves_its_operations_to_the_next_one() {
+    let (journal, stores) = filled(100);
+    let never_calm = Settings {
+        calm: Duration::from_secs(3_600),
+        ..Settings::local()
+    };
+    let manager = set(&journal, &stores, never_calm).await;
+    let split = manager
+        .begin_split("shard-0", SplitAt::Median, Gating::Force)
+        .await
+        .expect("it begins");
+    let waiting = manager.clone();
+    let waits = tokio::spawn({
+        let split = split.clone();
+        async move { waiting.committed(&split).await }
+    });
+    let mut status = manager.watch(&split).expect("it runs");
+    let is_far = |status: &OperationStatus| status.record.phase() == Phase::Verified;
+    status.wait_for(is_far).await.expect("it gets there");
+    manager.stop();
+    let waited = waits.await.expect("no panic");
+    assert!(matches!(waited, Err(Error::Closed)), "{waited:?}");
+    let second = manager
+        .begin_split("shard-0", SplitAt::Median, Gating::Force)
+        .await;
+    assert!(second.is_err(), "it begins nothing");
+    let next = cluster(&journal, &stores).await;
+    next.committed(&split).await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn a_plan_says_what_would_be_and_does_nothing() {
+    let (journal, stores) = filled(2_000);
+    let manager = cluster(&journal, &stores).await;
+    let plan = manager
+        .plan_split("shard-0", SplitAt::Median, Gating::Sizes)
+        .await
+        .expect("it could be split");
+    let extents = plan.targets.iter().map(|part| &part.extent);
+    assert_eq!(Extent::join(extents), Some(Extent::range(KeyRange::ALL)));
+    let small = manager.plan_merge(&["shard-0"], Gating::Force).await;
+    assert!(matches!(small, Err(Error::MergeOfOne)), "{small:?}");
+    assert!(journal.list().await.expect("a list").is_empty());
+    assert_eq!(manager.layout().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_left_over_is_collected() {
     let (journal, stores) = filled(10);
     let orphan = (OperationId::new("op-lost").unwrap(), ShardId::numbered(77));
@@ -133,17 +188,10 @@ async fn what_is_left_over_is_collected() {
         .await
         .expect("a new shard");
     let settings = Settings {
-        retention: std::time::Duration::ZERO,
+        retention: Duration::ZERO,
         ..Settings::local()
     };
-    let manager = ElasticShardManager::builder(ShardConfig::default())
-        .store(node("n1"), Arc::new(stores[0].clone()))
-        .store(node("n2"), Arc::new(stores[1].clone()))
-        .journal(Arc::new(journal.clone()))
-        .settings(settings)
-        .build()
-        .await
-        .expect("a manager");
+    let manager = set(&journal, &stores, settings).await;
     let force = (SplitAt::Middle, Gating::Force);
     manager
         .split_shard_at("shard-0", force.0, force.1)

@@ -11,6 +11,7 @@ mod generations;
 mod interactive;
 pub mod logged_file;
 mod read;
+mod remembered;
 mod round;
 mod scrub;
 pub(crate) mod split;

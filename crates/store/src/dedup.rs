@@ -15,7 +15,7 @@
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use crate::{
-    Params, ReplicaError, Result, ShardFile, Snapshot, ValueRef, connection::Connection,
+    Params, ReplicaError, Result, ShardFile, Snapshot, Value, ValueRef, connection::Connection,
     replica::in_range,
 };
 
@@ -256,6 +256,41 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
             }
             .into());
         }
+    }
+    Ok(())
+}
+
+/// Lets a part of a file remember of each outcome what it is told to. The records that they came with are those of another log.
+pub(crate) fn share(
+    connection: &Connection,
+    remembers: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<()> {
+    connection.run_script("UPDATE main._dedup SET lsn = 0")?;
+    let mut changed = Vec::new();
+    let sql = "SELECT client, sequence, outcome FROM main._dedup WHERE sequence <> -1";
+    let _all = connection.query(sql, Params::NONE, |row| {
+        let key = [row.get(0).to_value(), row.get(1).to_value()];
+        let is_last = row.get(1).as_i64() == Some(LAST);
+        let (number, outcome) = match row.get(2).as_bytes().unwrap_or_default() {
+            last if is_last => last.split_at(last.len().min(8)),
+            outcome => (&[][..], outcome),
+        };
+        let shared = remembers(outcome);
+        if shared.as_deref() != Some(outcome) {
+            let shared = shared.map(|shared| [number, &shared].concat());
+            changed.push((key, shared));
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    for ([client, sequence], shared) in changed {
+        let values = [client, sequence, shared.map_or(Value::Null, Value::from)];
+        let sql = match values[2] {
+            Value::Null => {
+                "DELETE FROM main._dedup WHERE client = ?1 AND sequence = ?2 AND ?3 IS NULL"
+            }
+            _ => "UPDATE main._dedup SET outcome = ?3 WHERE client = ?1 AND sequence = ?2",
+        };
+        connection.execute(sql, Params::from(&values))?;
     }
     Ok(())
 }

@@ -32,7 +32,9 @@ pub struct Part<'p> {
     pub keeps: Arc<Keeps>,
     /// What the keys of notes begin with that it does not have.
     pub without_notes: &'p str,
-    /// Outcomes that it remembers besides those of the whole.
+    /// Says what it remembers of a request of which the whole remembers that outcome; `None` for nothing.
+    pub remembers: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
+    /// Outcomes that it remembers besides.
     pub entries: &'p [Entry<'p>],
 }
 
@@ -130,8 +132,7 @@ fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
         Params::from(&[Value::from(note)]),
     )?;
     identity::set_meta(&connection, "place", &Value::from(part.place))?;
-    // The records that they came with are those of another log.
-    connection.run_script("UPDATE main._dedup SET lsn = 0")?;
+    dedup::share(&connection, part.remembers)?;
     dedup::store(&connection, 0, part.entries)?;
     connection.run_script("COMMIT")?;
     let name = path.to_str().ok_or_else(|| {

@@ -78,7 +78,10 @@ impl Local {
                 count,
                 bytes,
             } => {
+                let source = self.registry(id).shard(&id.shard).await;
+                let source = source.map_err(|error| unknown(&error))?.value;
                 let wanted = Wanted {
+                    tells: source.range.is_some_and(|of| of.start() == range.start()),
                     range,
                     placement: self.placement(id, &fresh).await?,
                     after,
@@ -171,9 +174,14 @@ impl Local {
             Some(CutPart {
                 range: record.range?,
                 shard: record.id,
+                tells: false,
             })
         });
-        let parts: Vec<_> = parts.collect();
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_by_key(|part| part.range.start());
+        if let Some(first) = parts.first_mut() {
+            first.tells = true;
+        }
         if parts.is_empty() {
             return Err(Refusal::NotHeld);
         }

@@ -17,10 +17,7 @@ use shardwright_store::{Error as StoreError, Member};
 use tokio::task::spawn_blocking;
 
 pub(super) use self::basis::WRITER;
-pub(crate) use self::{
-    basis::SEALED,
-    returned::{outcome_elsewhere, outcome_of_both},
-};
+pub(crate) use self::returned::{outcome_elsewhere, outcome_of_both};
 use self::{
     returned::{Room, run_one, too_much_returned},
     seats::Seats,

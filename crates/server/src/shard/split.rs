@@ -18,7 +18,7 @@ mod seal;
 pub(super) use self::{base::Bases, record::decode};
 pub(crate) use self::{
     base::{Base, BaseState},
-    import::{ImportError, Imported, SourceRecord, SourceRecords, Wanted},
+    import::{ImportError, SourceRecord, Wanted},
     record::{Cut, CutPart, SplitBase, Take, import_client},
     seal::{NOTES, SEALED, SealError},
 };

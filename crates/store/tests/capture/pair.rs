@@ -105,6 +105,21 @@ impl Pair {
         (results, sets)
     }
 
+    /// Has both files remember outcomes, which are given with the client and the number.
+    pub(crate) fn remember(&mut self, outcomes: &[([u8; 16], u64, &[u8])]) {
+        let entries = outcomes.iter().map(|&(client, sequence, outcome)| Entry {
+            client,
+            sequence,
+            outcome,
+        });
+        let entries: Vec<_> = entries.collect();
+        self.applied = self.next();
+        for file in [&self.primary, &self.copy] {
+            let mut writer = file.writer().unwrap();
+            writer.advance(self.applied, &entries).unwrap();
+        }
+    }
+
     /// Applies changes to the copy, as the log would carry them.
     pub(crate) fn follow(&self, changes: &ChangeSet, entries: &[Entry<'_>]) -> Result<()> {
         let changes = ChangeSet::from_bytes(changes.as_bytes())?;

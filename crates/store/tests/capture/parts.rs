@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use shardwright_store::{
-    Applied, ChangeSet, DividedTable, Entry, Error, Part, Replica, ShardFile, Thoroughness, Value,
-    ValueRef,
+    Applied, ChangeSet, DividedTable, Entry, Error, Part, Replica, Seen, ShardFile, Thoroughness,
+    Value, ValueRef,
 };
 
 use crate::pair::{Pair, config, value};
@@ -110,6 +110,15 @@ fn parts_have_their_rows_and_follow_the_whole() {
     let first: Vec<&str> = SCHEMA.iter().chain(&FIRST).copied().collect();
     let mut pair = Pair::after(&first);
     let client = [0xff; 16];
+    pair.remember(&[
+        ([1; 16], 4, b"even".as_slice()),
+        ([1; 16], 5, b"odds!"),
+        (
+            [0xff, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2],
+            6,
+            b"even",
+        ),
+    ]);
     let mut parts = [true, false].map(|even| {
         let path = pair.directory.path().join(format!("part-{even}.db"));
         let divided = divided();
@@ -118,6 +127,9 @@ fn parts_have_their_rows_and_follow_the_whole() {
             divided: &divided,
             keeps: Arc::new(move |_, key| is_even(key) == even),
             without_notes: "elastic.",
+            remembers: &|outcome| {
+                (outcome.len() % 2 == usize::from(!even)).then(|| outcome.to_vec())
+            },
             entries: &[Entry {
                 client,
                 sequence: 12,
@@ -150,6 +162,16 @@ fn parts_have_their_rows_and_follow_the_whole() {
             "SELECT group_concat(key) FROM _meta WHERE key LIKE '%.%'",
         );
         assert_eq!(notes, Value::from("sql.number"));
+        let found = [4, 5].map(|number| file.find(&[1; 16], number).unwrap());
+        let known = |outcome: &[u8]| Seen::Known(outcome.to_vec());
+        let expected = match even {
+            true => [known(b"even"), Seen::New],
+            false => [Seen::New, known(b"odds!")],
+        };
+        assert_eq!(found, expected);
+        let stream = [0xff, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+        let last = file.snapshot().unwrap().last_of(&stream).unwrap();
+        assert_eq!(last, even.then(|| (6, b"even".to_vec())));
         compare(&pair.primary, &file, even);
         (file, replica.applied, even)
     });
@@ -180,6 +202,7 @@ fn a_part_of_a_table_that_is_not_there_leaves_nothing_behind() {
         divided: &divided,
         keeps: Arc::new(|_, _| true),
         without_notes: "",
+        remembers: &|outcome| Some(outcome.to_vec()),
         entries: &[],
     };
     let snapshot = pair.primary.snapshot().unwrap();

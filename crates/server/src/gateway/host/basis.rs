@@ -7,20 +7,10 @@ use shardwright_store::{Error as StoreError, Member, Row, Snapshot};
 
 use super::{Reason, note};
 use crate::gateway::wire::{Basis, Refusal};
+use crate::shard::split::SEALED;
 
 /// The key under which a shard keeps the epoch of the latest writer of the keyspace.
 pub(in crate::gateway) const WRITER: &str = "gateway.writer";
-
-/// The key under which a shard that takes nothing from gateways any more keeps the id of the operation that has sealed it, as text. While
-/// it is there, reads of every freshness, writes, transactions and recalls of what is not known are refused with [`Refusal::Sealed`].
-///
-/// Whoever writes it does so in a batch of its own, in which it has to look for two things and seal nothing if it finds one: another
-/// operation's seal, and under [`ANNOUNCED_KEY`] an announcement that [stands](is_announced). A change that is announced here may be written
-/// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
-/// targets, before the seal, or it meets the seal before it has been made anywhere.
-///
-/// Targets have all notes of their source but this one: they are how they know which changes they have.
-pub(crate) const SEALED: &str = "elastic.sealed";
 
 const LOOK: &str = "SELECT key, value FROM main._meta
     WHERE key IN ('sql.broadcast', 'gateway.writer', 'elastic.sealed')";

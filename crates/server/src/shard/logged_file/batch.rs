@@ -7,6 +7,7 @@ use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen, i
 use shardwright_topology::Lsn;
 
 use super::{LoggedFile, Open};
+use crate::shard::remembered::{outcome_of, remember};
 use crate::shard::write::{Identity, Token, Watching, Write, WriteError, Written};
 
 /// How many bytes of changes and outcomes are one record, unless one write alone has more.
@@ -101,8 +102,8 @@ impl LoggedFile {
         for ((place, ..), seen) in asked.into_iter().zip(seen) {
             fates[place] = match seen {
                 Seen::New => None,
-                Seen::Known(outcome) => Some(Fate::Answered(Ok(Written {
-                    outcome,
+                Seen::Known(remembered) => Some(Fate::Answered(Ok(Written {
+                    outcome: outcome_of(remembered),
                     token: self.token(),
                     repeated: true,
                 }))),
@@ -196,7 +197,7 @@ fn batch_member(write: &Write, outcome: &[u8]) -> Option<BatchMember> {
         client,
         sequence,
         positions: write.positions.clone(),
-        outcome: outcome.to_vec(),
+        outcome: remember(&write.positions, outcome),
     })
 }
 

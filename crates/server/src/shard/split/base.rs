@@ -23,6 +23,7 @@ use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, Snapshot
 use shardwright_topology::{Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
+use crate::shard::remembered::share;
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +193,7 @@ fn make(
         column: table.column.clone(),
     });
     let divided: Vec<_> = divided.collect();
-    let range = part.range;
+    let (range, tells) = (part.range, part.tells);
     let copied = snapshot.part_to(
         &made,
         &Part {
@@ -200,6 +201,7 @@ fn make(
             divided: &divided,
             keeps: Arc::new(move |table, key| range.contains(tables[table].position(key))),
             without_notes: NOTES,
+            remembers: &|remembered| share(remembered, |at| range.contains(at), tells),
             entries: &[Entry {
                 client: import_client(&cut.operation, &cut.source).0,
                 sequence: at.0,

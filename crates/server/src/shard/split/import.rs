@@ -15,7 +15,7 @@ use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 use tokio::task::spawn_blocking;
 
 use super::{NOTES, cut::HOLDING, import_client};
-use crate::shard::Shard;
+use crate::shard::{Shard, remembered::share};
 
 /// How long records are waited for that are known to be committed.
 const READING: Duration = Duration::from_secs(2);
@@ -48,6 +48,8 @@ pub(crate) struct Wanted {
     pub(crate) range: KeyRange,
     /// What leads from a row to its position.
     pub(crate) placement: Arc<Placement>,
+    /// Whether the target is the one that tells of writes with several keys.
+    pub(crate) tells: bool,
     /// After which record.
     pub(crate) after: Lsn,
     /// Up to which one.
@@ -232,11 +234,15 @@ fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, Imp
             None => true,
         }
     });
-    let members = record.members.iter().filter(|member| {
-        let positions = &member.positions;
-        positions.is_empty() || positions.iter().any(|at| wanted.range.contains(*at))
+    let members = record.members.iter().filter_map(|member| {
+        let owns = |at| wanted.range.contains(at);
+        let outcome = share(&member.outcome, owns, wanted.tells)?;
+        Some(BatchMember {
+            outcome,
+            ..member.clone()
+        })
     });
-    let members: Vec<_> = members.cloned().collect();
+    let members: Vec<_> = members.collect();
     let is_empty = changes.is_empty() && members.is_empty();
     Ok((!is_empty).then(|| SourceRecord {
         changes: changes.into_bytes(),

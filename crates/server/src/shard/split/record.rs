@@ -38,6 +38,8 @@ pub(crate) struct CutPart {
     pub(crate) shard: ShardId,
     /// The positions that it is to own.
     pub(crate) range: KeyRange,
+    /// Whether it is the one that tells of writes with several keys.
+    pub(crate) tells: bool,
 }
 
 /// A target begins with what its copies kept aside.

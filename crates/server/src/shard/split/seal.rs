@@ -15,7 +15,15 @@ use crate::shard::{Shard, Write, WriteError};
 /// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
 pub(crate) const NOTES: &str = "elastic.";
 
-/// The key of the note that says by which operation a shard is sealed.
+/// The key under which a shard that takes nothing from gateways any more keeps the id of the operation that has sealed it, as text. While
+/// it is there, reads of every freshness, writes, transactions and recalls of what is not known are refused with [`Refusal::Sealed`].
+///
+/// Whoever writes it does so in a batch of its own, in which it has to look for two things and seal nothing if it finds one: another
+/// operation's seal, and under [`ANNOUNCED_KEY`] an announcement that [stands](is_announced). A change that is announced here may be written
+/// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
+/// targets, before the seal, or it meets the seal before it has been made anywhere.
+///
+/// Targets have all notes of their source but this one: they are how they know which changes they have.
 pub(crate) const SEALED: &str = "elastic.sealed";
 
 /// What the key begins with of a note that says that an operation has let go of the shard.

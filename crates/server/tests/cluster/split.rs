@@ -1,17 +1,24 @@
 //! Shards that are split while their cluster runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use shardwright_coordinator::registry::Registry;
 use shardwright_elastic::{
     ElasticShardManager, Gating, RegistryJournal, Settings, ShardConfig, SplitAt,
 };
 use shardwright_server::ClusterStore;
-use shardwright_topology::KeyspaceName;
+use shardwright_topology::{KeyspaceName, ShardId};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    cluster::{Cluster, node_id},
+    cluster::{Cluster, PATIENCE, node_id, wait},
     sql::Asking,
 };
 
@@ -51,20 +58,152 @@ async fn a_shard_is_split_in_two_that_have_its_rows() {
         asking.run("n3", &note).await;
     }
     let manager = manager(&asking.cluster).await;
-    let mut notices = manager.notices();
-    tokio::spawn(async move {
-        while let Ok(notice) = notices.recv().await {
-            eprintln!("{notice:?}");
-        }
-    });
-    let split = manager.begin_split("shard-0", SplitAt::Median, Gating::Force);
-    let split = split.await.expect("it begins");
-    let split = manager.committed(&split).await.expect("it is split");
-    assert_eq!(split.operation.targets.len(), 2);
+    let targets = split(&manager, "shard-0").await;
+    assert_eq!(targets.len(), 2);
     for node in ["n1", "n2", "n3"] {
         let sql = "SELECT count(*), count(DISTINCT users.id) FROM users JOIN notes ON notes.user = users.id";
         let count = asking.run(node, sql).await;
         assert_eq!(count["rows"], json!([[60, 60]]), "{count}");
+    }
+    asking.cluster.stop().await;
+}
+
+/// Splits a shard, and returns the shards that follow it. A node that dies at the wrong moment costs an attempt.
+async fn split(manager: &ElasticShardManager, shard: &str) -> Vec<ShardId> {
+    loop {
+        let split = manager.begin_split(shard, SplitAt::Median, Gating::Force);
+        let split = split.await.expect("it begins");
+        match manager.committed(&split).await {
+            Ok(split) => return split.operation.targets,
+            Err(Error::Aborted { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Writers that count what was acknowledged.
+struct Counting {
+    written: Arc<AtomicU64>,
+    stops: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Counting {
+    /// Starts writers that insert rows and add to a row each, through all nodes, and read what they have written.
+    fn start(asking: &Asking, writers: u64) -> Self {
+        let (written, stops) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let tasks = (0..writers).map(|writer| {
+            let (asking, written, stops) =
+                (asking.clone(), Arc::clone(&written), Arc::clone(&stops));
+            tokio::spawn(async move {
+                let mut number = 0;
+                while !stops.load(Ordering::Relaxed) {
+                    number += 1;
+                    write_one(&asking, writer, number).await;
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        Self {
+            tasks: tasks.collect(),
+            written,
+            stops,
+        }
+    }
+
+    async fn at_least(&self, more: u64) {
+        let until = self.written.load(Ordering::Relaxed) + more;
+        wait("writers", async || {
+            (self.written.load(Ordering::Relaxed) >= until).then_some(())
+        })
+        .await;
+    }
+
+    async fn stop(self) -> u64 {
+        self.stops.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.expect("no write fails");
+        }
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+/// Asks again as long as the answer is that this may help, or none.
+async fn insist(asking: &Asking, node: &str, body: &Json) -> Json {
+    let began = Instant::now();
+    loop {
+        match asking.post(node, body).await {
+            Some((status, answer)) if status.is_success() => return answer,
+            Some((_, answer)) if answer["error"]["retryable"] != true => {
+                panic!("{body}: {answer}")
+            }
+            _ => assert!(began.elapsed() < PATIENCE, "waited in vain: {body}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn write_one(asking: &Asking, writer: u64, number: u64) {
+    let names = asking.cluster.names();
+    let node = &names[(writer + number) as usize % names.len()];
+    let key = format!("w{writer}-{number}");
+    let client = format!("writer {writer}");
+    let insert = json!({
+        "sql": "INSERT INTO users VALUES (?1, ?2)", "args": [key, "new"],
+        "client": client, "seq": number * 3,
+    });
+    let inserted = insist(asking, node, &insert).await;
+    assert_eq!(inserted["changes"], 1, "{inserted}");
+    let more = json!({
+        "sql": "UPDATE counts SET n = n + 1 WHERE id = ?1", "args": [format!("c{writer}")],
+        "client": client, "seq": number * 3 + 1,
+    });
+    let more = insist(asking, node, &more).await;
+    assert_eq!(more["changes"], 1, "{more}");
+    let read = json!({
+        "sql": "SELECT (SELECT name FROM users WHERE id = ?1)", "args": [key], "key": key,
+    });
+    let read = insist(asking, node, &read).await;
+    assert_eq!(read["rows"], json!([["new"]]), "{key}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_split_while_clients_write_and_nodes_die() {
+    let asking = Asking::start(3, 1).await;
+    for sql in [
+        "CREATE TABLE users(id TEXT PRIMARY KEY, name TEXT)",
+        "CREATE TABLE counts(id TEXT PRIMARY KEY, n INTEGER NOT NULL)",
+    ] {
+        asking.run("n1", sql).await;
+    }
+    let writers = 6;
+    for writer in 0..writers {
+        let sql = format!("INSERT INTO counts VALUES ('c{writer}', 0)");
+        asking.run("n2", &sql).await;
+    }
+    let counting = Counting::start(&asking, writers);
+    counting.at_least(50).await;
+    let manager = manager(&asking.cluster).await;
+    let halves = split(&manager, "shard-0").await;
+    counting.at_least(50).await;
+    let victim = asking.cluster.names()[0].clone();
+    let dying = async {
+        counting.at_least(20).await;
+        asking.cluster.kill(&victim);
+        counting.at_least(20).await;
+        asking.cluster.restart(&victim).await;
+    };
+    let (quarters, ()) = tokio::join!(split(&manager, halves[0].as_str()), dying);
+    assert_eq!(quarters.len(), 2);
+    counting.at_least(50).await;
+    let written = counting.stop().await;
+    for node in asking.cluster.names() {
+        let users = asking
+            .run(&node, "SELECT count(*), count(DISTINCT id) FROM users")
+            .await;
+        assert_eq!(users["rows"], json!([[written, written]]), "{node}");
+        let counts = asking.run(&node, "SELECT sum(n) FROM counts").await;
+        assert_eq!(counts["rows"], json!([[written]]), "{node}");
     }
     asking.cluster.stop().await;
 }

@@ -191,6 +191,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns what failed, and why.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut said = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(why) = cause {
+            said.push_str(": ");
+            said.push_str(&why.to_string());
+            cause = why.source();
+        }
+        said
+    }
+
     /// Returns whether the same call may simply be repeated, later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -455,14 +455,14 @@ impl Workflow {
             return;
         }
         let report = Report::Failed {
-            error: with_causes(error),
+            error: error.with_causes(),
         };
         actions.push(Action::Tell(report));
         if error.is_retryable() || purpose_is_hint(purpose) {
             return;
         }
         if self.phase().decision() == Decision::Open {
-            self.cancel.get_or_insert_with(|| with_causes(error));
+            self.cancel.get_or_insert_with(|| error.with_causes());
         } else {
             // Somebody else may have gone on.
             self.read_again(now, actions);
@@ -478,18 +478,6 @@ impl Workflow {
         let letting_go = matches!(self.phase(), Phase::Aborting | Phase::CleaningUp);
         gone && letting_go && place < self.errands.len()
     }
-}
-
-/// Says what failed, and why.
-fn with_causes(error: &StoreError) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(why) = cause {
-        said.push_str(": ");
-        said.push_str(&why.to_string());
-        cause = why.source();
-    }
-    said
 }
 
 /// Whether nothing depends on the call.

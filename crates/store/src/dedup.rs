@@ -12,7 +12,7 @@
 //! An id that is a [name](is_name) has no such order. Forgetting it says nothing about others: a name that
 //! returns after it was forgotten is a new one.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
 
 use crate::{
     Params, ReplicaError, Result, ShardFile, Snapshot, Value, ValueRef, connection::Connection,
@@ -258,6 +258,50 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
         }
     }
     Ok(())
+}
+
+/// Takes in what another file remembers, which is attached as `absorbed`. Its records are those of another log.
+pub(crate) fn absorb(
+    connection: &Connection,
+    both: &dyn Fn(&[u8], &[u8]) -> Vec<u8>,
+) -> Result<()> {
+    let mut twice = Vec::new();
+    let sql = "SELECT here.client, here.sequence, here.outcome, other.outcome
+         FROM absorbed._dedup AS other JOIN main._dedup AS here USING (client, sequence)";
+    let _all = connection.query(sql, Params::NONE, |row| {
+        let (here, other) = (row.get(2), row.get(3));
+        let bytes = |value: ValueRef<'_>| value.as_bytes().unwrap_or_default().to_vec();
+        let outcome = match row.get(1).as_i64() {
+            // Floors: numbers, or the ids of clients.
+            Some(FLOOR) => match (here.as_i64(), other.as_i64()) {
+                (Some(here), Some(other)) => Value::Integer(here.max(other)),
+                _ => Value::from(bytes(here).max(bytes(other))),
+            },
+            Some(LAST) => {
+                let ((last, outcome), (other_last, other_outcome)) =
+                    (split_last(here), split_last(other));
+                Value::from(match last.cmp(&other_last) {
+                    Ordering::Less => bytes(other),
+                    Ordering::Greater => bytes(here),
+                    Ordering::Equal => {
+                        let number = last.unwrap_or_default().to_be_bytes();
+                        let outcomes = [outcome, other_outcome].map(Option::unwrap_or_default);
+                        [&number[..], &both(outcomes[0], outcomes[1])].concat()
+                    }
+                })
+            }
+            _ => Value::from(both(&bytes(here), &bytes(other))),
+        };
+        twice.push([row.get(0).to_value(), row.get(1).to_value(), outcome]);
+        ControlFlow::<()>::Continue(())
+    })?;
+    for values in twice {
+        let sql = "UPDATE main._dedup SET outcome = ?3 WHERE client = ?1 AND sequence = ?2";
+        connection.execute(sql, Params::from(&values))?;
+    }
+    let sql = "INSERT INTO main._dedup (client, sequence, lsn, outcome)
+         SELECT client, sequence, 0, outcome FROM absorbed._dedup WHERE 1 ON CONFLICT DO NOTHING";
+    connection.execute(sql, Params::NONE).map(drop)
 }
 
 /// Lets a part of a file remember of each outcome what it is told to. The records that they came with are those of another log.

@@ -1,6 +1,8 @@
 //! The one writer of a shard file.
 
 #[cfg(feature = "capture")]
+mod absorb;
+#[cfg(feature = "capture")]
 mod apply;
 mod batch;
 #[cfg(feature = "capture")]
@@ -26,7 +28,7 @@ use crate::{
 
 pub use self::batch::{Decision, Executed, Fate, Member};
 #[cfg(feature = "capture")]
-pub use self::captured::Captured;
+pub use self::{absorb::Absorb, captured::Captured};
 
 /// The right to write to a shard file, for one holder at a time in this process.
 ///

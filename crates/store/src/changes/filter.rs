@@ -14,6 +14,25 @@ impl ChangeSet {
         encoder.finish()
     }
 
+    /// Returns the changes of some tables' rows alone, with their rowids raised by as much as `raises` says of the table, where no column shows
+    /// them; `None` leaves the table out. Nothing else stays, not even settings.
+    #[must_use]
+    pub fn only(&self, mut raises: impl FnMut(&ChangedTable) -> Option<i64>) -> Self {
+        let mut encoder = Encoder::new();
+        for change in self.changes() {
+            match change {
+                Change::Border => encoder.border(),
+                Change::Row(row) => {
+                    if let Some(by) = raises(row.table()) {
+                        write_row(&mut encoder, &row, by, &mut |_, _| true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        encoder.finish()
+    }
+
     /// Returns several changes as one: each is applied after those before it.
     #[must_use]
     pub fn joined<'c>(all: impl IntoIterator<Item = &'c Self>) -> Self {
@@ -47,7 +66,7 @@ impl ChangeSet {
     ) {
         for change in self.changes() {
             match change {
-                Change::Row(row) => write_row(encoder, &row, keeps),
+                Change::Row(row) => write_row(encoder, &row, 0, keeps),
                 Change::Schema { sql, digest } => encoder.schema(sql, digest),
                 Change::Sequences(values) => encoder.sequences(values.len() / 3, values),
                 Change::Setting { setting, old, new } => encoder.setting(setting, old, new),
@@ -60,15 +79,17 @@ impl ChangeSet {
 fn write_row(
     encoder: &mut Encoder,
     row: &RowChange<'_>,
+    raise: i64,
     keeps: &mut impl FnMut(&ChangedTable, Values<'_>) -> bool,
 ) {
     let table = row.table();
     let mut head = Head::new(&table.name, &table.key, table.columns);
+    let rowid = row.rowid().map(|rowid| rowid.saturating_add(raise));
     let mut kept = |values: Option<_>| values.filter(|values| keeps(table, *values));
     match (kept(row.before()), kept(row.after())) {
         (None, None) => {}
-        (None, Some(new)) => encoder.insert(&mut head, row.rowid(), new),
-        (Some(old), None) => encoder.delete(&mut head, row.rowid(), old),
-        (Some(old), Some(new)) => encoder.update(&mut head, row.rowid(), old, new),
+        (None, Some(new)) => encoder.insert(&mut head, rowid, new),
+        (Some(old), None) => encoder.delete(&mut head, rowid, old),
+        (Some(old), Some(new)) => encoder.update(&mut head, rowid, old, new),
     }
 }

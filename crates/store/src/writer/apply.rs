@@ -83,7 +83,7 @@ impl Writer {
         self.after_statement(open, result)
     }
 
-    fn capture_parts(&mut self) -> (&mut Capture, &Connection) {
+    pub(super) fn capture_parts(&mut self) -> (&mut Capture, &Connection) {
         let connection = self.connection_mut();
         let capture = connection
             .capture
@@ -94,7 +94,7 @@ impl Writer {
 
     /// Sets the connection up to apply changes: without triggers, foreign keys and CHECK, and with
     /// write access to shadow tables.
-    fn serve_changes(&mut self) -> Result<()> {
+    pub(super) fn serve_changes(&mut self) -> Result<()> {
         if !self.connection_mut().applies {
             // SQLite would drop them together with a table, unnoticed.
             self.watch(None)?;

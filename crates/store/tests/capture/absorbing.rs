@@ -1,0 +1,154 @@
+//! Files that take in the rows of others.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use shardwright_store::{Absorb, Error, Part, Seen, Value};
+
+use crate::pair::{Pair, value};
+
+const SCHEMA: [&str; 4] = [
+    "CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)",
+    "CREATE TABLE trail (user_id INTEGER, what TEXT)",
+    "CREATE TABLE tags (tag TEXT, user_id INTEGER, PRIMARY KEY (tag, user_id)) WITHOUT ROWID",
+    "CREATE TABLE kinds (kind TEXT PRIMARY KEY)",
+];
+
+fn tables() -> Vec<String> {
+    ["users", "trail", "tags"].map(str::to_owned).to_vec()
+}
+
+/// A pair with rows of some users.
+fn pair(first: i64) -> Pair {
+    let mut pair = Pair::after(&SCHEMA);
+    pair.execute("INSERT INTO kinds VALUES ('old')");
+    for id in first..first + 5 {
+        pair.execute(&format!("INSERT INTO users VALUES ({id}, 'user {id}')"));
+        pair.execute(&format!("INSERT INTO trail VALUES ({id}, 'came')"));
+        pair.execute(&format!("INSERT INTO tags VALUES ('tag', {id})"));
+    }
+    pair
+}
+
+/// Writes all that the primary has into a file of its own.
+fn whole(pair: &Pair) -> PathBuf {
+    let path = pair.directory.path().join("whole.db");
+    let part = Part {
+        place: "shard-9",
+        divided: &[],
+        keeps: Arc::new(|_, _| true),
+        without_notes: "elastic.",
+        remembers: &|outcome| Some(outcome.to_vec()),
+        entries: &[],
+    };
+    let snapshot = pair.primary.snapshot().unwrap();
+    let copied = snapshot.part_to(&path, &part, |_, _| ControlFlow::Continue(()));
+    copied.unwrap();
+    path
+}
+
+fn absorb(one: &mut Pair, from: &PathBuf) -> Result<(), Error> {
+    let tables = tables();
+    let what = Absorb {
+        tables: &tables,
+        shifts: "elastic.shift.",
+        both: &|one, other| [one, b"+", other].concat(),
+    };
+    let next = one.next();
+    for file in [&one.primary, &one.copy] {
+        file.writer()?.absorb(next, from, &what)?;
+    }
+    one.applied = next;
+    Ok(())
+}
+
+#[test]
+fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
+    let (mut one, mut other) = (pair(1), pair(101));
+    let stream = [0xff, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    one.remember(&[
+        ([1; 16], 1, b"a".as_slice()),
+        ([3; 16], 1, b"one"),
+        (stream, 5, b"old"),
+    ]);
+    other.remember(&[
+        ([1; 16], 1, b"b".as_slice()),
+        ([4; 16], 1, b"other"),
+        (stream, 6, b"new"),
+    ]);
+    let whole = whole(&other);
+    absorb(&mut one, &whole).unwrap();
+    one.compare();
+    let shift = value(
+        &one.primary,
+        "SELECT value FROM _meta WHERE key = 'elastic.shift.trail'",
+    );
+    let shift = shift.as_i64().unwrap();
+    let known = |outcome: &[u8]| Seen::Known(outcome.to_vec());
+    for (client, expected) in [
+        ([1; 16], b"a+b".as_slice()),
+        ([3; 16], b"one"),
+        ([4; 16], b"other"),
+    ] {
+        assert_eq!(one.primary.find(&client, 1).unwrap(), known(expected));
+    }
+    let last = one.primary.snapshot().unwrap().last_of(&stream).unwrap();
+    assert_eq!(last, Some((6, b"new".to_vec())));
+    for sql in [
+        "INSERT INTO trail VALUES (101, 'went'), (102, 'went')",
+        "UPDATE trail SET what = 'stayed' WHERE rowid <= 2",
+        "DELETE FROM trail WHERE user_id = 103",
+        "INSERT INTO users (name) VALUES ('the next')",
+        "INSERT INTO kinds VALUES ('new')",
+        "PRAGMA user_version = 3",
+    ] {
+        let changes = other.execute(sql).only(|table| match table.name.as_str() {
+            "trail" => Some(shift),
+            name => tables().contains(&name.to_owned()).then_some(0),
+        });
+        let next = one.next();
+        for file in [&one.primary, &one.copy] {
+            file.writer().unwrap().apply(next, &changes, &[]).unwrap();
+        }
+        one.applied = next;
+        // The file that it was goes on as well.
+        one.execute("INSERT INTO trail VALUES (1, 'here')");
+    }
+    one.compare();
+    let count = |sql: &str| value(&one.primary, sql).as_i64();
+    assert_eq!(count("SELECT count(*) FROM users"), Some(11));
+    assert_eq!(
+        count("SELECT count(*) FROM trail WHERE user_id < 100"),
+        Some(5 + 6)
+    );
+    assert_eq!(
+        count("SELECT count(*) FROM trail WHERE user_id > 100"),
+        Some(6)
+    );
+    assert_eq!(
+        count("SELECT count(*) FROM trail WHERE what = 'stayed'"),
+        Some(2)
+    );
+    assert_eq!(count("SELECT count(*) FROM tags"), Some(10));
+    assert_eq!(count("SELECT count(*) FROM kinds"), Some(1));
+    assert_eq!(count("PRAGMA user_version"), Some(0));
+    one.execute("INSERT INTO users (name) VALUES ('the last')");
+    let last = value(&one.primary, "SELECT max(id) FROM users");
+    assert_eq!(last, Value::from(107));
+}
+
+#[test]
+fn a_row_that_is_in_both_files_is_refused_and_nothing_is_taken_in() {
+    let (mut one, other) = (pair(1), pair(3));
+    let whole = whole(&other);
+    let refused = absorb(&mut one, &whole);
+    assert!(
+        matches!(refused, Err(Error::Constraint { .. })),
+        "{refused:?}"
+    );
+    one.compare();
+    assert_eq!(
+        value(&one.primary, "SELECT count(*) FROM users"),
+        Value::from(5)
+    );
+    one.execute("INSERT INTO trail VALUES (1, 'goes on')");
+}

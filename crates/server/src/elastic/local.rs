@@ -69,7 +69,7 @@ impl Local {
             Ask::Ready => Ok(Said::Done),
             Ask::Cut { operation } => self.cut(id, shard, fresh, operation).await,
             Ask::Imported { operation, source } => {
-                self.imported(id, shard, &operation, &source).await
+                self.imported(id, shard, fresh, (&operation, &source)).await
             }
             Ask::Changes {
                 range,
@@ -107,8 +107,15 @@ impl Local {
                 records,
             } => {
                 self.check_filled(id, &operation).await?;
-                let of = (&operation, &source);
-                let imported = shard.import(of, (after, through), records, APPENDING).await;
+                let joins = if self.joins(id, &source).await? {
+                    Some(self.placement(id, &fresh).await?)
+                } else {
+                    None
+                };
+                let (of, from) = ((&operation, &source), (after, through));
+                let imported = shard
+                    .import(of, from, records, joins.as_deref(), APPENDING)
+                    .await;
                 let imported = imported.map_err(|error| not_taken(&error))?;
                 Ok(Said::Imported(imported.applied))
             }
@@ -200,8 +207,8 @@ impl Local {
         &self,
         id: &PartitionId,
         shard: &Shard,
-        operation: &OperationId,
-        source: &ShardId,
+        fresh: Fresh,
+        (operation, source): (&OperationId, &ShardId),
     ) -> Answer {
         let found = shard.imported(operation, source).await;
         if let Some(imported) = found.map_err(|error| not_taken(&error))? {
@@ -210,16 +217,51 @@ impl Local {
         self.check_filled(id, operation).await?;
         let leads = shard.status().borrow().leads.clone();
         let config = leads.ok_or(Refusal::NotPrimary { hint: None })?;
+        let joins = if self.joins(id, source).await? {
+            let first = self.first_source(id, operation).await?;
+            let first = shard.imported(operation, &first).await;
+            if first.map_err(|error| not_taken(&error))?.is_none() {
+                return Err(Refusal::Later("it has nothing yet to add this to".into()));
+            }
+            // It has the schema and the notes of the first.
+            let placement = self.placement(id, &fresh).await?;
+            let tables = placement.tables().map(|table| table.name.clone());
+            Some(tables.collect())
+        } else {
+            None
+        };
         let base = self.common_base(id, &config, operation, source).await?;
         let take = Take {
             operation: operation.clone(),
             source: source.clone(),
             at: base.at,
             digest: base.digest,
+            joins,
         };
         let begun = shard.begin_with(take, APPENDING).await;
         begun.map_err(not_appended)?;
         Ok(Said::Imported(base.at))
+    }
+
+    /// Whether what comes from a source is added to what comes from the one whose range the target's begins with.
+    async fn joins(&self, id: &PartitionId, source: &ShardId) -> Result<bool, Refusal> {
+        let start = |shard: ShardId| async move {
+            let found = self.registry(id).shard(&shard).await;
+            let range = found.map_err(|error| unknown(&error))?.value.range;
+            Ok(range.map(|range| range.start()))
+        };
+        let (target, source) = (start(id.shard.clone()).await?, start(source.clone()).await?);
+        Ok(source > target)
+    }
+
+    /// Returns the source whose range the target's begins with.
+    async fn first_source(
+        &self,
+        id: &PartitionId,
+        operation: &OperationId,
+    ) -> Result<ShardId, Refusal> {
+        let found = self.operation(id, operation).await?;
+        found.sources.into_iter().next().ok_or(Refusal::NotHeld)
     }
 
     /// Returns what all members have kept aside.
@@ -236,6 +278,13 @@ impl Local {
             return Err(Refusal::Failed(why.clone()));
         }
         let is_making = states.values().any(|state| *state == BaseState::Making);
+        if own.is_none() {
+            let why = format!(
+                "the node of {} has no copy of {source}: move that first",
+                id.shard
+            );
+            return Err(Refusal::Failed(why));
+        }
         if is_making {
             return Err(Refusal::Later(
                 "the members keep aside what they hold".into(),

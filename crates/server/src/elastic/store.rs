@@ -15,7 +15,7 @@ use shardwright_elastic::{
 };
 use shardwright_http::{
     ClientError, Token,
-    reqwest::{Client, header::AUTHORIZATION},
+    reqwest::{self, Client, header::AUTHORIZATION},
 };
 use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{
@@ -56,7 +56,7 @@ enum Unanswered {
     #[error("the registry does not say where the node is")]
     Registry(#[from] shardwright_registry::Error),
     #[error("the node does not answer")]
-    Lost(#[from] shardwright_http::reqwest::Error),
+    Lost(#[from] reqwest::Error),
     #[error("the node answers something that is not understood")]
     Garbled,
 }

@@ -16,8 +16,8 @@ use shardwright_quorum::log::{
     BatchMember, Kind, Point, Record, Snapshot, StateError, shard_log::Entry,
 };
 use shardwright_store::{
-    ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica, ReplicaError,
-    ShardFile, Synchronous, Window, Writer,
+    Absorb, ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica,
+    ReplicaError, ShardFile, Synchronous, Window, Writer,
 };
 
 pub use self::batch::{Fate, Ran};
@@ -26,6 +26,7 @@ use super::{
         applied, applied_of, encode_window, entries_of, not_open, point, state_error, window_of,
     },
     generations::Generations,
+    remembered,
     split::{self, SplitBase},
 };
 
@@ -155,18 +156,48 @@ impl LoggedFile {
             self.applied = record.point();
             return moved.map_err(state_error);
         }
-        if !split::base::read(home).is_some_and(|base| base.is_for(&take)) {
+        let base = split::base::read(home, &take.source);
+        if !base.is_some_and(|base| base.is_for(&take)) {
             let why = format!(
                 "it has not kept aside what {} was at {}",
                 take.source, take.at
             );
             return Err(StateError::Diverged(why.into()));
         }
-        let (from, applied) = (split::base::file(home), applied_of(record));
-        let file = self.generations.take(&from, applied, &self.config);
-        let opened = file.and_then(Opened::of).map_err(state_error)?;
-        split::base::forget(home);
-        self.replace(opened)
+        let from = split::base::file(home, &take.source);
+        let taken = match &take.joins {
+            None => self.begin_with(record, &from),
+            Some(tables) => self.absorb(record, &from, tables),
+        };
+        taken?;
+        split::base::forget(home, &take.source);
+        Ok(())
+    }
+
+    /// Lets a file be the data from now on, durably.
+    fn begin_with(&mut self, record: &Record, from: &Path) -> Result<(), StateError> {
+        let applied = applied_of(record);
+        let file = self.generations.take(from, applied, &self.config);
+        self.replace(file.and_then(Opened::of).map_err(state_error)?)
+    }
+
+    /// Takes in the rows of a file, durably: it is not kept.
+    fn absorb(
+        &mut self,
+        record: &Record,
+        from: &Path,
+        tables: &[String],
+    ) -> Result<(), StateError> {
+        self.roll_back();
+        let what = Absorb {
+            tables,
+            shifts: split::SHIFT,
+            both: &remembered::both,
+        };
+        let absorbed = self.writer.absorb(applied_of(record), from, &what);
+        absorbed.map_err(state_error)?;
+        self.applied = record.point();
+        self.save()
     }
 
     /// Undoes the transaction that waits, if one does.

@@ -20,5 +20,5 @@ pub(crate) use self::{
     base::{Base, BaseState},
     import::{ImportError, SourceRecord, Wanted},
     record::{Cut, CutPart, SplitBase, Take, import_client},
-    seal::{NOTES, SEALED, SealError},
+    seal::{NOTES, SEALED, SHIFT, SealError},
 };

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value as Json, json};
 use shardwright_coordinator::registry::Registry;
 use shardwright_elastic::{
-    ElasticShardManager, Gating, RegistryJournal, Settings, ShardConfig, SplitAt,
+    ElasticShardManager, Error, Gating, RegistryJournal, Settings, ShardConfig, SplitAt,
 };
 use shardwright_server::ClusterStore;
 use shardwright_topology::{KeyspaceName, ShardId};
@@ -76,6 +76,20 @@ async fn split(manager: &ElasticShardManager, shard: &str) -> Vec<ShardId> {
         match manager.committed(&split).await {
             Ok(split) => return split.operation.targets,
             Err(Error::Aborted { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Makes one shard of several, and returns it.
+async fn merge(manager: &ElasticShardManager, shards: &[&ShardId]) -> ShardId {
+    let names: Vec<_> = shards.iter().map(|shard| shard.as_str()).collect();
+    loop {
+        let merge = manager.begin_merge(&names, Gating::Force);
+        let merge = merge.await.expect("it begins");
+        match manager.committed(&merge).await {
+            Ok(merge) => return merge.operation.targets[0].clone(),
+            Err(Error::Aborted { reason, .. }) => eprintln!("{reason}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -195,6 +209,11 @@ async fn shards_are_split_while_clients_write_and_nodes_die() {
     };
     let (quarters, ()) = tokio::join!(split(&manager, halves[0].as_str()), dying);
     assert_eq!(quarters.len(), 2);
+    counting.at_least(50).await;
+    let one = merge(&manager, &[&quarters[1], &halves[1]]).await;
+    counting.at_least(50).await;
+    let whole = merge(&manager, &[&quarters[0], &one]).await;
+    assert_eq!(manager.layout().len(), 1, "{whole} owns all");
     counting.at_least(50).await;
     let written = counting.stop().await;
     for node in asking.cluster.names() {

@@ -3,8 +3,8 @@
 //! ```text
 //! KEYSPACE/SOURCE/        the copy that is divided
 //! KEYSPACE/TARGET/        the copy of a target on the same node
-//!   base.db               what it is to begin with
-//!   base.json             of which operation and place that is
+//!   base-SOURCE.db        what it is to begin with
+//!   base-SOURCE.json      of which operation and place that is
 //! ```
 //! A part is made on a thread of its own, from a snapshot: records are applied meanwhile. One that a crash interrupted is not there, and the
 //! cut is made again. A later cut for the same target takes the place of an earlier one.
@@ -117,7 +117,7 @@ impl Bases {
             Some(Some(why)) => return BaseState::Failed(why),
             None => {}
         }
-        match read(&directory_of(home, target)) {
+        match own_name(home).and_then(|source| read(&directory_of(home, target), &source)) {
             Some(base) if base.operation == *operation => BaseState::Made(base),
             _ => BaseState::Missing,
         }
@@ -147,28 +147,34 @@ fn directory_of(home: &Path, shard: &ShardId) -> PathBuf {
     home.with_file_name(shard.as_str())
 }
 
-/// Returns what lies in the directory of a copy for it to begin with.
-pub(in crate::shard) fn read(directory: &Path) -> Option<Base> {
-    let text = fs::read(directory.join(NOTE)).ok()?;
+/// Returns the name of the shard whose copy is in a directory.
+fn own_name(home: &Path) -> Option<ShardId> {
+    ShardId::new(home.file_name()?.to_str()?).ok()
+}
+
+/// Returns what lies in the directory of a copy for it to begin with, of a shard.
+pub(in crate::shard) fn read(directory: &Path, source: &ShardId) -> Option<Base> {
+    let text = fs::read(note(directory, source)).ok()?;
     let base = serde_json::from_slice(&text).ok()?;
-    directory.join(FILE).exists().then_some(base)
+    file(directory, source).exists().then_some(base)
 }
 
 /// Returns where the file lies that a copy is to begin with.
-pub(in crate::shard) fn file(directory: &Path) -> PathBuf {
-    directory.join(FILE)
+pub(in crate::shard) fn file(directory: &Path, source: &ShardId) -> PathBuf {
+    directory.join(format!("base-{source}.db"))
+}
+
+fn note(directory: &Path, source: &ShardId) -> PathBuf {
+    directory.join(format!("base-{source}.json"))
 }
 
 /// Removes what a copy was to begin with.
-pub(in crate::shard) fn forget(directory: &Path) {
-    for name in [NOTE, FILE] {
+pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
+    for path in [note(directory, source), file(directory, source)] {
         // What is not there need not go, and what stays is of no operation that anybody asks for.
-        let _removed = fs::remove_file(directory.join(name));
+        let _removed = fs::remove_file(path);
     }
 }
-
-const FILE: &str = "base.db";
-const NOTE: &str = "base.json";
 
 fn make(
     home: &Path,
@@ -184,8 +190,8 @@ fn make(
         source,
     };
     fs::create_dir_all(&directory).map_err(failed)?;
-    forget(&directory);
-    let made = directory.join(format!("base-{at}.db"));
+    forget(&directory, &cut.source);
+    let made = directory.join(format!("making-{}-{at}.db", cut.source));
     let _left_over = fs::remove_file(&made);
     let tables: Vec<_> = cut.placement.tables().cloned().collect();
     let divided = tables.iter().map(|table| DividedTable {
@@ -210,7 +216,7 @@ fn make(
         },
         |_, _| ControlFlow::Continue(()),
     )?;
-    fs::rename(&made, directory.join(FILE)).map_err(failed)?;
+    fs::rename(&made, file(&directory, &cut.source)).map_err(failed)?;
     let base = Base {
         operation: cut.operation.clone(),
         source: cut.source.clone(),
@@ -218,5 +224,5 @@ fn make(
         digest: *copied.digest.as_bytes(),
     };
     let text = serde_json::to_vec(&base).expect("plain values are JSON");
-    fs::write(directory.join(NOTE), text).map_err(failed)
+    fs::write(note(&directory, &cut.source), text).map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! The records of a source on their way to a target.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shardwright_quorum::log::{
@@ -9,12 +9,12 @@ use shardwright_quorum::log::{
 };
 use shardwright_sql::Placement;
 use shardwright_store::{
-    ChangeSet, Error as StoreError, META_TABLE, ReplicaError, ShardFile, ValueRef,
+    ChangeSet, Error as StoreError, META_TABLE, ReplicaError, Seen, ShardFile, Value, ValueRef,
 };
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 use tokio::task::spawn_blocking;
 
-use super::{NOTES, cut::HOLDING, import_client};
+use super::{NOTES, SHIFT, cut::HOLDING, import_client};
 use crate::shard::{Shard, remembered::share};
 
 /// How long records are waited for that are known to be committed.
@@ -143,7 +143,8 @@ impl Shard {
     }
 
     /// Takes in what a source has written after a record, up to another one, unless that has happened. Returns how far this copy, which has to be the primary, is
-    /// then.
+    /// then. `joins` is where rows belong if the target had rows of another source before: of tables that every shard has whole, those bring the
+    /// changes.
     ///
     /// # Errors
     /// [`ImportError`]: what is not known to be in the log may be in it.
@@ -152,6 +153,7 @@ impl Shard {
         (operation, source): (&OperationId, &ShardId),
         (after, through): (Lsn, Lsn),
         records: Vec<SourceRecord>,
+        joins: Option<&Placement>,
         within: Duration,
     ) -> Result<Imported, ImportError> {
         let client = import_client(operation, source);
@@ -163,12 +165,11 @@ impl Shard {
             if here.applied != after {
                 return Ok(here);
             }
-            let mut members = Vec::new();
-            let mut changes = Vec::with_capacity(records.len());
-            for record in records {
-                changes.push(ChangeSet::from_bytes(record.changes).map_err(StoreError::from)?);
-                members.extend(record.members);
-            }
+            let file = self.data.file().ok_or(ImportError::NotRunning)?;
+            let (changes, mut members) = match joins {
+                None => taken(records)?,
+                Some(placement) => joined(records, placement, &file)?,
+            };
             members.push(BatchMember {
                 client,
                 sequence: through.0,
@@ -202,6 +203,48 @@ impl Shard {
             _ => Err(ImportError::NotRunning),
         }
     }
+}
+
+type Taken = (Vec<ChangeSet>, Vec<BatchMember>);
+
+fn taken(records: Vec<SourceRecord>) -> Result<Taken, StoreError> {
+    let (mut changes, mut members) = (Vec::with_capacity(records.len()), Vec::new());
+    for record in records {
+        changes.push(ChangeSet::from_bytes(record.changes)?);
+        members.extend(record.members);
+    }
+    Ok((changes, members))
+}
+
+/// Returns what records mean for a target that has rows of another source as well.
+fn joined(
+    records: Vec<SourceRecord>,
+    placement: &Placement,
+    file: &ShardFile,
+) -> Result<Taken, StoreError> {
+    let (changes, mut members) = taken(records)?;
+    let snapshot = file.snapshot()?;
+    let mut raises = BTreeMap::new();
+    for table in placement.tables() {
+        let key = [Value::from(format!("{SHIFT}{}", table.name))];
+        let sql = "SELECT value FROM main._meta WHERE key = ?1";
+        let raised = snapshot.query_row(sql, &key, |row| row.get(0).as_i64())?;
+        raises.insert(table.name.as_str(), raised.flatten().unwrap_or(0));
+    }
+    let mut twice = Vec::with_capacity(members.len());
+    for member in &members {
+        // The other source has made a part of it too. What this one did of it is not told to who asks again.
+        twice.push(file.find(&member.client.0, member.sequence)? != Seen::New);
+    }
+    let mut twice = twice.into_iter();
+    members.retain(|_| twice.next() != Some(true));
+    let changes = changes.iter().map(|changes| {
+        changes.only(|table| {
+            let table = placement.table(&table.name)?;
+            raises.get(table.name.as_str()).copied()
+        })
+    });
+    Ok((changes.collect(), members))
 }
 
 fn last_import(file: &ShardFile, client: &[u8; 16]) -> Result<Option<Imported>, StoreError> {

@@ -53,6 +53,8 @@ pub(crate) struct Take {
     pub(crate) at: Lsn,
     /// What each copy has to have.
     pub(crate) digest: [u8; 32],
+    /// The tables whose rows come to those that the target has by then; `None` if it has nothing, and begins with this.
+    pub(crate) joins: Option<Vec<String>>,
 }
 
 impl SplitBase {

@@ -26,6 +26,9 @@ pub(crate) const NOTES: &str = "elastic.";
 /// Targets have all notes of their source but this one: they are how they know which changes they have.
 pub(crate) const SEALED: &str = "elastic.sealed";
 
+/// What the key begins with of a note that says by how much the rowids of a table are raised that comes from another shard.
+pub(crate) const SHIFT: &str = "elastic.shift.";
+
 /// What the key begins with of a note that says that an operation has let go of the shard.
 const ENDED: &str = "elastic.ended.";
 

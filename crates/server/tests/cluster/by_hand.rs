@@ -114,12 +114,17 @@ impl ByHand {
     /// Seals the sources, each as soon as no change is announced to it.
     pub(crate) async fn seal(&self) {
         for source in &self.operation.sources {
-            wait("a seal", async || {
-                let sealed = Write::new(seal(self.operation.id.as_str()));
-                self.write(source, sealed).await
-            })
-            .await;
+            self.seal_one(source).await;
         }
+    }
+
+    /// Seals one of the sources, if it is not sealed.
+    pub(crate) async fn seal_one(&self, source: &ShardId) {
+        wait("a seal", async || {
+            let sealed = Write::new(seal(self.operation.id.as_str()));
+            self.write(source, sealed).await
+        })
+        .await;
     }
 
     /// Opens the sources again.
@@ -249,7 +254,8 @@ fn seal(operation: &str) -> impl Transaction + use<> {
         if is_announced {
             return Err(StoreError::Interrupted);
         }
-        member.execute("INSERT INTO main._meta(key, value) VALUES (?1, ?2)", &note)?;
+        let seal = "INSERT OR IGNORE INTO main._meta(key, value) VALUES (?1, ?2)";
+        member.execute(seal, &note)?;
         Ok(Vec::new())
     }
 }

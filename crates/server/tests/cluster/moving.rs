@@ -7,6 +7,7 @@ use std::sync::{
 
 use serde_json::{Value as Json, json};
 use shardwright_http::reqwest::StatusCode;
+use shardwright_topology::ShardId;
 use tokio::task::JoinSet;
 
 use crate::{by_hand::ByHand, cluster::wait, sql::Asking};
@@ -164,6 +165,119 @@ async fn what_waits_for_a_sealed_shard_goes_on_with_those_that_replace_it() {
             .await;
         assert_eq!(read["rows"], json!([[ROWS, 5 * ROWS]]));
     }
+    asking.cluster.stop().await;
+}
+
+/// Two keys of `plain`, on the first shard and on the second.
+async fn one_key_each(asking: &Asking) -> [String; 2] {
+    let mut found = [const { String::new() }; 2];
+    for number in 0..ROWS {
+        let key = format!("k{number}");
+        let read = format!("SELECT n FROM plain WHERE id = '{key}'");
+        let answer = asking.run("n1", &read).await;
+        let index = usize::from(answer["shards"] == json!(["shard-1"]));
+        found[index] = key;
+    }
+    found
+}
+
+async fn n_of(asking: &Asking, key: &str) -> Option<i64> {
+    let read = format!("SELECT n FROM plain WHERE id = '{key}'");
+    asking.run("n2", &read).await["rows"][0][0].as_i64()
+}
+
+/// Writes to both shards, the second of which is sealed, and waits until the first one is written to.
+async fn half_written(asking: &Asking, split: &ByHand) -> JoinSet<(StatusCode, Json)> {
+    let [first, _] = one_key_each(asking).await;
+    let second = ShardId::numbered(1);
+    split.seal_one(&second).await;
+    let mut waiting = JoinSet::new();
+    let body =
+        json!({"sql": "UPDATE plain SET n = n + 1", "write": "best-effort", "timeout_ms": 60_000});
+    let clone = asking.clone();
+    waiting.spawn(async move { clone.post("n3", &body).await.expect("an answer") });
+    wait("a half", async || {
+        (n_of(asking, &first).await? == 1).then_some(())
+    })
+    .await;
+    waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_several_shards_is_completed_after_a_split() {
+    let asking = with_tables(2).await;
+    let split = ByHand::split(&asking.cluster, 1, "shard-1").await;
+    let waiting = half_written(&asking, &split).await;
+    split.copy().await;
+    split.commit().await;
+    let (status, answer) = waiting.join_all().await.remove(0);
+    assert_eq!(
+        (status, &answer["changes"]),
+        (StatusCode::OK, &json!(ROWS)),
+        "{answer}"
+    );
+    let sums = asking.run("n1", "SELECT min(n), max(n) FROM plain").await;
+    assert_eq!(sums["rows"], json!([[1, 1]]));
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_several_shards_says_so_if_they_were_merged_when_one_had_made_it() {
+    let asking = with_tables(2).await;
+    let [first, second] = one_key_each(&asking).await;
+    let shards = [0, 1].map(ShardId::numbered);
+    let merge = ByHand::merge(&asking.cluster, 1, [&shards[0], &shards[1]]).await;
+    let waiting = half_written(&asking, &merge).await;
+    merge.finish().await;
+    let (status, answer) = waiting.join_all().await.remove(0);
+    assert_eq!(status, StatusCode::CONFLICT, "{answer}");
+    assert_eq!(answer["error"]["code"], "PARTIAL_WRITE", "{answer}");
+    assert_eq!(n_of(&asking, &first).await, Some(1));
+    assert_eq!(n_of(&asking, &second).await, Some(0));
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_several_shards_is_completed_when_the_merge_is_aborted() {
+    let asking = with_tables(2).await;
+    let shards = [0, 1].map(ShardId::numbered);
+    let merge = ByHand::merge(&asking.cluster, 1, [&shards[0], &shards[1]]).await;
+    let waiting = half_written(&asking, &merge).await;
+    merge.abort().await;
+    let (status, answer) = waiting.join_all().await.remove(0);
+    assert_eq!(
+        (status, &answer["changes"]),
+        (StatusCode::OK, &json!(ROWS)),
+        "{answer}"
+    );
+    let sums = asking.run("n1", "SELECT min(n), max(n) FROM plain").await;
+    assert_eq!(sums["rows"], json!([[1, 1]]));
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_shard_answers_for_what_it_has_made_and_no_client_waits_longer_than_it_wants() {
+    let asking = with_tables(1).await;
+    let made = numbered(
+        1,
+        "UPDATE plain SET n = n + 1 WHERE id = 'k1' RETURNING n",
+        "single",
+    );
+    let first = once(&asking, "n1", made.clone()).await;
+    let split = ByHand::split(&asking.cluster, 1, "shard-0").await;
+    split.seal().await;
+    let again = once(&asking, "n2", made).await;
+    assert_eq!(again["rows"], first["rows"]);
+    for (number, (sql, write)) in NUMBERED.iter().enumerate() {
+        let mut body = numbered(2 + number, sql, write);
+        body["timeout_ms"] = 100.into();
+        let (status, answer) = asking.post("n3", &body).await.expect("an answer");
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+        assert_eq!(answer["error"]["retryable"], true, "{answer}");
+    }
+    split.abort().await;
+    let sum = asking.run("n1", "SELECT sum(n) FROM plain").await;
+    assert_eq!(sum["rows"], json!([[1]]), "nothing of them has happened");
     asking.cluster.stop().await;
 }
 

@@ -147,19 +147,26 @@ impl Attempts<'_> {
     /// Waits until the next attempt may go better: when there are other shards at once, and soon after any other news of them.
     async fn rest(&mut self, engine: &Engine, changes: &mut Receiver<u64>) {
         let others = self.shared.engines.until_other_than(engine);
-        let mut others = std::pin::pin!(others);
-        loop {
-            let wait = self.waits.next().unwrap_or(WAITS.1).min(self.left());
-            tokio::select! {
-                () = &mut others => {
-                    self.waits = from_the_shortest();
-                    return;
-                }
-                // A shard that was sealed is opened again soon after its operation is aborted.
-                Ok(()) = changes.changed() => self.waits = from_the_shortest(),
-                () = tokio::time::sleep(wait) => return,
+        tokio::pin!(others);
+        let wait = self.next_wait();
+        tokio::select! {
+            () = &mut others => {
+                self.waits = from_the_shortest();
+                return;
             }
+            // A shard that was sealed is opened again soon after its operation is aborted.
+            Ok(()) = changes.changed() => self.waits = from_the_shortest(),
+            () = tokio::time::sleep(wait) => return,
         }
+        let wait = self.next_wait();
+        tokio::select! {
+            () = &mut others => self.waits = from_the_shortest(),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(WAITS.1).min(self.left())
     }
 
     fn left(&self) -> Duration {

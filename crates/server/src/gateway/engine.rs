@@ -11,10 +11,7 @@ use std::{
 use shardwright_http::{Token, reqwest::Client};
 use shardwright_registry::{Clock, Registry};
 use shardwright_router::Router;
-use shardwright_sql::{
-    Limits, Options, ShardedDatabase,
-    shards::{Fault, FaultKind},
-};
+use shardwright_sql::{Limits, Options, ShardedDatabase};
 use shardwright_topology::Backoff;
 use tokio::{
     runtime::Handle,
@@ -94,16 +91,11 @@ impl Engine {
     }
 
     /// Returns the engine over other shards.
-    async fn over(&self, names: Names) -> Result<Self, shardwright_sql::Error> {
+    fn over(&self, names: Names) -> Result<Self, shardwright_sql::Error> {
         let map = Arc::clone(names.map());
         let cluster = Arc::new(self.cluster.with_names(names));
         let places = Arc::new(View::of_engine(Arc::clone(&cluster), PATIENCE));
-        let before = self.database.clone();
-        let opening = spawn_blocking(move || before.with_map(map, places)).await;
-        let database = opening.unwrap_or_else(|_| {
-            let message = "a thread failed";
-            Err(Fault::new(FaultKind::Other, message).at("gateway"))
-        })?;
+        let database = self.database.with_map(map, places)?;
         Ok(Self {
             database,
             cluster,
@@ -244,7 +236,7 @@ async fn follow(mut engine: Engine, present: &watch::Sender<Option<Engine>>) {
         let map = router.map();
         let map = map.filter(|map| !engine.cluster.names.are_of(map));
         if let Some(names) = map.and_then(|map| Names::of(&map)) {
-            match engine.over(names).await {
+            match engine.over(names) {
                 Ok(next) => {
                     tracing::info!(
                         shards = next.cluster.names.count(),

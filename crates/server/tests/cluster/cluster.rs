@@ -240,10 +240,18 @@ impl Cluster {
         all.map(|event| event.notice).collect()
     }
 
+    pub(crate) fn registry(&self) -> Registry {
+        Registry::new(Arc::clone(&self.store), KeyspaceName::main())
+    }
+
     /// The nodes that have registered copies, among those that run.
     pub(crate) async fn registered(&self) -> usize {
-        let registry = Registry::new(Arc::clone(&self.store), KeyspaceName::main());
-        let registered = registry.copies().list().await.expect("the store answers");
+        let registered = self
+            .registry()
+            .copies()
+            .list()
+            .await
+            .expect("the store answers");
         let has_copies = |name: &str| {
             registered
                 .iter()
@@ -369,7 +377,7 @@ impl Cluster {
     }
 
     /// The node of a shard's primary, and its copy.
-    async fn leading(&self, shard: &PartitionId) -> (String, Shard) {
+    pub(crate) async fn leading(&self, shard: &PartitionId) -> (String, Shard) {
         let found = async {
             loop {
                 let shards = self.names().into_iter().filter_map(|name| {

@@ -1,11 +1,14 @@
 //! Nodes and a coordinator in one process, whose shards are written to while they fail.
 
+mod by_hand;
 mod cluster;
 mod coordinated;
 mod copies;
 mod faults;
 mod interactive;
 mod limits;
+mod modelled;
+mod moving;
 mod once;
 mod planned;
 mod split;

@@ -83,21 +83,17 @@ impl ShardedDatabase {
         }
     }
 
-    /// Adds what the statement did, where one of these places only knows that it did it: others that have taken over rows
-    /// of the same shard tell the rest.
-    pub(super) fn add_told_elsewhere(
-        &self,
-        asked: &[Place],
-        answer: &mut Answer,
-    ) -> Result<(), Error> {
-        let places = &self.inner.places;
-        for (place, mut ran) in places.recall()? {
+    /// What the statement did at other places than these, of which one only knows that it did it: others that have taken
+    /// over rows of the same shard tell the rest.
+    pub(super) fn told_elsewhere(&self, asked: &[Place]) -> Result<Vec<(Place, Ran)>, Error> {
+        let mut told = Vec::new();
+        for (place, mut ran) in self.inner.places.recall()? {
             Parts::take_out_of(&mut ran);
             if !asked.contains(&place) && !ran.iter().all(Ran::is_elsewhere) {
-                answer.add(places.name(place), Ran::all(ran));
+                told.push((place, Ran::all(ran)));
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     /// What the statement has done before, by place.

@@ -1,4 +1,5 @@
-//! What a statement is planned against: schema, map and the plans made so far. One immutable value per schema version.
+//! What a statement is planned against: schema, map and the plans made so far. One immutable value per schema version and map; those of
+//! one schema have in common whatever does not depend on the map.
 
 use std::{
     collections::HashMap,
@@ -30,22 +31,24 @@ use crate::{
 /// How many plans are kept; when there are more, all are forgotten, since whoever makes so many does not repeat them.
 const PLANS_MOST: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) version: u64,
     /// The number of the last broadcast that the schema includes. Those that change rows alone leave the rest as it is.
-    number: AtomicU64,
+    number: Arc<AtomicU64>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) map: Arc<ShardMap>,
-    pub(crate) gather: GatherPool,
+    pub(crate) gather: Arc<GatherPool>,
     /// What has to be asked about new rows.
-    pub(super) checks: Checks,
+    pub(super) checks: Arc<Checks>,
     /// An empty database with the schema, to ask SQLite what it makes of a statement.
-    copy: Mutex<rusqlite::Connection>,
+    copy: Arc<Mutex<rusqlite::Connection>>,
     /// Others, for statements that clients run on the schema.
-    schema_readers: SchemaReaders,
-    plans: RwLock<HashMap<Box<str>, Arc<PlannedStatement>, foldhash::fast::RandomState>>,
+    schema_readers: Arc<SchemaReaders>,
+    plans: Arc<RwLock<Plans>>,
 }
+
+type Plans = HashMap<Box<str>, Arc<PlannedStatement>, foldhash::fast::RandomState>;
 
 /// A statement with its plan.
 #[derive(Debug)]
@@ -69,21 +72,29 @@ impl State {
         schema: Schema,
         map: Arc<ShardMap>,
     ) -> Result<Self, Error> {
-        let copy = Mutex::new(open_schema_copy(schema.stored())?);
-        let checks = Checks::of(&schema)?;
+        let copy = Arc::new(Mutex::new(open_schema_copy(schema.stored())?));
+        let checks = Arc::new(Checks::of(&schema)?);
         let schema = Arc::new(schema);
-        let gather = GatherPool::new(Arc::clone(&schema));
+        let gather = Arc::new(GatherPool::new(Arc::clone(&schema)));
         Ok(Self {
             version,
-            number: AtomicU64::new(number),
+            number: Arc::new(AtomicU64::new(number)),
             schema,
             map,
             gather,
             checks,
             copy,
-            schema_readers: SchemaReaders::default(),
-            plans: RwLock::default(),
+            schema_readers: Arc::default(),
+            plans: Arc::default(),
         })
+    }
+
+    /// The same schema, for the shards of another map. Nothing is planned anew: a plan says nothing of shards.
+    pub(super) fn with_map(&self, map: Arc<ShardMap>) -> Self {
+        Self {
+            map,
+            ..self.clone()
+        }
     }
 
     /// The number of the last broadcast that the schema includes.

@@ -119,7 +119,7 @@ impl ShardedDatabase {
                     if Parts::take_out_of(&mut ran).is_missing_at(state, place) {
                         missed = Some(name);
                     }
-                    is_elsewhere |= !ran.is_empty() && ran.iter().all(Ran::is_elsewhere);
+                    is_elsewhere |= are_elsewhere(&ran);
                     answer.add(name, Ran::all(ran));
                 }
                 Err(source) if answer.places.is_empty() => return Err(source),
@@ -133,7 +133,9 @@ impl ShardedDatabase {
             }
         }
         if is_elsewhere {
-            self.add_told_elsewhere(places, &mut answer)?;
+            for (place, ran) in self.told_elsewhere(places)? {
+                answer.add(self.inner.places.name(place), ran);
+            }
         }
         match missed {
             Some(failed) => Err(missed_at(failed, answer.places)),
@@ -193,6 +195,10 @@ impl ShardedDatabase {
         let _guard = self.guard_of(planned)?;
         let unit = [Call::new(&planned.statement, params)];
         let ran = self.write_place(state, planned, target.places[0], target, &unit)?;
+        if are_elsewhere(&ran) {
+            let told = self.told_elsewhere(target.places)?.into_iter();
+            return Ok(Ran::all(told.map(|(_, ran)| ran).collect()));
+        }
         Ok(Ran::all(ran))
     }
 
@@ -221,6 +227,11 @@ impl ShardedDatabase {
         let statement = bound(planned, params)?;
         self.broadcast_write(state, table, planned, &statement)
     }
+}
+
+/// Whether a place only knows of a unit that it was made.
+fn are_elsewhere(ran: &[Ran]) -> bool {
+    !ran.is_empty() && ran.iter().all(Ran::is_elsewhere)
 }
 
 /// A place was not reached by the try of the statement that was made.

@@ -68,7 +68,10 @@ impl Basis {
             ControlFlow::<()>::Continue(())
         });
         let _ = looked.map_err(|error| super::fault(&error, false))?;
-        self.compare(&known)
+        match self.schema {
+            Some(_) => self.compare(&known),
+            None => Self::default().compare(&known),
+        }
     }
 
     fn compare(self, known: &Known) -> Result<(), Refusal> {

@@ -147,19 +147,26 @@ impl Attempts<'_> {
     /// Waits until the next attempt may go better: when there are other shards at once, and soon after any other news of them.
     async fn rest(&mut self, engine: &Engine, changes: &mut Receiver<u64>) {
         let others = self.shared.engines.until_other_than(engine);
-        let mut others = std::pin::pin!(others);
-        loop {
-            let wait = self.waits.next().unwrap_or(WAITS.1).min(self.left());
-            tokio::select! {
-                () = &mut others => {
-                    self.waits = from_the_shortest();
-                    return;
-                }
-                // A shard that was sealed is opened again soon after its operation is aborted.
-                Ok(()) = changes.changed() => self.waits = from_the_shortest(),
-                () = tokio::time::sleep(wait) => return,
+        tokio::pin!(others);
+        let wait = self.next_wait();
+        tokio::select! {
+            () = &mut others => {
+                self.waits = from_the_shortest();
+                return;
             }
+            // A shard that was sealed is opened again soon after its operation is aborted.
+            Ok(()) = changes.changed() => self.waits = from_the_shortest(),
+            () = tokio::time::sleep(wait) => return,
         }
+        let wait = self.next_wait();
+        tokio::select! {
+            () = &mut others => self.waits = from_the_shortest(),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(WAITS.1).min(self.left())
     }
 
     fn left(&self) -> Duration {
@@ -263,11 +270,16 @@ impl Attempts<'_> {
         if self.comes_of_moves(engine, error) {
             return true;
         }
-        match kind_of(error) {
+        match kind_of(cause_of(error)) {
             Some(FaultKind::SchemaChanged) => {
+                if matches!(error, Error::PartialWrite { .. }) {
+                    // What it has made it does not make again.
+                    self.lose();
+                }
                 let _news = engine.refresh(self.left()).await;
                 true
             }
+            _ if matches!(error, Error::PartialWrite { .. }) => false,
             Some(FaultKind::Forgotten) => self.takes_another_number(),
             Some(FaultKind::NotWriter) => true,
             // It may be about a table that another node has made.
@@ -283,10 +295,8 @@ impl Attempts<'_> {
     /// Whether the statement has failed, or may have, because shards are split or merged. Under the same number it may go on, with what they
     /// were replaced by, or with themselves if they are opened again: each of its units happens once.
     fn comes_of_moves(&mut self, engine: &Engine, error: &Error) -> bool {
-        let (cause, is_partial) = match error {
-            Error::PartialWrite { source, .. } => (&**source, true),
-            error => (error, false),
-        };
+        let cause = cause_of(error);
+        let is_partial = matches!(error, Error::PartialWrite { .. });
         let kind = kind_of(cause);
         let is_unknown = kind == Some(FaultKind::Indeterminate);
         let comes_of_moves = kind == Some(FaultKind::LayoutChanged)
@@ -404,6 +414,14 @@ fn execute(engine: &Engine, view: View, statement: &Statement) -> Attempt {
 
 fn from_the_shortest() -> Backoff {
     Backoff::new(WAITS.0, WAITS.1, rand::random())
+}
+
+/// What a statement failed with that has made a part of what it was to.
+fn cause_of(error: &Error) -> &Error {
+    match error {
+        Error::PartialWrite { source, .. } => source,
+        error => error,
+    }
 }
 
 fn kind_of(error: &Error) -> Option<FaultKind> {

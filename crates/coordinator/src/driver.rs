@@ -1,5 +1,6 @@
 //! Runs a coordinator: its machine on a store, a clock and HTTP.
 
+mod builder;
 mod partitions;
 mod ping;
 mod registration;
@@ -13,13 +14,14 @@ use rand::SeedableRng;
 use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::{Clock, Revision, Seen, Store};
-use shardwright_topology::Timestamp;
+use shardwright_topology::{Operation, Timestamp};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
 
+pub use self::builder::Builder;
 use crate::{
     core::{
         Action, Command, CommandId, Core, Done, Event, Notice, Settings, View, WriteId,
@@ -35,16 +37,18 @@ pub struct Coordinator {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+    /// What carries out operations. It ends with the task.
+    operations: Option<JoinHandle<()>>,
 }
 
 impl Coordinator {
-    /// Starts a coordinator on a store, in the present tokio runtime. Its workers need no token.
+    /// Starts a coordinator on a store, in the present tokio runtime. Its workers need no token, and it splits no shards.
     #[must_use]
     pub fn start(store: Arc<dyn Store>, settings: Settings, policy: Box<dyn Policy>) -> Self {
-        Self::start_with_token(store, settings, policy, None)
+        Self::builder(store, settings, policy).start()
     }
 
-    /// Starts a coordinator that shows the cluster's token to the workers that it pings.
+    /// Starts a coordinator that shows the cluster's token to the workers that it pings, and splits no shards.
     #[must_use]
     pub fn start_with_token(
         store: Arc<dyn Store>,
@@ -52,16 +56,12 @@ impl Coordinator {
         policy: Box<dyn Policy>,
         token: Option<Token>,
     ) -> Self {
-        let (handle, seat) = Handle::new(settings.id.clone());
-        let (stop, stopped) = oneshot::channel();
-        let pinger = ping::Pinger::new(settings.check_interval, token);
-        let driver = Driver::new(store, settings, policy, pinger, seat);
-        let task = tokio::spawn(driver.run(stopped));
-        Self {
-            handle,
-            stop: Some(stop),
-            task,
-        }
+        Self::builder(store, settings, policy).token(token).start()
+    }
+
+    /// Returns the settings of a coordinator that is to be started.
+    pub fn builder(store: Arc<dyn Store>, settings: Settings, policy: Box<dyn Policy>) -> Builder {
+        Builder::new(store, settings, policy)
     }
 
     /// Returns the handle by which it is asked.
@@ -77,6 +77,10 @@ impl Coordinator {
             let _sent = stop.send(());
         }
         let _ended = (&mut self.task).await;
+        if let Some(operations) = self.operations.take() {
+            // What is under way goes on elsewhere.
+            let _ended = tokio::time::timeout(FAREWELL, operations).await;
+        }
     }
 }
 
@@ -347,6 +351,7 @@ impl Driver {
         let view = self.core.view(now);
         gauge!("shardwright_coordinator_leading").set(f64::from(u8::from(is_leading)));
         self.count_replicated(&view);
+        count_operations(&view);
         self.seat.view.send_replace(Arc::new(view));
         self.show_cost = self.clock.now().since(now);
     }
@@ -365,6 +370,13 @@ impl Driver {
             gauge!("shardwright_replicated_shards", "condition" => kind).set(count as f64);
         }
     }
+}
+
+/// Counts the splits and merges that are not over.
+fn count_operations(view: &View) {
+    let open = |operation: &&Operation| !operation.phase.is_final();
+    let count = view.operations.iter().filter(open).count();
+    gauge!("shardwright_operations").set(count as f64);
 }
 
 fn count(notice: &Notice) {

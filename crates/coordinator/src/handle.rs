@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     core::{Command, Done, Refusal, View},
     event_log::EventLog,
+    operations::Operations,
     protocol::{Leave, Register, Registered},
 };
 
@@ -36,6 +37,7 @@ pub struct Handle {
     view: watch::Receiver<Arc<View>>,
     requests: mpsc::Sender<Request>,
     events: Arc<EventLog>,
+    operations: Operations,
 }
 
 /// The driver's end of a [`Handle`].
@@ -66,8 +68,21 @@ impl Handle {
             view,
             requests,
             events,
+            operations: Operations::default(),
         };
         (handle, seat)
+    }
+
+    /// Returns the handle with a place where splits and merges are asked for. Without one they are refused.
+    #[must_use]
+    pub fn with_operations(self, operations: Operations) -> Self {
+        Self { operations, ..self }
+    }
+
+    /// Returns where splits and merges are asked for.
+    #[must_use]
+    pub fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     /// Returns the name of the coordinator.

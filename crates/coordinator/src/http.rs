@@ -14,6 +14,7 @@ mod forward;
 mod guard;
 mod health;
 mod metrics;
+mod operations;
 mod peers;
 mod problem;
 mod query;
@@ -176,9 +177,11 @@ impl Api {
         let led = Router::new()
             .route(protocol::LEAVE_PATH, post(workers::leave))
             .merge(admin::of_leader())
+            .merge(operations::of_leader())
             .layer(leader.clone())
             .layer(timed(&api));
         let untimed = admin::commands()
+            .merge(operations::commands())
             .route("/api/v1/events", get(events::events))
             .layer(leader);
         let documented = collegedb::routes(api.settings.allow_flush)

@@ -49,9 +49,14 @@
 //! [copies](worker::Copies) to make, fill and delete. No lease and no assignment counts for them. The shards of the keyspace `main`
 //! are replicated if there are workers that keep copies when the leader creates it.
 //!
+//! # Splits and merges
+//!
+//! With a [`ShardStore`](elastic::ShardStore) ([`Builder::elastic`]) the leader carries out splits and merges of the shards of `main`
+//! ([`operations`]). They are in the registry: the next leader goes on with them.
+//!
 //! # What this crate does not do
 //!
-//! It moves no data. Clocks may differ by any time, and run at rates that differ by less than a tenth.
+//! It moves no data itself. Clocks may differ by any time, and run at rates that differ by less than a tenth.
 
 pub mod core;
 pub mod directory;
@@ -59,12 +64,15 @@ pub mod driver;
 pub mod event_log;
 pub mod handle;
 pub mod http;
+pub mod operations;
 pub mod protocol;
 pub mod worker;
 
 mod client;
 mod clock;
 
+/// How shards are split and merged.
+pub use shardwright_elastic as elastic;
 /// How shards are looked after that commit on several members.
 pub use shardwright_failover as failover;
 /// Who should hold what.
@@ -74,4 +82,7 @@ pub use shardwright_registry as registry;
 /// The vocabulary.
 pub use shardwright_topology as topology;
 
-pub use crate::{driver::Coordinator, handle::Handle};
+pub use crate::{
+    driver::{Builder, Coordinator},
+    handle::Handle,
+};

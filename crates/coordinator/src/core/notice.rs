@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{Epoch, Incarnation, NodeId, ReplicaId};
+use shardwright_topology::{
+    Epoch, Incarnation, NodeId, OperationId, OperationKind, Phase, ReplicaId,
+};
 
 use crate::protocol::TroubleKind;
 
@@ -177,6 +179,48 @@ pub enum Notice {
         /// The node.
         node: NodeId,
     },
+    /// A split, a merge or a move of shards began.
+    OperationBegun {
+        /// The operation.
+        operation: OperationId,
+        /// What it does.
+        what: OperationKind,
+        /// Why.
+        reason: String,
+    },
+    /// An operation is in another phase.
+    OperationPhase {
+        /// The operation.
+        operation: OperationId,
+        /// The phase.
+        phase: Phase,
+    },
+    /// An operation could not do something, and tries it again.
+    OperationRetried {
+        /// The operation.
+        operation: OperationId,
+        /// What went wrong.
+        error: String,
+    },
+    /// An operation is about to end without effect.
+    OperationAborting {
+        /// The operation.
+        operation: OperationId,
+        /// Why.
+        reason: String,
+    },
+    /// Writers of a shard are held back, because a copy of it does not catch up.
+    WritersHeldBack {
+        /// The operation that copies it.
+        operation: OperationId,
+        /// How many changes they may be ahead.
+        ahead: u64,
+    },
+    /// What was left of an operation that is over was removed.
+    OperationCollected {
+        /// The operation.
+        operation: OperationId,
+    },
 }
 
 impl Notice {
@@ -200,6 +244,12 @@ impl Notice {
             Self::CopyGivenUp { .. } => "copy-given-up",
             Self::CopyFailed { .. } => "copy-failed",
             Self::CopyBack { .. } => "copy-back",
+            Self::OperationBegun { .. } => "operation-begun",
+            Self::OperationPhase { .. } => "operation-phase",
+            Self::OperationRetried { .. } => "operation-retried",
+            Self::OperationAborting { .. } => "operation-aborting",
+            Self::WritersHeldBack { .. } => "writers-held-back",
+            Self::OperationCollected { .. } => "operation-collected",
         }
     }
 }

@@ -112,6 +112,12 @@ pub enum Refusal {
         /// The operation.
         operation: OperationId,
     },
+    /// This coordinator was started without what carries splits and merges out.
+    #[error("this coordinator carries out no splits, merges and moves")]
+    NoOperations,
+    /// This coordinator has just begun to lead, or ceases to, or there is no shard yet.
+    #[error("the leader has not taken up the operations yet")]
+    NotTakenUp,
     /// The shard commits on several members: what was asked for is for others.
     #[error("{partition} commits on several members, which are chosen for it")]
     Replicated {
@@ -158,6 +164,8 @@ impl Refusal {
             Self::NotInSync { .. } => "NOT_IN_SYNC",
             Self::Busy { .. } => "BUSY",
             Self::Held { .. } => "IN_OPERATION",
+            Self::NoOperations => "UNSUPPORTED",
+            Self::NotTakenUp => "NOT_TAKEN_UP",
             Self::Replicated { .. } => "REPLICATED",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
@@ -179,6 +187,8 @@ impl Refusal {
                 Some("wait until it has caught up, or force it and accept the loss")
             }
             Self::Busy { .. } => Some("ask again when the move is done"),
+            Self::NoOperations => Some("ask a coordinator of a cluster of nodes that keep shards"),
+            Self::NotTakenUp => Some("ask again a little later"),
             Self::Held { .. } => Some("ask again when it is over, or cancel it"),
             Self::Replicated { .. } => {
                 Some("promote one of its members, or drain the node that is to lose its copy")
@@ -199,7 +209,8 @@ impl Refusal {
             Self::NotLeader { .. }
             | Self::NotReady { .. }
             | Self::Busy { .. }
-            | Self::Held { .. } => true,
+            | Self::Held { .. }
+            | Self::NotTakenUp => true,
             Self::Replication(refused) => refused.is_retryable(),
             _ => false,
         }

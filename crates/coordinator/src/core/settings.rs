@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shardwright_elastic as elastic;
 use shardwright_failover::replication;
 use shardwright_registry::LeaseTiming;
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub moves_max: usize,
     /// How shards are looked after that commit on several members.
     pub replication: Replication,
+    /// How splits and merges go about their work.
+    pub operations: elastic::Settings,
 }
 
 impl Settings {
@@ -38,7 +41,8 @@ impl Settings {
         KeyspaceName::new("partitions").expect("a valid name")
     }
 
-    /// Returns the settings of a coordinator: a ping every 5 s, leases of 15 s, one copy of each partition.
+    /// Returns the settings of a coordinator: a ping every 5 s, leases of 15 s, one copy of each partition, sources
+    /// of splits removed after 5 s, and operations remembered for a day.
     #[must_use]
     pub fn new(id: NodeId, incarnation: Incarnation) -> Self {
         Self {
@@ -52,6 +56,12 @@ impl Settings {
             bootstrap_wait: Duration::from_secs(30),
             moves_max: 1000,
             replication: Replication::default(),
+            operations: elastic::Settings {
+                // Who reads from a sealed shard is refused, and asks again: a while for what is under way is enough.
+                grace: Duration::from_secs(5),
+                retention: Duration::from_secs(24 * 3_600),
+                ..elastic::Settings::default()
+            },
         }
     }
 

@@ -98,7 +98,8 @@ async fn view(api: &Api, wanted: &Wanted) -> Result<Arc<View>, Problem> {
     })
 }
 
-fn list<T: Serialize>(view: &View, body: &T) -> Response {
+/// Answers with a body, and how far the registry was followed for it.
+pub(super) fn list<T: Serialize>(view: &View, body: &T) -> Response {
     let name = HeaderName::from_static(REVISION);
     ([(name, view.revision.0.to_string())], Json(body)).into_response()
 }

@@ -103,6 +103,10 @@ fn describe() {
         "shardwright_replicated_shards",
         "Shards that commit on several members, by how they stand; 0 where nobody leads"
     );
+    describe_gauge!(
+        "shardwright_operations",
+        "Splits, merges and moves of shards that are not over"
+    );
     describe_counter!("shardwright_events_total", "Events, by their kind");
     describe_counter!("shardwright_http_requests_total", "Requests over HTTP");
 }

@@ -114,7 +114,10 @@ impl From<Refusal> for Problem {
 
 fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::NotLeader { .. } | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotLeader { .. } | Refusal::NotReady { .. } | Refusal::NotTakenUp => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Refusal::NoOperations => StatusCode::NOT_IMPLEMENTED,
         Refusal::UnknownPartitions { .. }
         | Refusal::UnknownShard { .. }
         | Refusal::UnknownNode { .. } => StatusCode::NOT_FOUND,

@@ -8,6 +8,7 @@ mod events;
 mod forwarding;
 mod limits;
 mod openapi;
+mod operations;
 mod page;
 // It stops and continues a process.
 #[cfg(unix)]

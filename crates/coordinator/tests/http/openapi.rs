@@ -25,15 +25,29 @@ use tokio::net::TcpListener;
 
 use crate::{
     copies::{check_instructions, copy_state, copy_trouble, notices_of_copies},
+    operations::{call_about_operations, notices_of_operations},
     schema::Document,
-    setting::{Server, leader, leader_of_copies, metrics, name, wait, worker},
+    setting::{Answer, Server, leader, leader_of_copies, metrics, name, wait, worker},
 };
 
 async fn call(document: &Document, server: &Server, method: Method, path: &str, body: &str) {
-    let answer = server.call(method.clone(), path, body).await;
     let (plain, _) = path.split_once('?').unwrap_or((path, ""));
+    call_as(plain, document, server, method, path, body).await;
+}
+
+/// Calls what the file has under another name: with parameters in its path.
+pub(crate) async fn call_as(
+    described: &str,
+    document: &Document,
+    server: &Server,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> Answer {
+    let answer = server.call(method.clone(), path, body).await;
     let method = method.as_str().to_lowercase();
-    document.check_call(&method, plain, body, answer.status, &answer.text);
+    document.check_call(&method, described, body, answer.status, &answer.text);
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +99,7 @@ async fn the_admin_file_describes_the_coordinator() {
     .await;
     call_the_rest(&document, &server, to).await;
     call_about_copies(&document).await;
+    call_about_operations(&document).await;
     call_collegedb(&document, &server).await;
     check_what_is_rare(&document);
     assert_eq!(
@@ -291,6 +306,7 @@ fn check_what_is_rare(document: &Document) {
 fn rare_notices(partition: PartitionId) -> Vec<Notice> {
     let (node, incarnation) = (name("n"), Incarnation(1));
     let mut notices = notices_of_copies(&partition);
+    notices.extend(notices_of_operations());
     notices.extend([
         Notice::SteppedDown {
             coordinator: name("c"),
@@ -331,6 +347,7 @@ fn no_path_of_the_server_is_left_out() {
         "http.rs",
         "http/admin.rs",
         "http/collegedb.rs",
+        "http/operations.rs",
         "protocol.rs",
     ] {
         let text = fs::read_to_string(source.join(file)).expect("the file is there");

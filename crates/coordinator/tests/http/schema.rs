@@ -54,7 +54,7 @@ impl Document {
         let operation = &self.root["paths"][path][method];
         assert!(operation.is_object(), "{method} {path} is not described");
         let request = &operation["requestBody"];
-        if !body.is_empty() && status == 200 {
+        if !body.is_empty() && matches!(status, 200 | 202) {
             let body = serde_json::from_str(body).expect("JSON");
             let schema = &request["content"]["application/json"]["schema"];
             let fits = self.fits(schema, &body, "");
@@ -95,9 +95,24 @@ impl Document {
     /// The operations that succeeded in no check.
     pub(crate) fn never_answered(&self) -> Vec<String> {
         let answered = self.answered.borrow();
-        let successes = self.operations().into_iter();
-        let successes = successes.map(|(method, path)| format!("{method} {path} 200"));
-        successes.filter(|call| !answered.contains(call)).collect()
+        let mut missing = Vec::new();
+        for (method, path) in self.operations() {
+            for (status, _) in self.successes(&method, &path) {
+                let call = format!("{method} {path} {status}");
+                missing.extend((!answered.contains(&call)).then_some(call));
+            }
+        }
+        missing
+    }
+
+    /// How an operation answers that succeeds: the statuses, and what is said of them.
+    pub(crate) fn successes(&self, method: &str, path: &str) -> Vec<(&str, &Value)> {
+        let responses = self.root["paths"][path][method]["responses"].as_object();
+        let responses = responses.expect("responses").iter();
+        let successes = responses.filter(|(status, _)| status.starts_with('2'));
+        successes
+            .map(|(status, described)| (status.as_str(), described))
+            .collect()
     }
 
     /// The properties of schemas that no message had.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use shardwright_coordinator::{
     Coordinator, Handle,
     core::Settings as CoreSettings,
+    elastic::ShardStore,
     http::{Api, Metrics, REVISION, Settings, Token, bind, serve},
     worker::Worker,
 };
@@ -66,9 +67,22 @@ impl Server {
         core: CoreSettings,
         settings: Settings,
     ) -> Self {
+        Self::with_shards(store, core, settings, None).await
+    }
+
+    /// Does the same with a coordinator that splits and merges what is in a store.
+    pub(crate) async fn with_shards(
+        store: &Arc<dyn Store>,
+        core: CoreSettings,
+        settings: Settings,
+        shards: Option<Arc<dyn ShardStore>>,
+    ) -> Self {
         let policy = Box::new(ReplicaPolicy::default());
-        let token = settings.token.clone();
-        let coordinator = Coordinator::start_with_token(store.clone(), core, policy, token);
+        let mut builder = Coordinator::builder(store.clone(), core, policy);
+        if let Some(shards) = shards {
+            builder = builder.elastic(shards);
+        }
+        let coordinator = builder.token(settings.token.clone()).start();
         let listener = bind("127.0.0.1:0", settings.token.as_ref()).await;
         let listener = listener.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -153,6 +153,22 @@ impl ElasticShardManager {
         self.inner.begin_migrate(shard, &node, gating, reason).await
     }
 
+    /// Returns what [`ElasticShardManager::begin_migrate`] would do, and does nothing. The name of the new shard is an example.
+    ///
+    /// # Errors
+    /// As [`ElasticShardManager::migrate_shard`].
+    pub async fn plan_migrate(
+        &self,
+        shard: &str,
+        node: &str,
+        gating: Gating,
+    ) -> Result<Work, Error> {
+        let (node, reason) = (NodeId::new(node)?, "asked for".to_owned());
+        self.inner
+            .migrate(&new_id()?, shard, &node, gating, reason)
+            .await
+    }
+
     /// Undoes an operation that has committed by another one, and returns that: merges what was split, divides what was merged, moves back what was moved.
     /// Writes since then are kept.
     ///
@@ -327,6 +343,19 @@ impl Inner {
         gating: Gating,
         reason: String,
     ) -> Result<OperationId, Error> {
+        let id = new_id()?;
+        let work = self.migrate(&id, shard, node, gating, reason).await?;
+        self.begin(id, work).await
+    }
+
+    async fn migrate(
+        &self,
+        id: &OperationId,
+        shard: &str,
+        node: &NodeId,
+        gating: Gating,
+        reason: String,
+    ) -> Result<Work, Error> {
         let part = self.part(shard)?;
         if self
             .driver
@@ -345,19 +374,17 @@ impl Inner {
         if gating == Gating::Sizes {
             self.check_room(&part, node).await?;
         }
-        let id = new_id()?;
         let target = Part {
-            shard: self.names(&id, 1).await?.remove(0),
+            shard: self.names(id, 1).await?.remove(0),
             node: node.clone(),
             extent: part.extent.clone(),
         };
-        let work = Work {
+        Ok(Work {
             kind: OperationKind::Migrate,
             sources: vec![part],
             targets: vec![target],
             reason,
-        };
-        self.begin(id, work).await
+        })
     }
 
     async fn check_room(&self, part: &Part, node: &NodeId) -> Result<(), Error> {

@@ -1,0 +1,135 @@
+//! What the commands about operations take.
+
+use serde::Deserialize;
+use shardwright_elastic::{Cut, ElasticShardManager, Error, Gating, SplitAt, Work};
+use shardwright_topology::{NodeId, OperationId, OperationKind, Position, ShardId};
+
+use crate::http::Problem;
+
+/// How many shards a merge takes at most.
+const SHARDS_MAX: usize = 1_000;
+
+/// A split, a merge or a move that is to begin.
+///
+/// Whoever asks for it has looked at the shards: their sizes are no reason to refuse it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Begin {
+    kind: OperationKind,
+    shards: Vec<ShardId>,
+    to: Option<NodeId>,
+    at: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What is to begin, as far as that can be told without looking at the shards.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) shards: Vec<ShardId>,
+    pub(super) dry_run: bool,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    Split(SplitAt),
+    Merge,
+    Migrate(NodeId),
+}
+
+impl Begin {
+    /// Returns what is asked for, if nothing of it contradicts the rest.
+    pub(super) fn checked(self) -> Result<Asked, Problem> {
+        let Self {
+            kind,
+            shards,
+            to,
+            at,
+            dry_run,
+        } = self;
+        let is_one = shards.len() == 1;
+        let refused = match kind {
+            OperationKind::Split if !is_one => Some("a split takes one shard"),
+            OperationKind::Migrate if !is_one => Some("a move takes one shard"),
+            OperationKind::Merge if shards.len() < 2 => Some("a merge takes two shards or more"),
+            OperationKind::Merge if SHARDS_MAX < shards.len() => {
+                Some("a merge takes 1,000 shards at most")
+            }
+            OperationKind::Split | OperationKind::Merge if to.is_some() => {
+                Some("to is for a move: the copies of what a split or a merge makes stay there")
+            }
+            OperationKind::Merge | OperationKind::Migrate if at.is_some() => {
+                Some("at says where a shard is split")
+            }
+            OperationKind::Split | OperationKind::Merge | OperationKind::Migrate => None,
+        };
+        if let Some(refused) = refused {
+            return Err(Problem::bad_request(refused));
+        }
+        let change = match (kind, to) {
+            (OperationKind::Split, _) => Change::Split(split_at(at.as_deref())?),
+            (OperationKind::Merge, _) => Change::Merge,
+            (OperationKind::Migrate, Some(to)) => Change::Migrate(to),
+            (OperationKind::Migrate, None) => {
+                return Err(Problem::bad_request("to names the node of a move"));
+            }
+        };
+        Ok(Asked {
+            shards,
+            dry_run,
+            change,
+        })
+    }
+}
+
+/// Where a shard is split: at its median row, at the middle of its range, or at a position.
+fn split_at(at: Option<&str>) -> Result<SplitAt, Problem> {
+    match at {
+        None | Some("median") => Ok(SplitAt::Median),
+        Some("middle") => Ok(SplitAt::Middle),
+        Some(text) => match text.parse::<Position>() {
+            Ok(at) => Ok(SplitAt::Cut(Cut::Position { at })),
+            Err(_) => {
+                let message = format!("at is {text:?}, and no position");
+                let hint = "write median, middle, or a position of 16 hexadecimal digits";
+                Err(Problem::bad_request(message).hint(hint))
+            }
+        },
+    }
+}
+
+impl Asked {
+    /// What it is called where requests are counted.
+    pub(super) fn method(&self) -> &'static str {
+        match self.change {
+            Change::Split(_) => "split",
+            Change::Merge => "merge",
+            Change::Migrate(_) => "migrate",
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.shards.iter().map(ShardId::as_str).collect()
+    }
+
+    /// Begins it.
+    pub(super) async fn begin(&self, manager: &ElasticShardManager) -> Result<OperationId, Error> {
+        let (names, force) = (self.names(), Gating::Force);
+        match &self.change {
+            Change::Split(at) => manager.begin_split(names[0], at.clone(), force).await,
+            Change::Merge => manager.begin_merge(&names, force).await,
+            Change::Migrate(to) => manager.begin_migrate(names[0], to.as_str(), force).await,
+        }
+    }
+
+    /// Returns what it would do, and does nothing.
+    pub(super) async fn plan(&self, manager: &ElasticShardManager) -> Result<Work, Error> {
+        let (names, force) = (self.names(), Gating::Force);
+        match &self.change {
+            Change::Split(at) => manager.plan_split(names[0], at.clone(), force).await,
+            Change::Merge => manager.plan_merge(&names, force).await,
+            Change::Migrate(to) => manager.plan_migrate(names[0], to.as_str(), force).await,
+        }
+    }
+}

@@ -72,7 +72,7 @@ impl Inner {
     /// Runs what the journal says is under way.
     pub(super) async fn go_on(self: &Arc<Self>) -> Result<(), Error> {
         let mut entries = self.driver.journal().list().await?;
-        // What was changed first is the oldest of those that wait: nothing has changed since they were written down.
+        // Of those that wait, the lowest version is the oldest: it is of the moment at which they were written down.
         entries.sort_by_key(|entry| entry.version);
         for entry in entries {
             if !entry.record.phase().is_final() {

@@ -49,15 +49,16 @@ impl Running {
     pub(super) fn seat(&self) -> Seat {
         let status = self.status.borrow();
         let (phase, work) = (status.record.phase(), &status.record.work);
-        let takes_room = !phase.is_final() && phase != Phase::CleaningUp;
+        let is_paused = status.record.is_paused() && phase.decision() == Decision::Open;
         let parts = work.sources.iter().chain(&work.targets);
         Seat {
             age: self.age,
             nodes: parts.map(|part| part.node.clone()).collect(),
-            want: match (self.admitted, status.record.is_paused()) {
-                (true, false) if takes_room => Want::Runs,
-                (false, false) => Want::Waits,
-                _ => Want::Nothing,
+            want: match phase {
+                Phase::CleaningUp | Phase::Done | Phase::Aborted => Want::Nothing,
+                _ if is_paused => Want::Nothing,
+                Phase::Planned if !self.admitted => Want::Waits,
+                _ => Want::Runs,
             },
         }
     }

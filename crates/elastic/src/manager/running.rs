@@ -49,15 +49,16 @@ impl Running {
     pub(super) fn seat(&self) -> Seat {
         let status = self.status.borrow();
         let (phase, work) = (status.record.phase(), &status.record.work);
-        let takes_room = !phase.is_final() && phase != Phase::CleaningUp;
+        let is_paused = status.record.is_paused() && phase.decision() == Decision::Open;
         let parts = work.sources.iter().chain(&work.targets);
         Seat {
             age: self.age,
             nodes: parts.map(|part| part.node.clone()).collect(),
-            want: match (self.admitted, status.record.is_paused()) {
-                (true, false) if takes_room => Want::Runs,
-                (false, false) => Want::Waits,
-                _ => Want::Nothing,
+            want: match phase {
+                Phase::CleaningUp | Phase::Done | Phase::Aborted => Want::Nothing,
+                _ if is_paused => Want::Nothing,
+                Phase::Planned if !self.admitted => Want::Waits,
+                _ => Want::Runs,
             },
         }
     }
@@ -72,7 +73,7 @@ impl Inner {
     /// Runs what the journal says is under way.
     pub(super) async fn go_on(self: &Arc<Self>) -> Result<(), Error> {
         let mut entries = self.driver.journal().list().await?;
-        // What was changed first is the oldest of those that wait: nothing has changed since they were written down.
+        // Of those that wait, the lowest version is the oldest: it is of the moment at which they were written down.
         entries.sort_by_key(|entry| entry.version);
         for entry in entries {
             if !entry.record.phase().is_final() {

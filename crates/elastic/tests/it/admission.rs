@@ -7,7 +7,7 @@ use std::{
 
 use shardwright_elastic::{
     ElasticShardManager, Error, Gating, MemoryShardStore, Notice, Settings, ShardConfig, SplitAt,
-    topology::{NodeId, Phase},
+    topology::{NodeId, OperationId, Phase},
 };
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     scripted::scripted,
 };
 
-#[tokio::test]
-async fn paused_operations_keep_no_other_waiting() {
+/// A manager of two shards that runs one operation at a time, and one that has begun to copy the first, which takes very long.
+async fn occupied() -> (ElasticShardManager, OperationId) {
     let (journal, store) = scripted();
     let node = NodeId::new("n1").expect("a name");
     let settings = Settings {
@@ -33,13 +33,9 @@ async fn paused_operations_keep_no_other_waiting() {
         .build()
         .await
         .expect("a manager");
-    put_in_both_halves(&manager, &store, "shard-0");
+    fill(&manager, &store, "shard-0");
     let mut notices = manager.notices();
-    let force = Gating::Force;
-    let slow = manager
-        .begin_split("shard-0", SplitAt::Middle, force)
-        .await
-        .expect("nobody has it");
+    let slow = split(&manager, "shard-0").await;
     while !matches!(
         notices.recv().await.expect("the manager is there"),
         Notice::Phase {
@@ -47,11 +43,20 @@ async fn paused_operations_keep_no_other_waiting() {
             ..
         }
     ) {}
-    // The other one is begun first, and finds no room.
-    let other = manager
-        .begin_split("shard-1", SplitAt::Middle, force)
-        .await
-        .expect("nobody has it");
+    (manager, slow)
+}
+
+async fn split(manager: &ElasticShardManager, shard: &str) -> OperationId {
+    let (at, gating) = (SplitAt::Middle, Gating::Force);
+    let begun = manager.begin_split(shard, at, gating).await;
+    begun.expect("nobody has it")
+}
+
+#[tokio::test]
+async fn paused_operations_keep_no_other_waiting() {
+    let (manager, slow) = occupied().await;
+    // It is begun before there is room.
+    let other = split(&manager, "shard-1").await;
     let waits = manager.watch(&other).expect("it runs");
     assert_eq!(waits.borrow().record.phase(), Phase::Planned);
     manager.pause(&slow).await.expect("it is not late");
@@ -59,7 +64,17 @@ async fn paused_operations_keep_no_other_waiting() {
     manager.cancel(&slow).await.expect("it has not committed");
 }
 
-fn put_in_both_halves(manager: &ElasticShardManager, store: &MemoryShardStore, shard: &str) {
+#[tokio::test]
+async fn operations_that_ended_before_there_was_room_take_none() {
+    let (manager, slow) = occupied().await;
+    let unwanted = split(&manager, "shard-1").await;
+    manager.cancel(&unwanted).await.expect("it has not begun");
+    let other = split(&manager, "shard-1").await;
+    manager.cancel(&slow).await.expect("it has not committed");
+    manager.committed(&other).await.expect("there is room");
+}
+
+fn fill(manager: &ElasticShardManager, store: &MemoryShardStore, shard: &str) {
     for key in 0..100 {
         let key = format!("key-{key}");
         let owner = manager.shard_for_key(&key).expect("an owner");

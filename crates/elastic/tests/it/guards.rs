@@ -29,11 +29,7 @@ async fn manager(settings: Settings, store: &Arc<OwnStore>) -> ElasticShardManag
 #[tokio::test(start_paused = true)]
 async fn a_second_guard_of_a_task_is_refused_after_a_while() {
     let store = Arc::new(OwnStore::default());
-    let settings = Settings {
-        seal_max: Duration::from_millis(10),
-        ..Settings::local()
-    };
-    let manager = manager(settings, &store).await;
+    let manager = manager(Settings::local(), &store).await;
     let first = manager.write("user:1").await.expect("nothing is sealed");
     let shard = first.shard().clone();
     let split = manager

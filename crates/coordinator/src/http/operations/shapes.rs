@@ -52,7 +52,7 @@ impl<'a> OperationShape<'a> {
             id: Some(record.id()),
             phase: record.phase(),
             targets: names(&record.work.targets),
-            paused: record.paused,
+            paused: record.operation.paused,
             error: operation.error.as_deref(),
             progress,
             ..Self::planned(&record.work)

@@ -11,6 +11,7 @@ mod hash;
 mod import;
 mod locate;
 mod node;
+mod op;
 mod partition;
 mod rebalance;
 mod shard;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Shard(shard::Command),
     #[command(subcommand)]
+    Op(op::Command),
+    #[command(subcommand)]
     Partition(partition::Command),
     #[command(subcommand)]
     Rebalance(rebalance::Command),
@@ -69,6 +72,7 @@ impl Command {
             Self::Status(arguments) => status::run(&arguments, out),
             Self::Node(arguments) => node::run(&arguments, out),
             Self::Shard(command) => shard::run(&command, out),
+            Self::Op(command) => op::run(&command, out),
             Self::Partition(command) => partition::run(&command, out),
             Self::Rebalance(command) => rebalance::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),

@@ -65,6 +65,9 @@ pub(crate) enum Failure {
     /// What a command waits for is not so yet.
     #[error("not done in time: {waits}")]
     NotDone { waits: String },
+    /// A split, a merge or a move had no effect.
+    #[error("operation {operation} had no effect: {reason}")]
+    Aborted { operation: String, reason: String },
     /// A directory has the copies of more nodes than are to run.
     #[error("{} has the copies of {there} nodes, and {asked} are to run", directory.display())]
     FewerNodes {
@@ -299,6 +302,11 @@ impl Failure {
                 "NOT_DONE",
                 Some("it goes on; `shardwright status` shows what is missing"),
                 TIMED_OUT,
+            ),
+            Self::Aborted { .. } => (
+                "ABORTED",
+                Some("the shards are as they were; begin it again when the reason is gone"),
+                ERROR,
             ),
             Self::FewerNodes { .. } => (
                 "FEWER_NODES",

@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod commands;
 mod demo;
+mod elastic;
 mod failure;
 mod health;
 mod interrupt;

@@ -16,6 +16,15 @@ pub(crate) fn rows(total: u64) -> ProgressBar {
     bar
 }
 
+/// A line that says what is waited for, with how long that has taken.
+pub(crate) fn waiting() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+    bar.set_style(style.expect("because the template is well-formed"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -24,5 +33,6 @@ mod tests {
         bar.inc(3);
         assert_eq!(bar.position(), 3);
         bar.finish_and_clear();
+        super::waiting().finish_and_clear();
     }
 }

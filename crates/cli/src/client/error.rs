@@ -96,7 +96,7 @@ impl ClientError {
     }
 
     /// Whether a coordinator said it.
-    pub(super) fn is_answer(&self) -> bool {
+    pub(crate) fn is_answer(&self) -> bool {
         matches!(self, Self::Answered { .. })
     }
 
@@ -111,7 +111,7 @@ impl ClientError {
     }
 
     /// Whether the same call may succeed a moment later.
-    pub(super) fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         matches!(
             self,
             Self::Answered {

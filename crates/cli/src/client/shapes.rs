@@ -158,3 +158,42 @@ pub(crate) struct Partition {
     pub(crate) keyspace: String,
     pub(crate) shard: String,
 }
+
+/// A split, a merge or a move of shards.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Operation {
+    /// Its name; none if it has not begun.
+    pub(crate) id: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) phase: String,
+    pub(crate) sources: Vec<String>,
+    pub(crate) targets: Vec<String>,
+    /// Where the new shards begin, but for the first.
+    pub(crate) at: Vec<String>,
+    pub(crate) paused: bool,
+    pub(crate) reason: String,
+    pub(crate) error: Option<String>,
+    pub(crate) progress: Progress,
+}
+
+/// How far an operation is, as far as that is known.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Progress {
+    pub(crate) rows: Option<u64>,
+    pub(crate) rows_total: Option<u64>,
+    pub(crate) fraction: Option<f64>,
+    pub(crate) eta_seconds: Option<u64>,
+    pub(crate) lag: Option<u64>,
+}
+
+/// How much a shard has and does.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Statistics {
+    pub(crate) shard: String,
+    pub(crate) primary: Option<String>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) requests_per_second: Option<f64>,
+    pub(crate) operation: Option<String>,
+    pub(crate) error: Option<String>,
+}

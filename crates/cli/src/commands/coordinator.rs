@@ -13,6 +13,7 @@ use shardwright_registry::Store;
 use shardwright_topology::{Config, Incarnation, NodeId};
 
 use crate::{
+    elastic::elastic_store,
     listening::Listening,
     process,
     registry::Location,
@@ -86,7 +87,12 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let store = location.open(settings).await?;
     let core = core_settings(settings, timing, listening.id(settings)?)?;
     let token = listening.token.clone();
-    let coordinator = Coordinator::start_with_token(Arc::clone(&store), core, policy, token);
+    let shards = elastic_store(Arc::clone(&store) as Arc<dyn Store>, token.as_ref())?;
+    let mut builder = Coordinator::builder(Arc::clone(&store) as Arc<dyn Store>, core, policy);
+    if let Some(shards) = shards {
+        builder = builder.elastic(shards);
+    }
+    let coordinator = builder.token(token).start();
     let api = Api::new(
         coordinator.handle().clone(),
         Arc::clone(&store) as Arc<dyn Store>,

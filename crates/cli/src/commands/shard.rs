@@ -1,5 +1,8 @@
 //! `shard`: the shards and partitions of a cluster, and who serves them.
 
+mod change;
+mod stats;
+
 use std::io::Write;
 
 use reqwest::Method;
@@ -12,13 +15,16 @@ use crate::{
     output::{self, Sheet},
 };
 
-/// List the shards of a cluster, find one, or give one to another node.
+/// List the shards of a cluster, find one, split or merge some, or give one to another node.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     List(Box<List>),
     Locate(Box<Locate>),
     Move(Box<Move>),
     Promote(Box<Promote>),
+    Split(Box<change::Split>),
+    Merge(Box<change::Merge>),
+    Stats(Box<stats::Stats>),
 }
 
 /// List the shards and partitions.
@@ -131,6 +137,9 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> 
         Command::Locate(locate) => run_locate(locate, out),
         Command::Move(command) => run_move(command, out),
         Command::Promote(promote) => run_promote(promote, out),
+        Command::Split(split) => split.run(out),
+        Command::Merge(merge) => merge.run(out),
+        Command::Stats(stats) => stats.run(out),
     }
 }
 
@@ -173,7 +182,8 @@ fn run_locate(locate: &Locate, out: &mut dyn Write) -> anyhow::Result<()> {
     let position = Position::of(&locate.key).to_string();
     let shard = shards
         .iter()
-        .filter(|shard| shard.keyspace == locate.keyspace)
+        // One that is being filled owns nothing yet.
+        .filter(|shard| shard.keyspace == locate.keyspace && shard.state != "importing")
         .find(|shard| holds(shard, &locate.key, &position))
         .ok_or_else(|| Failure::NoShard {
             key: locate.key.clone(),

@@ -9,12 +9,12 @@ use std::{
 use crate::command::{binary, finished, run};
 
 /// A server that gives this status and body to every request, and its URL. Nothing is assigned where it succeeds.
-fn server(status: &'static str, body: &'static str) -> String {
+pub(crate) fn server(status: &'static str, body: &'static str) -> String {
     server_of(vec![(status, body)])
 }
 
 /// A server that answers one request after the other like this, and the rest as the last one.
-fn server_of(answers: Vec<(&'static str, &'static str)>) -> String {
+pub(crate) fn server_of(answers: Vec<(&'static str, &'static str)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
     thread::spawn(move || {

@@ -10,6 +10,7 @@ mod hash;
 mod import;
 mod interruption;
 mod limits;
+mod op;
 mod running;
 mod shell;
 mod worker;

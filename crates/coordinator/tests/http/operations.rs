@@ -250,11 +250,9 @@ async fn the_next_leader_goes_on_with_what_is_under_way() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_is_refused_and_changes_nothing() {
-    let scene = Scene::new().await;
-    let server = scene.leader(Pace::local()).await;
-    let refused = [
+/// What nobody can begin, and what they hear.
+fn refusals() -> [(Value, u16, &'static str); 11] {
+    [
         (
             json!({"kind": "split", "shards": ["shard-9"]}),
             404,
@@ -310,8 +308,14 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
             400,
             "BAD_REQUEST",
         ),
-    ];
-    for (body, status, code) in refused {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_is_refused_and_changes_nothing() {
+    let scene = Scene::new().await;
+    let server = scene.leader(Pace::local()).await;
+    for (body, status, code) in refusals() {
         server.post(PATH, body).await.refused(status, code);
     }
     for path in [

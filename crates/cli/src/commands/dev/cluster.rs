@@ -22,7 +22,9 @@ use tokio::{
 };
 
 use super::home::Home;
-use crate::{commands::coordinator::replication, listening::Listening, timing};
+use crate::{
+    commands::coordinator::replication, elastic::elastic_store, listening::Listening, timing,
+};
 
 /// Where everything is answered, unless said otherwise: where commands look for a coordinator.
 pub(super) const DEFAULT_ADDRESS: (&str, u16) = ("127.0.0.1", http::DEFAULT_PORT);
@@ -73,7 +75,11 @@ impl Cluster {
         }
         let core = core_settings(u32::try_from(nodes.len())?, shards)?;
         let policy = Box::new(ReplicaPolicy::default());
-        let coordinator = Coordinator::start(Arc::clone(&store), core, policy);
+        let mut builder = Coordinator::builder(Arc::clone(&store), core, policy);
+        if let Some(shards) = elastic_store(Arc::clone(&store), None)? {
+            builder = builder.elastic(shards);
+        }
+        let coordinator = builder.start();
         let settings = http::Settings {
             metrics: Some(Metrics::install()?),
             ..http::Settings::default()

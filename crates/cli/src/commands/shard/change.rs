@@ -1,0 +1,105 @@
+//! `shard split` and `shard merge`.
+
+use std::io::Write;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Connection, Operation, Received},
+    commands::op::{self, Waiting},
+};
+
+/// Split a shard in two.
+///
+/// The two new shards have names of their own and share its range; rows are written and read meanwhile, but for a moment. They are made on
+/// the nodes that have copies of it, so that no row goes over the network. Returns as soon as it has begun, unless it is to wait.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard split shard-0 --wait
+  shardwright shard split shard-0 --at middle
+  shardwright shard split shard-0 --at 2000000000000000 --dry-run")]
+pub(crate) struct Split {
+    /// The shard.
+    shard: String,
+
+    /// Where: `median`, so that each part has half of the rows, `middle`, half of the range, or a position of 16 hexadecimal digits, which is
+    /// the first of the second part.
+    #[arg(long, value_name = "WHERE", default_value = "median")]
+    at: String,
+
+    /// Only say where it would be divided.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+
+    #[command(flatten)]
+    waiting: Waiting,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Make one shard of neighbours.
+///
+/// Their ranges have to follow each other. The new shard has a name of its own; rows are written and read meanwhile, but for a moment.
+/// Returns as soon as it has begun, unless it is to wait.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shardwright shard merge shard-2 shard-3 --wait")]
+pub(crate) struct Merge {
+    /// The shards, two or more.
+    #[arg(value_name = "SHARD", required = true, num_args = 2..)]
+    shards: Vec<String>,
+
+    /// Only say whether they can be merged.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+
+    #[command(flatten)]
+    waiting: Waiting,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Split {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let body = json!({
+            "kind": "split",
+            "shards": [self.shard],
+            "at": self.at,
+            "dry_run": self.dry_run,
+        });
+        let operation = begin(&self.connection, &body)?;
+        let at = operation.at.join(" ");
+        if self.dry_run {
+            let said = format!("{} would be split at {at}", self.shard);
+            return op::finish(&self.connection, &operation, &said, out);
+        }
+        let said = format!("{} is split at {at}", self.shard);
+        let connection = &self.connection;
+        self.waiting.begun(connection, &operation, &said, out)
+    }
+}
+
+impl Merge {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let body = json!({"kind": "merge", "shards": self.shards, "dry_run": self.dry_run});
+        let operation = begin(&self.connection, &body)?;
+        let shards = self.shards.join(", ");
+        if self.dry_run {
+            let said = format!("{shards} would be merged");
+            return op::finish(&self.connection, &operation, &said, out);
+        }
+        let connection = &self.connection;
+        let said = format!("{shards} are merged");
+        self.waiting.begun(connection, &operation, &said, out)
+    }
+}
+
+fn begin(connection: &Connection, body: &Value) -> anyhow::Result<Received<Operation>> {
+    let client = connection.client()?;
+    Ok(client.send(Method::POST, "/api/v1/operations", body)?)
+}

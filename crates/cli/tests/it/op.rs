@@ -1,0 +1,113 @@
+//! Splits and merges from the command line, against servers that answer as told.
+
+use crate::{
+    client::{server, server_of},
+    command::run,
+};
+
+const PLANNED: &str = r#"{"id":"op-7","kind":"split","phase":"planned","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":false,"reason":"asked for","error":null,"progress":{"rows":0,"fraction":0.0}}"#;
+const COPYING: &str = r#"{"id":"op-7","kind":"split","phase":"copying","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":true,"reason":"asked for","error":null,
+    "progress":{"rows":1500,"rows_total":6000,"fraction":0.25,"eta_seconds":90,"lag":3}}"#;
+const DONE: &str = r#"{"id":"op-7","kind":"split","phase":"done","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":false,"reason":"asked for","error":null,"progress":{"fraction":1.0}}"#;
+const ABORTED: &str = r#"{"id":"op-7","kind":"split","phase":"aborted","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":false,"reason":"asked for","error":"cancelled","progress":{"fraction":null}}"#;
+const NO_LEADER: &str =
+    r#"{"error":{"code":"NO_LEADER","message":"nobody leads","retryable":true}}"#;
+
+#[test]
+fn a_split_is_followed_to_its_end_across_an_election() {
+    let answers = || {
+        server_of(vec![
+            ("202 Accepted", PLANNED),
+            ("200 OK", COPYING),
+            ("503 Service Unavailable", NO_LEADER),
+            ("200 OK", COPYING),
+            ("200 OK", DONE),
+        ])
+    };
+    let split = ["shard", "split", "shard-0", "--wait", "--coordinator"];
+    let said = run(split.into_iter().chain([answers().as_str()])).success();
+    assert_eq!(
+        said,
+        "shard-0 is split at 2000000000000000 by op-7\ncopying\n\
+         split of shard-0 is done: op-7.0 op-7.1\n"
+    );
+    let url = answers();
+    let told = run(split.into_iter().chain([url.as_str(), "-o", "json"])).success();
+    let told: serde_json::Value = serde_json::from_str(&told).expect("one JSON");
+    assert_eq!(told["phase"], "done");
+}
+
+#[test]
+fn a_split_that_is_not_waited_for_says_how_to_follow_it() {
+    let url = server("202 Accepted", PLANNED);
+    let said = run(["shard", "split", "shard-0", "--coordinator", &url]).success();
+    assert_eq!(
+        said,
+        "shard-0 is split at 2000000000000000 by op-7; `op watch op-7` shows how far it is\n"
+    );
+    let plan = PLANNED.replace("\"op-7\"", "null").leak();
+    let url = server("200 OK", plan);
+    let dry = [
+        "shard",
+        "split",
+        "shard-0",
+        "--dry-run",
+        "--coordinator",
+        &url,
+    ];
+    assert_eq!(
+        run(dry).success(),
+        "shard-0 would be split at 2000000000000000\n"
+    );
+}
+
+#[test]
+fn an_operation_without_effect_is_an_error() {
+    let url = server("200 OK", ABORTED);
+    let err = run(["op", "watch", "op-7", "--coordinator", &url]).failure(1);
+    assert!(
+        err.contains("error[ABORTED]: operation op-7 had no effect: cancelled"),
+        "{err}"
+    );
+    let said = run(["op", "cancel", "op-7", "--coordinator", &url]).success();
+    assert!(said.starts_with("op-7 has no effect"), "{said}");
+    let late = r#"{"error":{"code":"TOO_LATE","message":"operation op-7 is committed"}}"#;
+    let url = server("409 Conflict", late);
+    let err = run(["op", "cancel", "op-7", "--coordinator", &url]).failure(3);
+    assert!(err.contains("error[TOO_LATE]"), "{err}");
+    let url = server("200 OK", COPYING);
+    let watch = [
+        "op",
+        "watch",
+        "op-7",
+        "--within",
+        "0s",
+        "--coordinator",
+        &url,
+    ];
+    assert!(run(watch).failure(4).contains("error[NOT_DONE]"));
+}
+
+#[test]
+fn operations_and_statistics_are_listed() {
+    let list = format!("[{COPYING},{DONE}]").leak();
+    let url = server("200 OK", list);
+    let table = run(["op", "list", "--coordinator", &url]).success();
+    assert!(
+        table.contains("paused, 25 %, 1,500 of 6,000 rows, 1m 30s left"),
+        "{table}"
+    );
+    assert!(table.contains("│ op-7 ┆ split ┆ done"), "{table}");
+    let url = server("200 OK", COPYING);
+    let shown = run(["op", "show", "op-7", "--coordinator", &url]).success();
+    assert!(shown.contains("2000000000000000"), "{shown}");
+    let stats = r#"[{"shard":"shard-0","primary":"n1","rows":1200,"bytes":4096,"requests_per_second":1.25,
+        "operation":null,"error":null}]"#;
+    let url = server("200 OK", stats);
+    let table = run(["shard", "stats", "--coordinator", &url]).success();
+    assert!(table.contains("│ shard-0 ┆ n1"), "{table}");
+}

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use shardwright_coordinator::{elastic::ShardStore, http::Token};
 use shardwright_registry::Store;
+use shardwright_server::ClusterStore;
+use shardwright_topology::KeyspaceName;
 
-/// The shards of `main` on the nodes of a cluster, as far as splits and merges are concerned; `None` if there are none to be reached, and
-/// coordinators refuse them.
+/// Returns the shards of `main` on the nodes of a cluster, as far as splits and merges are concerned.
 pub(crate) fn elastic_store(
-    _registry: Arc<dyn Store>,
-    _token: Option<&Token>,
-) -> anyhow::Result<Option<Arc<dyn ShardStore>>> {
-    Ok(None)
+    registry: Arc<dyn Store>,
+    token: Option<&Token>,
+) -> anyhow::Result<Arc<dyn ShardStore>> {
+    let store = ClusterStore::new(registry, KeyspaceName::main(), token.cloned())?;
+    Ok(Arc::new(store))
 }

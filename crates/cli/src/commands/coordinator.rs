@@ -88,11 +88,10 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let core = core_settings(settings, timing, listening.id(settings)?)?;
     let token = listening.token.clone();
     let shards = elastic_store(Arc::clone(&store) as Arc<dyn Store>, token.as_ref())?;
-    let mut builder = Coordinator::builder(Arc::clone(&store) as Arc<dyn Store>, core, policy);
-    if let Some(shards) = shards {
-        builder = builder.elastic(shards);
-    }
-    let coordinator = builder.token(token).start();
+    let coordinator = Coordinator::builder(Arc::clone(&store) as Arc<dyn Store>, core, policy)
+        .elastic(shards)
+        .token(token)
+        .start();
     let api = Api::new(
         coordinator.handle().clone(),
         Arc::clone(&store) as Arc<dyn Store>,

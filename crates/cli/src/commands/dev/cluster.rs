@@ -75,11 +75,10 @@ impl Cluster {
         }
         let core = core_settings(u32::try_from(nodes.len())?, shards)?;
         let policy = Box::new(ReplicaPolicy::default());
-        let mut builder = Coordinator::builder(Arc::clone(&store), core, policy);
-        if let Some(shards) = elastic_store(Arc::clone(&store), None)? {
-            builder = builder.elastic(shards);
-        }
-        let coordinator = builder.start();
+        let shards = elastic_store(Arc::clone(&store), None)?;
+        let coordinator = Coordinator::builder(Arc::clone(&store), core, policy)
+            .elastic(shards)
+            .start();
         let settings = http::Settings {
             metrics: Some(Metrics::install()?),
             ..http::Settings::default()

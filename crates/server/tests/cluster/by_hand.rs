@@ -81,6 +81,7 @@ impl ByHand {
             sources,
             targets: targets.iter().map(|(target, _)| target.clone()).collect(),
             phase: Phase::Created,
+            paused: false,
             error: None,
         };
         let registry = cluster.registry();

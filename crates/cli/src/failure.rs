@@ -303,11 +303,7 @@ impl Failure {
                 Some("it goes on; `shardwright status` shows what is missing"),
                 TIMED_OUT,
             ),
-            Self::Aborted { .. } => (
-                "ABORTED",
-                Some("the shards are as they were; begin it again when the reason is gone"),
-                ERROR,
-            ),
+            Self::Aborted { .. } => ("ABORTED", None, ERROR),
             Self::FewerNodes { .. } => (
                 "FEWER_NODES",
                 Some(

@@ -8,5 +8,6 @@ pub(crate) mod load;
 mod processes;
 pub(crate) mod questions;
 pub(crate) mod report;
+mod reshaping;
 pub(crate) mod survival;
 mod writing;

@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     /// Something that a cluster acknowledged is not there.
     #[error("{lost} rows that were acknowledged are not there")]
     DemoLost { lost: usize },
+    /// A split or a merge ended without effect, again and again.
+    #[error("the operation {id} ended without effect: {why}")]
+    DemoAborted { id: String, why: String },
     /// A process of the demo did not start.
     #[error("the process {name} did not start: {said}")]
     NotStarted { name: String, said: String },
@@ -259,6 +262,7 @@ impl Failure {
         let (code, hint, exit) = match self {
             Self::DemoDiffers { .. } => ("DEMO_DIFFERS", None, ERROR),
             Self::DemoLost { .. } => ("DEMO_LOST", None, ERROR),
+            Self::DemoAborted { .. } => ("DEMO_ABORTED", None, ERROR),
             Self::NotStarted { .. } => ("NOT_STARTED", None, ERROR),
             Self::UnknownDotCommand { .. } => ("USAGE", Some(".help lists the commands"), ERROR),
             Self::NeedsFiles { .. } => (

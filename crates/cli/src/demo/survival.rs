@@ -11,6 +11,7 @@ use super::{
     home::Home,
     processes::{NODES, Processes},
     questions::QUESTIONS,
+    reshaping,
     writing::{self, Writer, Written},
 };
 use crate::{
@@ -123,11 +124,12 @@ fn write_through_a_kill(
     client.execute(writing::TABLE, &[], Writing::Single)?;
     let mut writer = Writer::start(processes.client()?);
     writer.until(WRITES, interrupt)?;
+    reshaping::split_and_merge(processes, &mut writer, interrupt, out)?;
+    writer.take_gap();
     let (name, led) = processes.kill_a_primary()?;
     writeln!(
         out,
-        "\nWhile a writer inserts unique values through any node, {name} is killed (SIGKILL): it was the\n\
-         primary of {}.",
+        "  {name} is killed (SIGKILL): it was the primary of {}.",
         output::count(led as u64, "shard")
     )?;
     out.flush()?;
@@ -171,7 +173,7 @@ fn report(written: &Written, lost: usize, style: Style, out: &mut dyn Write) -> 
     writeln!(
         out,
         "Counted on the survivors: {line}\n\
-         The longest gap between two acknowledgements was {} ms; a node counts as down after 1 s.\n\n\
+         The longest wait after the kill was {} ms; a node counts as down after 1 s.\n\n\
          To try a cluster of your own: shardwright dev",
         written.longest_gap.as_millis()
     )?;

@@ -35,7 +35,7 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) values: BTreeSet<String>,
-    /// The longest time between two acknowledgements.
+    /// The longest time between two acknowledgements, since it was asked last.
     pub(crate) longest_gap: Duration,
     last: Option<Timestamp>,
 }
@@ -92,6 +92,11 @@ impl Writer {
             self.written.take(value, at);
         }
         Ok(())
+    }
+
+    /// Returns the longest time between two acknowledgements since this was asked last.
+    pub(crate) fn take_gap(&mut self) -> Duration {
+        std::mem::take(&mut self.written.longest_gap)
     }
 
     /// Ends it, and returns all that was acknowledged.

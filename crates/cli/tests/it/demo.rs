@@ -40,7 +40,10 @@ fn a_killed_node_costs_nothing_that_was_acknowledged() {
         "{text}"
     );
     assert!(text.contains("acknowledged, every one is there."), "{text}");
-    assert!(text.contains("The longest gap"), "{text}");
+    assert!(text.contains("The longest wait after the kill"), "{text}");
+    for done in ["A shard is split in two", "The two are merged again"] {
+        assert!(text.contains(done), "{text}");
+    }
     assert!(
         text.lines().all(|line| line.chars().count() <= 100),
         "{text}"

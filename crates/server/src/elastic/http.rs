@@ -10,8 +10,8 @@ use shardwright_http::axum::{
 };
 
 use super::{
-    local::Local,
-    store::Members,
+    Members,
+    local::{Local, Placements},
     wire::{self, Refusal, Request},
 };
 use crate::node::Copies;
@@ -24,7 +24,11 @@ const BODY_MAX: usize = 64 << 20;
 
 /// Returns the route of a node.
 pub(crate) fn router(copies: Copies, members: Members) -> Router {
-    let local = Local { copies, members };
+    let local = Local {
+        copies,
+        members,
+        placements: Placements::default(),
+    };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
         .with_state(local)

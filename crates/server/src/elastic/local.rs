@@ -1,6 +1,10 @@
 //! What a node does for operations with the copies that it has.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::shard_log::AppendError;
@@ -8,12 +12,13 @@ use shardwright_registry::{Error as RegistryError, Registry};
 use shardwright_sql::{Placement, shards::BROADCAST_KEY};
 use shardwright_store::{Error as StoreError, Snapshot, Value};
 use shardwright_topology::{
-    Config, Decision, KeyRange, Lsn, NodeId, Operation, OperationId, ShardId, ShardRecord, Side,
+    Config, Decision, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, ShardId,
+    ShardRecord, Side,
 };
 use tokio::task::spawn_blocking;
 
 use super::{
-    content,
+    Members, content,
     wire::{Answer, Ask, Refusal, Request, Said},
 };
 use crate::{
@@ -39,7 +44,29 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Local {
     pub(super) copies: Copies,
-    pub(super) members: super::store::Members,
+    pub(super) members: Members,
+    pub(super) placements: Placements,
+}
+
+/// The placements of the schemas that were asked for last, one of each keyspace. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Placements(Arc<Mutex<HashMap<KeyspaceName, Arc<Placement>>>>);
+
+impl Placements {
+    fn of(&self, keyspace: &KeyspaceName, number: u64) -> Option<Arc<Placement>> {
+        let known = self.lock().get(keyspace).cloned();
+        known.filter(|known| known.number == number)
+    }
+
+    fn learn(&self, keyspace: &KeyspaceName, placement: Placement) -> Arc<Placement> {
+        let placement = Arc::new(placement);
+        self.lock().insert(keyspace.clone(), Arc::clone(&placement));
+        placement
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyspaceName, Arc<Placement>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Local {
@@ -106,7 +133,7 @@ impl Local {
                 through,
                 records,
             } => {
-                self.check_filled(id, &operation).await?;
+                // Whoever comes too late finds that what it has was taken in long ago.
                 let joins = if self.joins(id, &source).await? {
                     Some(self.placement(id, &fresh).await?)
                 } else {
@@ -409,29 +436,20 @@ impl Local {
 
     /// Returns what leads from a row to its position, at the schema that the shard has.
     async fn placement(&self, id: &PartitionId, fresh: &Fresh) -> Result<Arc<Placement>, Refusal> {
+        let here = schema_number(fresh).await?;
+        if let Some(known) = self.placements.of(&id.keyspace, here) {
+            return Ok(known);
+        }
         let keyspace = self.registry(id).keyspace().await;
         let keyspace = keyspace.map_err(|error| unknown(&error))?;
         let keyspace = keyspace.ok_or_else(|| Refusal::Failed("there is no keyspace".into()))?;
         let placement = Placement::of(&keyspace.value);
         let placement = placement.map_err(|error| Refusal::Failed(error.to_string()))?;
-        let file = Arc::clone(&fresh.file);
-        let here = spawn_blocking(move || {
-            let sql = "SELECT value FROM main._meta WHERE key = ?1";
-            let key = [Value::from(BROADCAST_KEY)];
-            file.snapshot()?
-                .query_row(sql, &key, |row| row.get(0).as_i64())
-        });
-        let here = here
-            .await
-            .map_err(|_| Refusal::Later("it was not read".into()))?;
-        let here = here
-            .map_err(|error| not_read(&error))?
-            .flatten()
-            .unwrap_or(0);
-        if i64::try_from(placement.number) == Ok(here) {
-            return Ok(Arc::new(placement));
+        if placement.number != here {
+            let why = "a change of the schema is under way";
+            return Err(Refusal::Later(why.into()));
         }
-        Err(Refusal::Later("a change of the schema is under way".into()))
+        Ok(self.placements.learn(&id.keyspace, placement))
     }
 
     async fn operation(
@@ -465,6 +483,22 @@ impl Local {
         }
         Err(Refusal::NotHeld)
     }
+}
+
+/// Returns the number of the schema that a shard has.
+async fn schema_number(fresh: &Fresh) -> Result<u64, Refusal> {
+    let file = Arc::clone(&fresh.file);
+    let read = spawn_blocking(move || {
+        let sql = "SELECT value FROM main._meta WHERE key = ?1";
+        let key = [Value::from(BROADCAST_KEY)];
+        let snapshot = file.snapshot()?;
+        snapshot.query_row(sql, &key, |row| row.get(0).as_i64())
+    });
+    let read = read
+        .await
+        .map_err(|_| Refusal::Later("it was not read".into()))?;
+    let number = read.map_err(|error| not_read(&error))?.flatten();
+    Ok(number.map_or(0, i64::cast_unsigned))
 }
 
 fn made(state: &BaseState) -> Option<&Base> {

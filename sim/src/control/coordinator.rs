@@ -190,7 +190,13 @@ impl Control {
             | Notice::CopyOrdered { .. }
             | Notice::CopyGivenUp { .. }
             | Notice::CopyFailed { .. }
-            | Notice::CopyBack { .. } => {}
+            | Notice::CopyBack { .. }
+            | Notice::OperationBegun { .. }
+            | Notice::OperationPhase { .. }
+            | Notice::OperationRetried { .. }
+            | Notice::OperationAborting { .. }
+            | Notice::WritersHeldBack { .. }
+            | Notice::OperationCollected { .. } => {}
         }
     }
 

@@ -196,7 +196,13 @@ impl Control {
             | Notice::OperationCollected { .. }
             | Notice::CopyGivenUp { .. }
             | Notice::CopyFailed { .. }
-            | Notice::CopyBack { .. } => {}
+            | Notice::CopyBack { .. }
+            | Notice::OperationBegun { .. }
+            | Notice::OperationPhase { .. }
+            | Notice::OperationRetried { .. }
+            | Notice::OperationAborting { .. }
+            | Notice::WritersHeldBack { .. }
+            | Notice::OperationCollected { .. } => {}
         }
     }
 

@@ -82,6 +82,10 @@ fn named(id: &str) -> Result<OperationId, Problem> {
 }
 
 async fn find(manager: &ElasticShardManager, id: &OperationId) -> Result<OperationStatus, Problem> {
+    // Whoever follows one asks often: what runs here needs no look into the registry.
+    if let Ok(status) = manager.watch(id) {
+        return Ok(status.borrow().clone());
+    }
     let all = manager.operations().await.map_err(problem)?;
     let found = all.into_iter().find(|status| status.record.id() == id);
     found.ok_or_else(|| unknown(id.as_str()))

@@ -136,8 +136,16 @@ async fn targets_are_replicated_beside_their_source_and_get_their_copies_from_ot
     let back = back.expect("the targets are as they were, but for their nodes");
     let merged = manager.committed(&back).await.expect("a merge");
     let merged = record(&registry, &merged.work.targets[0].shard).await;
-    assert_eq!(merged.beside, Some(halves.0));
+    assert_eq!(merged.beside, Some(halves.0.clone()));
     assert_eq!(merged.range, KeyRange::even(3).next());
+
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    for entry in journal.list().await.expect("both are kept") {
+        let (id, version) = (entry.record.id(), entry.version);
+        journal.remove(id, version).await.expect("it has ended");
+    }
+    let left = registry.shards().list().await.expect("the records");
+    assert_eq!(left.len(), 3, "none is left of those that are retired");
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ pub(in crate::gateway) const WRITER: &str = "gateway.writer";
 /// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
 /// targets, before the seal, or it meets the seal before it has been made anywhere.
 ///
-/// Targets have all notes of their source but this one: they are how they know which changes they have.
+/// Targets have all notes of their source but this one: they are how they know which changes they have. Of several sources, which have the same
+/// changes then, they take the greatest number of each note.
 pub(crate) const SEALED: &str = "elastic.sealed";
 
 const LOOK: &str = "SELECT key, value FROM main._meta

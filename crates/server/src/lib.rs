@@ -83,7 +83,8 @@
 //! - A full or broken disk stops the copies on it, never the process.
 //!
 //! - `POST /v1/sql`, part of [`Node::router`], answers for all shards of the keyspace `main`, wherever their primaries are. A statement
-//!   whose shard loses its primary waits for the next one, and happens once.
+//!   whose shard loses its primary waits for the next one, and happens once. One whose shard is split or merged goes on with those that replace
+//!   it.
 //!
 //! # What this crate does not do
 //!

@@ -1,7 +1,8 @@
 //! The numbers of writes: with them a write that is tried twice happens once.
 //!
 //! A statement has a client's name and the number of the statement. What it writes at one place after the other has that number there;
-//! what it writes at the same place again has a name that follows from the client's.
+//! what it writes at the same place again has a name that follows from the client's. Each attempt counts anew, for the places of one layout:
+//! shards that replace others know the writes of those under the same numbers.
 //!
 //! The names that the gateway gives itself are [streams](ClientId::stream), which shards forget in the order of their age.
 

@@ -185,9 +185,14 @@ impl View {
     }
 
     fn unanswered(&self, place: Place, unanswered: Unanswered) -> Error {
-        if unanswered.is_ambiguous {
-            self.notes.lose();
+        if !unanswered.is_ambiguous {
+            return self.error(place, unanswered.fault);
         }
+        if self.numbering.statement().is_none() {
+            // Nobody finds out any more.
+            return self.error(place, indeterminate());
+        }
+        self.notes.lose();
         self.error(place, unanswered.fault)
     }
 

@@ -7,10 +7,15 @@ use std::sync::{
 
 use serde_json::{Value as Json, json};
 use shardwright_http::reqwest::StatusCode;
+use shardwright_server::shard::Limits;
 use shardwright_topology::ShardId;
 use tokio::task::JoinSet;
 
-use crate::{by_hand::ByHand, cluster::wait, sql::Asking};
+use crate::{
+    by_hand::ByHand,
+    cluster::{PATIENCE, wait},
+    sql::Asking,
+};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -278,6 +283,44 @@ async fn a_sealed_shard_answers_for_what_it_has_made_and_no_client_waits_longer_
     split.abort().await;
     let sum = asking.run("n1", "SELECT sum(n) FROM plain").await;
     assert_eq!(sum["rows"], json!([[1]]), "nothing of them has happened");
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_open_holds_up_the_seal() {
+    let asking = with_tables(1).await;
+    let split = ByHand::split(&asking.cluster, 1, "shard-0").await;
+    let limits = Limits {
+        idle: PATIENCE,
+        total: PATIENCE,
+        ..Limits::default()
+    };
+    let begun = asking.cluster.primary().await.begin(limits).await;
+    let transaction = begun.expect("it begins").open().expect("it is new");
+    let is_sealed = AtomicBool::new(false);
+    let seal = async {
+        split.seal().await;
+        is_sealed.store(true, Ordering::Relaxed);
+    };
+    let update = "UPDATE plain SET n = n + 1 WHERE id = 'k1'";
+    let write = async {
+        for _ in 0..100 {
+            let ran = transaction.execute(move |member| member.execute(update, ()));
+            ran.await.expect("it goes on");
+            assert!(!is_sealed.load(Ordering::Relaxed));
+        }
+        transaction.commit(Vec::new()).await.expect("it is made");
+    };
+    tokio::join!(seal, write);
+    split.copy().await;
+    split.commit().await;
+    let read = once(
+        &asking,
+        "n2",
+        json!({"sql": "SELECT n FROM plain WHERE id = 'k1'"}),
+    )
+    .await;
+    assert_eq!(read["rows"], json!([[100]]));
     asking.cluster.stop().await;
 }
 

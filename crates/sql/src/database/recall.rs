@@ -73,8 +73,7 @@ impl ShardedDatabase {
         if answer.places.len() > 1 {
             answer.tier = Tier::Broadcast;
         }
-        let mut intended = parts.intended.iter();
-        match intended.find_map(|range| parts.missing_in(*range)) {
+        match parts.missing() {
             Some(at) => {
                 let failed = Place::Shard(state.map.index_at(at));
                 Err(missed_at(places.name(failed), answer.places))
@@ -129,11 +128,11 @@ impl Parts {
     /// Whether a place has taken over a unit that was made without some of its rows.
     pub(super) fn is_missing_at(&self, state: &State, place: Place) -> bool {
         match place {
-            Place::Shard(index) if !self.made.is_empty() => {
+            Place::Shard(index) => {
                 let range = state.map.shards()[index].range();
                 self.missing_in(range).is_some()
             }
-            Place::Shard(_) | Place::Catalog => false,
+            Place::Catalog => false,
         }
     }
 }

@@ -72,8 +72,24 @@ impl Parts {
         self.intended.extend(other.intended);
     }
 
-    /// The first position of a range that none of those who made it had.
+    /// The first position that was intended and that none of those who made it had.
+    pub(crate) fn missing(&self) -> Option<Position> {
+        self.intended.iter().find_map(|range| self.gap_in(*range))
+    }
+
+    /// The same, within the range of a shard.
     pub(crate) fn missing_in(&self, range: KeyRange) -> Option<Position> {
+        let common = |intended: &KeyRange| {
+            let start = intended.start().max(range.start());
+            let last = intended.last().min(range.last());
+            KeyRange::new(start, last.0.checked_add(1).map(Position)).ok()
+        };
+        let mut intended = self.intended.iter().filter_map(common);
+        intended.find_map(|range| self.gap_in(range))
+    }
+
+    /// The first position of a range that none of those who made it had.
+    fn gap_in(&self, range: KeyRange) -> Option<Position> {
         let mut next = range.start();
         loop {
             let found = self.made.iter().find(|made| made.contains(next));
@@ -170,5 +186,19 @@ mod tests {
         let merged = third.join(last).unwrap();
         assert_eq!(parts.missing_in(merged), Some(third.start()));
         assert_eq!(parts.missing_in(KeyRange::ALL), Some(second.start()));
+        assert_eq!(parts.missing(), Some(second.start()));
+    }
+
+    #[test]
+    fn a_shard_that_a_statement_had_nothing_for_is_not_missing() {
+        let ranges: Vec<KeyRange> = KeyRange::even(4).collect();
+        let (first, second, last) = (ranges[0], ranges[1], ranges[3]);
+        let own = roll_call(first, [first, last].into_iter());
+        let parts = Parts::take_out_of(&mut vec![ran(&own)]);
+        assert_eq!(parts.intended, [first, last]);
+        assert_eq!(parts.missing_in(first.join(&second).unwrap()), None);
+        assert_eq!(parts.missing_in(second), None);
+        assert_eq!(parts.missing_in(last), Some(last.start()));
+        assert_eq!(parts.missing(), Some(last.start()));
     }
 }

@@ -124,8 +124,10 @@ pub trait Places: Debug + Send + Sync {
     /// What the first unit or transaction of the [statement](Places::statement) did, at each place that knows it. It has
     /// not happened anywhere else, and will not, but by this try.
     ///
-    /// The engine that is the writer asks this, and no other. Whoever makes these places sees to it that no other try of
-    /// the same statement runs through this engine meanwhile; the places refuse a former writer.
+    /// The engine that is the writer asks this, before it makes the statement. Whoever makes these places sees to it that no
+    /// other try of the same statement runs through this engine meanwhile; the places refuse a former writer. Others ask
+    /// only where that decides about nothing: what a place tells that has taken over a unit of another one, and of a
+    /// statement for one shard whose rows are on several now, so that nobody can make it any more.
     ///
     /// # Errors
     /// When a place does not answer, or has [forgotten](super::FaultKind::Forgotten).

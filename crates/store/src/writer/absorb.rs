@@ -13,6 +13,11 @@ use crate::{
 /// How far apart the rowids are of the rows that are here and of those that come: more than either file gets while both are still written to.
 const APART: i64 = 1 << 32;
 
+/// Raises the numbers of notes that are higher in the other file.
+const NOTES: &str = "UPDATE main._meta SET value = other.value FROM absorbed._meta AS other
+     WHERE other.key = _meta.key AND instr(other.key, '.') > 0
+     AND typeof(other.value) = 'integer' AND typeof(_meta.value) = 'integer' AND other.value > _meta.value";
+
 /// What is taken in of another file.
 pub struct Absorb<'a> {
     /// The tables whose rows come. Of other tables both files have the same rows.
@@ -35,7 +40,7 @@ impl Writer {
     /// Takes in rows and outcomes of another file, which is at `from`, at a position of its own, in one transaction. Equal files become equal
     /// files.
     ///
-    /// Rows that no column tells apart get higher rowids, by as much as a note says. Constraints are not looked at but those that an index keeps.
+    /// Rows that no column tells apart get higher rowids, by as much as a note says. Of notes that are numbers in both files, the higher one stays. Constraints are not looked at but those that an index keeps.
     ///
     /// # Errors
     ///
@@ -79,6 +84,7 @@ impl Writer {
             absorb_rows(connection, &def, what.shifts)?;
         }
         absorb_sequences(connection, tables, what.tables)?;
+        connection.execute(NOTES, Params::NONE)?;
         dedup::absorb(connection, what.both)?;
         connection.execute("COMMIT", Params::NONE).map(drop)
     }

@@ -75,6 +75,8 @@ fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
         ([4; 16], 1, b"other"),
         (stream, 6, b"new"),
     ]);
+    one.execute("INSERT INTO _meta VALUES ('a.low', 1), ('a.high', 9), ('a.text', 'one')");
+    other.execute("INSERT INTO _meta VALUES ('a.low', 5), ('a.high', 2), ('a.text', 'other')");
     let whole = whole(&other);
     absorb(&mut one, &whole).unwrap();
     one.compare();
@@ -83,6 +85,11 @@ fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
         "SELECT value FROM _meta WHERE key = 'elastic.shift.trail'",
     );
     let shift = shift.as_i64().unwrap();
+    let notes = value(
+        &one.primary,
+        "SELECT group_concat(value) FROM (SELECT value FROM _meta WHERE key LIKE 'a.%' ORDER BY key)",
+    );
+    assert_eq!(notes, Value::from("9,5,one"));
     let known = |outcome: &[u8]| Seen::Known(outcome.to_vec());
     for (client, expected) in [
         ([1; 16], b"a+b".as_slice()),

@@ -67,3 +67,47 @@ impl Names {
         std::iter::once(&self.catalog).chain(&self.shards)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::{KeyRange, ShardId, ShardMapChange, ShardRecord};
+
+    use super::*;
+
+    fn map(shards: u32) -> ShardMap {
+        let keyspace = shardwright_topology::KeyspaceName::main();
+        let records = ShardRecord::even(&keyspace, shards);
+        let catalog = ShardRecord::catalog(keyspace.clone());
+        ShardMap::new(keyspace.clone(), 1, records.chain([catalog]), []).expect("it tiles")
+    }
+
+    #[test]
+    fn names_are_those_of_a_map_until_other_shards_own_its_ranges() {
+        let map = Arc::new(map(2));
+        let names = Names::of(&map).expect("it has a catalog");
+        let source = ShardId::numbered(0);
+        let record = map.shard(&source).expect("it is there").record().clone();
+        let (lower, upper) = record.range.and_then(|range| range.halve()).expect("wide");
+        let change = ShardMapChange::Update { record };
+        let changed = map.apply(change).expect("in its place");
+        assert!(names.are_of(&map) && names.are_of(&changed));
+        // Made anew from the records, as after a gap of the watch.
+        assert!(names.are_of(&self::map(2)));
+        let keyspace = map.keyspace();
+        let part = |name, range: KeyRange| {
+            let id = ShardId::new(name).expect("a name");
+            ShardRecord::new(keyspace.clone(), id, Some(range))
+        };
+        let change = ShardMapChange::Split {
+            source: source.clone(),
+            targets: vec![part("lower", lower), part("upper", upper)],
+        };
+        let split = map.apply(change).expect("two halves");
+        assert!(!names.are_of(&split));
+        let next = Names::of(&Arc::new(split)).expect("it has a catalog");
+        assert_eq!((names.count(), next.count()), (2, 3));
+        let gone = PartitionId::from(source);
+        assert!(names.has(&gone) && !next.has(&gone));
+        assert!(next.has(next.catalog()));
+    }
+}

@@ -89,3 +89,33 @@ impl Basis {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_for_all_that_is_known() {
+        for look in [LOOK, LOOK_TO_WRITE] {
+            for key in [BROADCAST_KEY, WRITER, SEALED] {
+                assert!(look.contains(&format!("'{key}'")), "{look}");
+            }
+        }
+        assert!(LOOK_TO_WRITE.contains(ANNOUNCED_KEY));
+    }
+
+    #[test]
+    fn whatever_else_a_sealed_shard_knows_it_refuses() {
+        let known = Known {
+            schema: 3,
+            is_sealed: true,
+            ..Known::default()
+        };
+        for schema in [None, Some(3), Some(4)] {
+            for writer in [None, Some(7)] {
+                let basis = Basis { schema, writer };
+                assert_eq!(basis.compare(&known), Err(Refusal::Sealed));
+            }
+        }
+    }
+}

@@ -43,6 +43,7 @@ pub(super) async fn run(
         numbered: given.unwrap_or_else(|| shared.streams.take()),
         recurs,
         is_lost: false,
+        is_partial: false,
     };
     let response = attempts.all().await;
     // Of one that may still happen, the number is not used again.
@@ -64,6 +65,8 @@ struct Attempts<'a> {
     recurs: bool,
     /// Whether it is not known what became of one of these attempts.
     is_lost: bool,
+    /// Whether one of them has made a part of it.
+    is_partial: bool,
     is_passed_on: bool,
     deadline: Timestamp,
     waits: Backoff,
@@ -187,7 +190,9 @@ impl Attempts<'_> {
     /// Returns the reply to an attempt that is the last one. That it has changed nothing does not help where another one may have.
     fn failed(&self, error: &Error) -> Response {
         let is_forgotten = kind_of(error) == Some(FaultKind::Forgotten);
-        if self.is_lost && (error.is_retryable() || is_forgotten) {
+        // The part that was made is told again by another try, unless that comes to nothing before.
+        let is_untold = self.is_partial && !matches!(error, Error::PartialWrite { .. });
+        if self.is_lost && (error.is_retryable() || is_forgotten) || is_untold {
             return failure(&lost());
         }
         failure(error)
@@ -273,8 +278,7 @@ impl Attempts<'_> {
         match kind_of(cause_of(error)) {
             Some(FaultKind::SchemaChanged) => {
                 if matches!(error, Error::PartialWrite { .. }) {
-                    // What it has made it does not make again.
-                    self.lose();
+                    self.go_on();
                 }
                 let _news = engine.refresh(self.left()).await;
                 true
@@ -302,10 +306,18 @@ impl Attempts<'_> {
         let comes_of_moves = kind == Some(FaultKind::LayoutChanged)
             // The shards that it asked may have been removed under it.
             || !self.shared.engines.is_present(engine) && (is_unknown || cause.is_retryable());
-        if comes_of_moves && (is_partial || is_unknown) {
-            self.lose();
+        match (comes_of_moves, is_partial) {
+            (true, true) => self.go_on(),
+            (true, false) if is_unknown => self.lose(),
+            _ => {}
         }
         comes_of_moves
+    }
+
+    /// Takes in that a part of the statement is made. What it has made it does not make again.
+    fn go_on(&mut self) {
+        self.is_partial = true;
+        self.lose();
     }
 
     /// Takes another number, if a shard has not heard of the gateway's own name for so long that it has forgotten it.

@@ -23,7 +23,8 @@ pub(crate) const NOTES: &str = "elastic.";
 /// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
 /// targets, before the seal, or it meets the seal before it has been made anywhere.
 ///
-/// Targets have all notes of their source but this one: they are how they know which changes they have.
+/// Targets have all notes of their source but this one: they are how they know which changes they have. Of several sources, which have the same
+/// changes then, they take the greatest number of each note.
 pub(crate) const SEALED: &str = "elastic.sealed";
 
 /// What the key begins with of a note that says by how much the rowids of a table are raised that comes from another shard.

@@ -36,6 +36,7 @@
 //! each copy: ANALYZE is carried as a statement, and changes made to them by hand are not. VACUUM, ATTACH
 //! and settings of the connection are refused.
 
+mod arena;
 mod flush;
 mod hook;
 mod row;
@@ -44,14 +45,14 @@ pub(crate) mod setting;
 mod table;
 mod tap;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{cell::RefMut, sync::Arc};
 
+use self::{hook::TapOf, setting::Settings, tap::Tap};
 pub(crate) use self::{
     row::{KeyedRows, bind},
     sequence::Sequences,
     table::{TableDef, Tables},
 };
-use self::{setting::Settings, tap::Tap};
 use crate::{
     CHANGES_BYTES_MAX, ChangeSet, Digest, Error, Params, ReplicaError, Result, changes::Encoder,
     connection::Connection, guard::Guard,
@@ -60,14 +61,19 @@ use crate::{
 /// The capture of one connection.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    tap: Arc<Mutex<Tap>>,
+    tap: TapOf,
     pub(crate) tables: Tables,
     batch: Option<Batch>,
     /// How many touched tables are known to have keys.
     checked: usize,
+    /// How many bytes the last changes took: those of the next are likely to be about as many.
+    last_bytes: usize,
     /// Whether something could not be captured, so that nothing of the transaction may be used.
     broken: bool,
 }
+
+/// How much memory is taken for changes before there are any.
+const ROOM_MAX: usize = 1 << 16;
 
 /// What is known of the open transaction.
 #[derive(Debug)]
@@ -80,8 +86,7 @@ struct Batch {
 impl Capture {
     /// Sets the hook on a connection. The connection must be closed before this value is dropped.
     pub(crate) fn install(connection: &Connection, guard: &Arc<Guard>) -> Self {
-        let tap = Arc::new(Mutex::new(Tap::new(Arc::clone(guard))));
-        hook::install(connection, &tap);
+        let tap = TapOf::install(connection, Tap::new(Arc::clone(guard)));
         // Compiled without the hook, DELETE without WHERE would not show its rows.
         connection.forget_statements();
         Self {
@@ -89,6 +94,7 @@ impl Capture {
             tables: Tables::default(),
             batch: None,
             checked: 0,
+            last_bytes: 0,
             broken: false,
         }
     }
@@ -100,7 +106,7 @@ impl Capture {
         let sequences = Sequences::read(connection, &self.tables)?;
         self.broken = false;
         self.batch = Some(Batch {
-            encoder: Encoder::new(),
+            encoder: Encoder::with_room(self.last_bytes.min(ROOM_MAX)),
             sequences,
             settings: None,
         });
@@ -125,6 +131,11 @@ impl Capture {
         self.batch.is_some()
     }
 
+    /// Returns whether something could not be captured, so that each member from now on fails.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Checks that what was touched so far can be captured. `has_news`: as the guard says.
     pub(crate) fn check(&mut self, connection: &Connection, has_news: bool) -> Result<()> {
         if self.broken {
@@ -141,9 +152,12 @@ impl Capture {
         drop(tap);
         for name in names {
             self.checked += 1;
-            if let Err(error) = self.tables.def(connection, &name) {
-                self.tap().refuse_table(&name);
-                return Err(error);
+            match self.tables.def(connection, &name) {
+                Ok(def) => self.tap().learn(&name, &def),
+                Err(error) => {
+                    self.tap().refuse_table(&name);
+                    return Err(error);
+                }
             }
         }
         Ok(())
@@ -174,7 +188,9 @@ impl Capture {
             settings.write_changes(connection, &mut batch.encoder)?;
         }
         self.tap().seal();
-        Ok(batch.encoder.finish())
+        let changes = batch.encoder.finish();
+        self.last_bytes = changes.as_bytes().len();
+        Ok(changes)
     }
 
     /// Makes ready for a statement on the schema, and returns the digest of the schema before it.
@@ -263,8 +279,8 @@ impl Capture {
         result
     }
 
-    fn tap(&self) -> MutexGuard<'_, Tap> {
-        self.tap.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tap(&self) -> RefMut<'_, Tap> {
+        self.tap.get()
     }
 }
 

@@ -17,7 +17,7 @@ mod filter;
 use crate::{ReplicaError, Value, ValueRef};
 
 pub use self::decode::{Changes, Values};
-pub(crate) use self::encode::{Encoder, Head, Wire};
+pub(crate) use self::encode::{Encoder, Head, Wire, put_value};
 
 /// The version of the encoding that this release reads and writes.
 pub const CHANGES_VERSION: u8 = 1;

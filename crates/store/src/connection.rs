@@ -147,6 +147,13 @@ impl Connection {
             .map(|(outcome, _)| outcome)
     }
 
+    /// As [`Connection::execute`], faster for the few statements that were run like this last.
+    #[cfg(feature = "capture")]
+    pub(crate) fn execute_again(&self, sql: &str, params: Params<'_>) -> Result<Outcome> {
+        self.query_again(sql, params, |_| ControlFlow::<()>::Continue(()))
+            .map(|(outcome, _)| outcome)
+    }
+
     /// Runs a statement and shows each row to `visit`.
     pub(crate) fn query<B>(
         &self,
@@ -163,7 +170,7 @@ impl Connection {
         Ok((self.outcome_since(before), flow))
     }
 
-    /// As [`Connection::query`], faster for the statement that was run like this last.
+    /// As [`Connection::query`], faster for the few statements that were run like this last.
     pub(crate) fn query_again<B>(
         &self,
         sql: &str,
@@ -171,14 +178,42 @@ impl Connection {
         visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
     ) -> Result<(Outcome, ControlFlow<B>)> {
         let before = self.raw().total_changes();
-        let flow = self.raw.run(sql, |statement| match statement {
+        let flow = self.visit_again(sql, params, visit)?;
+        Ok((self.outcome_since(before), flow))
+    }
+
+    /// As [`Connection::query_again`], faster for a statement that is known to be INSERT, UPDATE or DELETE.
+    #[inline]
+    pub(crate) fn change_again<B>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<(Outcome, ControlFlow<B>)> {
+        let flow = self.visit_again(sql, params, visit)?;
+        let raw = self.raw();
+        // SQLite counts anew in each such statement, and keeps the count of the last one beyond all others.
+        let outcome = Outcome {
+            changes: raw.changes(),
+            last_insert_rowid: raw.last_insert_rowid(),
+        };
+        Ok((outcome, flow))
+    }
+
+    #[inline]
+    fn visit_again<B>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>> {
+        self.raw.run(sql, |statement| match statement {
             Ok(statement) => {
                 params.bind(statement)?;
                 self.visit(statement, visit)
             }
             Err(error) => Err(self.error(error)),
-        })?;
-        Ok((self.outcome_since(before), flow))
+        })
     }
 
     /// Returns what a statement did, before which so many rows had changed.

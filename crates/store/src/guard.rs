@@ -45,11 +45,18 @@ impl Guard {
     }
 
     /// Refuses a client's statement that passes for one of ours.
+    #[inline]
     pub(crate) fn check_text(sql: &str) -> Result<()> {
         // Nearly every statement begins with its first word.
-        if sql.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return Ok(());
+        let first = sql.as_bytes().first();
+        match first.is_some_and(u8::is_ascii_alphabetic) {
+            true => Ok(()),
+            false => Self::check_odd_text(sql),
         }
+    }
+
+    #[cold]
+    fn check_odd_text(sql: &str) -> Result<()> {
         if sql.trim_start().starts_with(OURS.trim_end()) {
             return Err(Error::Sql {
                 message: format!(
@@ -65,8 +72,7 @@ impl Guard {
     /// Returns whether a statement that changes the schema was compiled since the last call.
     #[cfg(feature = "capture")]
     pub(crate) fn take_schema(&self) -> bool {
-        // Looking is cheaper than writing, and it is nearly never so.
-        self.schema.load(Ordering::Relaxed) && self.schema.swap(false, Ordering::Relaxed)
+        self.schema.swap(false, Ordering::Relaxed)
     }
 
     /// Counts a row that is about to be touched. One thread at a time does so.
@@ -91,7 +97,14 @@ impl Guard {
     /// Returns whether capture has something to look at, and forgets it.
     #[cfg(feature = "capture")]
     pub(crate) fn take_news(&self) -> bool {
-        self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::Relaxed)
+        self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns whether the one or the other can be taken. Nearly always neither can, and that is all a member has to know.
+    #[cfg(feature = "capture")]
+    #[inline]
+    pub(crate) fn needs_a_look(&self) -> bool {
+        self.schema.load(Ordering::Relaxed) || self.news.load(Ordering::Relaxed)
     }
 
     #[cfg(feature = "capture")]

@@ -163,7 +163,7 @@ pub(crate) fn write_applied(connection: &Connection, applied: &Applied) -> Resul
 
 /// Moves the position on by one record.
 pub(crate) fn advance(connection: &Connection, next: &Applied) -> Result<()> {
-    let moved = connection.execute(
+    let moved = connection.execute_again(
         "/* shardwright */ UPDATE main._repl SET epoch = ?1, lsn = ?2, hash = ?3
          WHERE id = 0 AND lsn = ?2 - 1 AND epoch <= ?1",
         Params::from(&[

@@ -8,6 +8,7 @@ mod batch;
 #[cfg(feature = "capture")]
 mod captured;
 mod keyword;
+mod member;
 #[cfg(feature = "capture")]
 mod position;
 mod watch;
@@ -26,9 +27,12 @@ use crate::{
     commits::Commits, connection::Connection, describe, file::Shared, guard::Guard, identity,
 };
 
-pub use self::batch::{Decision, Executed, Fate, Member};
 #[cfg(feature = "capture")]
 pub use self::{absorb::Absorb, captured::Captured};
+pub use self::{
+    batch::{Decision, Executed, Fate},
+    member::Member,
+};
 
 /// The right to write to a shard file, for one holder at a time in this process.
 ///

@@ -188,12 +188,6 @@ impl Control {
             | Notice::Activated { .. }
             | Notice::LossAccepted { .. }
             | Notice::CopyOrdered { .. }
-            | Notice::OperationBegun { .. }
-            | Notice::OperationPhase { .. }
-            | Notice::OperationRetried { .. }
-            | Notice::OperationAborting { .. }
-            | Notice::WritersHeldBack { .. }
-            | Notice::OperationCollected { .. }
             | Notice::CopyGivenUp { .. }
             | Notice::CopyFailed { .. }
             | Notice::CopyBack { .. }

@@ -1,11 +1,11 @@
 //! From touched rows to their net changes.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{
     Capture, KeyedRows, TableDef,
-    table::AnnouncedColumn,
-    tap::{Arena, TouchedKey, TouchedRow, TouchedTable},
+    arena::Arena,
+    tap::{TouchedKey, TouchedRow, TouchedTable},
     too_large,
 };
 use crate::{
@@ -24,15 +24,21 @@ impl Capture {
         encoder: &mut Encoder,
     ) -> Result<()> {
         let mut touched = self.tap().take();
-        for mut table in touched.tables.drain(..) {
+        let mut tables = std::mem::take(&mut touched.tables);
+        for mut table in tables.drain(..) {
             if self.tables.has(&table.name) && !table.refused {
-                let def = self.tables.def(connection, &table.name)?;
+                let def = match &table.def {
+                    Some(def) => Arc::clone(def),
+                    None => self.tables.def(connection, &table.name)?,
+                };
                 if touched.undone {
                     table.forget_announced();
                 }
                 write_table(connection, &def, &mut table, &mut touched.arena, encoder)?;
             }
+            touched.recycle(table);
         }
+        touched.tables = tables;
         self.tap().reuse(touched);
         self.checked = 0;
         Ok(())
@@ -76,10 +82,13 @@ fn write_table(
     encoder: &mut Encoder,
 ) -> Result<()> {
     let mut head = Head::new(&def.name, &def.key, def.columns.len());
-    let mut rows = KeyedRows::new(connection, def)?;
+    let mut rows = None;
     let mut next = 0;
-    while let Some(&touched) = table.rows.get(next) {
-        if write_announced(def, &mut head, &touched, arena, encoder)? {
+    while let Some(touched) = table.rows.get(next) {
+        if let Some(values) = &touched.new {
+            let values = arena.written(values.clone());
+            encoder.insert_written(&mut head, rowid_of(def, touched), values);
+            check_size(encoder)?;
             next += 1;
             continue;
         }
@@ -91,11 +100,15 @@ fn write_table(
             continue;
         }
         next += 1;
+        let rows = match &mut rows {
+            Some(rows) => rows,
+            None => rows.insert(KeyedRows::new(connection, def)?),
+        };
         let found = match touched.key {
             TouchedKey::RowId(rowid) => {
                 let key = std::iter::once(ValueRef::Integer(rowid));
                 rows.find(key, |row| {
-                    write_row(def, &mut head, &touched, row, arena, encoder);
+                    write_row(def, &mut head, touched, row, arena, encoder);
                     None
                 })?
             }
@@ -103,7 +116,7 @@ fn write_table(
                 let key = key_values(def, arena, start);
                 rows.find(key, |row| {
                     let same = row.filter(|row| has_key(def, row, arena, start));
-                    write_row(def, &mut head, &touched, same, arena, encoder);
+                    write_row(def, &mut head, touched, same, arena, encoder);
                     row.filter(|_| same.is_none()).map(Row::to_values)
                 })?
             }
@@ -128,29 +141,7 @@ fn check_size(encoder: &Encoder) -> Result<()> {
     }
 }
 
-/// Writes a row that is as it was inserted; returns whether it is known to be.
-fn write_announced(
-    def: &TableDef,
-    table: &mut Head<'_>,
-    touched: &TouchedRow,
-    arena: &Arena,
-    encoder: &mut Encoder,
-) -> Result<bool> {
-    let Some(start) = touched.new else {
-        return Ok(false);
-    };
-    // A row copied from another table may lack the last columns, and has their defaults then; what is announced is NULL.
-    let may_lack = |column: &AnnouncedColumn| {
-        column.has_default && arena.get(start + column.position) == ValueRef::Null
-    };
-    if def.has_defaults && def.announced.iter().any(may_lack) {
-        return Ok(false);
-    }
-    encoder.insert(table, rowid_of(def, touched), announced(def, arena, start));
-    check_size(encoder).map(|()| true)
-}
-
-/// Returns the stored columns of a row whose values the hook gave.
+/// Returns the stored columns of a row as it was, whose values the hook gave.
 fn announced<'a>(
     def: &'a TableDef,
     arena: &'a Arena,

@@ -4,9 +4,11 @@
 //! lives as long as the call.
 
 use std::{
+    cell::{RefCell, RefMut},
     ffi::{CStr, c_char, c_int, c_void},
-    ptr, slice,
-    sync::{Arc, Mutex, PoisonError},
+    ptr,
+    rc::Rc,
+    slice,
 };
 
 use rusqlite::ffi;
@@ -14,18 +16,48 @@ use rusqlite::ffi;
 use super::tap::Tap;
 use crate::{ValueRef, connection::Connection};
 
-/// Makes SQLite tell `tap` of each row that the connection is about to change.
+/// The tap of a connection, to which SQLite has a pointer.
+///
+/// Both are used by the thread that has the connection, one after the other, so that no lock is needed: taking one for each row takes a
+/// good part of what a row takes.
+#[derive(Debug)]
+pub(super) struct TapOf(Rc<RefCell<Tap>>);
+
+// SAFETY: nobody else has the `Rc`, and SQLite's pointer is used only while statements run on the connection. Its owner keeps the two
+// together, so they move between threads together. What is in the tap may do so by itself, as the constant below has the compiler check.
 #[expect(
     unsafe_code,
-    reason = "the safe binding has no sqlite3_preupdate_hook without libclang"
+    reason = "a connection and its own tap may move between threads together"
 )]
-pub(super) fn install(connection: &Connection, tap: &Arc<Mutex<Tap>>) {
-    let context = Arc::as_ptr(tap).cast_mut().cast::<c_void>();
-    // SAFETY: the handle belongs to an open connection that we borrow. SQLite passes `context` to
-    // `announce` while statements run on that connection and not otherwise; the owner of `tap`
-    // keeps it until the connection is closed.
-    unsafe {
-        ffi::sqlite3_preupdate_hook(connection.raw().handle(), Some(announce), context);
+unsafe impl Send for TapOf {}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Tap>();
+};
+
+impl TapOf {
+    /// Makes SQLite tell a tap of each row that the connection is about to change. The connection must be closed before this value is
+    /// dropped.
+    #[expect(
+        unsafe_code,
+        reason = "the safe binding has no sqlite3_preupdate_hook without libclang"
+    )]
+    pub(super) fn install(connection: &Connection, tap: Tap) -> Self {
+        let tap = Rc::new(RefCell::new(tap));
+        let context = Rc::as_ptr(&tap).cast_mut().cast::<c_void>();
+        // SAFETY: the handle belongs to an open connection that we borrow. SQLite passes `context` to
+        // `announce` while statements run on that connection and not otherwise; the owner of the tap
+        // keeps it until the connection is closed.
+        unsafe {
+            ffi::sqlite3_preupdate_hook(connection.raw().handle(), Some(announce), context);
+        }
+        Self(tap)
+    }
+
+    /// Borrows it. No statement may run meanwhile.
+    pub(super) fn get(&self) -> RefMut<'_, Tap> {
+        self.0.borrow_mut()
     }
 }
 
@@ -44,12 +76,12 @@ unsafe extern "C" fn announce(
     // and stay for the time of the call.
     let (tap, schema, table) = unsafe {
         (
-            &*context.cast_const().cast::<Mutex<Tap>>(),
+            &*context.cast_const().cast::<RefCell<Tap>>(),
             CStr::from_ptr(schema),
             CStr::from_ptr(table),
         )
     };
-    let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tap = tap.borrow_mut();
     tap.count();
     if schema.to_bytes() == b"main" && tap.is_listening() {
         tap.touch(&Touch {

@@ -36,8 +36,6 @@ pub(crate) struct TableDef {
     pub(crate) columns: Vec<String>,
     /// How the hook shows them, one after another.
     pub(crate) announced: Vec<AnnouncedColumn>,
-    /// Whether one of them has another default than NULL.
-    pub(crate) has_defaults: bool,
     /// Reads a row by its key.
     pub(crate) select_sql: String,
     /// Reads the rows from one rowid to another, in their order, and their rowids behind the stored columns; none WITHOUT ROWID.
@@ -57,6 +55,8 @@ pub(crate) struct AnnouncedColumn {
     pub(crate) is_real: bool,
     /// Whether it has another default than NULL.
     pub(crate) has_default: bool,
+    /// Whether it is the rowid under a name of its own.
+    pub(crate) is_rowid: bool,
 }
 
 impl Tables {
@@ -223,6 +223,10 @@ impl TableDef {
         let where_sql = format!("WHERE {}", conditions.join(" AND "));
         let names: Vec<_> = stored.iter().map(|column| quote(&column.name)).collect();
         let (names, table) = (names.join(", "), quote(name));
+        let alias = match &key {
+            ChangedKey::Columns(columns) if rowid.is_some() => columns.first().copied(),
+            ChangedKey::Columns(_) | ChangedKey::RowId => None,
+        };
         let range_sql = rowid.map(|rowid| {
             format!(
                 "SELECT {names}, {rowid} FROM main.{table}
@@ -233,31 +237,35 @@ impl TableDef {
             select_sql: format!("SELECT {names} FROM main.{table} {where_sql}"),
             range_sql,
             name: name.to_owned(),
+            announced: announced(stored, alias),
             key,
             columns: stored.iter().map(|column| column.name.clone()).collect(),
-            announced: stored
-                .iter()
-                .filter_map(|column| {
-                    Some(AnnouncedColumn {
-                        position: usize::try_from(column.position).ok()?,
-                        is_real: column.real,
-                        has_default: column.has_default,
-                    })
-                })
-                .collect(),
-            has_defaults: stored.iter().any(|column| column.has_default),
             where_sql,
             rowid_name,
         }
     }
 }
 
+/// Returns how the hook shows the stored columns, of which one may be the rowid.
+fn announced(stored: &[&Column], alias: Option<usize>) -> Vec<AnnouncedColumn> {
+    let columns = stored.iter().enumerate().filter_map(|(place, column)| {
+        Some(AnnouncedColumn {
+            position: usize::try_from(column.position).ok()?,
+            is_real: column.real,
+            has_default: column.has_default,
+            is_rowid: alias == Some(place),
+        })
+    });
+    columns.collect()
+}
+
 /// Returns SQLite's counter of changes of the schema.
 pub(crate) fn schema_version(connection: &Connection) -> Result<i64> {
-    let version = connection.query_row("PRAGMA main.schema_version", Params::NONE, |row| {
-        row.get(0).as_i64()
+    // It runs twice for each batch.
+    let (_, flow) = connection.query_again("PRAGMA main.schema_version", Params::NONE, |row| {
+        ControlFlow::Break(row.get(0).as_i64())
     })?;
-    Ok(version.flatten().unwrap_or(-1))
+    Ok(flow.break_value().flatten().unwrap_or(-1))
 }
 
 /// Returns a table's statement as the schema keeps it.

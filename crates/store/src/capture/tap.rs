@@ -3,20 +3,21 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     ffi::c_int,
+    ops::Range,
     sync::Arc,
 };
 
 use foldhash::fast::FixedState;
 
 use super::{
+    arena::Arena,
     hook::{Operation, Touch},
     refused,
-    table::TableNames,
+    table::{TableDef, TableNames},
     too_large,
 };
 use crate::{
     CHANGES_BYTES_MAX, Error, META_TABLE, ValueRef, digest::encode, guard::Guard, identity,
-    row::Cell,
 };
 
 /// Listens to the hook.
@@ -25,6 +26,8 @@ pub(crate) struct Tap {
     state: State,
     guard: Arc<Guard>,
     names: Arc<TableNames>,
+    /// What is known of tables that were touched since the schema changed.
+    defs: HashMap<Box<str>, Arc<TableDef>, FixedState>,
     /// Whether a statement on the schema runs, which may fill tables that did not exist before it.
     unknown_expected: bool,
     failure: Option<Failure>,
@@ -33,6 +36,9 @@ pub(crate) struct Tap {
     last: usize,
     key: Vec<u8>,
 }
+
+/// For how many rows memory is kept when they are forgotten.
+const SPARE_ROWS_MAX: usize = 4096;
 
 /// About what a touched row takes, besides its values.
 const ROW_BYTES: usize = 64;
@@ -61,15 +67,10 @@ enum Failure {
 pub(crate) struct Touched {
     pub(crate) tables: Vec<TouchedTable>,
     pub(crate) arena: Arena,
+    /// Room for the rows of the next table.
+    spare_rows: Vec<TouchedRow>,
     /// Whether something of what was touched may have been undone: then no row is known to be as it was announced.
     pub(crate) undone: bool,
-}
-
-/// Values of many rows in two buffers.
-#[derive(Debug, Default)]
-pub(crate) struct Arena {
-    cells: Vec<Cell>,
-    bytes: Vec<u8>,
 }
 
 /// The touched rows of a table, in the order of their first touch.
@@ -78,8 +79,12 @@ pub(crate) struct TouchedTable {
     pub(crate) name: Box<str>,
     /// Whether its rows have no key, so that no change of them is kept.
     pub(crate) refused: bool,
+    /// Whether it is `_meta`.
+    is_meta: bool,
     /// The columns of the primary key, in a table WITHOUT ROWID.
     primary_key: Option<Arc<[c_int]>>,
+    /// What is known of the table; nothing while it is touched for the first time since the schema changed.
+    pub(crate) def: Option<Arc<TableDef>>,
     pub(crate) rows: Vec<TouchedRow>,
     /// Which of the rows has a rowid; none while they have come in their order, as those of new rows do.
     by_rowid: Option<HashMap<i64, usize, FixedState>>,
@@ -87,13 +92,14 @@ pub(crate) struct TouchedTable {
 }
 
 /// A touched row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TouchedRow {
     pub(crate) key: TouchedKey,
     /// Where its values begin in the arena, all columns of the table; `None` if it did not exist.
     pub(crate) old: Option<usize>,
-    /// Where the values begin with which it was inserted; `None` if it was touched again, or was there before.
-    pub(crate) new: Option<usize>,
+    /// Where the values are written with which it was inserted; `None` if they are to be read, because it was touched again, was there
+    /// before, or came when its table was not known yet.
+    pub(crate) new: Option<Range<usize>>,
 }
 
 /// The key of a touched row.
@@ -110,6 +116,7 @@ impl Tap {
             state: State::Off,
             guard,
             names: Arc::default(),
+            defs: HashMap::default(),
             unknown_expected: false,
             failure: None,
             touched: Touched::default(),
@@ -121,7 +128,10 @@ impl Tap {
     /// Begins to listen, with no rows touched.
     pub(super) fn start(&mut self, names: Arc<TableNames>) {
         self.touched.clear();
-        self.names = names;
+        // Each version of the schema has names of its own.
+        if !Arc::ptr_eq(&self.names, &names) {
+            self.rename(names);
+        }
         self.failure = None;
         self.unknown_expected = false;
         self.state = State::Listening;
@@ -144,6 +154,16 @@ impl Tap {
     /// Goes on with the tables of a changed schema.
     pub(super) fn rename(&mut self, names: Arc<TableNames>) {
         self.names = names;
+        self.defs.clear();
+    }
+
+    /// Goes on with what is known of a touched table: the rows that are inserted from now on need not be read.
+    pub(super) fn learn(&mut self, name: &str, def: &Arc<TableDef>) {
+        self.defs.insert(name.into(), Arc::clone(def));
+        let mut tables = self.touched.tables.iter_mut();
+        if let Some(table) = tables.find(|table| &*table.name == name) {
+            table.def = Some(Arc::clone(def));
+        }
     }
 
     pub(super) fn is_listening(&self) -> bool {
@@ -212,31 +232,34 @@ impl Tap {
 
     /// Records the first touch of a row.
     pub(super) fn touch(&mut self, touch: &Touch<'_>) {
-        let Some(table) = self.table(touch.table) else {
+        let Some(place) = self.table(touch.table) else {
             return;
         };
         if self.state == State::Sealed {
             self.guard.note_late_change();
             return;
         }
-        if self.touched.tables[table].refused {
-            let name = self.touched.tables[table].name.to_string();
+        let Touched { tables, arena, .. } = &mut self.touched;
+        let table = &mut tables[place];
+        if table.refused {
+            let name = table.name.to_string();
             self.fail(Failure::NoRowKey(name));
             return;
         }
-        let result = if self.touched.tables[table].primary_key.is_some() {
-            self.touch_keyed(table, touch)
+        let result = if table.primary_key.is_none() {
+            table.touch_rowid(touch, arena)
         } else {
-            self.touch_rowid(table, touch)
+            table.touch_keyed(touch, arena, &mut self.key)
         };
-        if touch.table == META_TABLE.as_bytes() && !is_of_note(touch) {
+        let is_own = table.is_meta && !is_of_note(touch);
+        let is_too_large = arena.size() + table.rows.len() * ROW_BYTES > CHANGES_BYTES_MAX;
+        if is_own {
             self.fail(Failure::OwnRow);
         }
         if let Err(code) = result {
             self.fail(Failure::Sqlite(code));
         }
-        let rows = self.touched.tables[table].rows.len();
-        if self.touched.arena.size() + rows * ROW_BYTES > CHANGES_BYTES_MAX {
+        if is_too_large {
             self.fail(Failure::TooLarge);
         }
     }
@@ -263,101 +286,22 @@ impl Tap {
             }
             return None;
         };
-        self.guard.note_news();
+        let def = self.defs.get(&*name).cloned();
+        if def.is_none() {
+            self.guard.note_news();
+        }
         self.last = self.touched.tables.len();
         self.touched.tables.push(TouchedTable {
+            def,
+            is_meta: *name == *META_TABLE,
             name: name.into(),
             refused: false,
             primary_key,
-            rows: Vec::new(),
+            rows: std::mem::take(&mut self.touched.spare_rows),
             by_rowid: None,
             by_key: HashMap::default(),
         });
         Some(self.last)
-    }
-
-    fn touch_rowid(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
-        let operation = touch.operation();
-        if self.touched.tables[table].note_rowid(touch.rowid_before) {
-            let (old, new) = match operation {
-                Operation::Insert => (
-                    None,
-                    Some(self.copy(touch.columns(), |column| touch.after(column))?),
-                ),
-                Operation::Update | Operation::Delete => (
-                    Some(self.copy(touch.columns(), |column| touch.before(column))?),
-                    None,
-                ),
-            };
-            let key = TouchedKey::RowId(touch.rowid_before);
-            self.touched.tables[table]
-                .rows
-                .push(TouchedRow { key, old, new });
-        }
-        if operation == Operation::Update && touch.rowid_after != touch.rowid_before {
-            let table = &mut self.touched.tables[table];
-            if table.note_rowid(touch.rowid_after) {
-                let key = TouchedKey::RowId(touch.rowid_after);
-                table.rows.push(TouchedRow::to_read(key, None));
-            }
-        }
-        Ok(())
-    }
-
-    fn touch_keyed(&mut self, table: usize, touch: &Touch<'_>) -> Result<(), c_int> {
-        let operation = touch.operation();
-        if operation != Operation::Insert
-            && let Some(key) = self.new_key(table, |column| touch.before(column))?
-        {
-            let old = Some(self.copy(touch.columns(), |column| touch.before(column))?);
-            self.touched.tables[table]
-                .rows
-                .push(TouchedRow::to_read(key, old));
-        }
-        if operation != Operation::Delete
-            && let Some(key) = self.new_key(table, |column| touch.after(column))?
-        {
-            self.touched.tables[table]
-                .rows
-                .push(TouchedRow::to_read(key, None));
-        }
-        Ok(())
-    }
-
-    /// Copies a key that was not touched before.
-    fn new_key<'v>(
-        &mut self,
-        table: usize,
-        value: impl Fn(c_int) -> Result<ValueRef<'v>, c_int>,
-    ) -> Result<Option<TouchedKey>, c_int> {
-        let touched = &mut self.touched.tables[table];
-        let columns = touched.primary_key.clone().unwrap_or_default();
-        self.key.clear();
-        for &column in &*columns {
-            encode(value(column)?, &mut self.key);
-        }
-        if touched.by_key.contains_key(&*self.key) {
-            return Ok(None);
-        }
-        touched.by_key.insert(self.key.as_slice().into(), ());
-        let start = self.touched.arena.cells.len();
-        for &column in &*columns {
-            self.touched.arena.push(value(column)?);
-        }
-        Ok(Some(TouchedKey::Columns(start)))
-    }
-
-    /// Copies so many columns of a row.
-    fn copy<'v>(
-        &mut self,
-        columns: c_int,
-        value: impl Fn(c_int) -> Result<ValueRef<'v>, c_int>,
-    ) -> Result<usize, c_int> {
-        let start = self.touched.arena.cells.len();
-        for column in 0..columns {
-            self.touched.arena.push(value(column)?);
-        }
-        Ok(start)
     }
 }
 
@@ -389,6 +333,74 @@ impl TouchedRow {
 }
 
 impl TouchedTable {
+    /// Records the first touch of a row that has a rowid.
+    #[inline]
+    fn touch_rowid(&mut self, touch: &Touch<'_>, arena: &mut Arena) -> Result<(), c_int> {
+        let operation = touch.operation();
+        if self.note_rowid(touch.rowid_before) {
+            let (old, new) = match (operation, &self.def) {
+                (Operation::Insert, Some(def)) => (None, arena.write(&def.announced, touch)?),
+                (Operation::Insert, None) => (None, None),
+                (Operation::Update | Operation::Delete, _) => {
+                    let start = arena.copy(0..touch.columns(), |column| touch.before(column))?;
+                    (Some(start), None)
+                }
+            };
+            let key = TouchedKey::RowId(touch.rowid_before);
+            self.rows.push(TouchedRow { key, old, new });
+        }
+        if operation == Operation::Update
+            && touch.rowid_after != touch.rowid_before
+            && self.note_rowid(touch.rowid_after)
+        {
+            let key = TouchedKey::RowId(touch.rowid_after);
+            self.rows.push(TouchedRow::to_read(key, None));
+        }
+        Ok(())
+    }
+
+    /// Records the first touch of a row of a table WITHOUT ROWID. `encoded` is room for its key.
+    fn touch_keyed(
+        &mut self,
+        touch: &Touch<'_>,
+        arena: &mut Arena,
+        encoded: &mut Vec<u8>,
+    ) -> Result<(), c_int> {
+        let operation = touch.operation();
+        if operation != Operation::Insert
+            && let Some(key) = self.new_key(|column| touch.before(column), arena, encoded)?
+        {
+            let old = arena.copy(0..touch.columns(), |column| touch.before(column))?;
+            self.rows.push(TouchedRow::to_read(key, Some(old)));
+        }
+        if operation != Operation::Delete
+            && let Some(key) = self.new_key(|column| touch.after(column), arena, encoded)?
+        {
+            self.rows.push(TouchedRow::to_read(key, None));
+        }
+        Ok(())
+    }
+
+    /// Copies a key that was not touched before.
+    fn new_key<'v>(
+        &mut self,
+        value: impl Fn(c_int) -> Result<ValueRef<'v>, c_int>,
+        arena: &mut Arena,
+        encoded: &mut Vec<u8>,
+    ) -> Result<Option<TouchedKey>, c_int> {
+        let columns = self.primary_key.as_deref().unwrap_or_default();
+        encoded.clear();
+        for &column in columns {
+            encode(value(column)?, encoded);
+        }
+        if self.by_key.contains_key(&**encoded) {
+            return Ok(None);
+        }
+        self.by_key.insert(encoded.as_slice().into(), ());
+        let start = arena.copy(columns.iter().copied(), value)?;
+        Ok(Some(TouchedKey::Columns(start)))
+    }
+
     /// Notes that a rowid is touched; returns whether it was not before. Then its row is to be added.
     fn note_rowid(&mut self, rowid: i64) -> bool {
         let Some(known) = self.find_rowid(rowid) else {
@@ -441,37 +453,26 @@ impl TouchedTable {
         for &value in key {
             encode(value, &mut encoded);
         }
-        self.by_key.insert(encoded.into(), ()).is_none().then(|| {
-            let start = arena.cells.len();
-            for &value in key {
-                arena.push(value);
-            }
-            TouchedKey::Columns(start)
-        })
+        self.by_key
+            .insert(encoded.into(), ())
+            .is_none()
+            .then(|| TouchedKey::Columns(arena.keep(key)))
     }
 }
 
 impl Touched {
+    /// Takes back the memory of a table that is not needed any more.
+    pub(crate) fn recycle(&mut self, table: TouchedTable) {
+        let mut rows = table.rows;
+        if (self.spare_rows.capacity()..SPARE_ROWS_MAX).contains(&rows.capacity()) {
+            rows.clear();
+            self.spare_rows = rows;
+        }
+    }
+
     fn clear(&mut self) {
         self.tables.clear();
-        self.arena.cells.clear();
-        self.arena.bytes.clear();
+        self.arena.clear();
         self.undone = false;
-    }
-}
-
-impl Arena {
-    /// Returns the value in a place.
-    pub(crate) fn get(&self, place: usize) -> ValueRef<'_> {
-        self.cells[place].value(&self.bytes)
-    }
-
-    fn push(&mut self, value: ValueRef<'_>) {
-        let cell = Cell::store(value, &mut self.bytes);
-        self.cells.push(cell);
-    }
-
-    fn size(&self) -> usize {
-        self.bytes.len() + self.cells.len() * size_of::<Cell>()
     }
 }

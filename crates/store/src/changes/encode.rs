@@ -75,8 +75,15 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new() -> Self {
+        Self::with_room(0)
+    }
+
+    /// Returns an encoder that takes about so many bytes before it needs more memory.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(bytes + 1);
+        bytes.push(CHANGES_VERSION);
         Self {
-            bytes: vec![CHANGES_VERSION],
+            bytes,
             tables: Vec::new(),
             rows: false,
             mask: Vec::new(),
@@ -89,10 +96,15 @@ impl Encoder {
     }
 
     /// Returns the number of a table, which is written before its first row.
+    #[inline]
     fn table(&mut self, head: &mut Head<'_>) -> usize {
-        if let Some(number) = head.number {
-            return number;
+        match head.number {
+            Some(number) => number,
+            None => self.number_table(head),
         }
+    }
+
+    fn number_table(&mut self, head: &mut Head<'_>) -> usize {
         let known = self.tables.iter().position(|table| {
             table.name == head.name && table.columns == head.columns && table.key == *head.key
         });
@@ -129,6 +141,17 @@ impl Encoder {
         new: impl Iterator<Item = ValueRef<'v>>,
     ) {
         self.row(tag::INSERT, table, rowid, new);
+    }
+
+    /// Writes an insert whose values [`put_value`] has written already, each stored column once.
+    pub(crate) fn insert_written(
+        &mut self,
+        table: &mut Head<'_>,
+        rowid: Option<i64>,
+        values: &[u8],
+    ) {
+        self.row_head(tag::INSERT, table, rowid);
+        self.bytes.extend_from_slice(values);
     }
 
     pub(crate) fn delete<'v>(
@@ -221,15 +244,21 @@ impl Encoder {
         rowid: Option<i64>,
         values: impl Iterator<Item = ValueRef<'v>>,
     ) {
+        self.row_head(kind, table, rowid);
+        for value in values {
+            put_value(&mut self.bytes, value);
+        }
+    }
+
+    /// Writes what stands before the values of a row.
+    #[inline]
+    fn row_head(&mut self, kind: u8, table: &mut Head<'_>, rowid: Option<i64>) {
         let table = self.table(table);
         self.rows = true;
         self.bytes.push(kind);
         put_varint(&mut self.bytes, table as u64);
         if let Some(rowid) = rowid {
             put_varint(&mut self.bytes, zigzag(rowid));
-        }
-        for value in values {
-            put_value(&mut self.bytes, value);
         }
     }
 
@@ -241,7 +270,8 @@ impl Encoder {
 }
 
 /// Writes a value as [`Wire`] is written. Most of a change set is values, and this takes a third of the time.
-fn put_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
+#[inline]
+pub(crate) fn put_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     let mut put_bytes = |kind, bytes: &[u8]| {
         out.push(kind);
         put_varint(out, bytes.len() as u64);
@@ -263,6 +293,7 @@ fn put_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
 }
 
 /// Writes seven bits at a time, the lowest ones first.
+#[inline]
 fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(0x80 | (number & 0x7f) as u8);
@@ -283,7 +314,9 @@ mod tests {
     #[test]
     fn values_are_written_as_postcard_writes_them() {
         let long = [7; 300];
-        let integers = [0, 1, -1, 63, 64, -65, i64::MAX, i64::MIN].map(ValueRef::Integer);
+        let longer = [7; 0x4000];
+        let integers = [0, 1, -1, 63, 64, -65, 0x1fff, 0x2000, i64::MAX, i64::MIN];
+        let integers = integers.map(ValueRef::Integer);
         let others = [
             ValueRef::Null,
             ValueRef::Real(-0.5),
@@ -291,6 +324,8 @@ mod tests {
             ValueRef::Text(&long),
             ValueRef::Blob(b""),
             ValueRef::Blob(&long),
+            ValueRef::Blob(&longer[1..]),
+            ValueRef::Blob(&longer),
         ];
         for value in integers.into_iter().chain(others) {
             let mut written = Vec::new();

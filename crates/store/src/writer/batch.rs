@@ -8,15 +8,11 @@
 //! A savepoint for each member costs as much as a small member itself. Captured batches do without them as long as no member fails that
 //! has changed something: then all run again, with savepoints.
 
-use std::ops::ControlFlow;
-
 use super::{
     Writer,
-    keyword::{self, Kind},
+    member::{Conduct, Member},
 };
-use crate::{
-    ConstraintKind, Error, Outcome, Params, Result, Row, Sql, connection::deferred_violations,
-};
+use crate::{ConstraintKind, Error, Result, connection::deferred_violations};
 
 /// Whether the members that have run are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,110 +43,6 @@ pub enum Fate<T> {
     Failed(Error),
 }
 
-/// The view that a member of a batch has of the writer.
-///
-/// It has no way to end the transaction that it shares with others.
-#[derive(Debug)]
-pub struct Member<'w> {
-    writer: &'w mut Writer,
-    used_pragma: bool,
-    /// Whether it is one of several, so that it may not change the schema while changes are captured.
-    #[cfg(feature = "capture")]
-    shared: bool,
-    /// Whether it has to run in a batch of its own.
-    #[cfg(feature = "capture")]
-    needs_own_batch: bool,
-}
-
-impl Member<'_> {
-    /// Runs one statement to its end and drops the rows it gives.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TransactionStatement`] for BEGIN, COMMIT, SAVEPOINT and their like, and
-    /// [`Error::TransactionEnded`] if the statement ended the transaction. Otherwise as
-    /// [`Writer::execute`].
-    pub fn execute<'p>(
-        &mut self,
-        sql: impl Into<Sql<'p>>,
-        params: impl Into<Params<'p>>,
-    ) -> Result<Outcome> {
-        self.query(sql, params, |_| ControlFlow::<()>::Continue(()))
-            .map(|(outcome, _)| outcome)
-    }
-
-    /// Runs one statement, and shows the rows that it gives to `visit` until that breaks.
-    ///
-    /// # Errors
-    ///
-    /// As [`Member::execute`].
-    pub fn query<'p, B>(
-        &mut self,
-        sql: impl Into<Sql<'p>>,
-        params: impl Into<Params<'p>>,
-        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
-    ) -> Result<(Outcome, ControlFlow<B>)> {
-        let sql = sql.into();
-        let kind = keyword::kind(sql.as_str());
-        if kind == Kind::Transaction {
-            return Err(Error::TransactionStatement);
-        }
-        if !self.writer.in_transaction() {
-            return Err(Error::NoTransaction);
-        }
-        self.used_pragma |= matches!(kind, Kind::Pragma(_));
-        #[cfg(feature = "capture")]
-        if self.writer.captures() {
-            return self.query_captured(kind, sql, params.into(), visit);
-        }
-        self.writer.query(sql, params, visit)
-    }
-
-    #[cfg(all(test, feature = "capture"))]
-    pub(super) fn writer(&self) -> &Writer {
-        self.writer
-    }
-
-    /// Runs a statement whose changes are captured.
-    #[cfg(feature = "capture")]
-    fn query_captured<B>(
-        &mut self,
-        kind: Kind<'_>,
-        sql: Sql<'_>,
-        params: Params<'_>,
-        visit: impl FnMut(&Row<'_>) -> ControlFlow<B>,
-    ) -> Result<(Outcome, ControlFlow<B>)> {
-        match kind {
-            Kind::Schema(_) if self.shared => {
-                self.needs_own_batch = true;
-                Err(crate::ReplicaError::NeedsOwnBatch.into())
-            }
-            Kind::Schema(definition) => self.writer.query_schema(definition, sql, params, visit),
-            Kind::Pragma(pragma) => {
-                self.writer.before_pragma(pragma)?;
-                self.writer.query(sql, params, visit)
-            }
-            Kind::File => Err(crate::capture::refused("VACUUM, ATTACH or DETACH")),
-            Kind::Rows | Kind::Transaction => self.writer.query(sql, params, visit),
-        }
-    }
-
-    /// Runs one statement to its end and returns what `map` makes of the first row it gives.
-    ///
-    /// # Errors
-    ///
-    /// As [`Member::execute`].
-    pub fn query_row<'p, R>(
-        &mut self,
-        sql: impl Into<Sql<'p>>,
-        params: impl Into<Params<'p>>,
-        mut map: impl FnMut(&Row<'_>) -> R,
-    ) -> Result<Option<R>> {
-        let (_, flow) = self.query(sql, params, |row| ControlFlow::Break(map(row)))?;
-        Ok(flow.break_value())
-    }
-}
-
 /// How far a transaction came.
 pub(super) enum Run<T> {
     /// All members have run, and the transaction is open.
@@ -173,9 +65,10 @@ pub(super) enum Apart {
 }
 
 /// How far a member came.
-enum Ran<T> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
     /// It has run, and after an error nothing of it is left.
-    Done(Result<T>),
+    Done,
     /// Nothing of it is left, because it has to run in a batch of its own.
     #[cfg(feature = "capture")]
     NeedsOwnBatch,
@@ -183,7 +76,7 @@ enum Ran<T> {
     #[cfg(feature = "capture")]
     NeedsSavepoint,
     /// It ended the transaction.
-    Ended(Error),
+    Ended,
 }
 
 impl Writer {
@@ -248,15 +141,32 @@ impl Writer {
         apart: Apart,
     ) -> Result<Run<T>> {
         self.begin()?;
-        let mut executed = Vec::with_capacity(chosen.len());
+        self.run_each(chosen, members, apart)
+            .inspect_err(|_| self.undo())
+    }
+
+    /// Runs members in the transaction that is open.
+    fn run_each<T>(
+        &mut self,
+        chosen: &[usize],
+        members: &mut [impl FnMut(&mut Member<'_>) -> Result<T>],
+        apart: Apart,
+    ) -> Result<Run<T>> {
         #[cfg(feature = "capture")]
-        self.begin_capture().inspect_err(|_| self.undo())?;
-        for &member in chosen {
-            let ran = self
-                .run_member(&mut members[member], chosen.len() > 1, apart)
-                .inspect_err(|_| self.undo())?;
-            match ran {
-                Ran::Done(result) => executed.push(Executed { member, result }),
+        self.begin_capture()?;
+        let mut executed = Vec::with_capacity(chosen.len());
+        for &place in chosen {
+            if apart == Apart::Savepoints {
+                self.execute("SAVEPOINT member", ())?;
+            }
+            let mut member = Member::new(self, chosen.len() > 1);
+            let mut last = Executed {
+                member: place,
+                result: members[place](&mut member),
+            };
+            let conduct = member.conduct();
+            match self.settle(&mut last.result, conduct, apart)? {
+                Ran::Done => executed.push(last),
                 #[cfg(feature = "capture")]
                 Ran::NeedsOwnBatch => {}
                 #[cfg(feature = "capture")]
@@ -264,10 +174,11 @@ impl Writer {
                     self.undo();
                     return Ok(Run::NeedsSavepoints);
                 }
-                Ran::Ended(error) => {
+                Ran::Ended => {
+                    let error = last.result.err().unwrap_or(Error::NoTransaction);
                     return Ok(Run::Ended {
-                        culprit: member,
-                        error,
+                        culprit: place,
+                        error: cause(error),
                     });
                 }
             }
@@ -275,81 +186,71 @@ impl Writer {
         Ok(Run::Open(executed))
     }
 
-    /// Runs one member, which shares its batch with others or not.
-    fn run_member<T>(
+    /// Does what is to be done after a member that has run: checks it, and undoes it if it failed.
+    #[inline]
+    fn settle<T>(
         &mut self,
-        run: &mut impl FnMut(&mut Member<'_>) -> Result<T>,
+        result: &mut Result<T>,
+        conduct: Conduct,
         #[cfg_attr(
             not(feature = "capture"),
             expect(unused_variables, reason = "it matters to capture alone")
         )]
-        shared: bool,
         apart: Apart,
-    ) -> Result<Ran<T>> {
-        if apart == Apart::Savepoints {
-            self.execute("SAVEPOINT member", ())?;
+    ) -> Result<Ran> {
+        if conduct.ended {
+            return Ok(Ran::Ended);
         }
         #[cfg(feature = "capture")]
-        let touches = self.touches();
-        let mut member = Member {
-            writer: self,
-            used_pragma: false,
-            #[cfg(feature = "capture")]
-            shared,
-            #[cfg(feature = "capture")]
-            needs_own_batch: false,
-        };
-        let result = run(&mut member);
-        let used_pragma = member.used_pragma;
-        #[cfg(feature = "capture")]
-        let needs_own_batch = member.needs_own_batch;
-        if !self.in_transaction() {
-            let error = result.err().unwrap_or(Error::NoTransaction);
-            return Ok(Ran::Ended(cause(error)));
+        if conduct.needs_own_batch {
+            *result = Err(crate::ReplicaError::NeedsOwnBatch.into());
+        } else if result.is_ok()
+            && let Err(refused) = self.check_captured()
+        {
+            *result = Err(refused);
         }
-        #[cfg(feature = "capture")]
-        let result = match needs_own_batch {
-            true => Err(crate::ReplicaError::NeedsOwnBatch.into()),
-            false => self.check_captured(result),
-        };
-        let mut result = result;
         // A statement that fails at one key may have counted another one before: only going back to a savepoint uncounts it.
         let has_violations = self.has_violations()?;
         if result.is_ok() && has_violations {
-            result = Err(Error::Constraint {
+            *result = Err(Error::Constraint {
                 kind: ConstraintKind::ForeignKey,
                 message: "FOREIGN KEY constraint failed".to_owned(),
             });
         }
         #[cfg(feature = "capture")]
         if apart == Apart::Hopefully {
-            let is_untouched =
-                self.touches() == touches && !has_violations && !used_pragma && !needs_own_batch;
-            return Ok(match result {
-                Err(_) if !is_untouched => Ran::NeedsSavepoint,
-                result => {
-                    self.forget_pragma(used_pragma)?;
-                    Ran::Done(result)
-                }
-            });
+            let has_left_something = has_violations
+                || conduct.used_pragma
+                || conduct.needs_own_batch
+                || self.touches() != conduct.touches_before;
+            if result.is_err() && has_left_something {
+                return Ok(Ran::NeedsSavepoint);
+            }
+            self.forget_pragma(conduct.used_pragma)?;
+            return Ok(Ran::Done);
         }
-        if result.is_err() {
+        self.close_savepoint(result.is_err())?;
+        #[cfg(feature = "capture")]
+        if result.is_err() && !conduct.is_shared {
+            // What it did to the schema was recorded already, and is undone.
+            self.begin_capture()?;
+        }
+        self.forget_pragma(conduct.used_pragma)?;
+        #[cfg(feature = "capture")]
+        if conduct.needs_own_batch {
+            return Ok(Ran::NeedsOwnBatch);
+        }
+        Ok(Ran::Done)
+    }
+
+    /// Ends the savepoint of a member, which failed or not.
+    fn close_savepoint(&mut self, has_failed: bool) -> Result<()> {
+        if has_failed {
             #[cfg(feature = "capture")]
             self.note_undone();
             self.execute("ROLLBACK TO member", ())?;
         }
-        self.execute("RELEASE member", ())?;
-        #[cfg(feature = "capture")]
-        if result.is_err() && !shared {
-            // What it did to the schema was recorded already, and is undone.
-            self.begin_capture()?;
-        }
-        self.forget_pragma(used_pragma)?;
-        #[cfg(feature = "capture")]
-        if needs_own_batch {
-            return Ok(Ran::NeedsOwnBatch);
-        }
-        Ok(Ran::Done(result))
+        self.execute("RELEASE member", ()).map(drop)
     }
 
     /// Returns whether the transaction has broken foreign keys that are looked at when it ends.

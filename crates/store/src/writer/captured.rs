@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use super::{
     Writer, WriterConnection,
-    batch::{Apart, Executed, Member, Run, cause},
+    batch::{Apart, Executed, Run, cause},
     keyword::{Definition, Pragma},
+    member::Member,
 };
 use crate::{
     Applied, ChangeSet, Entry, Error, Outcome, Params, ReplicaError, Result, Row, Sql,
@@ -104,13 +105,9 @@ impl Writer {
             }
         };
         let changes = self.with_capture(Capture::finish)?;
-        let mut here = executed.iter().map(|executed| executed.member).peekable();
-        let alone = (0..members.len())
-            .filter(|member| here.next_if_eq(member).is_none())
-            .collect();
         Ok(Captured {
+            alone: missing(&executed, members.len()),
             executed,
-            alone,
             changes,
         })
     }
@@ -217,17 +214,28 @@ impl Writer {
         }
     }
 
-    /// Turns a success into an error if copies could not repeat it.
-    pub(super) fn check_captured<T>(&mut self, result: Result<T>) -> Result<T> {
-        let value = result?;
-        if self.captures() {
-            if self.guard().take_schema() {
-                return Err(refused("a change of the schema by a statement on rows"));
-            }
-            let has_news = self.guard().take_news();
-            self.with_capture(|capture, connection| capture.check(connection, has_news))?;
+    /// Fails if copies could not repeat what a member did.
+    #[inline]
+    pub(super) fn check_captured(&mut self) -> Result<()> {
+        let connection = self.connection.as_ref();
+        let is_broken = connection
+            .and_then(|connection| connection.capture.as_ref())
+            .is_some_and(Capture::is_broken);
+        match is_broken || self.guard().needs_a_look() {
+            true => self.look_at_captured(),
+            false => Ok(()),
         }
-        Ok(value)
+    }
+
+    fn look_at_captured(&mut self) -> Result<()> {
+        if !self.captures() {
+            return Ok(());
+        }
+        if self.guard().take_schema() {
+            return Err(refused("a change of the schema by a statement on rows"));
+        }
+        let has_news = self.guard().take_news();
+        self.with_capture(|capture, connection| capture.check(connection, has_news))
     }
 
     /// Runs a statement on the schema.
@@ -288,6 +296,17 @@ impl Writer {
             connection.capture = Some(capture);
         }
     }
+}
+
+/// Returns which of so many members are not among those that were executed.
+fn missing<T>(executed: &[Executed<T>], members: usize) -> Vec<usize> {
+    if executed.len() == members {
+        return Vec::new();
+    }
+    let mut here = executed.iter().map(|executed| executed.member).peekable();
+    (0..members)
+        .filter(|member| here.next_if_eq(member).is_none())
+        .collect()
 }
 
 #[cfg(test)]

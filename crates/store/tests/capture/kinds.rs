@@ -371,6 +371,13 @@ fn new_rows_are_captured_as_they_are_stored() {
         "CREATE TABLE changed (id INTEGER PRIMARY KEY, a, b)",
         "CREATE TRIGGER change AFTER INSERT ON changed WHEN new.a = 'more'
          BEGIN UPDATE changed SET b = new.id WHERE id = new.id; SELECT RAISE(IGNORE); END",
+        // The rows of a table that was not touched before are read instead.
+        "DELETE FROM long",
+        "INSERT INTO long VALUES (100, 0, 0, 0)",
+        "DELETE FROM long",
+        "INSERT INTO made (a) VALUES (0)",
+        "INSERT INTO changed VALUES (100, 'first', 0)",
+        "DELETE FROM changed",
     ]);
     // SQLite copies the records as they are, without the columns that they lack.
     let changes = pair.execute("INSERT INTO long SELECT * FROM short");
@@ -398,5 +405,56 @@ fn new_rows_are_captured_as_they_are_stored() {
     assert_eq!(
         pair.one("SELECT group_concat(id || a || b, ' ') FROM changed"),
         Value::from("1more1 2upsert0 3replaced1 9new1 19nine1")
+    );
+}
+
+#[test]
+fn a_new_row_is_the_same_change_whether_its_table_was_touched_before_or_not() {
+    const TABLES: [&str; 6] = [
+        "alias (a, id INTEGER PRIMARY KEY, b)",
+        "descending (a, id INTEGER PRIMARY KEY DESC, b)",
+        "bare (a, id INT PRIMARY KEY, b)",
+        "reals (a REAL, id DOUBLE PRECISION, b FLOAT DEFAULT 2)",
+        "made (a, id AS (a || 1), b TEXT NOT NULL DEFAULT 'b', c AS (b || 1) STORED)",
+        "keyed (a, id, b, PRIMARY KEY (b, a)) WITHOUT ROWID",
+    ];
+    for table in TABLES {
+        let name = table.split(' ').next().unwrap();
+        let create = format!("CREATE TABLE {table}");
+        let touch = format!("INSERT INTO {name} (a, b) VALUES (0, 0)");
+        let untouch = format!("DELETE FROM {name}");
+        let insert = format!(
+            "INSERT INTO {name} (a, b) VALUES (1, 2), (3.5, -4.0), ('', x'00'), (1e300, 9223372036854775807)"
+        );
+        let mut first = Pair::after(&[&create]);
+        let mut second = Pair::after(&[&create, &touch, &untouch]);
+        let (first, second) = (first.execute(&insert), second.execute(&insert));
+        assert_eq!(counts(&first, name), (4, 0, 0));
+        assert_eq!(first, second, "{table}");
+    }
+}
+
+#[test]
+fn a_new_row_has_the_columns_that_its_table_has_by_now() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)",
+        "INSERT INTO t VALUES (1, 1, 1)",
+        "INSERT INTO t VALUES (2, 2, 2)",
+        "ALTER TABLE t DROP COLUMN a",
+        "INSERT INTO t VALUES (3, 3)",
+        "INSERT INTO t VALUES (4, 4)",
+    ]);
+    // Defined outside of a batch, of which the capture is not told.
+    for file in [&pair.primary, &pair.copy] {
+        let mut writer = file.writer().unwrap();
+        writer
+            .execute_script("DROP TABLE t; CREATE TABLE t (c REAL, id INTEGER PRIMARY KEY)")
+            .unwrap();
+    }
+    pair.execute("INSERT INTO t VALUES (5, 50)");
+    pair.execute("INSERT INTO t VALUES (6, 60)");
+    assert_eq!(
+        pair.one("SELECT group_concat(id || c, ' ') FROM t"),
+        Value::from("505.0 606.0")
     );
 }

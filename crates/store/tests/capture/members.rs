@@ -320,3 +320,63 @@ fn the_first_foreign_keys_are_looked_at_at_once() {
     assert!(matches!(error, Error::Constraint { .. }), "{error}");
     assert!(sets[0].is_empty());
 }
+
+#[test]
+fn a_statement_says_how_many_rows_it_changed_itself() {
+    let mut pair = Pair::after(&[
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",
+        "CREATE TABLE log (x)",
+        "CREATE TRIGGER note AFTER DELETE ON t BEGIN INSERT INTO log VALUES (1); END",
+        "CREATE VIEW v AS SELECT id FROM t",
+        "CREATE TRIGGER through INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES (new.id, 0); END",
+    ]);
+    let mut changes = Vec::new();
+    pair.run(&mut [Box::new(|member| {
+        for sql in [
+            "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)",
+            "SELECT count(*) FROM t",
+            "INSERT INTO t SELECT 9, 9 WHERE 0",
+            "UPDATE t SET a = 0 WHERE id > 1",
+            "PRAGMA user_version",
+            "EXPLAIN DELETE FROM t",
+            "delete FROM t WHERE id = 1",
+            "WITH one AS (SELECT 1) SELECT * FROM one",
+            "INSERT INTO v VALUES (7), (8)",
+            "REPLACE INTO t VALUES (7, 1)",
+            "SELECT 1",
+            "WITH two AS (SELECT 2 AS id) DELETE FROM t WHERE id IN two",
+        ] {
+            changes.push(member.execute(sql, ())?.changes);
+        }
+        Ok(())
+    })]);
+    assert_eq!(changes, [3, 0, 0, 2, 0, 0, 1, 0, 0, 1, 0, 1]);
+}
+
+#[test]
+fn many_statements_take_turns() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY, a)"]);
+    let inserts: Vec<String> = (0..20)
+        .map(|number| format!("INSERT INTO t (a) VALUES ({number})"))
+        .collect();
+    let mut members: Vec<Step<'_>> = Vec::new();
+    for turn in 0..3 {
+        let inserts = &inserts;
+        members.push(Box::new(move |member| {
+            for insert in inserts.iter().skip(turn) {
+                assert_eq!(member.execute(insert, ())?.changes, 1);
+                assert!(
+                    member
+                        .execute("INSERT INTO t VALUES (1, 'again')", ())
+                        .is_err()
+                );
+            }
+            Ok(())
+        }));
+    }
+    pair.run(&mut members);
+    assert_eq!(
+        pair.one("SELECT count(*) || ' ' || sum(a) FROM t"),
+        Value::from("57 569")
+    );
+}

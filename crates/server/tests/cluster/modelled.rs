@@ -112,7 +112,8 @@ impl Client {
             5 => self.update_all().await,
             6 => self.insert_item().await,
             7 => self.insert_user().await,
-            8 if self.rng.random_ratio(1, 3) => self.count_up().await,
+            8 => self.put_several().await,
+            9 if self.rng.random_ratio(1, 3) => self.count_up().await,
             _ => {}
         }
         self.read().await;
@@ -169,6 +170,35 @@ impl Client {
                     assert!(n == *before || n == *before + 1000, "{key}: {n}");
                     *before = n;
                 }
+            }
+        }
+    }
+
+    /// Inserts or changes rows by their keys, which may be on several shards.
+    async fn put_several(&mut self) {
+        let n = self.rng.random_range(0..100);
+        let keys = BTreeSet::from([self.key(), self.key(), self.key()]);
+        let values: Vec<String> = keys.iter().map(|key| format!("('{key}', {n})")).collect();
+        let sql = format!(
+            "INSERT INTO plain VALUES {} ON CONFLICT (id) DO UPDATE SET n = excluded.n",
+            values.join(",")
+        );
+        match self.ask(&sql, "best-effort").await {
+            Ok(answer) => {
+                assert_eq!(answer["changes"], keys.len(), "{sql}");
+                self.rows.extend(keys.into_iter().map(|key| (key, n)));
+            }
+            Err(code) => {
+                assert_eq!(code, "PARTIAL_WRITE");
+                let mut found = self.found().await;
+                for key in keys {
+                    let after = found.remove(&key);
+                    let before = self.rows.remove(&key);
+                    assert!(after == Some(n) || after == before, "{key}: {after:?}");
+                    self.rows.extend(after.map(|n| (key, n)));
+                }
+                found.retain(|key, n| self.rows.get(key) != Some(n));
+                assert!(found.is_empty(), "{found:?}");
             }
         }
     }

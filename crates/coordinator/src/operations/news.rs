@@ -60,21 +60,18 @@ mod tests {
     fn what_fails_again_in_the_same_way_is_told_once_in_a_phase() {
         let operation = OperationId::new("op-1").unwrap();
         let mut failures = BTreeMap::new();
-        let mut is_told = |error: &str| {
+        let mut tells = |error: &str| {
             let report = Report::Failed {
                 error: error.to_owned(),
             };
             let operation = operation.clone();
-            super::is_told(&News::Report { operation, report }, &mut failures)
+            is_told(&News::Report { operation, report }, &mut failures)
         };
-        assert!(is_told("no answer"));
-        assert!(!is_told("no answer"));
-        assert!(is_told("another one"));
+        assert!(tells("no answer"));
+        assert!(!tells("no answer"));
+        assert!(tells("another one"));
         let (operation, phase) = (operation.clone(), Phase::Copying);
-        assert!(super::is_told(
-            &News::Phase { operation, phase },
-            &mut failures
-        ));
+        assert!(is_told(&News::Phase { operation, phase }, &mut failures));
         assert!(failures.is_empty());
     }
 }

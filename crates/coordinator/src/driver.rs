@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::{Clock, Revision, Seen, Store};
-use shardwright_topology::{Operation, Timestamp};
+use shardwright_topology::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -351,7 +351,7 @@ impl Driver {
         let view = self.core.view(now);
         gauge!("shardwright_coordinator_leading").set(f64::from(u8::from(is_leading)));
         self.count_replicated(&view);
-        count_operations(&view);
+        gauge!("shardwright_operations").set(view.open_operations() as f64);
         self.seat.view.send_replace(Arc::new(view));
         self.show_cost = self.clock.now().since(now);
     }
@@ -370,13 +370,6 @@ impl Driver {
             gauge!("shardwright_replicated_shards", "condition" => kind).set(count as f64);
         }
     }
-}
-
-/// Counts the splits and merges that are not over.
-fn count_operations(view: &View) {
-    let open = |operation: &&Operation| !operation.phase.is_final();
-    let count = view.operations.iter().filter(open).count();
-    gauge!("shardwright_operations").set(count as f64);
 }
 
 fn count(notice: &Notice) {

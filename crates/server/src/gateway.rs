@@ -41,10 +41,6 @@ use tokio::{
     task::JoinSet,
 };
 
-#[allow(
-    unused_imports,
-    reason = "for what moves the rows of a shard, and what is remembered of its writes"
-)]
 pub(crate) use self::host::{outcome_elsewhere, outcome_of_both};
 use self::{engine::Engines, host::Host, numbers::Streams, tries::Tries};
 use crate::node::Copies;

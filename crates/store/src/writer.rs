@@ -162,7 +162,7 @@ impl Writer {
         if self.in_transaction() {
             self.connection().execute("ROLLBACK", Params::NONE)?;
             #[cfg(feature = "capture")]
-            self.end_capture();
+            self.end_undone_capture();
         }
         Ok(())
     }

@@ -103,6 +103,9 @@ pub(crate) struct Status {
     pub(crate) assigned: u64,
     pub(crate) planned: u64,
     pub(crate) moving: u64,
+    /// How many splits, merges and moves of shards are not over.
+    #[serde(default)]
+    pub(crate) operations: u64,
 }
 
 /// What the leader plans, and what no plan can mend.

@@ -108,6 +108,7 @@ fn sheet(status: &Status) -> Sheet {
         ),
         ("moves planned", output::grouped(status.planned)),
         ("moves under way", output::grouped(status.moving)),
+        ("splits and merges", output::grouped(status.operations)),
         ("registry revision", status.revision.to_string()),
     ];
     for (what, is) in rows {

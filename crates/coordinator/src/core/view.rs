@@ -60,6 +60,15 @@ impl View {
         shards.filter(|shard: &&ShardRecord| shard.state != ShardState::Importing)
     }
 
+    /// Returns how many splits, merges and moves are not over.
+    #[must_use]
+    pub fn open_operations(&self) -> usize {
+        let operations = self.operations.iter();
+        operations
+            .filter(|operation| !operation.phase.is_final())
+            .count()
+    }
+
     /// Returns which copies of a shard do not work.
     #[must_use]
     pub fn troubles_of(&self, shard: &ShardRecord) -> &[TroubleView] {

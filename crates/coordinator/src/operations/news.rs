@@ -60,16 +60,16 @@ mod tests {
     fn what_fails_again_in_the_same_way_is_told_once_in_a_phase() {
         let operation = OperationId::new("op-1").unwrap();
         let mut failures = BTreeMap::new();
-        let mut fails = |error: &str| {
+        let mut tells = |error: &str| {
             let report = Report::Failed {
                 error: error.to_owned(),
             };
             let operation = operation.clone();
             is_told(&News::Report { operation, report }, &mut failures)
         };
-        assert!(fails("no answer"));
-        assert!(!fails("no answer"));
-        assert!(fails("another one"));
+        assert!(tells("no answer"));
+        assert!(!tells("no answer"));
+        assert!(tells("another one"));
         let (operation, phase) = (operation.clone(), Phase::Copying);
         assert!(is_told(&News::Phase { operation, phase }, &mut failures));
         assert!(failures.is_empty());

@@ -206,14 +206,22 @@ async fn an_operation_waits_goes_on_and_is_cancelled() {
     assert_eq!(ask("resume").await.ok()["paused"], false);
     ask("reverse").await.refused(409, "TOO_LATE");
     until(&server, &id, "verified").await;
-    let states = shards(&server).await;
-    let importing = states.iter().filter(|(_, state)| state == "importing");
-    assert_eq!(importing.count(), 2);
+    wait("the view to show the targets", async || {
+        let states = shards(&server).await;
+        let importing = states.iter().filter(|(_, state)| state == "importing");
+        importing.count() == 2
+    })
+    .await;
     assert_eq!(
         server.get("/api/v1/status").await.ok()["shards"],
         4,
         "they own nothing"
     );
+    let status = server.get("/api/v1/status").await.ok();
+    assert_eq!(status["operations"], 1);
+    let held = server.get("/api/v1/shards").await.ok();
+    let held = held.as_array().expect("a list").iter();
+    assert_eq!(held.filter(|shard| shard["operation"] == id).count(), 3);
     let phase = ask("cancel").await.ok()["phase"].clone();
     assert!(phase == "aborting" || phase == "aborted", "{phase}");
     let aborted = until(&server, &id, "aborted").await;

@@ -112,6 +112,11 @@ impl Tables {
         Ok(())
     }
 
+    /// Has the schema read again: a transaction was undone, and the next schema may have the version that was read in it.
+    pub(crate) fn forget_version(&mut self) {
+        self.version = None;
+    }
+
     pub(crate) fn version(&self) -> i64 {
         self.version.unwrap_or(-1)
     }

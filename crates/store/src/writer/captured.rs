@@ -214,6 +214,14 @@ impl Writer {
         }
     }
 
+    /// Ends the capture of a transaction that was undone.
+    pub(super) fn end_undone_capture(&mut self) {
+        self.end_capture();
+        if let Some(capture) = &mut self.connection_mut().capture {
+            capture.tables.forget_version();
+        }
+    }
+
     /// Fails if copies could not repeat what a member did.
     #[inline]
     pub(super) fn check_captured(&mut self) -> Result<()> {

@@ -5,7 +5,8 @@ use serde::Serialize;
 use shardwright_hashing::Position;
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_topology::{
-    Epoch, KeyspaceName, NodeId, NodeState, ReplicaId, Role, ShardId, ShardRecord, ShardState,
+    Epoch, KeyspaceName, NodeId, NodeState, OperationId, ReplicaId, Role, ShardId, ShardRecord,
+    ShardState,
 };
 
 use crate::{
@@ -57,6 +58,8 @@ pub(super) struct ShardShape<'a> {
     epoch: Epoch,
     primary: Option<&'a NodeId>,
     replicas: Vec<ReplicaShape<'a>>,
+    /// The split, merge or move that it takes part in.
+    operation: Option<&'a OperationId>,
     /// How it stands, if it commits on several members and this is the leader.
     condition: Option<&'static str>,
     /// Which of its copies do not work, if this is the leader.
@@ -106,6 +109,7 @@ impl<'a> ShardShape<'a> {
             epoch: shard.active_epoch(),
             primary,
             replicas: replicas.collect(),
+            operation: shard.hold.as_ref().map(|hold| &hold.operation),
             condition: replicated.map(|shard| shard.condition.kind()),
             troubles: view.troubles_of(shard),
             data_loss_generation: shard.data_loss_generation,
@@ -173,6 +177,8 @@ pub(super) struct StatusShape<'a> {
     assigned: usize,
     planned: usize,
     moving: usize,
+    /// How many splits, merges and moves of shards are not over.
+    operations: usize,
     /// How many copies do not work, if this is the leader.
     troubles: usize,
 }
@@ -195,6 +201,7 @@ impl<'a> StatusShape<'a> {
                 .count(),
             planned: view.plan.moves.len(),
             moving: view.moving,
+            operations: view.open_operations(),
             troubles: view.troubles.values().map(Vec::len).sum(),
         }
     }

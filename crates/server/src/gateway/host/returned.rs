@@ -68,7 +68,6 @@ pub(super) fn too_much_returned() -> Refusal {
 
 /// Returns what a shard has to remember of a write of the shard that it replaces, if another one remembers what it did: that it was made,
 /// without rows and counts, so that whoever asks both counts it once. Bytes that are no outcome of a statement stay as they are.
-#[allow(dead_code, reason = "for what moves the memory of a shard")]
 pub(crate) fn outcome_elsewhere(outcome: &[u8]) -> Vec<u8> {
     match decode::<Vec<Ran>>(outcome) {
         Some(ran) => {
@@ -81,7 +80,6 @@ pub(crate) fn outcome_elsewhere(outcome: &[u8]) -> Vec<u8> {
 
 /// Returns what a shard has to remember of a write that two of the shards have made which it replaces, each with its rows: what both did.
 /// Of bytes that are no outcomes of a statement, the first stay.
-#[allow(dead_code, reason = "for what moves the memory of a shard")]
 pub(crate) fn outcome_of_both(one: &[u8], other: &[u8]) -> Vec<u8> {
     match (decode::<Vec<Ran>>(one), decode::<Vec<Ran>>(other)) {
         (Some(mut ran), Some(more)) => {

@@ -220,3 +220,21 @@ fn system_tables_are_not_for_clients() {
     let tables = pair.primary.snapshot().unwrap().tables().unwrap();
     assert_eq!(tables.len(), 1);
 }
+
+#[test]
+fn a_definition_that_was_undone_is_not_taken_for_another_one() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY)"]);
+    let mut writer = pair.primary.writer().unwrap();
+    let mut define = statements(&["CREATE TABLE u (a PRIMARY KEY, b, c) WITHOUT ROWID"]);
+    let captured = writer.execute_batch(std::slice::from_mut(&mut define));
+    assert!(!captured.unwrap().changes.is_empty());
+    writer.rollback().unwrap();
+    drop(writer);
+    // Outside of a batch, at the version of the schema that the other one had.
+    for file in [&pair.primary, &pair.copy] {
+        let mut writer = file.writer().unwrap();
+        writer.execute("CREATE TABLE u (x, y)", ()).unwrap();
+    }
+    pair.execute("INSERT INTO u VALUES (1, 2), (1, 3)");
+    pair.execute("UPDATE u SET y = 4 WHERE y = 2");
+}

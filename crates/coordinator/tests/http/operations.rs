@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::{
-    core::{Notice, Settings as CoreSettings},
+    core::{Notice, Settings as CoreSettings, View},
     elastic::{Journal, MemoryShardStore, RegistryJournal, Settings as Pace},
     http::Settings,
     registry::{Partitioning, Registry, Store},
@@ -238,7 +238,7 @@ async fn the_next_leader_goes_on_with_what_is_under_way() {
     let scene = Scene::new().await;
     let first = scene.leader(endless()).await;
     let second = scene.server(2, Pace::local()).await;
-    let knows = |view: &shardwright_coordinator::core::View| view.leader == Some(name("c1"));
+    let knows = |view: &View| view.leader == Some(name("c1"));
     second.handle().view_when(knows).await;
     // Whoever does not lead passes it on.
     let merge = json!({"kind": "merge", "shards": ["shard-2", "shard-3"]});
@@ -347,6 +347,29 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
 
     let other = leader(Settings::default()).await;
     other.get(PATH).await.refused(501, "UNSUPPORTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_an_operation_holds_is_not_given_to_another_node() {
+    let store = memory();
+    let registry = Registry::new(store.clone(), KeyspaceName::main());
+    let holder = OperationId::new("op-1").expect("a name");
+    let records = ShardRecord::even(registry.name(), 1);
+    let held = records.map(|record| record.hold_by(&holder).expect("it serves"));
+    registry
+        .bootstrap_with(Partitioning::Ranges, held.collect::<Vec<_>>())
+        .await
+        .expect("a new keyspace");
+    let server = Server::start(&store, 1, Settings::default()).await;
+    let knows = |view: &View| view.is_leading && !view.shards.is_empty();
+    server.handle().view_when(knows).await;
+    let moved = json!({"shard": "shard-0", "to": "w1"});
+    let refused = server.post("/api/v1/move", moved).await;
+    let refused = refused.refused(409, "IN_OPERATION");
+    assert_eq!(
+        refused["message"],
+        "main/shard-0 takes part in operation op-1"
+    );
 }
 
 /// Everything that the file says of operations.

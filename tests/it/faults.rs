@@ -15,6 +15,7 @@ mod nodes;
 mod random;
 mod readers;
 mod registry;
+mod reshaping;
 mod traffic;
 mod wounds;
 mod writers;

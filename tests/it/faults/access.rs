@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use shardwright::server::http::{client, reqwest::Client};
+use shardwright::server::http::{
+    client,
+    reqwest::{Client, RequestBuilder},
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a statement may take.
@@ -83,7 +86,19 @@ impl Access {
     /// Asks a coordinator; `None` if it has no answer.
     pub(super) fn get(&self, url: &str, path: &str) -> Option<Value> {
         let url = url.trim_end_matches('/');
-        let sending = self.http.get(format!("{url}{path}")).timeout(WITHIN);
+        self.answer_to(self.http.get(format!("{url}{path}")))
+    }
+
+    /// Tells a coordinator something; `None` if it has not done it.
+    pub(super) fn post(&self, url: &str, path: &str, body: &Value) -> Option<Value> {
+        let url = url.trim_end_matches('/');
+        let sending = self.http.post(format!("{url}{path}"));
+        let sending = sending.header("content-type", "application/json");
+        self.answer_to(sending.body(body.to_string()))
+    }
+
+    fn answer_to(&self, sending: RequestBuilder) -> Option<Value> {
+        let sending = sending.timeout(WITHIN);
         self.runtime.block_on(async {
             let response = sending.send().await.ok()?.error_for_status().ok()?;
             serde_json::from_slice(&response.bytes().await.ok()?).ok()

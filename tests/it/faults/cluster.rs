@@ -241,14 +241,20 @@ impl Cluster {
     }
 
     /// The shards as the leader knows them; `None` while there is none.
-    fn shards(&self) -> Option<Vec<Value>> {
+    pub(super) fn shards(&self) -> Option<Vec<Value>> {
         let shards = self.ask_coordinators("/api/v1/shards?leader=true")?;
         shards.as_array().cloned()
     }
 
-    fn ask_coordinators(&self, path: &str) -> Option<Value> {
+    pub(super) fn ask_coordinators(&self, path: &str) -> Option<Value> {
         let mut coordinators = self.coordinators.iter();
         coordinators.find_map(|(_, url)| self.access.get(url, path))
+    }
+
+    /// Tells a coordinator something; `None` if none has done it.
+    pub(super) fn tell_coordinators(&self, path: &str, body: &Value) -> Option<Value> {
+        let mut coordinators = self.coordinators.iter();
+        coordinators.find_map(|(_, url)| self.access.post(url, path, body))
     }
 
     /// Waits until all is whole, and judges what the clients were answered. Ends everything.

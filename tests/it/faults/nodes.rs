@@ -123,6 +123,11 @@ impl Node {
         copies::contents(&self.above.join(&self.name))
     }
 
+    /// Where its copies are, each in a directory by the name of its shard.
+    pub(super) fn copies(&self) -> PathBuf {
+        self.above.join(&self.name).join("shards/main")
+    }
+
     /// Learns where the process is reached.
     fn find(&mut self) {
         let process = self.process.child().id();

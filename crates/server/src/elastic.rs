@@ -7,6 +7,7 @@
 //! as the records of the source's log.
 
 mod content;
+mod filling;
 mod http;
 mod local;
 mod store;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The sharded tables of a keyspace at one schema. Of every other table a shard has all rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The number of the last [broadcast](crate::shards::BROADCAST_KEY) that the schema includes.
     pub number: u64,

@@ -4,51 +4,73 @@ use std::ops::ControlFlow;
 
 use shardwright_elastic::Digest;
 use shardwright_sql::Placement;
-use shardwright_store::{Error as StoreError, META_TABLE, Snapshot, Table, ValueRef};
+use shardwright_store::{Error as StoreError, META_TABLE, Row, Snapshot, Table, ValueRef};
 use shardwright_topology::{KeyRange, Position};
 
 use crate::shard::split::NOTES;
 
-/// Sums up what a target has, or is to have, that owns a range: its rows of divided tables, all rows of other tables, and the notes.
+/// Which rows are summed up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SumOf {
+    /// All, of a target with one source.
+    All,
+    /// What a target with one source is to have: the rows of divided tables in its range, and all others.
+    Part(KeyRange),
+    /// The rows of divided tables in a range.
+    Divided(KeyRange),
+}
+
+impl SumOf {
+    /// Whether it counts what every shard has whole.
+    fn has_whole(self) -> bool {
+        !matches!(self, Self::Divided(_))
+    }
+
+    fn has(self, position: Position) -> bool {
+        match self {
+            Self::All => true,
+            Self::Part(range) | Self::Divided(range) => range.contains(position),
+        }
+    }
+}
+
+/// Sums rows up.
 pub(super) fn digest(
     snapshot: &Snapshot,
     placement: &Placement,
-    range: KeyRange,
+    sum_of: SumOf,
 ) -> Result<Digest, StoreError> {
     let mut sum = Digest::default();
     let mut row_bytes = Vec::new();
+    let mut add = |table: &str, row: &Row<'_>| {
+        row_bytes.clear();
+        row.iter().for_each(|value| encode(value, &mut row_bytes));
+        sum = sum.and(Digest::of(table.as_bytes(), &row_bytes));
+    };
     for table in snapshot.tables()? {
-        // What the copies of a part have in common with the whole. Numbers that are given out may be higher.
-        if table.name.starts_with("sqlite_") {
+        let placed = placement.table(&table.name);
+        // What is SQLite's own the copies of a part have in common with the whole. Numbers that are given out may be higher.
+        let is_skipped = placed.is_none() && !sum_of.has_whole();
+        if table.name.starts_with("sqlite_") || is_skipped {
             continue;
         }
-        let placed = placement.table(&table.name);
         let _all = snapshot.query(rows_of(&table).as_str(), (), |row| {
-            let key = placed.map(|placed| row.get(placed.stored));
-            let belongs = placed
-                .zip(key)
-                .is_none_or(|(placed, key)| range.contains(placed.position(key)));
-            if belongs {
-                row_bytes.clear();
-                row.iter().for_each(|value| encode(value, &mut row_bytes));
-                sum = sum.and(Digest::of(table.name.as_bytes(), &row_bytes));
+            if placed.is_none_or(|placed| sum_of.has(placed.position(row.get(placed.stored)))) {
+                add(&table.name, row);
             }
             ControlFlow::<()>::Continue(())
         })?;
     }
-    let notes = format!("SELECT key, value FROM main.{META_TABLE} WHERE instr(key, '.') > 0");
-    let _all = snapshot.query(notes.as_str(), (), |row| {
-        if !row
-            .get(0)
-            .as_str()
-            .is_some_and(|key| key.starts_with(NOTES))
-        {
-            row_bytes.clear();
-            row.iter().for_each(|value| encode(value, &mut row_bytes));
-            sum = sum.and(Digest::of(META_TABLE.as_bytes(), &row_bytes));
-        }
-        ControlFlow::<()>::Continue(())
-    })?;
+    if sum_of.has_whole() {
+        let notes = format!("SELECT key, value FROM main.{META_TABLE} WHERE instr(key, '.') > 0");
+        let _all = snapshot.query(notes.as_str(), (), |row| {
+            let key = row.get(0);
+            if !key.as_str().is_some_and(|key| key.starts_with(NOTES)) {
+                add(META_TABLE, row);
+            }
+            ControlFlow::<()>::Continue(())
+        })?;
+    }
     Ok(sum)
 }
 

@@ -1,5 +1,7 @@
 //! Where a node answers what coordinators and other nodes ask for operations.
 
+use std::sync::Arc;
+
 use shardwright_http::axum::{
     Router,
     body::Bytes,
@@ -28,6 +30,7 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
         copies,
         members,
         placements: Placements::default(),
+        cuts: Arc::default(),
     };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))

@@ -1,7 +1,7 @@
 //! What a node does for operations with the copies that it has.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,25 +9,23 @@ use std::{
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::shard_log::AppendError;
 use shardwright_registry::{Error as RegistryError, Registry};
-use shardwright_sql::{Placement, shards::BROADCAST_KEY};
-use shardwright_store::{Error as StoreError, Snapshot, Value};
+use shardwright_sql::Placement;
+use shardwright_store::{Error as StoreError, Snapshot};
 use shardwright_topology::{
-    Config, Decision, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, ShardId,
-    ShardRecord, Side,
+    Decision, KeyRange, KeyspaceName, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
 };
 use tokio::task::spawn_blocking;
 
 use super::{
-    Members, content,
+    Members,
+    content::{self, SumOf},
     wire::{Answer, Ask, Refusal, Request, Said},
 };
 use crate::{
     node::Copies,
     shard::{
         Fresh, ReadError, ReadLevel, Shard, WriteError,
-        split::{
-            Base, BaseState, Cut, CutPart, ImportError, SealError, Take, Wanted, import_client,
-        },
+        split::{BaseState, Cut, CutError, CutPart, ImportError, SealError, Wanted, import_client},
     },
 };
 
@@ -46,7 +44,15 @@ pub(super) struct Local {
     pub(super) copies: Copies,
     pub(super) members: Members,
     pub(super) placements: Placements,
+    /// How often the sources of operations were cut here.
+    pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
 }
+
+/// How often a source is cut for one operation before that is given up.
+const CUTS_MAX: u32 = 8;
+
+/// Of how many operations it is known how often that was.
+const CUTS_KNOWN: usize = 1_000;
 
 /// The placements of the schemas that were asked for last, one of each keyspace. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +84,7 @@ impl Local {
         let shard = self.copies.shard(&id);
         let shard = shard.ok_or(Refusal::NotPrimary { hint: None })?;
         if let Ask::Base { operation, target } = &ask {
+            shard.hold_while_making().await;
             return Ok(Said::Base(shard.base(operation, target)));
         }
         let fresh = shard.fresh(ReadLevel::Leased, FRESH).await;
@@ -94,7 +101,7 @@ impl Local {
     ) -> Answer {
         match ask {
             Ask::Ready => Ok(Said::Done),
-            Ask::Cut { operation } => self.cut(id, shard, fresh, operation).await,
+            Ask::Cut { operation, again } => self.cut(id, shard, fresh, (operation, again)).await,
             Ask::Imported { operation, source } => {
                 self.imported(id, shard, fresh, (&operation, &source)).await
             }
@@ -105,10 +112,9 @@ impl Local {
                 count,
                 bytes,
             } => {
-                let source = self.registry(id).shard(&id.shard).await;
-                let source = source.map_err(|error| unknown(&error))?.value;
+                let source = self.range(id).await?;
                 let wanted = Wanted {
-                    tells: source.range.is_some_and(|of| of.start() == range.start()),
+                    tells: source.start() == range.start(),
                     range,
                     placement: self.placement(id, &fresh).await?,
                     after,
@@ -134,16 +140,10 @@ impl Local {
                 records,
             } => {
                 // Whoever comes too late finds that what it has was taken in long ago.
-                let joins = if self.joins(id, &source).await? {
-                    Some(self.placement(id, &fresh).await?)
-                } else {
-                    None
-                };
+                let merging = self.merging(id, &fresh, &operation, &source).await?;
                 let (of, from) = ((&operation, &source), (after, through));
-                let imported = shard
-                    .import(of, from, records, joins.as_deref(), APPENDING)
-                    .await;
-                let imported = imported.map_err(|error| not_taken(&error))?;
+                let imported = shard.import(of, from, records, merging, APPENDING);
+                let imported = imported.await.map_err(|error| not_taken(&error))?;
                 Ok(Said::Imported(imported.applied))
             }
             Ask::Digest { range } => self.digest(id, fresh, range, None).await,
@@ -176,35 +176,84 @@ impl Local {
         }
     }
 
-    fn registry(&self, shard: &PartitionId) -> Registry {
+    pub(super) fn registry(&self, shard: &PartitionId) -> Registry {
         self.copies.registry(&shard.keyspace)
     }
 
-    /// Has the copies of a source keep aside what its targets are to begin with.
+    /// Has the copies of a source keep aside what its targets are to begin with, unless they do so already and that is enough.
     async fn cut(
         &self,
         id: &PartitionId,
         shard: &Shard,
         fresh: Fresh,
-        operation: OperationId,
+        (operation, again): (OperationId, bool),
     ) -> Answer {
         self.check_open(id, &operation).await?;
         let placement = self.placement(id, &fresh).await?;
-        let registry = self.registry(id);
-        let shards = registry
-            .shards()
-            .list()
-            .await
-            .map_err(|error| unknown(&error))?;
+        let mut parts = self.parts(id, &operation).await?;
+        let mut at = None;
+        for part in std::mem::take(&mut parts) {
+            match self
+                .is_cut(id, shard, &operation, &part.shard, again)
+                .await?
+            {
+                Some(known) => at = at.max(Some(known)),
+                None => parts.push(part),
+            }
+        }
+        if parts.is_empty() {
+            return Ok(Said::Position(at.unwrap_or(fresh.token.lsn)));
+        }
+        self.count_cut(&operation)?;
+        let cut = Cut {
+            operation,
+            source: id.shard.clone(),
+            parts,
+            placement: Arc::unwrap_or_clone(placement),
+        };
+        let at = shard.cut(cut, APPENDING).await;
+        at.map(Said::Position).map_err(|error| not_cut(&error))
+    }
+
+    /// Returns at which record a source was cut for a target, if that need not be done: the target has begun with it, or this copy keeps it
+    /// aside, or is about to, and nobody lacks it.
+    async fn is_cut(
+        &self,
+        id: &PartitionId,
+        shard: &Shard,
+        operation: &OperationId,
+        target: &ShardId,
+        again: bool,
+    ) -> Result<Option<Lsn>, Refusal> {
+        let copy = self
+            .copies
+            .shard(&PartitionId::new(id.keyspace.clone(), target.clone()));
+        if let Some(copy) = copy
+            && let Ok(Some(imported)) = copy.imported(operation, &id.shard).await
+        {
+            return Ok(Some(imported.applied));
+        }
+        Ok(match shard.base(operation, target) {
+            BaseState::Made(base) if !again => Some(base.at),
+            BaseState::Making => Some(Lsn(0)),
+            BaseState::Made(_) | BaseState::Failed(_) | BaseState::Missing => None,
+        })
+    }
+
+    /// Returns what the targets of an operation get, in the order of their ranges.
+    async fn parts(
+        &self,
+        id: &PartitionId,
+        operation: &OperationId,
+    ) -> Result<Vec<CutPart>, Refusal> {
+        let shards = self.registry(id).shards().list().await;
+        let shards = shards.map_err(|error| unknown(&error))?;
         let is_target = |record: &ShardRecord| {
             let hold = record.hold.as_ref();
-            hold.is_some_and(|hold| hold.operation == operation && hold.side == Side::Target)
+            hold.is_some_and(|hold| hold.operation == *operation && hold.side == Side::Target)
         };
-        let targets = shards
-            .into_iter()
-            .map(|stored| stored.value)
-            .filter(is_target);
-        let parts = targets.filter_map(|record| {
+        let records = shards.into_iter().map(|stored| stored.value);
+        let parts = records.filter(is_target).filter_map(|record| {
             Some(CutPart {
                 range: record.range?,
                 shard: record.id,
@@ -213,158 +262,24 @@ impl Local {
         });
         let mut parts: Vec<_> = parts.collect();
         parts.sort_by_key(|part| part.range.start());
-        if let Some(first) = parts.first_mut() {
-            first.tells = true;
-        }
-        if parts.is_empty() {
-            return Err(Refusal::NotHeld);
-        }
-        let cut = Cut {
-            operation,
-            source: id.shard.clone(),
-            parts,
-            placement: Arc::unwrap_or_clone(placement),
-        };
-        let at = shard.cut(cut, APPENDING).await;
-        at.map(Said::Position).map_err(not_appended)
+        let first = parts.first_mut().ok_or(Refusal::NotHeld)?;
+        first.tells = true;
+        Ok(parts)
     }
 
-    /// Returns how much of a source a target has. It begins with what its members have kept aside, once enough of them have.
-    async fn imported(
-        &self,
-        id: &PartitionId,
-        shard: &Shard,
-        fresh: Fresh,
-        (operation, source): (&OperationId, &ShardId),
-    ) -> Answer {
-        let found = shard.imported(operation, source).await;
-        if let Some(imported) = found.map_err(|error| not_taken(&error))? {
-            return Ok(Said::Imported(imported.applied));
+    /// Counts how often the sources of an operation are cut, and ends that once it is of no use.
+    fn count_cut(&self, operation: &OperationId) -> Result<(), Refusal> {
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        if cuts.len() > CUTS_KNOWN {
+            cuts.clear();
         }
-        self.check_filled(id, operation).await?;
-        let leads = shard.status().borrow().leads.clone();
-        let config = leads.ok_or(Refusal::NotPrimary { hint: None })?;
-        let joins = if self.joins(id, source).await? {
-            let first = self.first_source(id, operation).await?;
-            let first = shard.imported(operation, &first).await;
-            if first.map_err(|error| not_taken(&error))?.is_none() {
-                return Err(Refusal::Later("it has nothing yet to add this to".into()));
-            }
-            // It has the schema and the notes of the first.
-            let placement = self.placement(id, &fresh).await?;
-            let tables = placement.tables().map(|table| table.name.clone());
-            Some(tables.collect())
-        } else {
-            None
-        };
-        let base = self.common_base(id, &config, operation, source).await?;
-        let take = Take {
-            operation: operation.clone(),
-            source: source.clone(),
-            at: base.at,
-            digest: base.digest,
-            joins,
-        };
-        let begun = shard.begin_with(take, APPENDING).await;
-        begun.map_err(not_appended)?;
-        Ok(Said::Imported(base.at))
-    }
-
-    /// Whether what comes from a source is added to what comes from the one whose range the target's begins with.
-    async fn joins(&self, id: &PartitionId, source: &ShardId) -> Result<bool, Refusal> {
-        let start = |shard: ShardId| async move {
-            let found = self.registry(id).shard(&shard).await;
-            let range = found.map_err(|error| unknown(&error))?.value.range;
-            Ok(range.map(|range| range.start()))
-        };
-        let (target, source) = (start(id.shard.clone()).await?, start(source.clone()).await?);
-        Ok(source > target)
-    }
-
-    /// Returns the source whose range the target's begins with.
-    async fn first_source(
-        &self,
-        id: &PartitionId,
-        operation: &OperationId,
-    ) -> Result<ShardId, Refusal> {
-        let found = self.operation(id, operation).await?;
-        found.sources.into_iter().next().ok_or(Refusal::NotHeld)
-    }
-
-    /// Returns what all members have kept aside.
-    async fn common_base(
-        &self,
-        id: &PartitionId,
-        config: &Config,
-        operation: &OperationId,
-        source: &ShardId,
-    ) -> Result<Base, Refusal> {
-        let states = self.bases(id, config, operation, source).await;
-        let own = states.get(self.members.here());
-        if let Some(BaseState::Failed(why)) = own {
-            return Err(Refusal::Failed(why.clone()));
+        let count = cuts.entry(operation.clone()).or_default();
+        *count += 1;
+        if *count <= CUTS_MAX {
+            return Ok(());
         }
-        let is_making = states.values().any(|state| *state == BaseState::Making);
-        if own.is_none() {
-            let why = format!(
-                "the node of {} has no copy of {source}: move that first",
-                id.shard
-            );
-            return Err(Refusal::Failed(why));
-        }
-        if is_making {
-            return Err(Refusal::Later(
-                "the members keep aside what they hold".into(),
-            ));
-        }
-        let mut bases: Vec<&Base> = states.values().filter_map(made).collect();
-        bases.sort_by_key(|base| base.at);
-        let Some(Some(base)) = own.map(made) else {
-            return Err(Refusal::NoBase);
-        };
-        let equal = bases.iter().filter(|other| **other == base).count();
-        // Whoever has none, or another one, is made anew from those who have it.
-        if equal >= config.w as usize {
-            return Ok(base.clone());
-        }
-        let differ = bases
-            .iter()
-            .any(|other| other.at == base.at && other.digest != base.digest);
-        if differ {
-            return Err(Refusal::Failed(
-                "the members keep aside different rows".into(),
-            ));
-        }
-        Err(Refusal::NoBase)
-    }
-
-    /// Asks the members of a target how far they are.
-    async fn bases(
-        &self,
-        id: &PartitionId,
-        config: &Config,
-        operation: &OperationId,
-        source: &ShardId,
-    ) -> BTreeMap<NodeId, BaseState> {
-        let source = PartitionId::new(id.keyspace.clone(), source.clone());
-        let mut states = BTreeMap::new();
-        for member in &config.members {
-            let ask = Ask::Base {
-                operation: operation.clone(),
-                target: id.shard.clone(),
-            };
-            let state = if member.node == *self.members.here() {
-                let copy = self.copies.shard(&source);
-                copy.map(|copy| copy.base(operation, &id.shard))
-            } else {
-                match self.members.ask(&member.node, &source, ask).await {
-                    Ok(Ok(Said::Base(state))) => Some(state),
-                    _ => None,
-                }
-            };
-            states.extend(state.map(|state| (member.node.clone(), state)));
-        }
-        states
+        let why = "too few members can keep aside what they hold";
+        Err(Refusal::Failed(why.to_owned()))
     }
 
     async fn digest(
@@ -375,6 +290,14 @@ impl Local {
         imported: Option<[u8; 16]>,
     ) -> Answer {
         let placement = self.placement(id, &fresh).await?;
+        let own = self.range(id).await?;
+        let sum_of = match (imported, own == range) {
+            // A part of what is here, which has to be all of the other one.
+            (None, false) => SumOf::Part(range),
+            (Some(_), true) => SumOf::All,
+            // One of several that become one: what all of them have whole comes from one of them.
+            (None, true) | (Some(_), false) => SumOf::Divided(range),
+        };
         read(fresh, move |snapshot| {
             let position = match imported {
                 Some(client) => snapshot.last_of(&client)?.map(|(sequence, _)| sequence),
@@ -383,7 +306,7 @@ impl Local {
             let Some(position) = position.map(Lsn) else {
                 return Ok(Err(Refusal::NotHeld));
             };
-            let sum = content::digest(snapshot, &placement, range)?;
+            let sum = content::digest(snapshot, &placement, sum_of)?;
             Ok(Ok(Said::Digest {
                 position,
                 rows: sum.rows,
@@ -392,6 +315,13 @@ impl Local {
             }))
         })
         .await
+    }
+
+    /// Returns the range that a shard owns.
+    pub(super) async fn range(&self, id: &PartitionId) -> Result<KeyRange, Refusal> {
+        let found = self.registry(id).shard(&id.shard).await;
+        let range = found.map_err(|error| unknown(&error))?.value.range;
+        range.ok_or(Refusal::NotHeld)
     }
 
     async fn metrics(&self, id: &PartitionId, fresh: Fresh) -> Answer {
@@ -407,9 +337,7 @@ impl Local {
 
     async fn median(&self, id: &PartitionId, fresh: Fresh) -> Answer {
         let placement = self.placement(id, &fresh).await?;
-        let found = self.registry(id).shard(&id.shard).await;
-        let range = found.map_err(|error| unknown(&error))?.value.range;
-        let range = range.ok_or(Refusal::NotHeld)?;
+        let range = self.range(id).await?;
         read(fresh, move |snapshot| {
             let median = content::median(snapshot, &placement, range)?;
             Ok(Ok(Said::Median(median)))
@@ -435,8 +363,12 @@ impl Local {
     }
 
     /// Returns what leads from a row to its position, at the schema that the shard has.
-    async fn placement(&self, id: &PartitionId, fresh: &Fresh) -> Result<Arc<Placement>, Refusal> {
-        let here = schema_number(fresh).await?;
+    pub(super) async fn placement(
+        &self,
+        id: &PartitionId,
+        fresh: &Fresh,
+    ) -> Result<Arc<Placement>, Refusal> {
+        let here = schema_number_of(fresh).await?;
         if let Some(known) = self.placements.of(&id.keyspace, here) {
             return Ok(known);
         }
@@ -452,7 +384,7 @@ impl Local {
         Ok(self.placements.learn(&id.keyspace, placement))
     }
 
-    async fn operation(
+    pub(super) async fn operation(
         &self,
         id: &PartitionId,
         operation: &OperationId,
@@ -475,7 +407,11 @@ impl Local {
     }
 
     /// Whether the operation fills the shard, and nobody else writes to it.
-    async fn check_filled(&self, id: &PartitionId, operation: &OperationId) -> Result<(), Refusal> {
+    pub(super) async fn check_filled(
+        &self,
+        id: &PartitionId,
+        operation: &OperationId,
+    ) -> Result<(), Refusal> {
         let found = self.operation(id, operation).await?;
         let is_open = found.phase.decision() == Decision::Open;
         if is_open && found.targets.contains(&id.shard) {
@@ -486,26 +422,9 @@ impl Local {
 }
 
 /// Returns the number of the schema that a shard has.
-async fn schema_number(fresh: &Fresh) -> Result<u64, Refusal> {
-    let file = Arc::clone(&fresh.file);
-    let read = spawn_blocking(move || {
-        let sql = "SELECT value FROM main._meta WHERE key = ?1";
-        let key = [Value::from(BROADCAST_KEY)];
-        let snapshot = file.snapshot()?;
-        snapshot.query_row(sql, &key, |row| row.get(0).as_i64())
-    });
-    let read = read
-        .await
-        .map_err(|_| Refusal::Later("it was not read".into()))?;
-    let number = read.map_err(|error| not_read(&error))?.flatten();
-    Ok(number.map_or(0, i64::cast_unsigned))
-}
-
-fn made(state: &BaseState) -> Option<&Base> {
-    match state {
-        BaseState::Made(base) => Some(base),
-        BaseState::Making | BaseState::Failed(_) | BaseState::Missing => None,
-    }
+async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
+    let number = fresh.schema_number().await;
+    number.map_err(|error| not_taken(&error))
 }
 
 /// Reads a snapshot on a thread that may wait.
@@ -536,6 +455,14 @@ fn not_read(error: &StoreError) -> Refusal {
     }
 }
 
+pub(super) fn not_cut(error: &CutError) -> Refusal {
+    match error {
+        CutError::SchemaChanged => Refusal::Later(error.to_string()),
+        CutError::Read(error) => not_taken(error),
+        CutError::Append(error) => not_appended(error.clone()),
+    }
+}
+
 fn not_appended(error: AppendError) -> Refusal {
     match error {
         AppendError::NotPrimary { hint } => Refusal::NotPrimary { hint },
@@ -544,7 +471,7 @@ fn not_appended(error: AppendError) -> Refusal {
     }
 }
 
-fn not_taken(error: &ImportError) -> Refusal {
+pub(super) fn not_taken(error: &ImportError) -> Refusal {
     match error {
         ImportError::Trimmed => Refusal::Trimmed,
         ImportError::SchemaChanged => Refusal::Failed(error.to_string()),
@@ -565,6 +492,6 @@ fn not_sealed(error: &SealError) -> Refusal {
     }
 }
 
-fn unknown(error: &RegistryError) -> Refusal {
+pub(super) fn unknown(error: &RegistryError) -> Refusal {
     Refusal::Later(format!("the registry does not say: {error}"))
 }

@@ -19,7 +19,8 @@ use shardwright_http::{
 };
 use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{
-    Backoff, KeyRange, KeyspaceName, Lsn, NodeId, OperationId, ShardId, ShardState, Side,
+    Backoff, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, Phase, ShardId,
+    ShardState, Side,
 };
 
 use super::{
@@ -202,6 +203,25 @@ impl ClusterStore {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn cut(
+        &self,
+        operation: &OperationId,
+        shard: &ShardId,
+        again: bool,
+    ) -> Result<Lsn, StoreError> {
+        let operation = operation.clone();
+        let ask = Ask::Cut {
+            operation: operation.clone(),
+            again,
+        };
+        let cut = match self.ask(shard, ask).await {
+            Ok(Said::Position(at)) => Ok(at),
+            Ok(said) => Err(unexpected(&said)),
+            Err(error) => Err(error),
+        };
+        cut.map_err(|error| error.of(shard, Some(&operation)))
+    }
+
     async fn digest_at(&self, shard: &ShardId, ask: Ask) -> Result<DigestAt, Failure> {
         match self.ask(shard, ask).await? {
             Said::Digest {
@@ -281,15 +301,7 @@ impl ShardStore for ClusterStore {
     }
 
     async fn follow(&self, operation: &OperationId, shard: &ShardId) -> Result<Lsn, StoreError> {
-        let ask = Ask::Cut {
-            operation: operation.clone(),
-        };
-        let cut = match self.ask(shard, ask).await {
-            Ok(Said::Position(at)) => Ok(at),
-            Ok(said) => Err(unexpected(&said)),
-            Err(error) => Err(error),
-        };
-        cut.map_err(|error| error.of(shard, Some(operation)))
+        self.cut(operation, shard, false).await
     }
 
     async fn scan(
@@ -360,7 +372,7 @@ impl ShardStore for ClusterStore {
             Ok(Said::Imported(applied)) => Ok(import_at(applied)),
             Ok(said) => Err(unexpected(&said)),
             Err(Failure::Refused(Refusal::NoBase)) => {
-                self.follow(operation, source).await?;
+                self.cut(operation, source, true).await?;
                 Err(Failure::Refused(Refusal::NoBase))
             }
             Err(error) => Err(error),
@@ -478,16 +490,20 @@ impl ShardStore for ClusterStore {
             let registered = registered.map_err(|error| Failure::Lost(error.into()))?;
             let id = PartitionId::new(self.keyspace.clone(), shard.clone());
             let holders = registered.iter().map(|stored| &stored.value);
+            let mut removed = Ok(());
             for holder in holders.filter(|node| node.copies.contains_key(shard)) {
                 let ask = Ask::Remove {
                     operation: operation.clone(),
                 };
                 let answer = self.members.ask(&holder.node, &id, ask).await;
-                let answer = answer.map_err(Failure::Lost)?;
-                answer.map_err(Failure::Refused)?;
+                // One that is away keeps no other one from being asked.
+                removed = removed.and(match answer {
+                    Ok(answer) => answer.map(drop).map_err(Failure::Refused),
+                    Err(error) => Err(Failure::Lost(error)),
+                });
             }
             self.remember(shard, None);
-            Ok(())
+            removed
         };
         asked
             .await
@@ -495,13 +511,29 @@ impl ShardStore for ClusterStore {
     }
 
     async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {
-        let listed = self.members.registry.shards().list().await;
-        let listed = listed.map_err(|error| StoreError::Unavailable(Arc::new(error.into())))?;
-        let importing = listed.into_iter().filter_map(|stored| {
+        let registry = &self.members.registry;
+        let unavailable = |error| StoreError::Unavailable(Arc::new(BoxError::from(error)));
+        let shards = registry.shards().list().await.map_err(unavailable)?;
+        let operations = registry.operations().list().await.map_err(unavailable)?;
+        let registered = registry.copies().list().await.map_err(unavailable)?;
+        let has_copies = |shard: &ShardId| {
+            let mut nodes = registered.iter();
+            nodes.any(|node| node.value.copies.contains_key(shard))
+        };
+        let targets_of = |operation: &Operation, shard: &ShardId| {
+            operation.phase == Phase::Aborted && operation.targets.contains(shard)
+        };
+        let importing = shards.into_iter().filter_map(|stored| {
             let record = stored.value;
-            let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
-            (record.state == ShardState::Importing && record.replicated)
-                .then_some((record.id, hold.operation))
+            if record.state == ShardState::Importing && record.replicated {
+                let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
+                return Some((record.id, hold.operation));
+            }
+            // What a node had that was away when an operation was aborted.
+            let is_left = record.state == ShardState::Retired && has_copies(&record.id);
+            let mut operations = operations.iter().map(|stored| &stored.value);
+            let of = operations.find(|operation| is_left && targets_of(operation, &record.id))?;
+            Some((record.id, of.id.clone()))
         });
         Ok(importing.collect())
     }

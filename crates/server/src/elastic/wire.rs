@@ -19,8 +19,8 @@ pub(super) struct Request {
 pub(super) enum Ask {
     /// Is the primary there?
     Ready,
-    /// Keep aside what the targets of an operation are to begin with.
-    Cut { operation: OperationId },
+    /// Keep aside what the targets of an operation are to begin with: again, if others lack what this one has.
+    Cut { operation: OperationId, again: bool },
     /// How far is this member with what it keeps aside for a target?
     Base {
         operation: OperationId,

@@ -144,22 +144,37 @@ impl Copies {
 
     /// Removes the copy of a shard that owns nothing any more; again does nothing.
     pub(crate) async fn retire(&self, shard: &PartitionId) -> Result<(), Kept> {
-        let Some(open) = self.state().open.remove(shard) else {
-            return Ok(());
-        };
-        self.shared.changed.notify_waiters();
-        open.stop().await;
-        let replica_id = open.status().borrow().replica_id;
-        if let Some(replica_id) = replica_id {
-            let node = self.shared.node.clone();
-            let registry = self.registry(&shard.keyspace);
-            let copy = Member { node, replica_id };
-            registry.forget_copy(&shard.shard, &copy).await?;
+        if !self.state().going.insert(shard.clone()) {
+            return Err(Kept::Going);
+        }
+        let retired = self.remove_retired(shard).await;
+        self.state().going.remove(shard);
+        if retired.is_err() && self.shared.layout.copy(shard).exists() {
+            // It is asked for again.
+            self.start(shard);
+        }
+        retired
+    }
+
+    async fn remove_retired(&self, shard: &PartitionId) -> Result<(), Kept> {
+        let open = self.state().open.remove(shard);
+        if let Some(open) = open {
+            self.shared.changed.notify_waiters();
+            open.stop().await;
+            let replica_id = open.status().borrow().replica_id;
+            if let Some(replica_id) = replica_id {
+                let node = self.shared.node.clone();
+                let registry = self.registry(&shard.keyspace);
+                let copy = Member { node, replica_id };
+                registry.forget_copy(&shard.shard, &copy).await?;
+            }
         }
         let directory = self.shared.layout.copy(shard);
-        let removed = spawn_blocking(move || deletion::remove(&directory)).await;
-        removed.map_err(io::Error::other)??;
-        Ok(())
+        let removed = spawn_blocking(move || match directory.exists() {
+            true => deletion::remove(&directory),
+            false => Ok(()),
+        });
+        Ok(removed.await.map_err(io::Error::other)??)
     }
 
     /// Returns how many copies there are.

@@ -24,6 +24,8 @@ pub(crate) enum Kept {
     Needed(#[from] StillNeeded),
     #[error("the copy was never opened")]
     NoCopy,
+    #[error("the copy is being removed")]
+    Going,
     #[error("the registry has no record of the shard")]
     NoRecord,
     #[error(transparent)]

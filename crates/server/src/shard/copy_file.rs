@@ -21,7 +21,7 @@ use super::{
     convert::{fault_of, not_open, state_error},
     logged_file::{Came, Fate, LoggedFile},
     scrub::Held,
-    split::{self, Bases, SplitBase},
+    split::{self, Bases, Holds, SplitBase},
     write::{Token, Write, WriteError},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct CopyFile {
     held: Held,
     /// What it keeps aside for other shards.
     bases: Bases,
+    /// Who is yet to read its log.
+    holds: Holds,
     home: PathBuf,
 }
 
@@ -79,6 +81,7 @@ impl CopyFile {
             place: watch::channel(None).0,
             held: Held::default(),
             bases: Bases::default(),
+            holds: Holds::default(),
             home,
         }
     }
@@ -106,6 +109,9 @@ impl CopyFile {
     /// Takes data that was opened, in place of what was there before.
     pub(super) fn open(&self, data: LoggedFile) {
         self.held.forget();
+        if self.bases.first_making().is_none() {
+            split::base::forget_unfinished(&self.home);
+        }
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
             data,
@@ -197,6 +203,11 @@ impl CopyFile {
     /// Returns what it keeps aside for other shards.
     pub(super) fn bases(&self) -> &Bases {
         &self.bases
+    }
+
+    /// Returns who is yet to read its log.
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Returns the directory of the copy.

@@ -151,12 +151,13 @@ impl LoggedFile {
             .and_then(|snapshot| snapshot.last_of(&client));
         if taken.map_err(state_error)?.is_some() {
             // Somebody asked twice.
+            split::base::forget(home, &take.source);
             self.roll_back();
             let moved = self.writer.advance(applied_of(record), &[]);
             self.applied = record.point();
             return moved.map_err(state_error);
         }
-        let base = split::base::read(home, &take.source);
+        let base = split::base::read(home, &take.source, take.at);
         if !base.is_some_and(|base| base.is_for(&take)) {
             let why = format!(
                 "it has not kept aside what {} was at {}",
@@ -164,7 +165,7 @@ impl LoggedFile {
             );
             return Err(StateError::Diverged(why.into()));
         }
-        let from = split::base::file(home, &take.source);
+        let from = split::base::file(home, &take.source, take.at);
         let taken = match &take.joins {
             None => self.begin_with(record, &from),
             Some(tables) => self.absorb(record, &from, tables),

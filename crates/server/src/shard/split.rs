@@ -12,13 +12,16 @@
 pub(super) mod base;
 mod cut;
 mod import;
+mod merging;
 mod record;
 mod seal;
 
-pub(super) use self::{base::Bases, record::decode};
+pub(super) use self::{base::Bases, cut::Holds, record::decode};
 pub(crate) use self::{
     base::{Base, BaseState},
+    cut::CutError,
     import::{ImportError, SourceRecord, Wanted},
+    merging::Merging,
     record::{Cut, CutPart, SplitBase, Take, import_client},
     seal::{NOTES, SEALED, SHIFT, SealError},
 };

@@ -308,6 +308,12 @@ fn contents_of(snapshot: &Snapshot) -> Contents {
             }
             sequence => u64::try_from(sequence).expect("nothing is forgotten"),
         };
+        // In front of it is where the key of the write is, if it has one.
+        let outcome = match outcome.split_first() {
+            Some((0, outcome)) => outcome.to_vec(),
+            Some((_, rest)) => rest[8..].to_vec(),
+            None => outcome,
+        };
         let client = ClientId(blob(0).try_into().expect("an id"));
         contents
             .memory

@@ -1,6 +1,7 @@
 //! The part of some changes that concerns some of the rows, and several changes as one.
 
-use super::{Change, ChangeSet, ChangedTable, Encoder, Head, RowChange, Values};
+use super::{Change, ChangeSet, ChangedKey, ChangedTable, Encoder, Head, RowChange, Values};
+use crate::{META_TABLE, Value, ValueRef};
 
 impl ChangeSet {
     /// Returns the changes as a copy needs them that has only some of the rows: those that `keeps` says of a table and the values of its
@@ -28,6 +29,29 @@ impl ChangeSet {
                     }
                 }
                 _ => {}
+            }
+        }
+        encoder.finish()
+    }
+
+    /// Returns the changes that make notes in `_meta` what they are to be: of each its key, its value before, and after; `None` if there is
+    /// none.
+    #[must_use]
+    pub fn of_notes<'n>(
+        notes: impl IntoIterator<Item = (&'n str, Option<&'n Value>, Option<&'n Value>)>,
+    ) -> Self {
+        let key = ChangedKey::Columns(vec![0]);
+        let mut head = Head::new(META_TABLE, &key, 2);
+        let mut encoder = Encoder::new();
+        for (name, old, new) in notes {
+            let row = |value: &'n Value| {
+                [ValueRef::Text(name.as_bytes()), ValueRef::from(value)].into_iter()
+            };
+            match (old, new) {
+                (None, None) => {}
+                (None, Some(new)) => encoder.insert(&mut head, None, row(new)),
+                (Some(old), None) => encoder.delete(&mut head, None, row(old)),
+                (Some(old), Some(new)) => encoder.update(&mut head, None, row(old), row(new)),
             }
         }
         encoder.finish()

@@ -1,17 +1,20 @@
 //! The parts that a copy keeps aside for the shards that follow it.
 //!
 //! ```text
-//! KEYSPACE/SOURCE/        the copy that is divided
-//! KEYSPACE/TARGET/        the copy of a target on the same node
-//!   base-SOURCE.db        what it is to begin with
-//!   base-SOURCE.json      of which operation and place that is
+//! KEYSPACE/SOURCE/             the copy that is divided
+//!   making-TARGET-AT.db        a part that is not complete
+//! KEYSPACE/TARGET/             the copy of a target on the same node
+//!   base-SOURCE-AT.db          what it is to begin with, of the record AT of the source
+//!   base-SOURCE-AT.json        of which operation that is, and what it holds: it comes last
 //! ```
 //! A part is made on a thread of its own, from a snapshot: records are applied meanwhile. One that a crash interrupted is not there, and the
-//! cut is made again. A later cut for the same target takes the place of an earlier one.
+//! cut is made again. Parts of several cuts lie side by side until the copy has begun with one of them. Where there is no copy of the target, none is
+//! made.
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
+    io::Write as _,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,7 +22,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, Snapshot};
+use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, PartCopy, Snapshot};
 use shardwright_topology::{Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
@@ -90,7 +93,8 @@ impl Bases {
         let failed = cut.clone();
         let begun = making.spawn(move || {
             for part in &cut.parts {
-                let made = make(&home, at, &cut, part, &snapshot);
+                let is_wanted = || bases.is_latest(part, at);
+                let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
                 bases.end(part, at, made.err().map(|error| error.to_string()));
             }
         });
@@ -117,10 +121,24 @@ impl Bases {
             Some(Some(why)) => return BaseState::Failed(why),
             None => {}
         }
-        match own_name(home).and_then(|source| read(&directory_of(home, target), &source)) {
+        let source = own_name(home);
+        let latest = source.and_then(|source| latest(&directory_of(home, target), &source));
+        match latest {
             Some(base) if base.operation == *operation => BaseState::Made(base),
             _ => BaseState::Missing,
         }
+    }
+
+    /// Returns the first record that is still to be read for one of the parts that are being made.
+    pub(in crate::shard) fn first_making(&self) -> Option<Lsn> {
+        let working = self.lock();
+        let making = working.values().filter(|work| work.failed.is_none());
+        making.map(|work| work.at).min()
+    }
+
+    fn is_latest(&self, part: &CutPart, at: Lsn) -> bool {
+        let working = self.lock();
+        working.get(&part.shard).is_some_and(|work| work.at == at)
     }
 
     /// Notes that a part is there, or why not, unless a later cut has begun.
@@ -152,29 +170,62 @@ fn own_name(home: &Path) -> Option<ShardId> {
     ShardId::new(home.file_name()?.to_str()?).ok()
 }
 
-/// Returns what lies in the directory of a copy for it to begin with, of a shard.
-pub(in crate::shard) fn read(directory: &Path, source: &ShardId) -> Option<Base> {
-    let text = fs::read(note(directory, source)).ok()?;
+/// Returns what lies in the directory of a copy for it to begin with, of a record of a shard.
+pub(in crate::shard) fn read(directory: &Path, source: &ShardId, at: Lsn) -> Option<Base> {
+    let text = fs::read(note(directory, source, at)).ok()?;
     let base = serde_json::from_slice(&text).ok()?;
-    file(directory, source).exists().then_some(base)
+    file(directory, source, at).exists().then_some(base)
+}
+
+/// Returns the latest that lies there.
+fn latest(directory: &Path, source: &ShardId) -> Option<Base> {
+    let kept = kept(directory, source).into_iter().filter_map(|name| {
+        let at = name.strip_suffix(".json")?.rsplit('-').next()?;
+        read(directory, source, Lsn(at.parse().ok()?))
+    });
+    kept.max_by_key(|base| base.at)
 }
 
 /// Returns where the file lies that a copy is to begin with.
-pub(in crate::shard) fn file(directory: &Path, source: &ShardId) -> PathBuf {
-    directory.join(format!("base-{source}.db"))
+pub(in crate::shard) fn file(directory: &Path, source: &ShardId, at: Lsn) -> PathBuf {
+    directory.join(format!("{BASE}{source}-{}.db", at.0))
 }
 
-fn note(directory: &Path, source: &ShardId) -> PathBuf {
-    directory.join(format!("base-{source}.json"))
+fn note(directory: &Path, source: &ShardId, at: Lsn) -> PathBuf {
+    directory.join(format!("{BASE}{source}-{}.json", at.0))
 }
 
-/// Removes what a copy was to begin with.
+/// Returns the names of all that was kept aside of a shard.
+fn kept(directory: &Path, source: &ShardId) -> Vec<String> {
+    let of_source = format!("{BASE}{source}-");
+    names(directory)
+        .filter(|name| name.starts_with(&of_source))
+        .collect()
+}
+
+fn names(directory: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
+/// Removes what a copy was to begin with, of whatever record of a shard.
 pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
-    for path in [note(directory, source), file(directory, source)] {
-        // What is not there need not go, and what stays is of no operation that anybody asks for.
-        let _removed = fs::remove_file(path);
+    for name in kept(directory, source) {
+        // What stays is of no operation that anybody asks for.
+        let _removed = fs::remove_file(directory.join(name));
     }
 }
+
+/// Removes the parts that a copy has not completed before its process ended.
+pub(in crate::shard) fn forget_unfinished(directory: &Path) {
+    for name in names(directory).filter(|name| name.starts_with(MAKING)) {
+        // What stays takes room, and is in nobody's way.
+        let _removed = fs::remove_file(directory.join(name));
+    }
+}
+
+const BASE: &str = "base-";
+const MAKING: &str = "making-";
 
 fn make(
     home: &Path,
@@ -182,17 +233,53 @@ fn make(
     cut: &Cut,
     part: &CutPart,
     snapshot: &Snapshot,
+    is_latest: &dyn Fn() -> bool,
 ) -> Result<(), StoreError> {
     let directory = directory_of(home, &part.shard);
+    // Its copy may be removed meanwhile: the operation was cancelled.
+    let is_wanted = || is_latest() && directory.exists();
+    if !is_wanted() {
+        return Ok(());
+    }
     let failed = |source| StoreError::Io {
         action: "keep a part of a shard in",
         path: directory.clone(),
         source,
     };
-    fs::create_dir_all(&directory).map_err(failed)?;
-    forget(&directory, &cut.source);
-    let made = directory.join(format!("making-{}-{at}.db", cut.source));
-    let _left_over = fs::remove_file(&made);
+    let made = home.join(format!("{MAKING}{}-{}.db", part.shard, at.0));
+    let copied = write_part(&made, at, cut, part, snapshot, &is_wanted)?;
+    let base = Base {
+        operation: cut.operation.clone(),
+        source: cut.source.clone(),
+        at,
+        digest: *copied.digest.as_bytes(),
+    };
+    fs::rename(&made, file(&directory, &cut.source, at)).map_err(failed)?;
+    let text = serde_json::to_vec(&base).expect("plain values are JSON");
+    let note = note(&directory, &cut.source, at);
+    let unnamed = note.with_extension("new");
+    let written = File::create(&unnamed).and_then(|mut file| {
+        file.write_all(&text)?;
+        file.sync_all()
+    });
+    written.map_err(failed)?;
+    fs::rename(&unnamed, &note).map_err(failed)?;
+    // Both names have to last: the target's log will say that they are there.
+    File::open(&directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(failed)
+}
+
+fn write_part(
+    path: &Path,
+    at: Lsn,
+    cut: &Cut,
+    part: &CutPart,
+    snapshot: &Snapshot,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<PartCopy, StoreError> {
+    // What an earlier process has left.
+    let _removed = fs::remove_file(path);
     let tables: Vec<_> = cut.placement.tables().cloned().collect();
     let divided = tables.iter().map(|table| DividedTable {
         name: table.name.clone(),
@@ -200,29 +287,20 @@ fn make(
     });
     let divided: Vec<_> = divided.collect();
     let (range, tells) = (part.range, part.tells);
-    let copied = snapshot.part_to(
-        &made,
-        &Part {
-            place: part.shard.as_str(),
-            divided: &divided,
-            keeps: Arc::new(move |table, key| range.contains(tables[table].position(key))),
-            without_notes: NOTES,
-            remembers: &|remembered| share(remembered, |at| range.contains(at), tells),
-            entries: &[Entry {
-                client: import_client(&cut.operation, &cut.source).0,
-                sequence: at.0,
-                outcome: &[],
-            }],
-        },
-        |_, _| ControlFlow::Continue(()),
-    )?;
-    fs::rename(&made, file(&directory, &cut.source)).map_err(failed)?;
-    let base = Base {
-        operation: cut.operation.clone(),
-        source: cut.source.clone(),
-        at,
-        digest: *copied.digest.as_bytes(),
+    let part = Part {
+        place: part.shard.as_str(),
+        divided: &divided,
+        keeps: Arc::new(move |table, key| range.contains(tables[table].position(key))),
+        without_notes: NOTES,
+        remembers: &|remembered| share(remembered, |at| range.contains(at), tells),
+        entries: &[Entry {
+            client: import_client(&cut.operation, &cut.source).0,
+            sequence: at.0,
+            outcome: &[],
+        }],
     };
-    let text = serde_json::to_vec(&base).expect("plain values are JSON");
-    fs::write(note(&directory, &cut.source), text).map_err(failed)
+    snapshot.part_to(path, &part, |_, _| match is_wanted() {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    })
 }

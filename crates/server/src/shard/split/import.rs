@@ -1,20 +1,20 @@
 //! The records of a source on their way to a target.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shardwright_quorum::log::{
-    BatchMember, Kind, Record,
+    BatchMember, Kind, Level, Record,
     shard_log::{AppendError, Entry, ReadError},
 };
 use shardwright_sql::Placement;
 use shardwright_store::{
-    ChangeSet, Error as StoreError, META_TABLE, ReplicaError, Seen, ShardFile, Value, ValueRef,
+    ChangeSet, Error as StoreError, META_TABLE, ReplicaError, ShardFile, ValueRef,
 };
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 use tokio::task::spawn_blocking;
 
-use super::{NOTES, SHIFT, cut::HOLDING, import_client};
+use super::{Merging, NOTES, import_client};
 use crate::shard::{Shard, remembered::share};
 
 /// How long records are waited for that are known to be committed.
@@ -98,8 +98,7 @@ impl Shard {
     pub(crate) async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
         let head = self.status().borrow().known_commit;
         let last = wanted.up_to.map_or(head, |up_to| up_to.min(head));
-        // One that has stopped keeps what it has.
-        let _held = self.log.hold(wanted.after, HOLDING).await;
+        self.hold(wanted.range.start(), wanted.after).await;
         let (mut records, mut through, mut bytes) = (Vec::new(), wanted.after, 0);
         while through < last && records.len() < wanted.count && bytes < wanted.bytes {
             let read = tokio::time::timeout(READING, self.log().read_from(through)).await;
@@ -110,14 +109,16 @@ impl Shard {
                 Err(_) => break,
             };
             for record in some.iter().take_while(|record| record.lsn <= last) {
-                through = record.lsn;
-                if let Some(one) = part_of(record, &wanted)? {
-                    bytes += record.size();
-                    records.push((record.lsn, one));
-                }
-                if bytes >= wanted.bytes {
+                let one = part_of(record, &wanted)?;
+                let size = one.as_ref().map_or(0, |_| record.size());
+                if bytes > 0 && bytes + size > wanted.bytes {
+                    // Together they may be more than one record of the target can take.
+                    bytes = wanted.bytes;
                     break;
                 }
+                through = record.lsn;
+                bytes += size;
+                records.extend(one.map(|one| (record.lsn, one)));
             }
         }
         Ok(SourceRecords {
@@ -142,9 +143,8 @@ impl Shard {
         Ok(read.map_err(|_| ImportError::NotRunning)??)
     }
 
-    /// Takes in what a source has written after a record, up to another one, unless that has happened. Returns how far this copy, which has to be the primary, is
-    /// then. `joins` is where rows belong if the target had rows of another source before: of tables that every shard has whole, those bring the
-    /// changes.
+    /// Takes in what a source has written after a record, up to another one, unless that has happened. Returns how far this copy, which has to
+    /// be the primary, is then. `merging` says how, if the target has rows of several sources.
     ///
     /// # Errors
     /// [`ImportError`]: what is not known to be in the log may be in it.
@@ -153,7 +153,7 @@ impl Shard {
         (operation, source): (&OperationId, &ShardId),
         (after, through): (Lsn, Lsn),
         records: Vec<SourceRecord>,
-        joins: Option<&Placement>,
+        merging: Option<Merging>,
         within: Duration,
     ) -> Result<Imported, ImportError> {
         let client = import_client(operation, source);
@@ -166,10 +166,11 @@ impl Shard {
                 return Ok(here);
             }
             let file = self.data.file().ok_or(ImportError::NotRunning)?;
-            let (changes, mut members) = match joins {
-                None => taken(records)?,
-                Some(placement) => joined(records, placement, &file)?,
-            };
+            let taken = spawn_blocking(move || match merging {
+                None => taken(records),
+                Some(merging) => merging.take(records, &file),
+            });
+            let (changes, mut members) = taken.await.map_err(|_| ImportError::NotRunning)??;
             members.push(BatchMember {
                 client,
                 sequence: through.0,
@@ -182,20 +183,19 @@ impl Shard {
                 payload: ChangeSet::joined(&changes).into_bytes(),
                 after: Some(place),
             };
-            let level = shardwright_quorum::log::Level::Quorum;
-            self.log.append(entry, level, within).await?
+            self.log.append(entry, Level::Quorum, within).await?
         };
         self.until_place(appended.lsn, within).await?;
         Ok(Imported { applied: through })
     }
 
     /// Waits until this copy has applied all that its log has, and returns how far that is.
-    async fn until_all_applied(&self, within: Duration) -> Result<Lsn, ImportError> {
+    pub(super) async fn until_all_applied(&self, within: Duration) -> Result<Lsn, ImportError> {
         let last = self.status().borrow().last.lsn;
         self.until_place(last, within).await
     }
 
-    async fn until_place(&self, lsn: Lsn, within: Duration) -> Result<Lsn, ImportError> {
+    pub(super) async fn until_place(&self, lsn: Lsn, within: Duration) -> Result<Lsn, ImportError> {
         let mut places = self.data.places();
         let applied = places.wait_for(|place| place.is_some_and(|place| place.lsn >= lsn));
         match tokio::time::timeout(within, applied).await {
@@ -205,46 +205,16 @@ impl Shard {
     }
 }
 
-type Taken = (Vec<ChangeSet>, Vec<BatchMember>);
+/// Changes, and the writes with numbers that made them.
+pub(super) type Taken = (Vec<ChangeSet>, Vec<BatchMember>);
 
-fn taken(records: Vec<SourceRecord>) -> Result<Taken, StoreError> {
+pub(super) fn taken(records: Vec<SourceRecord>) -> Result<Taken, StoreError> {
     let (mut changes, mut members) = (Vec::with_capacity(records.len()), Vec::new());
     for record in records {
         changes.push(ChangeSet::from_bytes(record.changes)?);
         members.extend(record.members);
     }
     Ok((changes, members))
-}
-
-/// Returns what records mean for a target that has rows of another source as well.
-fn joined(
-    records: Vec<SourceRecord>,
-    placement: &Placement,
-    file: &ShardFile,
-) -> Result<Taken, StoreError> {
-    let (changes, mut members) = taken(records)?;
-    let snapshot = file.snapshot()?;
-    let mut raises = BTreeMap::new();
-    for table in placement.tables() {
-        let key = [Value::from(format!("{SHIFT}{}", table.name))];
-        let sql = "SELECT value FROM main._meta WHERE key = ?1";
-        let raised = snapshot.query_row(sql, &key, |row| row.get(0).as_i64())?;
-        raises.insert(table.name.as_str(), raised.flatten().unwrap_or(0));
-    }
-    let mut twice = Vec::with_capacity(members.len());
-    for member in &members {
-        // The other source has made a part of it too. What this one did of it is not told to who asks again.
-        twice.push(file.find(&member.client.0, member.sequence)? != Seen::New);
-    }
-    let mut twice = twice.into_iter();
-    members.retain(|_| twice.next() != Some(true));
-    let changes = changes.iter().map(|changes| {
-        changes.only(|table| {
-            let table = placement.table(&table.name)?;
-            raises.get(table.name.as_str()).copied()
-        })
-    });
-    Ok((changes.collect(), members))
 }
 
 fn last_import(file: &ShardFile, client: &[u8; 16]) -> Result<Option<Imported>, StoreError> {
@@ -294,7 +264,7 @@ fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, Imp
 }
 
 /// Whether a note is one of an operation, which is about the source alone.
-fn is_of_operation(key: Option<ValueRef<'_>>) -> bool {
+pub(super) fn is_of_operation(key: Option<ValueRef<'_>>) -> bool {
     let key = key.and_then(|key| key.as_str());
     key.is_some_and(|key| key.starts_with(NOTES))
 }

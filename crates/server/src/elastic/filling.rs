@@ -1,0 +1,187 @@
+//! How a target begins: with what its members have kept aside of its sources, once enough of them have.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use shardwright_coordinator::rebalancer::PartitionId;
+use shardwright_topology::{Config, NodeId, OperationId, ShardId};
+
+use super::{
+    local::{Local, not_cut, not_taken},
+    wire::{Answer, Ask, Refusal, Said},
+};
+use crate::shard::{
+    Fresh, Shard,
+    split::{Base, BaseState, Merging, Take},
+};
+
+/// How long the log may take for one record.
+const APPENDING: Duration = Duration::from_secs(5);
+
+impl Local {
+    /// Returns how much of a source a target has. It begins with what its members have kept aside, once enough of them have.
+    pub(super) async fn imported(
+        &self,
+        id: &PartitionId,
+        shard: &Shard,
+        fresh: Fresh,
+        (operation, source): (&OperationId, &ShardId),
+    ) -> Answer {
+        let found = shard.imported(operation, source).await;
+        if let Some(imported) = found.map_err(|error| not_taken(&error))? {
+            return Ok(Said::Imported(imported.applied));
+        }
+        self.check_filled(id, operation).await?;
+        let leads = shard.status().borrow().leads.clone();
+        let config = leads.ok_or(Refusal::NotPrimary { hint: None })?;
+        let merging = self.merging(id, &fresh, operation, source).await?;
+        let joins = match merging.filter(|merging| !merging.is_first) {
+            Some(merging) => {
+                let first = self.first_source(id, operation).await?;
+                let first = shard.imported(operation, &first).await;
+                if first.map_err(|error| not_taken(&error))?.is_none() {
+                    return Err(Refusal::Later("it has nothing yet to add this to".into()));
+                }
+                let tables = merging.placement.tables();
+                Some(tables.map(|table| table.name.clone()).collect())
+            }
+            None => None,
+        };
+        let base = self.common_base(id, &config, operation, source).await?;
+        let take = Take {
+            operation: operation.clone(),
+            source: source.clone(),
+            at: base.at,
+            digest: base.digest,
+            joins,
+        };
+        let begun = shard.begin_with(take, APPENDING).await;
+        begun.map_err(|error| not_cut(&error))?;
+        Ok(Said::Imported(base.at))
+    }
+
+    /// Returns how records of a source are taken in, if it is one of several.
+    pub(super) async fn merging(
+        &self,
+        id: &PartitionId,
+        fresh: &Fresh,
+        operation: &OperationId,
+        source: &ShardId,
+    ) -> Result<Option<Merging>, Refusal> {
+        let found = self.operation(id, operation).await?;
+        if found.sources.len() == 1 {
+            return Ok(None);
+        }
+        let is_first = self.first_source(id, operation).await? == *source;
+        // Before it has begun with the first one, it has no schema.
+        let placement = if is_first && fresh.schema_number().await.ok() == Some(0) {
+            Arc::default()
+        } else {
+            self.placement(id, fresh).await?
+        };
+        Ok(Some(Merging {
+            placement,
+            is_first,
+        }))
+    }
+
+    /// Returns the source whose range the target's begins with.
+    async fn first_source(
+        &self,
+        id: &PartitionId,
+        operation: &OperationId,
+    ) -> Result<ShardId, Refusal> {
+        let found = self.operation(id, operation).await?;
+        let mut first = None;
+        for source in found.sources {
+            let id = PartitionId::new(id.keyspace.clone(), source.clone());
+            let start = self.range(&id).await?.start();
+            if first.as_ref().is_none_or(|(least, _)| start < *least) {
+                first = Some((start, source));
+            }
+        }
+        first.map(|(_, source)| source).ok_or(Refusal::NotHeld)
+    }
+
+    /// Returns what all members have kept aside.
+    async fn common_base(
+        &self,
+        id: &PartitionId,
+        config: &Config,
+        operation: &OperationId,
+        source: &ShardId,
+    ) -> Result<Base, Refusal> {
+        let states = self.bases(id, config, operation, source).await;
+        let own = states.get(self.members.here());
+        if let Some(BaseState::Failed(why)) = own {
+            return Err(Refusal::Failed(why.clone()));
+        }
+        let is_making = states.values().any(|state| *state == BaseState::Making);
+        if own.is_none() {
+            let why = format!(
+                "the node of {} has no copy of {source}: move that first",
+                id.shard
+            );
+            return Err(Refusal::Failed(why));
+        }
+        if is_making {
+            return Err(Refusal::Later(
+                "the members keep aside what they hold".into(),
+            ));
+        }
+        let mut bases: Vec<&Base> = states.values().filter_map(made).collect();
+        bases.sort_by_key(|base| base.at);
+        let Some(Some(base)) = own.map(made) else {
+            return Err(Refusal::NoBase);
+        };
+        let equal = bases.iter().filter(|other| **other == base).count();
+        // Whoever has none, or another one, is made anew from those who have it.
+        if equal >= config.w as usize {
+            return Ok(base.clone());
+        }
+        let differ = bases
+            .iter()
+            .any(|other| other.at == base.at && other.digest != base.digest);
+        if differ {
+            return Err(Refusal::Failed(
+                "the members keep aside different rows".into(),
+            ));
+        }
+        Err(Refusal::NoBase)
+    }
+
+    /// Asks the members of a target how far they are.
+    async fn bases(
+        &self,
+        id: &PartitionId,
+        config: &Config,
+        operation: &OperationId,
+        source: &ShardId,
+    ) -> BTreeMap<NodeId, BaseState> {
+        let source = PartitionId::new(id.keyspace.clone(), source.clone());
+        let mut states = BTreeMap::new();
+        for member in &config.members {
+            let ask = Ask::Base {
+                operation: operation.clone(),
+                target: id.shard.clone(),
+            };
+            let state = if member.node == *self.members.here() {
+                let copy = self.copies.shard(&source);
+                copy.map(|copy| copy.base(operation, &id.shard))
+            } else {
+                match self.members.ask(&member.node, &source, ask).await {
+                    Ok(Ok(Said::Base(state))) => Some(state),
+                    _ => None,
+                }
+            };
+            states.extend(state.map(|state| (member.node.clone(), state)));
+        }
+        states
+    }
+}
+
+fn made(state: &BaseState) -> Option<&Base> {
+    match state {
+        BaseState::Made(base) => Some(base),
+        BaseState::Making | BaseState::Failed(_) | BaseState::Missing => None,
+    }
+}

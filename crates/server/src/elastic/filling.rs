@@ -10,7 +10,7 @@ use super::{
     wire::{Answer, Ask, Refusal, Said},
 };
 use crate::shard::{
-    Fresh, Shard,
+    Shard,
     split::{Base, BaseState, Merging, Take},
 };
 
@@ -23,7 +23,6 @@ impl Local {
         &self,
         id: &PartitionId,
         shard: &Shard,
-        fresh: Fresh,
         (operation, source): (&OperationId, &ShardId),
     ) -> Answer {
         let found = shard.imported(operation, source).await;
@@ -33,7 +32,7 @@ impl Local {
         self.check_filled(id, operation).await?;
         let leads = shard.status().borrow().leads.clone();
         let config = leads.ok_or(Refusal::NotPrimary { hint: None })?;
-        let merging = self.merging(id, &fresh, operation, source).await?;
+        let merging = self.merging(id, operation, source).await?;
         let joins = match merging.filter(|merging| !merging.is_first) {
             Some(merging) => {
                 let first = self.first_source(id, operation).await?;
@@ -63,7 +62,6 @@ impl Local {
     pub(super) async fn merging(
         &self,
         id: &PartitionId,
-        fresh: &Fresh,
         operation: &OperationId,
         source: &ShardId,
     ) -> Result<Option<Merging>, Refusal> {
@@ -72,12 +70,8 @@ impl Local {
             return Ok(None);
         }
         let is_first = self.first_source(id, operation).await? == *source;
-        // Before it has begun with the first one, it has no schema.
-        let placement = if is_first && fresh.schema_number().await.ok() == Some(0) {
-            Arc::default()
-        } else {
-            self.placement(id, fresh).await?
-        };
+        // The target may yet have to take in what made the schema what it is.
+        let placement = Arc::new(self.latest_placement(id).await?);
         Ok(Some(Merging {
             placement,
             is_first,

@@ -103,7 +103,7 @@ impl Local {
             Ask::Ready => Ok(Said::Done),
             Ask::Cut { operation, again } => self.cut(id, shard, fresh, (operation, again)).await,
             Ask::Imported { operation, source } => {
-                self.imported(id, shard, fresh, (&operation, &source)).await
+                self.imported(id, shard, (&operation, &source)).await
             }
             Ask::Changes {
                 range,
@@ -140,7 +140,7 @@ impl Local {
                 records,
             } => {
                 // Whoever comes too late finds that what it has was taken in long ago.
-                let merging = self.merging(id, &fresh, &operation, &source).await?;
+                let merging = self.merging(id, &operation, &source).await?;
                 let (of, from) = ((&operation, &source), (after, through));
                 let imported = shard.import(of, from, records, merging, APPENDING);
                 let imported = imported.await.map_err(|error| not_taken(&error))?;
@@ -372,16 +372,21 @@ impl Local {
         if let Some(known) = self.placements.of(&id.keyspace, here) {
             return Ok(known);
         }
-        let keyspace = self.registry(id).keyspace().await;
-        let keyspace = keyspace.map_err(|error| unknown(&error))?;
-        let keyspace = keyspace.ok_or_else(|| Refusal::Failed("there is no keyspace".into()))?;
-        let placement = Placement::of(&keyspace.value);
-        let placement = placement.map_err(|error| Refusal::Failed(error.to_string()))?;
+        let placement = self.latest_placement(id).await?;
         if placement.number != here {
             let why = "a change of the schema is under way";
             return Err(Refusal::Later(why.into()));
         }
         Ok(self.placements.learn(&id.keyspace, placement))
+    }
+
+    /// Returns what leads from a row to its position at the latest schema, which includes all tables that any record has rows of.
+    pub(super) async fn latest_placement(&self, id: &PartitionId) -> Result<Placement, Refusal> {
+        let keyspace = self.registry(id).keyspace().await;
+        let keyspace = keyspace.map_err(|error| unknown(&error))?;
+        let keyspace = keyspace.ok_or_else(|| Refusal::Failed("there is no keyspace".into()))?;
+        let placement = Placement::of(&keyspace.value);
+        placement.map_err(|error| Refusal::Failed(error.to_string()))
     }
 
     pub(super) async fn operation(

@@ -89,7 +89,7 @@ async fn merge(manager: &ElasticShardManager, shards: &[&ShardId]) -> ShardId {
         let merge = merge.await.expect("it begins");
         match manager.committed(&merge).await {
             Ok(merge) => return merge.operation.targets[0].clone(),
-            Err(Error::Aborted { reason, .. }) => eprintln!("{reason}"),
+            Err(Error::Aborted { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -223,6 +223,70 @@ async fn shards_are_split_while_clients_write_and_nodes_die() {
         assert_eq!(users["rows"], json!([[written, written]]), "{node}");
         let counts = asking.run(&node, "SELECT sum(n) FROM counts").await;
         assert_eq!(counts["rows"], json!([[written]]), "{node}");
+    }
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_the_same_streams_write_to_are_merged() {
+    let asking = Asking::start(3, 2).await;
+    for sql in [
+        "CREATE TABLE users(id TEXT PRIMARY KEY, name TEXT)",
+        "CREATE TABLE counted(id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT)",
+        "CREATE TABLE kinds(id INTEGER PRIMARY KEY, name TEXT) /* shardwright: reference */",
+    ] {
+        asking.run("n1", sql).await;
+    }
+    let (stops, written) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+    let tasks = (0..4_u64).map(|writer| {
+        let (asking, stops, written) = (asking.clone(), Arc::clone(&stops), Arc::clone(&written));
+        tokio::spawn(async move {
+            let mut number = 0_u64;
+            while !stops.load(Ordering::Relaxed) {
+                number += 1;
+                let node = &asking.cluster.names()[number as usize % 3];
+                let sql = match writer {
+                    // All others wait while that is made everywhere.
+                    0 if !number.is_multiple_of(20) => "SELECT 1".to_owned(),
+                    0 => format!("INSERT INTO kinds VALUES ({number}, 'kind')"),
+                    1 => format!("INSERT INTO counted(user) VALUES ('w{number}')"),
+                    _ => format!("INSERT INTO users VALUES ('w{writer}-{number}', 'new')"),
+                };
+                // Without a number of the client's.
+                insist(&asking, node, &json!({ "sql": sql })).await;
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            number
+        })
+    });
+    let tasks: Vec<JoinHandle<u64>> = tasks.collect();
+    let progress = async || {
+        let until = written.load(Ordering::Relaxed) + 60;
+        wait("writers", async || {
+            (written.load(Ordering::Relaxed) >= until).then_some(())
+        })
+        .await;
+    };
+    progress().await;
+    let manager = manager(&asking.cluster).await;
+    let shards = ["shard-1", "shard-0"].map(|name| ShardId::new(name).expect("a name"));
+    // From right to left.
+    let whole = merge(&manager, &[&shards[0], &shards[1]]).await;
+    progress().await;
+    let halves = split(&manager, whole.as_str()).await;
+    progress().await;
+    merge(&manager, &[&halves[0], &halves[1]]).await;
+    progress().await;
+    stops.store(true, Ordering::Relaxed);
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.push(task.await.expect("no write fails"));
+    }
+    let expected = [numbers[0] / 20, numbers[1], numbers[2] + numbers[3]];
+    for node in asking.cluster.names() {
+        let sql = "SELECT (SELECT count(*) FROM kinds), (SELECT count(*) FROM counted), (SELECT count(*) FROM users)";
+        let found = asking.run(&node, sql).await;
+        assert_eq!(found["rows"], json!([expected]), "{node}");
     }
     asking.cluster.stop().await;
 }

@@ -227,7 +227,7 @@ impl Replication {
         }
         let id = stored.value.id.clone();
         let Some(shard) = self.shards.get_mut(&id) else {
-            self.count_primary(stored.value.primary().cloned(), 1);
+            self.count_primary(primary_of(&stored.value), 1);
             self.shards.insert(id.clone(), Shard::new(stored, now));
             return self.attend(now, [id], actions);
         };
@@ -265,8 +265,8 @@ impl Replication {
                 w: active.w,
             }));
         }
-        self.count_primary(before.value.primary().cloned(), -1);
-        self.count_primary(record.primary().cloned(), 1);
+        self.count_primary(primary_of(&before.value), -1);
+        self.count_primary(primary_of(&record), 1);
         self.attend(now, [id], actions);
     }
 
@@ -280,7 +280,7 @@ impl Replication {
     fn shard_gone(&mut self, id: &ShardId) {
         if let Some(mut shard) = self.shards.remove(id) {
             self.keep_joins(&mut shard, |_| false);
-            self.count_primary(shard.stored.value.primary().cloned(), -1);
+            self.count_primary(primary_of(&shard.stored.value), -1);
         }
     }
 
@@ -346,7 +346,10 @@ impl Replication {
 
     fn look_after(&mut self, now: Timestamp, shard: &mut Shard, actions: &mut Vec<Action>) {
         let record = shard.stored.value.clone();
-        if record.state == ShardState::Retired || self.is_writing(now, shard, actions) {
+        if record.state == ShardState::Retired {
+            return self.keep_joins(shard, |_| false);
+        }
+        if self.is_writing(now, shard, actions) {
             return;
         }
         if let Some(config) = record.active.as_ref().or(record.pending.as_ref()) {
@@ -400,6 +403,14 @@ impl Replication {
             }
         }
     }
+}
+
+/// The node that has to do with a shard as its primary; nobody has with one that is retired.
+fn primary_of(record: &ShardRecord) -> Option<NodeId> {
+    let primary = record
+        .primary()
+        .filter(|_| record.state != ShardState::Retired);
+    primary.cloned()
 }
 
 #[cfg(test)]

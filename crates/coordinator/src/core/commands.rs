@@ -188,7 +188,14 @@ impl Core {
                 partition: id.clone(),
             });
         }
-        let known = self.cluster.partition(id).and(self.mirror.shards.get(id));
+        let stored = self.mirror.shards.get(id);
+        if let Some(hold) = stored.and_then(|stored| stored.value.hold.as_ref()) {
+            return Err(Refusal::Held {
+                partition: id.clone(),
+                operation: hold.operation.clone(),
+            });
+        }
+        let known = self.cluster.partition(id).and(stored);
         known
             .map(|stored| &stored.value)
             .ok_or_else(|| Refusal::UnknownShard {

@@ -2,7 +2,9 @@
 
 use shardwright_rebalancer::Standing;
 use shardwright_registry::{Holder, LeaseRecord, node_lease};
-use shardwright_topology::{Incarnation, NodeId, NodeRecord, NodeState, Role, Timestamp};
+use shardwright_topology::{
+    Incarnation, NodeId, NodeRecord, NodeState, Role, ShardState, Timestamp,
+};
 
 use super::{Action, Core, Notice, Progress, Value, machine::Purpose};
 use crate::protocol::{Assignment, Assignments, Fence, Ping, Pong, Report, VERSION};
@@ -86,8 +88,9 @@ impl Core {
                 continue;
             }
             let is_primary = active.primary.node == node.id;
-            let is_retired = stored.value.state == shardwright_topology::ShardState::Retired;
-            if is_retired || is_primary && active.primary.incarnation != node.incarnation {
+            let state = self.mirror.decided(&stored.value).state;
+            let is_idle = matches!(state, ShardState::Importing | ShardState::Retired);
+            if is_idle || is_primary && active.primary.incarnation != node.incarnation {
                 continue;
             }
             let Some(member) = active.member(&node.id) else {

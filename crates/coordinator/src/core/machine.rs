@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngCore;
 use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
 use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_lease, node_of_lease};
-use shardwright_topology::{Incarnation, NodeId, ShardState, Timestamp};
+use shardwright_topology::{Incarnation, NodeId, ShardRecord, ShardState, Timestamp};
 
 use super::{
     Action, Change, Event, Settings, Value, WriteId, WriteOutcome,
@@ -185,6 +185,11 @@ impl Core {
             Changed::Node(id) => self.node_changed(now, &id),
             Changed::Shard(id) => self.shard_changed(now, &id),
             Changed::Copies(keyspace, node) => self.copies_changed(&keyspace, &node),
+            Changed::Operation(shards) => {
+                for id in shards {
+                    self.decided(now, &id);
+                }
+            }
             Changed::Lease(name) => {
                 self.watch_lease(now, &name);
                 if let Some(node) = node_of_lease(&lease_key(&name)) {
@@ -222,37 +227,54 @@ impl Core {
 
     pub(super) fn shard_changed(&mut self, now: Timestamp, id: &PartitionId) {
         self.is_heard |= self.moving.contains_key(id);
-        let before = self
-            .cluster
-            .partition(id)
-            .map(|known| known.holders.clone());
+        let known = self.cluster.partition(id);
+        let before = known.map(|known| known.holders.clone());
+        self.place_in_cluster(id);
         let stored = self.mirror.shards.get(id);
-        let record = stored
-            .map(|stored| &stored.value)
-            .filter(|record| record.state != ShardState::Retired && !record.replicated);
-        match record {
-            Some(record) => {
-                let copies = self.settings.copies(&id.keyspace);
-                let partition = Partition {
-                    pinned: self
-                        .pins
-                        .get(id)
-                        .is_some_and(|node| record.primary() == Some(node)),
-                    ..Partition::of_record(record, copies)
-                };
-                if self.cluster.partition(id) != Some(&partition) {
-                    self.cluster.set_partition(id.clone(), partition);
-                    self.is_dirty = true;
-                }
-            }
-            None => self.is_dirty |= self.cluster.remove_partition(id).is_some(),
-        }
         let after = stored.map(|stored| super::mirror::holders(&stored.value));
         for node in before.into_iter().chain(after).flatten() {
             self.change_list(now, &node);
         }
         self.retire_if_removed(id);
         self.replicated_shard_changed(id);
+    }
+
+    /// Takes in that the operation of a shard may have been decided.
+    fn decided(&mut self, now: Timestamp, id: &PartitionId) {
+        self.place_in_cluster(id);
+        let stored = self.mirror.shards.get(id);
+        let holders = stored.map(|stored| super::mirror::holders(&stored.value));
+        for node in holders.into_iter().flatten() {
+            self.change_list(now, &node);
+        }
+    }
+
+    /// Shows the planner a shard as it is now. One that an operation holds stays where it is, and one that is being filled is not its affair.
+    fn place_in_cluster(&mut self, id: &PartitionId) {
+        let stored = self.mirror.shards.get(id);
+        let record = stored.map(|stored| self.mirror.decided(&stored.value));
+        let is_placed = |record: &ShardRecord| {
+            let is_serving = matches!(record.state, ShardState::Serving | ShardState::Sealed);
+            is_serving && !record.replicated
+        };
+        let Some(record) = record.filter(|record| is_placed(record)) else {
+            self.is_dirty |= self.cluster.remove_partition(id).is_some();
+            return;
+        };
+        let pin = self.pins.get(id);
+        let is_pinned = pin.is_some_and(|node| record.primary() == Some(node));
+        let mut partition = Partition {
+            pinned: is_pinned || record.hold.is_some(),
+            ..Partition::of_record(&record, self.settings.copies(&id.keyspace))
+        };
+        if record.hold.is_some() {
+            let holders = partition.holders.len();
+            partition.copies = u32::try_from(holders).unwrap_or(u32::MAX);
+        }
+        if self.cluster.partition(id) != Some(&partition) {
+            self.cluster.set_partition(id.clone(), partition);
+            self.is_dirty = true;
+        }
     }
 
     pub(super) fn change_list(&mut self, now: Timestamp, node: &NodeId) {

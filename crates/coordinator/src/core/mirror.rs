@@ -1,11 +1,15 @@
 //! What the registry holds, as far as the watch has shown it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored, node_lease};
 use shardwright_topology::{
-    KeyspaceName, NodeId, NodeRecord, RegisteredCopies, ShardId, ShardRecord,
+    KeyspaceName, NodeId, NodeRecord, Operation, OperationId, RegisteredCopies, ShardId,
+    ShardRecord, ShardState,
 };
 
 /// What changed in the mirror.
@@ -16,6 +20,8 @@ pub(super) enum Changed {
     Lease(String),
     /// The copies of a keyspace that a node vouches for.
     Copies(KeyspaceName, NodeId),
+    /// What became of an operation decides what its shards are: these.
+    Operation(Vec<PartitionId>),
     /// Everything has been shown once.
     Complete,
 }
@@ -32,6 +38,8 @@ pub(super) struct Mirror {
     pub(super) leases: BTreeMap<String, Stored<LeaseRecord>>,
     /// The copies of each keyspace that nodes vouch for.
     pub(super) copies: BTreeMap<(KeyspaceName, NodeId), Stored<RegisteredCopies>>,
+    /// The splits, merges and moves of all keyspaces.
+    pub(super) operations: BTreeMap<OperationId, Stored<Operation>>,
     /// Who holds what, in any role.
     holdings: BTreeMap<NodeId, BTreeSet<PartitionId>>,
 }
@@ -84,8 +92,12 @@ impl Mirror {
                 let is_newer = newer(&mut self.copies, (keyspace.clone(), node.clone()), stored);
                 is_newer.then_some(Changed::Copies(keyspace, node))
             }
+            Seen::Operation(stored) => {
+                let (id, shards) = (stored.value.id.clone(), shards_of(&stored.value));
+                newer(&mut self.operations, id, stored).then_some(Changed::Operation(shards))
+            }
             Seen::Deleted { key, .. } => self.delete(&key),
-            Seen::Keyspace(_) | Seen::Operation(_) => None,
+            Seen::Keyspace(_) => None,
             Seen::Listed(_) => {
                 let first = !self.is_complete;
                 self.is_complete = true;
@@ -104,6 +116,10 @@ impl Mirror {
             ("lease", name, None) => {
                 let removed = self.leases.remove(name);
                 removed.map(|_| Changed::Lease(name.to_owned()))
+            }
+            ("op", name, None) => {
+                let removed = self.operations.remove(name)?;
+                Some(Changed::Operation(shards_of(&removed.value)))
             }
             ("shard", keyspace, Some(shard)) => {
                 let keyspace = KeyspaceName::new(keyspace).ok()?;
@@ -138,6 +154,17 @@ impl Mirror {
         self.holdings.get(node).into_iter().flatten()
     }
 
+    /// Returns a shard as it is by the decision of the operation that holds it, whether or not that was written into its record.
+    pub(super) fn decided<'a>(&self, record: &'a ShardRecord) -> Cow<'a, ShardRecord> {
+        let hold = record.hold.as_ref();
+        let operation = hold.and_then(|hold| self.operations.get(&hold.operation));
+        match operation.map(|stored| record.resolve(&stored.value)) {
+            Some(Ok(resolved)) => Cow::Owned(resolved),
+            // It is not decided, or was not shown yet.
+            Some(Err(_)) | None => Cow::Borrowed(record),
+        }
+    }
+
     /// Returns the lease of a node.
     pub(super) fn lease_of(&self, node: &NodeId) -> Option<&Stored<LeaseRecord>> {
         self.leases.get(node_lease(node).last_name())
@@ -149,9 +176,18 @@ pub(super) fn partition_of(record: &ShardRecord) -> PartitionId {
     PartitionId::new(record.keyspace.clone(), record.id.clone())
 }
 
-/// The nodes that hold a shard, the primary first.
+/// The shards that an operation names, among those of all keyspaces.
+fn shards_of(operation: &Operation) -> Vec<PartitionId> {
+    let shards = operation.sources.iter().chain(&operation.targets);
+    let shards = shards.map(|shard| PartitionId::new(operation.keyspace.clone(), shard.clone()));
+    shards.collect()
+}
+
+/// The nodes that hold a shard, the primary first. One that is retired and commits on several members is left to the operation that
+/// retired it: nobody waits for its nodes to let go of it.
 pub(super) fn holders(record: &ShardRecord) -> Vec<NodeId> {
-    let active = record.active.iter();
+    let is_left = record.replicated && record.state == ShardState::Retired;
+    let active = record.active.iter().filter(|_| !is_left);
     let nodes = active.flat_map(|config| {
         let replicas = config.replicas().map(|member| member.node.clone());
         std::iter::once(config.primary.node.clone()).chain(replicas)
@@ -168,3 +204,6 @@ fn newer<K: Ord, T>(map: &mut BTreeMap<K, Stored<T>>, key: K, stored: Stored<T>)
     }
     is_newer
 }
+
+#[cfg(test)]
+mod tests;

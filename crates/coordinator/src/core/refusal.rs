@@ -2,7 +2,7 @@
 
 use shardwright_failover::replication::Refused;
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{NodeId, ShardId};
+use shardwright_topology::{NodeId, OperationId, ShardId};
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +104,14 @@ pub enum Refusal {
         /// The shard.
         partition: PartitionId,
     },
+    /// The shard takes part in a split, a merge or a move.
+    #[error("{partition} takes part in operation {operation}")]
+    Held {
+        /// The shard.
+        partition: PartitionId,
+        /// The operation.
+        operation: OperationId,
+    },
     /// The shard commits on several members: what was asked for is for others.
     #[error("{partition} commits on several members, which are chosen for it")]
     Replicated {
@@ -149,6 +157,7 @@ impl Refusal {
             Self::Holds { .. } => "HOLDS",
             Self::NotInSync { .. } => "NOT_IN_SYNC",
             Self::Busy { .. } => "BUSY",
+            Self::Held { .. } => "IN_OPERATION",
             Self::Replicated { .. } => "REPLICATED",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
@@ -170,6 +179,7 @@ impl Refusal {
                 Some("wait until it has caught up, or force it and accept the loss")
             }
             Self::Busy { .. } => Some("ask again when the move is done"),
+            Self::Held { .. } => Some("ask again when it is over, or cancel it"),
             Self::Replicated { .. } => {
                 Some("promote one of its members, or drain the node that is to lose its copy")
             }
@@ -186,7 +196,10 @@ impl Refusal {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::NotLeader { .. } | Self::NotReady { .. } | Self::Busy { .. } => true,
+            Self::NotLeader { .. }
+            | Self::NotReady { .. }
+            | Self::Busy { .. }
+            | Self::Held { .. } => true,
             Self::Replication(refused) => refused.is_retryable(),
             _ => false,
         }

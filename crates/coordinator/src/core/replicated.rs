@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shardwright_failover::replication::{self, Input, Instruction, Refused, Registered};
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::Seen;
-use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, Timestamp};
+use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, ShardState, Timestamp};
 
 pub(super) use self::machines::Replicated;
 use super::{
@@ -302,7 +302,10 @@ impl Core {
     /// How the shards stand that commit on several members.
     pub(super) fn replicated_view(&self) -> BTreeMap<PartitionId, ReplicatedView> {
         let stored = self.mirror.shards.iter();
-        let shown = stored.filter_map(|(id, stored)| {
+        let is_there =
+            |record: &ShardRecord| self.mirror.decided(record).state != ShardState::Retired;
+        let shown = stored.filter(|(_, stored)| is_there(&stored.value));
+        let shown = shown.filter_map(|(id, stored)| {
             let machine = self.replicated.machine(&id.keyspace)?;
             let condition = machine.condition(&id.shard)?;
             let nodes: BTreeSet<NodeId> = holders(&stored.value).into_iter().collect();

@@ -1,6 +1,6 @@
 //! What a coordinator shows of itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
@@ -49,8 +49,11 @@ impl Core {
                 record,
             }
         });
-        let shards = self.mirror.shards.values().map(|stored| &stored.value);
+        let shards = self.mirror.shards.values();
+        let shards = shards.map(|stored| self.mirror.decided(&stored.value));
         let shards = shards.filter(|record| record.state != ShardState::Retired);
+        let operations = self.mirror.operations.values();
+        let operations = operations.map(|stored| &stored.value);
         View {
             revision: self.mirror.revision,
             is_complete: self.mirror.is_complete,
@@ -58,7 +61,8 @@ impl Core {
             term: lease.map_or(0, |lease| lease.term),
             is_leading: self.is_leading(now),
             nodes: Arc::new(nodes.collect()),
-            shards: Arc::new(shards.cloned().map(Arc::new).collect()),
+            shards: Arc::new(shards.map(Cow::into_owned).map(Arc::new).collect()),
+            operations: Arc::new(operations.cloned().collect()),
             progress: Arc::new(self.progress(now)),
             replicated: Arc::new(self.replicated_view()),
             troubles: Arc::new(if self.is_leading(now) {

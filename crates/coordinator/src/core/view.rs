@@ -6,7 +6,7 @@ use serde::Serialize;
 use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
-use shardwright_topology::{NodeId, NodeRecord, ShardRecord};
+use shardwright_topology::{NodeId, NodeRecord, Operation, ShardRecord, ShardState};
 
 use super::mirror::partition_of;
 use crate::protocol::{Report, TroubleKind};
@@ -26,8 +26,11 @@ pub struct View {
     pub is_leading: bool,
     /// The nodes, by name.
     pub nodes: Arc<Vec<NodeView>>,
-    /// The shards, by keyspace and name.
+    /// The shards, by keyspace and name, as the decisions of operations have left them. Retired ones are not among them, and those that are
+    /// being filled own nothing yet.
     pub shards: Arc<Vec<Arc<ShardRecord>>>,
+    /// The splits, merges and moves that the registry keeps, by name, also those that are over.
+    pub operations: Arc<Vec<Operation>>,
     /// How far copies are, where workers say so. Only the leader hears it.
     pub progress: Arc<BTreeMap<(PartitionId, NodeId), Progress>>,
     /// How the shards stand that commit on several members. Only the leader finds it out.
@@ -49,6 +52,12 @@ impl View {
         }
         let copy = (partition_of(shard), node.clone());
         self.progress.get(&copy).copied().unwrap_or_default()
+    }
+
+    /// Returns the shards that are not being filled.
+    pub fn settled(&self) -> impl Iterator<Item = &ShardRecord> {
+        let shards = self.shards.iter().map(AsRef::as_ref);
+        shards.filter(|shard: &&ShardRecord| shard.state != ShardState::Importing)
     }
 
     /// Returns which copies of a shard do not work.

@@ -64,7 +64,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem>
         .iter()
         .map(|node| (node.record.id.as_str(), node.shards))
         .collect();
-    metrics.show_cluster(&shards, view.shards.len());
+    metrics.show_cluster(&shards, view.settled().count());
     let format = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     Ok((format, metrics.render()).into_response())
 }

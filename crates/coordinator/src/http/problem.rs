@@ -130,7 +130,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Replicated { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }
-        | Refusal::Busy { .. } => StatusCode::CONFLICT,
+        | Refusal::Busy { .. }
+        | Refusal::Held { .. } => StatusCode::CONFLICT,
         Refusal::Replication(refused) => match refused {
             Refused::UnknownShard { .. } => StatusCode::NOT_FOUND,
             Refused::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -188,10 +188,9 @@ impl<'a> StatusShape<'a> {
             revision: view.revision.0,
             nodes: view.nodes.len(),
             nodes_up: view.nodes.iter().filter(up).count(),
-            shards: view.shards.len(),
+            shards: view.settled().count(),
             assigned: view
-                .shards
-                .iter()
+                .settled()
                 .filter(|shard| shard.active.is_some())
                 .count(),
             planned: view.plan.moves.len(),

@@ -117,6 +117,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NotLeader { .. } | Refusal::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::UnknownPartitions { .. }
         | Refusal::UnknownShard { .. }
+        | Refusal::UnknownOperation { .. }
         | Refusal::UnknownNode { .. } => StatusCode::NOT_FOUND,
         Refusal::Exists { .. }
         | Refusal::Twice { .. }
@@ -127,7 +128,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NotHolder { .. }
         | Refusal::Holds { .. }
         | Refusal::NotInSync { .. }
-        | Refusal::Replicated { .. }
+        | Refusal::OtherPhase { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }
         | Refusal::Busy { .. }

@@ -21,8 +21,7 @@ use crate::{
     shard::{
         Fresh, ReadError, ReadLevel, Shard, WriteError,
         split::{
-            Base, BaseState, Cut, CutPart, ImportError, SealError, Take, Wanted,
-            import_client,
+            Base, BaseState, Cut, CutPart, ImportError, SealError, Take, Wanted, import_client,
         },
     },
 };

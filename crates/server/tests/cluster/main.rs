@@ -6,6 +6,7 @@ mod copies;
 mod faults;
 mod interactive;
 mod limits;
+mod moving;
 mod once;
 mod planned;
 mod split;

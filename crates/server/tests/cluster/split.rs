@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use shardwright_coordinator::registry::Registry;
-use shardwright_elastic::{ElasticShardManager, Gating, RegistryJournal, Settings, ShardConfig, SplitAt};
+use shardwright_elastic::{
+    ElasticShardManager, Gating, RegistryJournal, Settings, ShardConfig, SplitAt,
+};
 use shardwright_server::ClusterStore;
 use shardwright_topology::KeyspaceName;
 

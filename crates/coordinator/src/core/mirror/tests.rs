@@ -26,6 +26,8 @@ fn operation(phase: Phase) -> Operation {
         targets: vec![ShardId::numbered(1), ShardId::numbered(2)],
         phase,
         error: None,
+        paused: false,
+        members: None,
     }
 }
 

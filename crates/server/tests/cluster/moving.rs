@@ -4,11 +4,12 @@ use shardwright_coordinator::{
     core::{Command, Done, Refusal, Steering},
     registry::Registry,
 };
-use shardwright_topology::{KeyspaceName, OperationId, Phase, ShardId};
+use shardwright_topology::{
+    KeyspaceName, MemberChange, NodeState, Operation, OperationId, OperationKind, Phase, ShardId,
+};
 
 use crate::{
     cluster::{Cluster, node_id, wait},
-    copies::another,
     writing::Writers,
 };
 
@@ -36,6 +37,40 @@ impl Cluster {
             to: node_id(to),
         });
         done.await.operation.expect("it goes on")
+    }
+
+    /// Writes down a move that fills a copy, and that somebody has paused.
+    async fn paused_move(&self, from: &str, to: &str) -> OperationId {
+        let (shard, id) = (ShardId::numbered(0), OperationId::new("move-1"));
+        let id = id.expect("a name");
+        let operation = Operation {
+            id: id.clone(),
+            keyspace: KeyspaceName::main(),
+            kind: OperationKind::Migrate,
+            sources: vec![shard.clone()],
+            targets: vec![shard],
+            phase: Phase::Created,
+            error: None,
+            paused: true,
+            members: Some(MemberChange {
+                from: node_id(from),
+                to: node_id(to),
+            }),
+        };
+        let registry = Registry::new(self.store(), KeyspaceName::main());
+        let written = registry.operations().create(&id, operation).await;
+        written.expect("the store answers");
+        id
+    }
+
+    async fn until_down(&self, name: &str) {
+        let registry = Registry::new(self.store(), KeyspaceName::main());
+        wait("the end of a lease", async || {
+            let node = registry.nodes().get(&node_id(name)).await;
+            let node = node.expect("the store answers")?;
+            (node.value.state == NodeState::Down).then_some(())
+        })
+        .await;
     }
 
     async fn steer(&self, operation: &OperationId, steering: Steering) {
@@ -136,9 +171,8 @@ async fn a_move_that_is_cancelled_leaves_everything_as_it_was() {
     cluster.add("n4").await;
     let mut writers = Writers::start(&cluster, 4);
     writers.at_least(100).await;
-    let from = another(&cluster).await;
-    let moved = cluster.move_shard(&from, "n4").await;
-    cluster.steer(&moved, Steering::Pause).await;
+    let from = another_member(&cluster).await;
+    let moved = cluster.paused_move(&from, "n4").await;
     cluster.until_copy("n4", true).await;
     writers.at_least(writers.count() + 50).await;
     cluster.steer(&moved, Steering::Cancel).await;
@@ -167,10 +201,10 @@ async fn a_move_waits_for_a_target_that_is_killed() {
     let mut writers = Writers::start(&cluster, 4);
     writers.at_least(100).await;
     let from = cluster.primary_name().await;
-    let moved = cluster.move_shard(&from, "n4").await;
-    cluster.steer(&moved, Steering::Pause).await;
+    let moved = cluster.paused_move(&from, "n4").await;
     cluster.until_copy("n4", true).await;
     cluster.kill("n4");
+    cluster.until_down("n4").await;
     cluster.steer(&moved, Steering::Resume).await;
     writers.at_least(writers.count() + 200).await;
     assert_eq!(

@@ -119,6 +119,7 @@ impl Replication {
 
     /// Replaces what is wanted of a shard.
     pub(super) fn set_moving(&mut self, id: &ShardId, moving: Option<Move>) {
+        let moving = moving.filter(|moving| moving.from != moving.to);
         if let Some(shard) = self.shards.get_mut(id) {
             if shard.moving != moving {
                 // A node that did not make a copy in time is asked again.

@@ -21,7 +21,7 @@ use shardwright_topology::{Decision, NodeId, Operation, OperationId, Phase};
 /// What is to be done next of a migration. Whatever is written is a compare-and-set, and done again if it did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing, for now or for good.
+    /// Nothing: something is waited for, or it is over.
     Wait,
     /// Point the shard at the operation.
     Hold,

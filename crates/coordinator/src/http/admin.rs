@@ -163,7 +163,9 @@ async fn carry_out(api: &Api, command: Command, note: Option<&str>) -> Result<Re
             .hint("follow it at /api/v1/status")
     })??;
     let mut body = json!({"changes": done.changes});
-    if let Some(note) = note {
+    if let Some(operation) = &done.operation {
+        body["operation"] = json!(operation);
+    } else if let Some(note) = note {
         body["note"] = note.into();
     }
     Ok(list(&api.handle.view(), &body))

@@ -55,7 +55,9 @@ impl Core {
                 node,
                 force,
             } => self.promote(now, partition, node, force, actions),
-            Command::AcceptLoss { partition, .. } => Err(Refusal::NotReplicated { partition }),
+            Command::AcceptLoss { partition, .. } | Command::Migrate { partition, .. } => {
+                Err(Refusal::NotReplicated { partition })
+            }
             Command::Steer { operation, .. } => Err(Refusal::UnknownOperation { operation }),
             Command::Rebalance => {
                 self.is_dirty = true;

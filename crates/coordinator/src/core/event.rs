@@ -207,6 +207,18 @@ pub enum Command {
         /// Who gets it.
         to: NodeId,
     },
+    /// Have a member of a shard that commits on several members give its place to a copy that is made on a node, as [`Command::Move`] does. No
+    /// hand-over: a node that has a member already is refused.
+    Migrate {
+        /// The shard.
+        partition: PartitionId,
+        /// Who gives its place; the primary, unless named.
+        from: Option<NodeId>,
+        /// Who gets it.
+        to: NodeId,
+        /// Whether it is only to be told if that can be begun.
+        dry_run: bool,
+    },
     /// Hold up or end the move of a shard that commits on several members, or take it back.
     Steer {
         /// The move.

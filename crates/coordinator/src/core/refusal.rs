@@ -175,7 +175,7 @@ impl Refusal {
             Self::NoOperations => "UNSUPPORTED",
             Self::NotTakenUp => "NOT_TAKEN_UP",
             Self::UnknownOperation { .. } => "OPERATION_NOT_FOUND",
-            Self::OtherPhase { .. } => "OTHER_PHASE",
+            Self::OtherPhase { .. } => "TOO_LATE",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
             Self::Replication(refused) => refused.code(),

@@ -205,6 +205,7 @@ impl Core {
             return Err(answer_of(begun));
         }
         let (Command::Move { partition, .. }
+        | Command::Migrate { partition, .. }
         | Command::Promote { partition, .. }
         | Command::AcceptLoss { partition, .. }) = &command
         else {
@@ -239,6 +240,15 @@ impl Core {
                 Ok(Some(begun)) => return Err(answer_of(Ok(begun))),
                 Err(refusal) => return Err(Some(Err(refusal))),
             },
+            Command::Migrate {
+                partition,
+                from,
+                to,
+                dry_run,
+            } => {
+                let begun = self.migrate(id, partition, from, to, dry_run, actions);
+                return Err(answer_of(begun));
+            }
             other => return Ok(other),
         };
         if !self.replicated.has(&keyspace) {
@@ -326,10 +336,12 @@ impl Core {
         let is_there =
             |record: &ShardRecord| self.mirror.decided(record).state != ShardState::Retired;
         let shown = stored.filter(|(_, stored)| is_there(&stored.value));
+        let targets = self.targets();
         let shown = shown.filter_map(|(id, stored)| {
             let machine = self.replicated.machine(&id.keyspace)?;
             let condition = machine.condition(&id.shard)?;
-            let nodes: BTreeSet<NodeId> = holders(&stored.value).into_iter().collect();
+            let holders = holders(&stored.value).into_iter();
+            let nodes: BTreeSet<NodeId> = holders.chain(targets.get(id).cloned()).collect();
             let lag = |node: NodeId| Some((machine.lag(&id.shard, &node)?, node));
             let lags = nodes.into_iter().filter_map(lag);
             let view = ReplicatedView {

@@ -1,5 +1,6 @@
 //! A shard that moves from the node of one of its members to another node, while it is written to.
 
+use serde_json::{Value as Json, json};
 use shardwright_coordinator::{
     core::{Command, Done, Refusal, Steering},
     registry::Registry,
@@ -222,5 +223,102 @@ async fn a_move_waits_for_a_target_that_is_killed() {
     cluster.shut_down(&from).await;
     cluster.until_equal().await;
     writers.check(&cluster).await;
+    cluster.stop().await;
+}
+
+/// Asks the coordinator for something about operations, and returns how it answered.
+async fn operations(cluster: &Cluster, path: &str, body: Option<&Json>) -> (u16, Json) {
+    let url = format!("{}/api/v1/operations{path}", cluster.url());
+    let client = reqwest::Client::new();
+    let request = match body {
+        Some(body) => client.post(url).json(body),
+        None => client.get(url),
+    };
+    let answer = request.send().await.expect("the coordinator answers");
+    let status = answer.status().as_u16();
+    (status, answer.json().await.expect("JSON"))
+}
+
+async fn until_shown(cluster: &Cluster, id: &str, phase: &str) -> Json {
+    wait(phase, async || {
+        let (_, shown) = operations(cluster, &format!("/{id}"), None).await;
+        (shown["phase"] == phase).then_some(shown)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_is_moved_over_http_and_moved_back() {
+    let cluster = Cluster::start(3).await;
+    cluster.add("n4").await;
+    let from = another_member(&cluster).await;
+    let mut body = json!({"kind": "migrate", "shards": ["shard-0"], "from": from, "to": "n4", "dry_run": true});
+    let planned = wait("the node to be heard of", async || {
+        let (status, answer) = operations(&cluster, "", Some(&body)).await;
+        (status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        (&planned["id"], &planned["from"], &planned["to"]),
+        (&Json::Null, &json!(from), &json!("n4"))
+    );
+    assert_eq!(operations(&cluster, "", None).await, (200, json!([])));
+
+    body["dry_run"] = false.into();
+    let (status, begun) = operations(&cluster, "", Some(&body)).await;
+    assert_eq!(status, 202, "{begun}");
+    let id = begun["id"].as_str().expect("a name");
+    let done = until_shown(&cluster, id, "done").await;
+    assert_eq!(done["progress"]["fraction"], 1.0);
+    assert_eq!(operations(&cluster, "", None).await, (200, json!([done])));
+    let members = cluster.member_names().await;
+    assert!(members.contains(&"n4".to_owned()), "{members:?}");
+    let nothing = json!({});
+    let (status, late) = operations(&cluster, &format!("/{id}/cancel"), Some(&nothing)).await;
+    assert_eq!(
+        (status, &late["error"]["code"]),
+        (409, &json!("TOO_LATE")),
+        "{late}"
+    );
+
+    let (status, back) = operations(&cluster, &format!("/{id}/reverse"), Some(&nothing)).await;
+    assert_eq!(status, 202, "{back}");
+    assert_eq!(
+        (&back["from"], &back["to"]),
+        (&json!("n4"), &json!(from)),
+        "{back}"
+    );
+    let back = back["id"].as_str().expect("a name");
+    until_shown(&cluster, back, "done").await;
+    let members = cluster.member_names().await;
+    assert!(members.contains(&from), "{members:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_is_shown_and_cancelled_over_http() {
+    let cluster = Cluster::start(3).await;
+    let members = cluster.member_names().await;
+    cluster.add("n4").await;
+    let from = another_member(&cluster).await;
+    let moved = cluster.paused_move(&from, "n4").await;
+    cluster.until_copy("n4", true).await;
+    let shown = wait("its lag", async || {
+        let (_, list) = operations(&cluster, "", None).await;
+        let is_known = list[0]["progress"]["lag"].is_u64();
+        is_known.then(|| list[0].clone())
+    })
+    .await;
+    assert_eq!(
+        (&shown["id"], &shown["paused"]),
+        (&json!(moved), &json!(true))
+    );
+    let path = format!("/{moved}/cancel");
+    let (status, cancelled) = operations(&cluster, &path, Some(&json!({}))).await;
+    assert_eq!(status, 200, "{cancelled}");
+    let aborted = until_shown(&cluster, moved.as_str(), "aborted").await;
+    assert_eq!(aborted["error"], "cancelled");
+    cluster.until_copy("n4", false).await;
+    assert_eq!(cluster.member_names().await, members);
     cluster.stop().await;
 }

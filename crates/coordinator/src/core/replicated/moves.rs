@@ -28,15 +28,13 @@ pub(super) enum Begun {
 }
 
 impl Core {
-    /// Writes down that a shard is to move. Who has the shard already, and is in sync, is left to a hand-over: `None`.
-    pub(super) fn begin_move(
-        &mut self,
-        id: CommandId,
+    /// Returns from where to where a shard would move, if it may. Who has the shard already, and is in sync, is left to a hand-over: `None`.
+    fn check_move(
+        &self,
         partition: &PartitionId,
         from: Option<NodeId>,
         to: NodeId,
-        actions: &mut Vec<Action>,
-    ) -> Result<Option<Begun>, Refusal> {
+    ) -> Result<Option<MemberChange>, Refusal> {
         if !self.mirror.nodes.contains_key(&to) {
             return Err(Refusal::UnknownNode { node: to });
         }
@@ -71,6 +69,21 @@ impl Core {
             return Err(Refusal::NotLeader { leader });
         };
         machine.check_move(&partition.shard, &from, &to)?;
+        Ok(Some(MemberChange { from, to }))
+    }
+
+    /// Writes down that a shard is to move. Who has the shard already, and is in sync, is left to a hand-over: `None`.
+    pub(super) fn begin_move(
+        &mut self,
+        id: CommandId,
+        partition: &PartitionId,
+        from: Option<NodeId>,
+        to: NodeId,
+        actions: &mut Vec<Action>,
+    ) -> Result<Option<Begun>, Refusal> {
+        let Some(members) = self.check_move(partition, from, to)? else {
+            return Ok(None);
+        };
         let operation = Operation {
             id: OperationId::new(format!("move-{:016x}", self.rng.next_u64()))
                 .expect("digits make a valid name"),
@@ -81,7 +94,7 @@ impl Core {
             phase: Phase::Planned,
             error: None,
             paused: false,
-            members: Some(MemberChange { from, to }),
+            members: Some(members),
         };
         let done = Done {
             changes: 1,
@@ -97,6 +110,26 @@ impl Core {
             actions,
         );
         Ok(Some(Begun::Writing))
+    }
+
+    /// Begins the move of a shard to a node that has none of its members, or tells whether that may be.
+    pub(super) fn migrate(
+        &mut self,
+        id: CommandId,
+        partition: PartitionId,
+        from: Option<NodeId>,
+        to: NodeId,
+        dry_run: bool,
+        actions: &mut Vec<Action>,
+    ) -> Result<Begun, Refusal> {
+        let begun = if dry_run {
+            let checked = self.check_move(&partition, from, to.clone())?;
+            checked.map(|_| Begun::Is(Done::with(1)))
+        } else {
+            self.begin_move(id, &partition, from, to.clone(), actions)?
+        };
+        let node = to;
+        begun.ok_or(Refusal::Holds { node, partition })
     }
 
     /// Holds a move up, lets it go on, takes it back, or begins the one that reverses it.
@@ -165,6 +198,17 @@ impl Core {
         let mut moves = self.moves().filter(|stored| keeps_busy(&stored.value));
         let found = moves.find(|stored| partition_of(&stored.value).as_ref() == Some(partition));
         found.map(|stored| &stored.value.id)
+    }
+
+    /// The nodes to which shards move that are not there yet.
+    pub(super) fn targets(&self) -> BTreeMap<PartitionId, NodeId> {
+        let open = self.moves().map(|stored| &stored.value);
+        let open = open.filter(|operation| !operation.phase.is_final());
+        let found = open.filter_map(|operation| {
+            let change = operation.members.as_ref()?;
+            Some((partition_of(operation)?, change.to.clone()))
+        });
+        found.collect()
     }
 
     fn moves(&self) -> impl Iterator<Item = &Stored<Operation>> {

@@ -145,7 +145,7 @@ fn a_move_that_is_cancelled_leaves_nothing() {
         let again = desk.steer(&moved, Steering::Cancel);
         assert_eq!(again.map(|done| done.changes), Ok(0));
         let refused = desk.steer(&moved, Steering::Resume).unwrap_err();
-        assert_eq!(refused.code(), "OTHER_PHASE");
+        assert_eq!(refused.code(), "TOO_LATE");
         let again = desk.begin(to_n4(None));
         let from = desk.primary();
         desk.check_moved(&again, &from);
@@ -159,7 +159,7 @@ fn a_move_that_has_committed_is_not_cancelled_but_reversed() {
     let moved = desk.begin(to_n4(Some(&from)));
     desk.until_phase(&moved, Phase::Committed);
     let refused = desk.steer(&moved, Steering::Cancel).unwrap_err();
-    assert_eq!(refused.code(), "OTHER_PHASE");
+    assert_eq!(refused.code(), "TOO_LATE");
     desk.check_moved(&moved, &from);
     let back = desk.steer(&moved, Steering::Reverse).expect("it is done");
     let back = back.operation.expect("another one");
@@ -183,7 +183,7 @@ fn a_paused_move_changes_no_member() {
     assert!(desk.has_copy("n4"), "it is filled all the same");
     assert_eq!(desk.members(), "n1 n2 n3");
     let refused = desk.steer(&moved, Steering::Reverse).unwrap_err();
-    assert_eq!(refused.code(), "OTHER_PHASE", "it is not done");
+    assert_eq!(refused.code(), "TOO_LATE", "it is not done");
     desk.steer(&moved, Steering::Resume).expect("it is open");
     desk.check_moved(&moved, &from);
 }
@@ -267,4 +267,31 @@ fn a_move_that_cannot_be_is_refused() {
     let unknown = OperationId::new("move-1").unwrap();
     let refused = desk.steer(&unknown, Steering::Pause).unwrap_err();
     assert_eq!(refused.code(), "OPERATION_NOT_FOUND");
+}
+
+#[test]
+fn a_copy_is_asked_for_and_never_a_hand_over() {
+    let mut desk = four(true);
+    let (primary, other) = (desk.primary(), replica(&desk));
+    let command = |to: &str, dry_run: bool| Command::Migrate {
+        partition: shard(),
+        from: None,
+        to: id(to),
+        dry_run,
+    };
+    for dry_run in [true, false] {
+        let refused = desk.command(command(&other, dry_run)).unwrap_err();
+        assert_eq!(refused.code(), "HOLDS");
+    }
+    assert_eq!(desk.command(command("n4", true)), Ok(Done::with(1)));
+    let view = desk.core.view(desk.now);
+    assert!(view.operations.is_empty(), "nothing has begun");
+    let moved = desk.begin(command("n4", false));
+    let refused = desk.command(command("n4", true)).unwrap_err();
+    assert_eq!(refused.code(), "IN_OPERATION");
+    desk.until_phase(&moved, Phase::CatchingUp);
+    let view = desk.core.view(desk.now);
+    let known = &view.replicated[&shard()];
+    assert!(known.lags.contains_key(&id("n4")), "{known:?}");
+    desk.check_moved(&moved, &primary);
 }

@@ -7,6 +7,7 @@ mod election;
 mod event;
 mod leadership;
 mod machine;
+mod migration;
 mod mirror;
 mod moving;
 mod notice;
@@ -19,7 +20,9 @@ mod show;
 mod view;
 
 pub use self::{
-    event::{Action, Change, Command, CommandId, Done, Event, Value, WriteId, WriteOutcome},
+    event::{
+        Action, Change, Command, CommandId, Done, Event, Steering, Value, WriteId, WriteOutcome,
+    },
     machine::{Core, Draw},
     notice::Notice,
     refusal::Refusal,

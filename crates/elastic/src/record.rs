@@ -72,6 +72,7 @@ impl Record {
             phase: Phase::Planned,
             error: None,
             paused: false,
+            members: None,
         };
         let record = Self { operation, work };
         record.check()?;

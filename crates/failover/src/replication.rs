@@ -31,7 +31,8 @@
 //!
 //! What it goes by, in this order, for a shard that is served: a primary whose node is drained hands over; members that are lost, drained,
 //! or away for longer than the grace are replaced by copies that have caught up, in one change; a shard that cannot commit goes on with
-//! fewer members, if so many are enough; copies that nobody needs are deleted. All times count from the
+//! fewer members, if so many are enough; copies that nobody needs are deleted. A member that is to [move](Move) stays until the copy on the
+//! node named has caught up, and then goes as if its node were drained, with that copy in its place. All times count from the
 //! beginning of its leadership, and anew after a pause of its own process.
 //!
 //! A new shard that its record puts [beside](shardwright_topology::ShardRecord::beside) another one has its first copies on the nodes of that
@@ -46,6 +47,7 @@ mod copies;
 mod deletion;
 mod event;
 mod members;
+mod moving;
 mod nodes;
 mod recover;
 mod refusal;
@@ -65,6 +67,7 @@ pub use self::{
     action::{Action, Command, Input, Instruction},
     deletion::Kept,
     event::{Condition, Event, Purpose},
+    moving::{Move, Stage, Standing},
     refusal::Refused,
     report::{CopyReport, Health, Lead},
     settings::{InvalidSettings, Settings, Width},
@@ -173,6 +176,10 @@ impl Replication {
                 self.nodes.bequeath(node, heir);
                 self.attend_all(now, actions);
             }
+            Input::Move { shard, moving } => {
+                self.set_moving(&shard, moving);
+                self.attend(now, [shard], actions);
+            }
             Input::Written { shard, written } => self.written(now, &shard, written, actions),
             Input::Command { ticket, command } => self.command(now, ticket, command, actions),
             Input::Tick => self.tick(now, actions),
@@ -187,7 +194,7 @@ impl Replication {
         self.restart(now);
         if !is_leading {
             for shard in self.shards.values_mut() {
-                shard.condition = Condition::Unknown;
+                (shard.condition, shard.moving) = (Condition::Unknown, None);
                 answer_own(shard, &Refused::NotLeading, actions);
             }
         }

@@ -67,7 +67,7 @@ pub use crate::{
     name::{InvalidName, KeyspaceName, NAME_MAX, NodeId, OperationId, ShardId},
     node::{Location, NodeRecord, NodeState, Role},
     number::{Epoch, Incarnation, Lsn},
-    operation::{Decision, InvalidOperation, Operation, OperationKind, Phase},
+    operation::{Decision, InvalidOperation, MemberChange, Operation, OperationKind, Phase},
     random_id::{ConfigId, InvalidRandomId, ReplicaId},
     registered_copies::RegisteredCopies,
     shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange, Shards},

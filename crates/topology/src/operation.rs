@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyspaceName, OperationId, ShardId};
+use crate::{KeyspaceName, NodeId, OperationId, ShardId};
 
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -150,6 +150,16 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Which member of a replicated shard gives its place to a copy on which other node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberChange {
+    /// The node of the member.
+    pub from: NodeId,
+    /// The node of the copy.
+    pub to: NodeId,
+}
+
 /// A split, a merge or a migration: which shards it is about, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +181,9 @@ pub struct Operation {
     /// Whether somebody asked it to wait where it is. It is here, so that a change of the phase cannot undo it unseen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// What becomes of the members of a shard that [keeps](Operation::keeps) its identity; `None` for all other operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<MemberChange>,
 }
 
 /// An operation that contradicts itself, or a step that it must not take.
@@ -191,6 +204,12 @@ pub enum InvalidOperation {
     Twice {
         /// The shard.
         shard: ShardId,
+    },
+    /// Members change in an operation that is no migration of a shard to itself, or one of them to its own node.
+    #[error("operation {operation} cannot change members")]
+    Members {
+        /// The operation.
+        operation: OperationId,
     },
     /// The phase cannot follow. Read the operation again: somebody else moved it on.
     #[error("operation {operation} is {from}, and {to} does not follow")]
@@ -248,6 +267,11 @@ impl Operation {
             });
         }
         let in_place = self.kind == OperationKind::Migrate && self.sources == self.targets;
+        let is_change = |members: &MemberChange| in_place && members.from != members.to;
+        if !self.members.as_ref().is_none_or(is_change) {
+            let operation = self.id.clone();
+            return Err(InvalidOperation::Members { operation });
+        }
         let mut shards: Vec<_> = self.sources.iter().collect();
         if !in_place {
             shards.extend(&self.targets);
@@ -282,6 +306,7 @@ mod tests {
             phase: Phase::Planned,
             error: None,
             paused: false,
+            members: None,
         }
     }
 
@@ -330,6 +355,34 @@ mod tests {
             planned.advance(Phase::Created).map(|next| next.phase),
             Ok(Phase::Created)
         );
+    }
+
+    #[test]
+    fn members_change_only_where_a_shard_stays_the_same() {
+        let change = |from: &str, to: &str| {
+            let [from, to] = [from, to].map(|name| NodeId::new(name).expect("a valid name"));
+            Some(MemberChange { from, to })
+        };
+        let check = |targets: &[&str], members| {
+            let operation = operation(OperationKind::Migrate, &["a"], targets);
+            let operation = Operation {
+                members,
+                ..operation
+            };
+            operation.check_invariants().is_ok()
+        };
+        assert!(check(&["a"], change("n1", "n2")));
+        assert!(!check(&["b"], change("n1", "n2")));
+        assert!(!check(&["a"], change("n1", "n1")));
+    }
+
+    #[test]
+    fn what_was_written_without_members_is_read() {
+        let before = operation(OperationKind::Split, &["a"], &["b", "c"]);
+        let stored = serde_json::to_value(&before).expect("a value");
+        assert_eq!(stored.get("members"), None);
+        let read: Operation = serde_json::from_value(stored).expect("an operation");
+        assert_eq!(read, before);
     }
 
     #[test]

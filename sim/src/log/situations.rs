@@ -44,6 +44,8 @@ pub(super) const DELETION_TOO_LATE: &str = "a deletion that was decided too long
 pub(super) const LOOKED_AFTER: &str =
     "the coordinator of production sees a configuration activated";
 
+pub(super) const MOVED: &str = "a member gives its place to a copy that was named";
+
 pub(super) const ALL_HOLD: &str = "a write that every member holds";
 pub(super) const ALONE: &str = "a configuration of one member";
 pub(super) const STALE_EPOCH: &str = "a primary of the past is refused";
@@ -93,4 +95,5 @@ pub(super) const ALL: &[&str] = &[
     DELETION_REFUSED,
     DELETION_TOO_LATE,
     LOOKED_AFTER,
+    MOVED,
 ];

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use shardwright_failover::{
     Config, Detector, Observation, Written,
     replication::{
-        Action, Command, Condition, CopyReport, Event, Health, Input, Lead, Purpose, Registered,
-        Replication, Settings,
+        Action, Command, Condition, CopyReport, Event, Health, Input, Lead, Move, Purpose,
+        Registered, Replication, Settings, Stage,
     },
 };
 use shardwright_registry::Stored;
 use shardwright_testkit::sim::{Pid, Sim, Write};
 use shardwright_topology::{
-    Incarnation, Lsn, NodeRecord, NodeState, ReplicaId, ShardId, ShardRecord, Timestamp,
+    Incarnation, Lsn, NodeId, NodeRecord, NodeState, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
 use super::{CLIENTS_STOP, Content, Logs, NODES, Node, TIMEOUT, node_id, pid, situations, zones};
@@ -87,6 +87,7 @@ impl<C: Content> Logs<C> {
         steward.detector.handle(now, tick, &mut verdicts);
         inputs.extend(verdicts.into_iter().map(Input::Verdict));
         inputs.extend([Input::Leading(true), Input::Tick]);
+        inputs.extend(Self::moving(sim, &stored.value, &steward));
         inputs.extend(self.command(sim, &stored.value, &mut steward));
         self.feed_steward(sim, now, &mut steward, inputs);
         self.steward = Some(steward);
@@ -138,6 +139,37 @@ impl<C: Content> Logs<C> {
             incarnation,
             copies: report.map(|report| (shard(), report)).into_iter().collect(),
         });
+    }
+
+    /// Which member is to give its place to a copy on which node, while people ask for such things: first it is filled, then it takes the place,
+    /// and it is taken back at any time.
+    fn moving(sim: &mut Sim<Self>, record: &ShardRecord, steward: &Steward) -> Option<Input> {
+        let wanted = steward.machine.moving(&shard());
+        let quiet = sim.quiet_for();
+        let is_early = quiet.is_none_or(|quiet| quiet < CLIENTS_STOP / 2);
+        let moving = match (wanted, record.active.as_ref()) {
+            (Some(_), _) if !is_early => None,
+            (Some(moving), _) if sim.dice().chance(10) => {
+                let stage = *sim.dice().pick(&[Stage::Swap, Stage::Swap, Stage::Undo]);
+                Some(Move {
+                    stage,
+                    ..moving.clone()
+                })
+            }
+            (Some(_), _) if sim.dice().chance(4) => None,
+            (None, Some(active)) if is_early && sim.dice().chance(10) => {
+                let members: Vec<_> = active.members.iter().map(|each| &each.node).collect();
+                let all: Vec<_> = (0..NODES).map(|node| node_id(Pid(node))).collect();
+                Some(Move {
+                    from: (*sim.dice().pick(&members)).clone(),
+                    to: sim.dice().pick(&all).clone(),
+                    stage: Stage::Fill,
+                })
+            }
+            _ => return None,
+        };
+        let shard = shard();
+        Some(Input::Move { shard, moving })
     }
 
     /// What an operator asks for, while all is well: another primary.
@@ -203,7 +235,10 @@ impl<C: Content> Logs<C> {
                             self.instruct(sim, pid(&node), instruction);
                         }
                     }
-                    Action::Emit(event) => self.happened(sim, &event),
+                    Action::Emit(event) => {
+                        let moving = steward.machine.moving(&shard());
+                        self.happened(sim, &event, moving);
+                    }
                     Action::Answer { .. } => {}
                 }
             }
@@ -222,14 +257,21 @@ impl<C: Content> Logs<C> {
         }
     }
 
-    fn happened(&mut self, sim: &mut Sim<Self>, event: &Event) {
+    fn happened(&mut self, sim: &mut Sim<Self>, event: &Event, moving: Option<&Move>) {
         match event {
             Event::Attempt {
                 epoch,
                 purpose: Purpose::HandOver,
                 ..
             } => self.hand_over = Some((*epoch, sim.true_time())),
-            Event::Activated { .. } => C::mark(sim, situations::LOOKED_AFTER),
+            Event::Activated { members, .. } => {
+                C::mark(sim, situations::LOOKED_AFTER);
+                let has = |node: &NodeId| members.iter().any(|member| member.node == *node);
+                let swaps = moving.filter(|moving| moving.stage == Stage::Swap);
+                if swaps.is_some_and(|moving| has(&moving.to) && !has(&moving.from)) {
+                    C::mark(sim, situations::MOVED);
+                }
+            }
             _ => {}
         }
     }

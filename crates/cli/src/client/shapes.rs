@@ -173,6 +173,11 @@ pub(crate) struct Operation {
     pub(crate) targets: Vec<String>,
     /// Where the new shards begin, but for the first.
     pub(crate) at: Vec<String>,
+    /// The nodes of a move.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+    #[serde(default)]
+    pub(crate) to: Option<String>,
     pub(crate) paused: bool,
     pub(crate) reason: String,
     pub(crate) error: Option<String>,

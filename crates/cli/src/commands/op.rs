@@ -108,8 +108,8 @@ pub(crate) struct Cancel {
 
 /// Undo an operation that has committed, by another one.
 ///
-/// What was split is merged, what was merged is split where it was joined. Whatever was written since then is kept, and the shards get new
-/// names.
+/// What was split is merged, what was merged is split where it was joined, and what has moved moves back. Whatever was written since then is
+/// kept; shards that are split or merged get new names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -202,7 +202,7 @@ fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
     let operations: Vec<Received<Operation>> = client.get("/api/v1/operations")?;
     list.connection.print(out, &operations, || {
         let columns = [
-            "id", "kind", "phase", "sources", "targets", "progress", "error",
+            "id", "kind", "phase", "sources", "targets", "from", "to", "progress", "error",
         ];
         let mut sheet = Sheet::with_columns(&columns);
         for operation in &operations {
@@ -212,6 +212,8 @@ fn run_list(list: &List, out: &mut dyn Write) -> anyhow::Result<()> {
                 output::text(&operation.phase),
                 output::text(operation.sources.join(" ")),
                 output::text(operation.targets.join(" ")),
+                output::optional(operation.from.as_deref()),
+                output::optional(operation.to.as_deref()),
                 output::text(watch::progress(operation)),
                 output::optional(operation.error.as_deref()),
             ]);
@@ -232,6 +234,8 @@ fn run_show(show: &Show, out: &mut dyn Write) -> anyhow::Result<()> {
             ("phase", Some(operation.phase.clone())),
             ("sources", Some(operation.sources.join(" "))),
             ("targets", Some(operation.targets.join(" "))),
+            ("from", operation.from.clone()),
+            ("to", operation.to.clone()),
             ("divided at", Some(operation.at.join(" "))),
             ("why", Some(operation.reason.clone())),
             ("progress", Some(watch::progress(&operation))),

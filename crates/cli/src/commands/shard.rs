@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use shardwright_hashing::Position;
 
 use crate::{
-    client::{Connection, Node, Received, Shard},
+    client::{Connection, Node, Operation, Received, Shard},
+    commands::op::{self, Waiting},
     failure::Failure,
     output::{self, Sheet},
 };
@@ -68,11 +69,13 @@ pub(crate) struct Locate {
 /// Give a shard to another node.
 ///
 /// The old owner stops serving before the new one starts. Of a partition only the assignment moves, and data that the old owner holds stays
-/// there; a shard that nodes keep is copied.
+/// there. A shard that nodes keep is copied while it is written to, and no copy goes before that is done; `op` shows it and takes it back. A
+/// node that has a copy in sync already becomes the primary. Returns as soon as it has begun, unless it is to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  shardwright shard move invoices --to w3")]
+  shardwright shard move invoices --to w3
+  shardwright shard move shard-0 --from n1 --to n4 --wait")]
 pub(crate) struct Move {
     /// The shard or partition.
     shard: String,
@@ -88,6 +91,9 @@ pub(crate) struct Move {
     /// The keyspace, where several have a shard of this name.
     #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
+
+    #[command(flatten)]
+    waiting: Waiting,
 
     #[command(flatten)]
     connection: Connection,
@@ -233,7 +239,17 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
     });
     let said = format!("{} goes to {}", command.shard, command.to);
     let connection = &command.connection;
-    connection.change(out, Method::POST, "/api/v1/move", &body, &said)
+    let client = connection.client()?;
+    let answer: Value = client.send(Method::POST, "/api/v1/move", &body)?;
+    if let Some(id) = answer["operation"].as_str() {
+        let operation: Received<Operation> = client.get(&op::path(id))?;
+        return command.waiting.begun(connection, &operation, &said, out);
+    }
+    if connection.is_json() {
+        Ok(output::write_json(out, &answer)?)
+    } else {
+        Ok(writeln!(out, "{said}")?)
+    }
 }
 
 fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {

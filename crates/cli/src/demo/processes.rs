@@ -100,7 +100,7 @@ impl Processes {
     /// A client of the coordinator.
     pub(crate) fn coordinator(&self) -> anyhow::Result<Client> {
         let NodeUrl(url) = &self.coordinator.url;
-        Ok(Client::at(vec![url.clone()], None, STATEMENT)?)
+        Client::at(vec![url.clone()], None, STATEMENT)
     }
 
     fn urls(&self) -> Vec<NodeUrl> {

@@ -92,6 +92,74 @@ fn an_operation_without_effect_is_an_error() {
     assert!(run(watch).failure(4).contains("error[NOT_DONE]"));
 }
 
+const MOVING: &str = r#"{"id":"move-7","kind":"migrate","phase":"catching-up","sources":["shard-0"],"targets":["shard-0"],
+    "at":[],"from":"n1","to":"n4","paused":false,"reason":"asked for","error":null,"progress":{"fraction":null,"lag":1200}}"#;
+const MOVED: &str = r#"{"id":"move-7","kind":"migrate","phase":"done","sources":["shard-0"],"targets":["shard-0"],
+    "at":[],"from":"n1","to":"n4","paused":false,"reason":"asked for","error":null,"progress":{"fraction":1.0}}"#;
+
+#[test]
+fn a_move_of_copies_is_followed_to_its_end() {
+    let begun = r#"{"changes":1,"operation":"move-7"}"#;
+    let shard = ["shard", "move", "shard-0", "--to", "n4", "--coordinator"];
+    let follow = |url: &str, more: &[&str]| {
+        let words = shard.iter().chain([&url]).chain(more);
+        run(words.copied()).success()
+    };
+    let answers = || {
+        server_of(vec![
+            ("200 OK", begun),
+            ("200 OK", MOVING),
+            ("200 OK", MOVING),
+            ("200 OK", MOVED),
+        ])
+    };
+    assert_eq!(
+        follow(&answers(), &["--from", "n1", "--wait"]),
+        "shard-0 goes to n4 by move-7\ncatching-up\nmove of shard-0 is done: from n1 to n4\n"
+    );
+    let told = follow(&answers(), &["--wait", "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).expect("one JSON");
+    assert_eq!(
+        (&told["phase"], &told["to"]),
+        (&"done".into(), &"n4".into())
+    );
+    assert_eq!(
+        follow(&answers(), &[]),
+        "shard-0 goes to n4 by move-7; `op watch move-7` shows how far it is\n"
+    );
+    let list = format!("[{MOVING}]").leak();
+    let table = run(["op", "list", "--coordinator", &server("200 OK", list)]).success();
+    assert!(table.contains("1,200 changes to come"), "{table}");
+    let shown = run([
+        "op",
+        "show",
+        "move-7",
+        "--coordinator",
+        &server("200 OK", MOVED),
+    ])
+    .success();
+    assert!(shown.contains("n4"), "{shown}");
+}
+
+#[test]
+fn a_move_of_an_assignment_is_done_when_it_is_answered() {
+    let done = r#"{"changes":1,"note":"only the assignment changes, no data is moved"}"#;
+    let url = server("200 OK", done);
+    let shard = [
+        "shard",
+        "move",
+        "a",
+        "--to",
+        "w2",
+        "--wait",
+        "--coordinator",
+        &url,
+    ];
+    assert_eq!(run(shard).success(), "a goes to w2\n");
+    let told = run(shard.into_iter().chain(["-o", "json"])).success();
+    assert!(told.contains("only the assignment"), "{told}");
+}
+
 #[test]
 fn operations_and_statistics_are_listed() {
     let list = format!("[{COPYING},{DONE}]").leak();

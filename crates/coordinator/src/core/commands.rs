@@ -22,9 +22,9 @@ impl Core {
             let leader = self.leader();
             return Some(Err(Refusal::NotLeader { leader }));
         }
-        match self.replicated_command(id, command) {
+        match self.replicated_command(id, command, actions) {
             Ok(command) => Some(self.assign_by_command(now, command, actions)),
-            Err(answer) => answer.map(Err),
+            Err(answer) => answer,
         }
     }
 
@@ -36,9 +36,7 @@ impl Core {
     ) -> Result<Done, Refusal> {
         match command {
             // The driver does these.
-            Command::AddPartitions { .. } | Command::RemovePartitions { .. } => {
-                Ok(Done { changes: 0 })
-            }
+            Command::AddPartitions { .. } | Command::RemovePartitions { .. } => Ok(Done::with(0)),
             Command::Drain { node } => self.drain(&node, actions),
             Command::Replace { node, by } => self.replace(now, &node, &by, actions),
             Command::Remove { node } => self.remove(&node, actions),
@@ -57,14 +55,15 @@ impl Core {
                 node,
                 force,
             } => self.promote(now, partition, node, force, actions),
-            Command::AcceptLoss { partition, .. } => Err(Refusal::NotReplicated { partition }),
+            Command::AcceptLoss { partition, .. } | Command::Migrate { partition, .. } => {
+                Err(Refusal::NotReplicated { partition })
+            }
+            Command::Steer { operation, .. } => Err(Refusal::UnknownOperation { operation }),
             Command::Rebalance => {
                 self.is_dirty = true;
                 self.is_urgent = true;
                 let plan = self.policy.plan(&self.cluster);
-                Ok(Done {
-                    changes: plan.moves.len(),
-                })
+                Ok(Done::with(plan.moves.len()))
             }
         }
     }
@@ -99,9 +98,7 @@ impl Core {
                 self.write(key, Some(Value::Node(value)), Purpose::Node, actions);
             }
         }
-        Ok(Done {
-            changes: self.mirror.holdings(node).count(),
-        })
+        Ok(Done::with(self.mirror.holdings(node).count()))
     }
 
     fn replace(
@@ -121,7 +118,7 @@ impl Core {
         if state == NodeState::Down {
             // What is assigned has gone to others.
             let changes = self.mirror.holdings(node).count();
-            return Ok(Done { changes });
+            return Ok(Done::with(changes));
         }
         let is_free = |id: &PartitionId| {
             let stored = self.mirror.shards.get(id);
@@ -152,7 +149,7 @@ impl Core {
         let expected = self.mirror.nodes.get(node).map(|stored| stored.revision);
         let changes = self.mirror.holdings(node).count();
         self.write_at(node_key(node), expected, None, Purpose::Node, actions);
-        Ok(Done { changes })
+        Ok(Done::with(changes))
     }
 
     fn leave(
@@ -164,14 +161,14 @@ impl Core {
     ) -> Result<Done, Refusal> {
         let record = self.node(node)?.clone();
         if record.incarnation != incarnation || record.state == NodeState::Down {
-            return Ok(Done { changes: 0 });
+            return Ok(Done::with(0));
         }
         if gone {
             self.gone.insert(node.clone(), incarnation);
             self.is_to_judge = true;
             // The lease may still be that of a session before, whose process said nothing.
             self.mark_down(record, actions);
-            return Ok(Done { changes: 1 });
+            return Ok(Done::with(1));
         }
         self.drain(node, actions)
     }
@@ -237,7 +234,7 @@ impl Core {
         };
         self.pins.insert(id.clone(), to);
         self.begin(now, &id, Goal::Step(step), actions);
-        Ok(Done { changes: 1 })
+        Ok(Done::with(1))
     }
 
     fn promote(
@@ -258,7 +255,7 @@ impl Core {
             });
         }
         if has.first() == Some(&node) {
-            return Ok(Done { changes: 0 });
+            return Ok(Done::with(0));
         }
         self.check_accepting(&node)?;
         let contact = self.contacts.get(&node);
@@ -272,6 +269,6 @@ impl Core {
             });
         }
         self.begin(now, &id, Goal::Step(Step::Promote { to: node }), actions);
-        Ok(Done { changes: 1 })
+        Ok(Done::with(1))
     }
 }

@@ -2,7 +2,9 @@
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
-use shardwright_topology::{Incarnation, NodeId, NodeRecord, ShardId, ShardRecord};
+use shardwright_topology::{
+    Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
+};
 
 use super::{Notice, Refusal};
 use crate::protocol::{Ping, Pong};
@@ -80,6 +82,8 @@ pub enum Value {
     Shard(ShardRecord),
     /// A lease: its own, or a worker's.
     Lease(LeaseRecord),
+    /// The move of a shard that commits on several members.
+    Operation(Operation),
 }
 
 impl Value {
@@ -98,6 +102,11 @@ impl Value {
                 revision,
             }),
             Self::Lease(value) => Seen::Lease(Stored {
+                key,
+                value,
+                revision,
+            }),
+            Self::Operation(value) => Seen::Operation(Stored {
                 key,
                 value,
                 revision,
@@ -187,7 +196,9 @@ pub enum Command {
         /// Whether it serves nothing any more.
         gone: bool,
     },
-    /// Let a node serve a shard in place of another. Only the assignment changes: no data moves.
+    /// Let a node serve a shard in place of another. Only the assignment changes: no data moves. But of a shard that commits on several
+    /// members, one of them gives its place to a copy that is made on the node first, in an operation that is answered once it is written down;
+    /// and if the node has a member already, it takes over as the primary.
     Move {
         /// The shard.
         partition: PartitionId,
@@ -195,6 +206,25 @@ pub enum Command {
         from: Option<NodeId>,
         /// Who gets it.
         to: NodeId,
+    },
+    /// Have a member of a shard that commits on several members give its place to a copy that is made on a node, as [`Command::Move`] does. No
+    /// hand-over: a node that has a member already is refused.
+    Migrate {
+        /// The shard.
+        partition: PartitionId,
+        /// Who gives its place; the primary, unless named.
+        from: Option<NodeId>,
+        /// Who gets it.
+        to: NodeId,
+        /// Whether it is only to be told if that can be begun.
+        dry_run: bool,
+    },
+    /// Hold up or end the move of a shard that commits on several members, or take it back.
+    Steer {
+        /// The move.
+        operation: OperationId,
+        /// What is to become of it.
+        steering: Steering,
     },
     /// Carry out the whole plan, also what would wait for the cluster to calm down.
     Rebalance,
@@ -220,9 +250,35 @@ pub enum Command {
     },
 }
 
+/// What is to become of a move that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Steering {
+    /// It stays where it is, up to its commit. The copy that was made goes on to follow.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It ends without effect, up to its commit.
+    Cancel,
+    /// Once it is done, another move goes the other way.
+    Reverse,
+}
+
 /// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
     /// How many records it changes, or how many shards are to move.
     pub changes: usize,
+    /// The operation that was begun or steered, which goes on.
+    pub operation: Option<OperationId>,
+}
+
+impl Done {
+    /// Returns that so many records change, and nothing goes on.
+    #[must_use]
+    pub fn with(changes: usize) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
 }

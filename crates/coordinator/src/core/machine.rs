@@ -8,7 +8,7 @@ use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_lease, node_o
 use shardwright_topology::{Incarnation, NodeId, ShardRecord, ShardState, Timestamp};
 
 use super::{
-    Action, Change, Event, Settings, Value, WriteId, WriteOutcome,
+    Action, Change, CommandId, Done, Event, Refusal, Settings, Value, WriteId, WriteOutcome,
     contact::Contact,
     leadership::{Claim, LEASE, Leadership},
     mirror::{Changed, Mirror},
@@ -52,6 +52,8 @@ pub struct Core {
     pub(super) unserved: BTreeSet<PartitionId>,
     /// The shards that commit on several members.
     pub(super) replicated: Replicated,
+    /// Whether there may be something to do for shards that move.
+    pub(super) is_to_move: bool,
     writes: BTreeMap<WriteId, Written>,
     /// The keys of `writes`.
     writing: BTreeSet<Key>,
@@ -93,6 +95,35 @@ pub(super) enum Purpose {
     },
     Shard(PartitionId),
     Replicated(PartitionId),
+    /// The next phase of a move, or what follows from it for its shard.
+    Operation,
+    /// What a command about a move has asked for.
+    Asked {
+        command: CommandId,
+        done: Done,
+        partition: PartitionId,
+    },
+}
+
+impl Purpose {
+    /// Answers whoever waits for a write.
+    fn answer(&self, outcome: &WriteOutcome, actions: &mut Vec<Action>) {
+        let Self::Asked {
+            command,
+            done,
+            partition,
+        } = self
+        else {
+            return;
+        };
+        let (id, partition) = (*command, partition.clone());
+        let result = match outcome {
+            WriteOutcome::Done(_) => Ok(done.clone()),
+            WriteOutcome::Conflict => Err(Refusal::Busy { partition }),
+            WriteOutcome::Unknown => Err(Refusal::Unconfirmed),
+        };
+        actions.push(Action::Answer { id, result });
+    }
 }
 
 impl Core {
@@ -123,6 +154,7 @@ impl Core {
             failures: BTreeMap::new(),
             unserved: BTreeSet::new(),
             replicated: Replicated::default(),
+            is_to_move: false,
             writes: BTreeMap::new(),
             writing: BTreeSet::new(),
             next_write: 0,
@@ -154,6 +186,7 @@ impl Core {
             Event::Tick => {
                 self.tick(now, actions);
                 self.replicated.tick();
+                self.is_to_move = true;
             }
         }
         self.look_after_replicated(now, actions);
@@ -186,6 +219,7 @@ impl Core {
             Changed::Shard(id) => self.shard_changed(now, &id),
             Changed::Copies(keyspace, node) => self.copies_changed(&keyspace, &node),
             Changed::Operation(shards) => {
+                self.is_to_move = true;
                 for id in shards {
                     self.decided(now, &id);
                 }
@@ -309,6 +343,10 @@ impl Core {
                 let id = super::mirror::partition_of(record);
                 self.mirror.shards.get(&id).map(|stored| stored.revision)
             }
+            Some(Value::Operation(operation)) => {
+                let known = self.mirror.operations.get(&operation.id);
+                known.map(|stored| stored.revision)
+            }
             None => None,
         };
         self.write_at(key, expected, value, purpose, actions)
@@ -358,6 +396,8 @@ impl Core {
         if let Purpose::Replicated(partition) = &purpose {
             self.replicated.wrote(partition, &outcome);
         }
+        self.is_to_move = true;
+        purpose.answer(&outcome, actions);
         let done = match outcome {
             WriteOutcome::Done(revision) => {
                 if let Some(value) = change.value {
@@ -385,7 +425,11 @@ impl Core {
             }
             Purpose::Expire { node } if done.is_some() => self.expired(now, &node, actions),
             Purpose::Shard(partition) => self.moved(&partition, done.is_some(), actions),
-            Purpose::Node | Purpose::Expire { .. } | Purpose::Replicated(_) => {}
+            Purpose::Node
+            | Purpose::Expire { .. }
+            | Purpose::Replicated(_)
+            | Purpose::Operation
+            | Purpose::Asked { .. } => {}
         }
     }
 

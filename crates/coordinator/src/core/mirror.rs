@@ -165,6 +165,19 @@ impl Mirror {
         }
     }
 
+    /// Returns a shard as it is by the decisions of all operations but one, which is yet to write its own.
+    pub(super) fn decided_by_others<'a>(
+        &self,
+        record: &'a ShardRecord,
+        operation: &Operation,
+    ) -> Cow<'a, ShardRecord> {
+        let hold = record.hold.as_ref();
+        match hold.is_some_and(|hold| hold.operation == operation.id) {
+            true => Cow::Borrowed(record),
+            false => self.decided(record),
+        }
+    }
+
     /// Returns the lease of a node.
     pub(super) fn lease_of(&self, node: &NodeId) -> Option<&Stored<LeaseRecord>> {
         self.leases.get(node_lease(node).last_name())

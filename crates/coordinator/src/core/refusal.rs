@@ -2,7 +2,7 @@
 
 use shardwright_failover::replication::Refused;
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{NodeId, OperationId, ShardId};
+use shardwright_topology::{NodeId, OperationId, Phase, ShardId};
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,11 +118,19 @@ pub enum Refusal {
     /// This coordinator has just begun to lead, or ceases to, or there is no shard yet.
     #[error("the leader has not taken up the operations yet")]
     NotTakenUp,
-    /// The shard commits on several members: what was asked for is for others.
-    #[error("{partition} commits on several members, which are chosen for it")]
-    Replicated {
-        /// The shard.
-        partition: PartitionId,
+    /// There is no such move of a shard that commits on several members.
+    #[error("there is no move {operation} of a shard that commits on several members")]
+    UnknownOperation {
+        /// Its name.
+        operation: OperationId,
+    },
+    /// The move is not where that can be done.
+    #[error("operation {operation} is {phase}")]
+    OtherPhase {
+        /// The operation.
+        operation: OperationId,
+        /// How far it is.
+        phase: Phase,
     },
     /// The shard commits on several members: a loss is accepted by its name.
     #[error("{partition} commits on several members, and cannot be forced without naming the loss")]
@@ -166,7 +174,8 @@ impl Refusal {
             Self::Held { .. } => "IN_OPERATION",
             Self::NoOperations => "UNSUPPORTED",
             Self::NotTakenUp => "NOT_TAKEN_UP",
-            Self::Replicated { .. } => "REPLICATED",
+            Self::UnknownOperation { .. } => "OPERATION_NOT_FOUND",
+            Self::OtherPhase { .. } => "TOO_LATE",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
             Self::Replication(refused) => refused.code(),
@@ -190,9 +199,9 @@ impl Refusal {
             Self::NoOperations => Some("ask a coordinator of a cluster of nodes that keep shards"),
             Self::NotTakenUp => Some("ask again a little later"),
             Self::Held { .. } => Some("ask again when it is over, or cancel it"),
-            Self::Replicated { .. } => {
-                Some("promote one of its members, or drain the node that is to lose its copy")
-            }
+            Self::OtherPhase { .. } => Some(
+                "it is paused, resumed and cancelled before its commit, and reversed once it is done",
+            ),
             Self::LossNotNamed { .. } => Some(
                 "promote without force; if that is refused, accept the loss of the shard by name",
             ),

@@ -1,6 +1,7 @@
 //! The shards that commit on several members: what the machines that look after them are told, and what is done of what they want.
 
 mod machines;
+mod moves;
 mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use shardwright_registry::Seen;
 use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, ShardState, Timestamp};
 
 pub(super) use self::machines::Replicated;
+use self::moves::Begun;
 use super::{
     Action, Command, CommandId, Core, Done, Notice, Refusal, ReplicatedView, TroubleView, Value,
     machine::Purpose,
@@ -36,6 +38,10 @@ impl Core {
             self.begin_to_lead();
         }
         self.run_machines(now, actions);
+        if is_leading && std::mem::take(&mut self.is_to_move) {
+            self.carry_moves_on(now, actions);
+            self.run_machines(now, actions);
+        }
         if !is_leading && self.replicated.is_leading() {
             self.replicated.step_down();
             self.run_machines(now, actions);
@@ -188,8 +194,18 @@ impl Core {
         &mut self,
         id: CommandId,
         command: Command,
-    ) -> Result<Command, Option<Refusal>> {
+        actions: &mut Vec<Action>,
+    ) -> Result<Command, Option<Result<Done, Refusal>>> {
+        if let Command::Steer {
+            operation,
+            steering,
+        } = &command
+        {
+            let begun = self.steer(id, operation, *steering, actions);
+            return Err(answer_of(begun));
+        }
         let (Command::Move { partition, .. }
+        | Command::Migrate { partition, .. }
         | Command::Promote { partition, .. }
         | Command::AcceptLoss { partition, .. }) = &command
         else {
@@ -213,17 +229,32 @@ impl Core {
                 by,
             },
             Command::Promote { partition, .. } => {
-                return Err(Some(Refusal::LossNotNamed { partition }));
+                return Err(Some(Err(Refusal::LossNotNamed { partition })));
             }
-            Command::Move { partition, .. } => {
-                return Err(Some(Refusal::Replicated { partition }));
+            Command::Move {
+                partition,
+                from,
+                to: node,
+            } => match self.begin_move(id, &partition, from, node.clone(), actions) {
+                Ok(None) => replication::Command::HandOver { shard, to: node },
+                Ok(Some(begun)) => return Err(answer_of(Ok(begun))),
+                Err(refusal) => return Err(Some(Err(refusal))),
+            },
+            Command::Migrate {
+                partition,
+                from,
+                to,
+                dry_run,
+            } => {
+                let begun = self.migrate(id, partition, from, to, dry_run, actions);
+                return Err(answer_of(begun));
             }
             other => return Ok(other),
         };
         if !self.replicated.has(&keyspace) {
             // It is about to lead.
             let leader = self.leader();
-            return Err(Some(Refusal::NotLeader { leader }));
+            return Err(Some(Err(Refusal::NotLeader { leader })));
         }
         let ticket = id.0;
         self.replicated
@@ -267,7 +298,7 @@ impl Core {
             }
             replication::Action::Answer { ticket, answer } => {
                 let id = CommandId(ticket);
-                let result = answer.map(|_epoch| Done { changes: 1 });
+                let result = answer.map(|_epoch| Done::with(1));
                 let result = result.map_err(|refused| match refused {
                     Refused::NotLeading => Refusal::NotLeader {
                         leader: self.leader(),
@@ -305,10 +336,12 @@ impl Core {
         let is_there =
             |record: &ShardRecord| self.mirror.decided(record).state != ShardState::Retired;
         let shown = stored.filter(|(_, stored)| is_there(&stored.value));
+        let targets = self.targets();
         let shown = shown.filter_map(|(id, stored)| {
             let machine = self.replicated.machine(&id.keyspace)?;
             let condition = machine.condition(&id.shard)?;
-            let nodes: BTreeSet<NodeId> = holders(&stored.value).into_iter().collect();
+            let holders = holders(&stored.value).into_iter();
+            let nodes: BTreeSet<NodeId> = holders.chain(targets.get(id).cloned()).collect();
             let lag = |node: NodeId| Some((machine.lag(&id.shard, &node)?, node));
             let lags = nodes.into_iter().filter_map(lag);
             let view = ReplicatedView {
@@ -319,6 +352,15 @@ impl Core {
             Some((id.clone(), view))
         });
         shown.collect()
+    }
+}
+
+/// How a command is answered at once, if it is.
+fn answer_of(begun: Result<Begun, Refusal>) -> Option<Result<Done, Refusal>> {
+    match begun {
+        Ok(Begun::Is(done)) => Some(Ok(done)),
+        Ok(Begun::Writing) => None,
+        Err(refusal) => Some(Err(refusal)),
     }
 }
 

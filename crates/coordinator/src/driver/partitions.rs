@@ -83,7 +83,7 @@ impl Driver {
                     let revisions = records.iter().map(|stored| stored.revision);
                     let changes = records.len();
                     let revision = revisions.max().unwrap_or(Revision(0));
-                    let done = Done { changes };
+                    let done = Done::with(changes);
                     let _sent = heard.send(Heard::Partitions {
                         revision,
                         done,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use shardwright_registry::{
     Error, Key, LeaseRecord, Prefix, Record, Records, Revision, Seen, Store, StoreError, Stored,
 };
-use shardwright_topology::{NodeRecord, ShardRecord};
+use shardwright_topology::{NodeRecord, Operation, ShardRecord};
 use tokio::sync::mpsc;
 
 use super::Heard;
@@ -64,6 +64,9 @@ pub(super) async fn write(store: &Arc<dyn Store>, change: Change) -> (Option<See
         }
         Some(Value::Lease(record)) => {
             put::<LeaseRecord>(store, key, expected, record, Seen::Lease).await
+        }
+        Some(Value::Operation(record)) => {
+            put::<Operation>(store, key, expected, record, Seen::Operation).await
         }
         None => delete(store, &key, expected).await,
     }

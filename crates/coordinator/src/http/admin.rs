@@ -26,7 +26,10 @@ use self::{
     requests::{Drain, Move, NoBody, Partitions, Promote, Remove, Replace},
     shapes::{NodeShape, PlanShape, ShardShape, StatusShape, assignments_of, find},
 };
-use super::{Api, Problem, REVISION, body::JsonBody, metrics::count_request, query::Asked};
+use super::{
+    Api, Problem, REVISION, body::JsonBody, metrics::count_request, operations::until_shown,
+    query::Asked,
+};
 use crate::core::{Command, View};
 
 /// What every coordinator answers from its mirror.
@@ -163,7 +166,10 @@ async fn carry_out(api: &Api, command: Command, note: Option<&str>) -> Result<Re
             .hint("follow it at /api/v1/status")
     })??;
     let mut body = json!({"changes": done.changes});
-    if let Some(note) = note {
+    if let Some(operation) = &done.operation {
+        until_shown(api, operation).await;
+        body["operation"] = json!(operation);
+    } else if let Some(note) = note {
         body["note"] = note.into();
     }
     Ok(list(&api.handle.view(), &body))

@@ -1,5 +1,8 @@
-//! Splits and merges of shards: begun, shown, held up and taken back by the leader.
+//! Splits, merges and moves of shards: begun, shown, held up and taken back by the leader.
+//!
+//! The manager of the leader has those that copy rows; the core itself moves shards that commit on several members.
 
+mod moves;
 mod problem;
 mod requests;
 mod shapes;
@@ -16,14 +19,16 @@ use serde::Deserialize;
 use shardwright_elastic::{ElasticShardManager, Error, OperationStatus};
 use shardwright_topology::{Decision, OperationId, ShardId};
 
+pub(super) use self::moves::until_shown;
 use self::{
     problem::{problem, unknown},
-    requests::Begin,
+    requests::{Asked as AskedFor, Begin},
     shapes::{OperationShape, StatisticsShape},
 };
 use super::{
     Api, Problem, REVISION, admin::list, body::JsonBody, metrics::count_request, query::Asked,
 };
+use crate::core::{Refusal, Steering, View};
 
 /// What the leader shows.
 pub(super) fn of_leader() -> Router<Api> {
@@ -59,22 +64,42 @@ struct Wanted {
     shard: Option<ShardId>,
 }
 
-async fn manager(api: &Api) -> Result<ElasticShardManager, Problem> {
+async fn manager(api: &Api) -> Result<ElasticShardManager, Refusal> {
     let manager = api.handle.operations();
-    Ok(manager.manager(api.settings.leader_wait).await?)
+    manager.manager(api.settings.leader_wait).await
+}
+
+/// Returns the manager, and the operation of that name that it may know.
+async fn managed(
+    api: &Api,
+    id: OperationId,
+) -> Result<(ElasticShardManager, OperationId), Problem> {
+    match manager(api).await {
+        Ok(manager) => Ok((manager, id)),
+        // There are no operations but the moves.
+        Err(Refusal::NoOperations) => Err(unknown(id.as_str())),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 /// Waits for what a command does, and no longer than a command may take.
-async fn within<T>(
+async fn within<T, E>(
     api: &Api,
-    command: impl Future<Output = Result<T, Error>>,
+    command: impl Future<Output = Result<T, E>>,
+    refused: impl FnOnce(E) -> Problem,
 ) -> Result<T, Problem> {
     let limit = api.settings.command_timeout;
     let done = tokio::time::timeout(limit, command).await.map_err(|_| {
         Problem::indeterminate("the command takes long and may go on")
             .hint("list the operations to see what became of it")
     })?;
-    done.map_err(problem)
+    done.map_err(refused)
+}
+
+/// How far the registry was followed for an answer.
+fn revision_of(view: &View) -> [(HeaderName, String); 1] {
+    let name = HeaderName::from_static(REVISION);
+    [(name, view.revision.0.to_string())]
 }
 
 fn named(id: &str) -> Result<OperationId, Problem> {
@@ -99,8 +124,7 @@ async fn show(
     status: StatusCode,
 ) -> Result<Response, Problem> {
     let found = find(manager, id).await?;
-    let revision = api.handle.view().revision.0.to_string();
-    let header = [(HeaderName::from_static(REVISION), revision)];
+    let header = revision_of(&api.handle.view());
     Ok((status, header, Json(OperationShape::of(&found))).into_response())
 }
 
@@ -108,10 +132,16 @@ async fn operations(
     State(api): State<Api>,
     Asked(Nothing { .. }): Asked<Nothing>,
 ) -> Result<Response, Problem> {
-    let manager = manager(&api).await?;
-    let all = manager.operations().await.map_err(problem)?;
-    let shapes: Vec<_> = all.iter().map(OperationShape::of).collect();
-    Ok(list(&api.handle.view(), &shapes))
+    let all = match manager(&api).await {
+        Ok(manager) => manager.operations().await.map_err(problem)?,
+        Err(Refusal::NoOperations) => Vec::new(),
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let view = api.handle.view();
+    let moves: Vec<_> = moves::all(&view).collect();
+    let shapes = all.iter().map(OperationShape::of);
+    let shapes = shapes.chain(moves.iter().map(OperationShape::moving));
+    Ok(list(&view, &shapes.collect::<Vec<_>>()))
 }
 
 async fn operation(
@@ -119,7 +149,11 @@ async fn operation(
     Path(id): Path<String>,
     Asked(Nothing { .. }): Asked<Nothing>,
 ) -> Result<Response, Problem> {
-    let (manager, id) = (manager(&api).await?, named(&id)?);
+    let id = named(&id)?;
+    if moves::has(&api, &id) {
+        return moves::show(&api, &id);
+    }
+    let (manager, id) = managed(&api, id).await?;
     show(&api, &manager, &id, StatusCode::OK).await
 }
 
@@ -152,16 +186,17 @@ async fn begin(
     JsonBody(request): JsonBody<Begin>,
 ) -> Result<Response, Problem> {
     let request = request.checked()?;
-    let manager = manager(&api).await?;
     let (shard, method) = (request.shards[0].clone(), request.method());
-    let answer = if request.dry_run {
-        let planned = within(&api, request.plan(&manager)).await;
-        planned.map(|work| list(&api.handle.view(), &OperationShape::planned(&work)))
-    } else {
-        match within(&api, request.begin(&manager)).await {
-            Ok(id) => show(&api, &manager, &id, StatusCode::ACCEPTED).await,
-            Err(problem) => Err(problem),
+    let record = moves::record(&api.handle.view(), &shard);
+    let answer = match (request.migration(), record) {
+        (Some((from, to)), Some(record)) => {
+            let (from, to) = (from.cloned(), to.clone());
+            moves::begin(&api, &record, from, to, request.dry_run).await
         }
+        (Some((Some(_), _)), None) => Err(Problem::bad_request(
+            "from is for a shard that commits on several members: others have one copy",
+        )),
+        _ => begin_managed(&api, &request).await,
     };
     let outcome = answer
         .as_ref()
@@ -170,21 +205,44 @@ async fn begin(
     answer
 }
 
+/// Begins what copies rows, or says what it would do.
+async fn begin_managed(api: &Api, request: &AskedFor) -> Result<Response, Problem> {
+    let manager = manager(api).await?;
+    if request.dry_run {
+        let work = within(api, request.plan(&manager), problem).await?;
+        return Ok(list(&api.handle.view(), &OperationShape::planned(&work)));
+    }
+    let id = within(api, request.begin(&manager), problem).await?;
+    show(api, &manager, &id, StatusCode::ACCEPTED).await
+}
+
 async fn pause(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (manager, id) = (manager(&api).await?, named(&id)?);
-    within(&api, manager.pause(&id)).await?;
+    let id = named(&id)?;
+    if moves::has(&api, &id) {
+        return moves::steer(&api, &id, Steering::Pause).await;
+    }
+    let (manager, id) = managed(&api, id).await?;
+    within(&api, manager.pause(&id), problem).await?;
     show(&api, &manager, &id, StatusCode::OK).await
 }
 
 async fn resume(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (manager, id) = (manager(&api).await?, named(&id)?);
-    within(&api, manager.resume(&id)).await?;
+    let id = named(&id)?;
+    if moves::has(&api, &id) {
+        return moves::steer(&api, &id, Steering::Resume).await;
+    }
+    let (manager, id) = managed(&api, id).await?;
+    within(&api, manager.resume(&id), problem).await?;
     show(&api, &manager, &id, StatusCode::OK).await
 }
 
 /// Answers once it is decided that the operation has no effect: what is left of it may take longer to go, if a node is away.
 async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (manager, id) = (manager(&api).await?, named(&id)?);
+    let id = named(&id)?;
+    if moves::has(&api, &id) {
+        return moves::steer(&api, &id, Steering::Cancel).await;
+    }
+    let (manager, id) = managed(&api, id).await?;
     let decided = async {
         let Ok(mut status) = manager.watch(&id) else {
             return manager.cancel(&id).await;
@@ -197,12 +255,16 @@ async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Respon
             Ok(_) = status.wait_for(is_aborted) => Ok(()),
         }
     };
-    within(&api, decided).await?;
+    within(&api, decided, problem).await?;
     show(&api, &manager, &id, StatusCode::OK).await
 }
 
 async fn reverse(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (manager, id) = (manager(&api).await?, named(&id)?);
-    let begun = within(&api, manager.reverse(&id)).await?;
+    let id = named(&id)?;
+    if moves::has(&api, &id) {
+        return moves::steer(&api, &id, Steering::Reverse).await;
+    }
+    let (manager, id) = managed(&api, id).await?;
+    let begun = within(&api, manager.reverse(&id), problem).await?;
     show(&api, &manager, &begun, StatusCode::ACCEPTED).await
 }

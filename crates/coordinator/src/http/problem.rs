@@ -120,6 +120,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NoOperations => StatusCode::NOT_IMPLEMENTED,
         Refusal::UnknownPartitions { .. }
         | Refusal::UnknownShard { .. }
+        | Refusal::UnknownOperation { .. }
         | Refusal::UnknownNode { .. } => StatusCode::NOT_FOUND,
         Refusal::Exists { .. }
         | Refusal::Twice { .. }
@@ -130,7 +131,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NotHolder { .. }
         | Refusal::Holds { .. }
         | Refusal::NotInSync { .. }
-        | Refusal::Replicated { .. }
+        | Refusal::OtherPhase { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }
         | Refusal::Busy { .. }

@@ -7,6 +7,7 @@ mod door;
 mod events;
 mod forwarding;
 mod limits;
+mod moves;
 mod openapi;
 mod operations;
 mod page;

@@ -294,6 +294,8 @@ fn check_what_is_rare(document: &Document) {
     document.check("Trouble", &serde_json::to_value(trouble).expect("JSON"));
     let accepting = json!({"shard": "a", "node": "n", "accept_data_loss": "a", "by": "Ada"});
     document.check("Promote", &accepting);
+    let begun = json!({"changes": 1, "operation": "move-1"});
+    document.check("Done", &begun);
     for notice in rare_notices(partition) {
         let mut shown = serde_json::to_value(&notice).expect("JSON");
         assert_eq!(shown["event"], notice.kind());

@@ -259,7 +259,7 @@ async fn the_next_leader_goes_on_with_what_is_under_way() {
 }
 
 /// What nobody can begin, and what they hear.
-fn refusals() -> [(Value, u16, &'static str); 11] {
+fn refusals() -> [(Value, u16, &'static str); 13] {
     [
         (
             json!({"kind": "split", "shards": ["shard-9"]}),
@@ -308,8 +308,18 @@ fn refusals() -> [(Value, u16, &'static str); 11] {
         ),
         (
             json!({"kind": "migrate", "shards": ["shard-0"], "to": "n1"}),
-            501,
-            "UNSUPPORTED",
+            404,
+            "UNKNOWN_NODE",
+        ),
+        (
+            json!({"kind": "migrate", "shards": ["shard-9"], "from": "n1", "to": "n2"}),
+            400,
+            "BAD_REQUEST",
+        ),
+        (
+            json!({"kind": "split", "shards": ["shard-0"], "from": "n1"}),
+            400,
+            "BAD_REQUEST",
         ),
         (
             json!({"kind": "halve", "shards": ["shard-0"]}),
@@ -346,7 +356,9 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(shards(&server).await.len(), 4);
 
     let other = leader(Settings::default()).await;
-    other.get(PATH).await.refused(501, "UNSUPPORTED");
+    let split = json!({"kind": "split", "shards": ["shard-0"]});
+    other.post(PATH, split).await.refused(501, "UNSUPPORTED");
+    assert_eq!(other.get(PATH).await.ok(), json!([]), "it may have moves");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,11 +407,11 @@ pub(crate) async fn call_about_operations(document: &Document) {
     );
     assert_eq!(planned["at"].as_array().map(Vec::len), Some(1));
     assert_eq!(server.get(PATH).await.ok(), json!([]), "nothing began");
-    let moves = json!({"kind": "migrate", "shards": ["shard-0"], "to": "n1"});
+    let moves = json!({"kind": "migrate", "shards": ["shard-0"], "from": "n2", "to": "n1"});
     document.check("NewOperation", &moves);
     about(Method::POST, PATH, PATH, &moves)
         .await
-        .refused(501, "UNSUPPORTED");
+        .refused(404, "UNKNOWN_NODE");
     let (id, _) = begun(&about(Method::POST, PATH, PATH, &split).await);
     let named = format!("{PATH}/{id}");
     for what in ["pause", "resume"] {

@@ -8,7 +8,7 @@ use shardwright_topology::{
     Epoch, Incarnation, Member, NodeId, NodeRecord, ReplicaId, ShardId, ShardRecord,
 };
 
-use super::{CopyReport, Event, Refused, Registered};
+use super::{CopyReport, Event, Move, Refused, Registered};
 use crate::{Verdict, Written};
 
 /// What happens at a coordinator.
@@ -47,6 +47,14 @@ pub enum Input {
         node: NodeId,
         /// Who takes its place.
         heir: NodeId,
+    },
+    /// A member of a shard is to give its place to a copy on a node that was named, up to a stage; or nothing of that is wanted any more. It
+    /// replaces what was wanted before. Whoever leads next does not know it.
+    Move {
+        /// The shard.
+        shard: ShardId,
+        /// What is wanted.
+        moving: Option<Move>,
     },
     /// A write that was asked for was answered.
     Written {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
 
-use super::{Action, Event, Instruction, Replication, Shard, shard::Join};
+use super::{Action, Event, Instruction, Move, Replication, Shard, shard::Join};
 
 impl Replication {
     /// Sees to it that so many copies are there that can become members, besides those on the nodes named.
@@ -17,7 +17,14 @@ impl Replication {
         actions: &mut Vec<Action>,
     ) {
         self.check_joins(now, shard, holders, actions);
-        self.limit_joins(shard, count);
+        let wanted = shard.wanted(holders);
+        let is_missing = |node: &&NodeId| !shard.joins.contains_key(*node);
+        let reserved = usize::from(wanted.as_ref().is_some_and(|node| is_missing(&node)));
+        self.limit_joins(shard, count.saturating_sub(reserved), wanted.as_ref());
+        let count = match wanted {
+            Some(node) if 0 < count => self.order_wanted(now, shard, node, count, actions),
+            _ => count,
+        };
         let id = shard.id().clone();
         let spares: Vec<Member> = self.nodes.copies(&id).collect();
         let heir = self.heir(shard, holders);
@@ -56,15 +63,51 @@ impl Replication {
                 shard.avoided.clear();
                 return;
             };
-            let replica_id = ReplicaId::random(&mut self.rng);
-            actions.push(Action::Emit(Event::CopyOrdered {
-                shard: id.clone(),
-                node: node.clone(),
-                replica_id,
-            }));
-            create(shard, &node, replica_id, actions);
-            self.join(shard, node, Join::new(replica_id, now, Some(now)));
+            self.order(now, shard, node, actions);
         }
+    }
+
+    fn order(
+        &mut self,
+        now: Timestamp,
+        shard: &mut Shard,
+        node: NodeId,
+        actions: &mut Vec<Action>,
+    ) {
+        let replica_id = ReplicaId::random(&mut self.rng);
+        actions.push(Action::Emit(Event::CopyOrdered {
+            shard: shard.id().clone(),
+            node: node.clone(),
+            replica_id,
+        }));
+        create(shard, &node, replica_id, actions);
+        self.join(shard, node, Join::new(replica_id, now, Some(now)));
+    }
+
+    /// Has a copy made and filled on the node that was named for it. Returns how many are to be there: if that node cannot have one now, none is
+    /// made elsewhere in its place.
+    fn order_wanted(
+        &mut self,
+        now: Timestamp,
+        shard: &mut Shard,
+        node: NodeId,
+        count: usize,
+        actions: &mut Vec<Action>,
+    ) -> usize {
+        if shard.joins.contains_key(&node) {
+            return count;
+        }
+        if !self.nodes.accepts(&node) || !self.may_fill(&node) {
+            return count - 1;
+        }
+        match self.nodes.copy_on(shard.id(), &node) {
+            Some(copy) if self.nodes.is_whole(shard.id(), &copy) => {
+                self.join(shard, node, Join::new(copy.replica_id, now, None));
+            }
+            None if !self.is_held() => self.order(now, shard, node, actions),
+            Some(_) | None => return count - 1,
+        }
+        count
     }
 
     /// Drops what comes to nothing, and asks again for what is missing.
@@ -113,12 +156,17 @@ impl Replication {
     }
 
     /// Gives up the last of the copies that are more than wanted; those that are there already are kept before those that are not.
-    fn limit_joins(&mut self, shard: &mut Shard, count: usize) {
+    /// The one on the node that was named is kept before all others.
+    fn limit_joins(&mut self, shard: &mut Shard, count: usize, wanted: Option<&NodeId>) {
         if shard.joins.len() <= count {
             return;
         }
         let mut all: Vec<_> = shard.joins.iter().collect();
-        all.sort_by_key(|(node, join)| (join.told_at.is_some(), (*node).clone()));
+        let rank = |node: &NodeId, join: &Join| {
+            let is_other = wanted != Some(node);
+            (is_other, join.told_at.is_some(), node.clone())
+        };
+        all.sort_by_key(|(node, join)| rank(node, join));
         let kept: BTreeSet<NodeId> = all
             .into_iter()
             .take(count)
@@ -231,8 +279,12 @@ impl Replication {
         actions: &mut Vec<Action>,
     ) {
         let id = shard.id().clone();
-        let is_used =
-            |copy: &Member| active.members.contains(copy) || shard.joins.contains_key(&copy.node);
+        let moving = shard.moving.clone();
+        let wanted = moving.as_ref().and_then(Move::wanted);
+        let is_used = |copy: &Member| {
+            let is_to_join = shard.joins.contains_key(&copy.node);
+            active.members.contains(copy) || is_to_join || wanted == Some(&copy.node)
+        };
         let unused: Vec<Member> = self
             .nodes
             .copies(&id)
@@ -243,8 +295,11 @@ impl Replication {
         for Member { node, replica_id } in unused {
             let (since, told_at) = shard.unused.entry(replica_id).or_insert((now, None));
             let is_due = told_at.is_none_or(|at| self.settings.resend <= now.since(at));
-            // A node that is emptied is waited for.
-            let keep = match self.nodes.is_leaving(&node) {
+            // A node that is emptied is waited for, and so is a copy that was moved.
+            let is_left = moving
+                .as_ref()
+                .is_some_and(|moving| moving.leaves_behind(&node));
+            let keep = match is_left || self.nodes.is_leaving(&node) {
                 true => Duration::ZERO,
                 false => self.settings.keep,
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use shardwright_topology::{Config, Member, NodeId, Timestamp};
 
-use super::{Action, Condition, Lead, Purpose, Replication, Shape, Shard};
+use super::{Action, Condition, Lead, Move, Purpose, Replication, Shape, Shard};
 
 /// The members of a shard, as they should go on.
 struct Members {
@@ -75,7 +75,9 @@ impl Replication {
         let is_over = |member: &Member| shard.is_over(now, &self.nodes, grace, member);
         let kept = active.members.iter();
         let kept = kept.filter(|member| **member == primary || !is_over(member));
-        let is_leaving = |member: &Member| self.nodes.is_leaving(&member.node);
+        let is_leaving = |member: &Member| {
+            self.nodes.is_leaving(&member.node) || self.gives_place(now, shard, active, member)
+        };
         let (leaving, staying) = kept.cloned().partition(is_leaving);
         Some(Members {
             primary,
@@ -91,7 +93,7 @@ impl Replication {
     }
 
     /// Whether nothing is done that can wait: it may be this coordinator that is cut off.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.nodes.are_too_many_down(self.settings.down_percent_max)
     }
 
@@ -112,14 +114,17 @@ impl Replication {
         } else {
             staying.len()
         };
+        let holders = staying.iter().chain(leaving);
+        let holders: BTreeSet<NodeId> = holders.map(|member| member.node.clone()).collect();
         let mut free = (self.settings.factor as usize).saturating_sub(count);
         if !self.is_stuck(now, shard) && self.is_held() {
             let active = shard.stored.value.active.as_ref();
             let spares = active.map(|active| self.spares(shard, active).len());
             free = free.min(spares.unwrap_or_default());
         }
-        let holders = staying.iter().chain(leaving);
-        let holders: BTreeSet<NodeId> = holders.map(|member| member.node.clone()).collect();
+        // The copy that is to take the place of a member is there before that goes.
+        let is_given = leaving.iter().any(|member| shard.is_given_up(&member.node));
+        free += usize::from(shard.wanted(&holders).is_some() && !is_given);
         self.order_copies(now, shard, &holders, free, actions);
     }
 
@@ -179,8 +184,16 @@ impl Replication {
             replica_id: join.replica_id,
         });
         let ready = ready.filter(|copy| self.nodes.is_whole(shard.id(), copy));
+        let mut ready: Vec<Member> = ready.collect();
+        // The one that was named takes the place that is given to it, and others the places of those that are lost.
+        let is_given = members
+            .leaving
+            .iter()
+            .any(|leaving| shard.is_given_up(&leaving.node));
+        let wanted = shard.moving.as_ref().and_then(Move::wanted);
+        ready.sort_by_key(|copy| (wanted == Some(&copy.node)) != is_given);
         let free = limit.saturating_sub(next.len());
-        next.extend(ready.take(free));
+        next.extend(ready.into_iter().take(free));
         // Who leaves stays until somebody has taken its place.
         let free = limit.saturating_sub(next.len());
         next.extend(members.leaving.iter().take(free).cloned());

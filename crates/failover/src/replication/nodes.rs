@@ -126,6 +126,11 @@ impl Nodes {
         }
     }
 
+    /// Whether a node may be given copies.
+    pub(super) fn accepts(&self, id: &NodeId) -> bool {
+        self.nodes.get(id).is_some_and(Node::accepts)
+    }
+
     /// Whether a process of a node is up.
     pub(super) fn is_up(&self, id: &NodeId) -> bool {
         self.nodes
@@ -255,17 +260,18 @@ impl Nodes {
             let is_left = self.is_leaving(id) || self.is_abandoned(id);
             self.heirs.get(id).filter(|_| is_left)
         });
-        let heir = heirs.find(|heir| {
-            let node = self.nodes.get(*heir);
-            node.is_some_and(Node::accepts) && may_take(heir)
-        });
+        let heir = heirs.find(|heir| self.accepts(heir) && may_take(heir));
         heir.cloned()
     }
 
     /// In how many zones these copies are, as far as that is known.
     pub(super) fn count_zones<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> u32 {
-        let members = members.into_iter();
-        let zones = members.filter_map(|member| self.zone(&member.node));
+        self.zones_of(members.into_iter().map(|member| &member.node))
+    }
+
+    /// In how many zones these nodes are, as far as that is known.
+    pub(super) fn zones_of<'a>(&self, nodes: impl IntoIterator<Item = &'a NodeId>) -> u32 {
+        let zones = nodes.into_iter().filter_map(|node| self.zone(node));
         u32::try_from(zones.collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX)
     }
 

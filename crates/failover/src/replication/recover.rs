@@ -179,7 +179,7 @@ impl Replication {
             (
                 !shard.tried.contains(node),
                 is_near,
-                !self.nodes.is_leaving(node),
+                !self.nodes.is_leaving(node) && !shard.is_given_up(node),
                 wanted == Some(node),
                 !self.nodes.is_overloaded(node, &self.primaries),
                 zone.is_some() && self.nodes.zone(node) == zone,

@@ -37,6 +37,38 @@ pub enum Refused {
         /// The node.
         node: NodeId,
     },
+    /// The node holds a copy that counts already. Promote it, or choose another one.
+    #[error("node {node} is a member of shard {shard} already, choose another one")]
+    IsMember {
+        /// The shard.
+        shard: ShardId,
+        /// The node.
+        node: NodeId,
+    },
+    /// The node cannot be given a copy: it is not up, gives away what it has, or keeps no copies. Choose another one.
+    #[error(
+        "node {node} cannot be given a copy of shard {shard}, choose one that is up and keeps copies"
+    )]
+    CannotTake {
+        /// The shard.
+        shard: ShardId,
+        /// The node.
+        node: NodeId,
+    },
+    /// With a copy on that node, the shard would be in fewer zones than a write is to be in. Choose a node in another zone.
+    #[error(
+        "with a copy on node {node}, shard {shard} would be in {zones} zones instead of {needed}, choose a node in another one"
+    )]
+    TooFewZones {
+        /// The shard.
+        shard: ShardId,
+        /// The node.
+        node: NodeId,
+        /// In how many zones it would be.
+        zones: u32,
+        /// In how many it must be.
+        needed: u32,
+    },
     /// The node is not up, or its copy is not whole. Choose another one.
     #[error("node {node} is not up with a whole copy of shard {shard}, choose another one")]
     NotUp {
@@ -131,6 +163,9 @@ impl Refused {
             Self::Unassigned { .. } => "UNASSIGNED",
             Self::Changing { .. } => "BUSY",
             Self::NotMember { .. } => "NOT_HOLDER",
+            Self::IsMember { .. } => "HOLDS",
+            Self::CannotTake { .. } => "NOT_ACCEPTING",
+            Self::TooFewZones { .. } => "TOO_FEW_ZONES",
             Self::NotUp { .. } => "NOT_UP",
             Self::NotInSync { .. } => "NOT_IN_SYNC",
             Self::NoRecoveryQuorum { .. } => "NO_RECOVERY_QUORUM",
@@ -157,6 +192,9 @@ impl Refused {
             Self::NotLeading
             | Self::UnknownShard { .. }
             | Self::NotMember { .. }
+            | Self::IsMember { .. }
+            | Self::CannotTake { .. }
+            | Self::TooFewZones { .. }
             | Self::NotUp { .. }
             | Self::NoRecoveryQuorum { .. }
             | Self::OtherShard { .. }

@@ -10,7 +10,7 @@ use shardwright_topology::{
     Config, ConfigId, Epoch, Lsn, Member, NodeId, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
-use super::{Action, Condition, Event, Lead, Purpose, Settings, nodes::Nodes};
+use super::{Action, Condition, Event, Lead, Move, Purpose, Settings, nodes::Nodes};
 
 /// What a coordinator remembers of one shard.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Shard {
     pub(super) joins: BTreeMap<NodeId, Join>,
     /// The nodes that did not make a copy in time.
     pub(super) avoided: BTreeSet<NodeId>,
+    /// The member that is to give its place to a copy somewhere else.
+    pub(super) moving: Option<Move>,
     /// What the primary was told to keep up to date, and when.
     pub(super) followed: Option<(Epoch, BTreeSet<Member>, Timestamp)>,
     /// The copies that are of no use, since when, and when the node was told.
@@ -133,6 +135,7 @@ impl Shard {
             absent: BTreeMap::new(),
             joins: BTreeMap::new(),
             avoided: BTreeSet::new(),
+            moving: None,
             followed: None,
             unused: BTreeMap::new(),
         }
@@ -140,6 +143,18 @@ impl Shard {
 
     pub(super) fn id(&self) -> &ShardId {
         &self.stored.value.id
+    }
+
+    /// The node that is to have a copy besides these, whether or not anybody leaves.
+    pub(super) fn wanted(&self, holders: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let wanted = self.moving.as_ref().and_then(Move::wanted);
+        wanted.filter(|node| !holders.contains(*node)).cloned()
+    }
+
+    /// Whether a copy on this node gives its place to another one.
+    pub(super) fn is_given_up(&self, node: &NodeId) -> bool {
+        let moving = self.moving.as_ref();
+        moving.is_some_and(|moving| moving.is_given_by(node))
     }
 
     /// Begins to count all times anew: what was not seen meanwhile says nothing.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod chaos;
+mod moving;
 mod world;
 
 use std::{collections::BTreeSet, time::Duration};

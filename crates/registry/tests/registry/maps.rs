@@ -178,6 +178,7 @@ async fn prepare(registry: &Registry, after_each: &mut impl AsyncFnMut(&str)) {
         phase: Phase::Planned,
         error: None,
         paused: false,
+        members: None,
     };
     registry
         .operations()

@@ -75,6 +75,7 @@ async fn operate(registry: Registry, number: usize, attempt: Attempt) -> Result<
         phase: Phase::Planned,
         error: None,
         paused: false,
+        members: None,
     };
     registry.operations().create(&id, planned).await?;
     turn().await;

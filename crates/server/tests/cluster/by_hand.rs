@@ -82,6 +82,7 @@ impl ByHand {
             targets: targets.iter().map(|(target, _)| target.clone()).collect(),
             phase: Phase::Created,
             paused: false,
+            members: None,
             error: None,
         };
         let registry = cluster.registry();

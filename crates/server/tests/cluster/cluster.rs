@@ -9,7 +9,7 @@ use std::{
 
 use shardwright_coordinator::{
     Coordinator,
-    core::{Notice, Replication, Settings},
+    core::{Command, Done, Notice, Refusal, Replication, Settings},
     failover::replication,
     http::{Api, Settings as HttpSettings, bind, serve},
     rebalancer::{PartitionId, ReplicaPolicy},
@@ -225,6 +225,20 @@ impl Cluster {
     pub(crate) fn url(&self) -> String {
         let leader = self.leader.lock().expect("a leader");
         leader.as_ref().expect("one leads").url.clone()
+    }
+
+    /// Asks the coordinator that leads.
+    pub(crate) async fn command(&self, command: Command) -> Result<Done, Refusal> {
+        let handle = {
+            let leader = self.leader.lock().expect("a leader");
+            leader
+                .as_ref()
+                .expect("one leads")
+                .coordinator
+                .handle()
+                .clone()
+        };
+        handle.command(command).await
     }
 
     /// What the coordinator has told people.

@@ -64,7 +64,7 @@ async fn hand_over(cluster: &Cluster, primary: &str) -> String {
     let stranger = json!({"shard": "shard-0", "to": "n9"});
     promote(cluster, &stranger).await.refused(409, "NOT_HOLDER");
     let moved = post(cluster, "/api/v1/move", &stranger).await;
-    moved.refused(409, "REPLICATED");
+    moved.refused(404, "UNKNOWN_NODE");
     let members = members_of(&shard(cluster, "shard-0").await);
     let to = members.into_iter().find(|node| node != primary);
     let to = to.expect("another member");

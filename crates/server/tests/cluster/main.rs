@@ -7,6 +7,7 @@ mod copies;
 mod faults;
 mod interactive;
 mod limits;
+mod migrating;
 mod modelled;
 mod moving;
 mod once;

@@ -48,6 +48,7 @@ fn split(phase: Phase) -> (Vec<ShardRecord>, Operation) {
         phase,
         error: None,
         paused: false,
+        members: None,
     };
     (
         vec![source, target("left", left), target("right", right)],

@@ -28,6 +28,7 @@ fn operation(phase: Phase) -> Operation {
         phase,
         error: None,
         paused: false,
+        members: None,
     }
 }
 

@@ -113,14 +113,27 @@ pub(super) fn follow(
         let reason = ended.error.clone().unwrap_or_default();
         return Err(Failure::Aborted { operation, reason }.into());
     }
-    let (sources, targets) = (ended.sources.join(" "), ended.targets.join(" "));
-    let left = if ended.phase == "done" {
-        ""
-    } else {
-        "; what is left of the others is removed when their nodes are back"
+    finish(connection, &ended, &outcome(&ended), out)
+}
+
+/// What an operation has done that took effect, in words.
+fn outcome(ended: &Operation) -> String {
+    let sources = ended.sources.join(" ");
+    let done = match (&ended.from, &ended.to) {
+        (Some(from), Some(to)) => format!("move of {sources} is done: from {from} to {to}"),
+        _ => format!(
+            "{} of {sources} is done: {}",
+            ended.kind,
+            ended.targets.join(" ")
+        ),
     };
-    let said = format!("{} of {sources} is done: {targets}{left}", ended.kind);
-    finish(connection, &ended, &said, out)
+    // Where no member goes because the node of its successor was lost after the commit, the record says so.
+    let but = ended.error.iter().map(|error| format!("; {error}"));
+    let is_left = ended.phase != "done";
+    let left =
+        is_left.then_some("; what is left of the others is removed when their nodes are back");
+    let rest: String = but.chain(left.map(str::to_owned)).collect();
+    done + &rest
 }
 
 fn until_ended(
@@ -182,6 +195,11 @@ pub(super) fn progress(operation: &Operation) -> String {
         words.push(format!("{rows} of {total} rows"));
         let left = progress.eta_seconds.map(Duration::from_secs);
         words.extend(left.map(|left| format!("{} left", humantime::format_duration(left))));
+    }
+    if let (Some(lag), Some(_)) = (progress.lag, &operation.to)
+        && operation.phase != "copying"
+    {
+        words.push(format!("{} changes to come", output::grouped(lag)));
     }
     words.join(", ")
 }

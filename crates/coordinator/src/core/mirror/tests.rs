@@ -25,8 +25,9 @@ fn operation(phase: Phase) -> Operation {
         sources: vec![ShardId::numbered(0)],
         targets: vec![ShardId::numbered(1), ShardId::numbered(2)],
         phase,
-        paused: false,
         error: None,
+        paused: false,
+        members: None,
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shardwright_failover::{
     Verdict, Written,
-    replication::{self, Input, Registered, Replication},
+    replication::{self, Input, Move, Registered, Replication},
 };
 use shardwright_rebalancer::PartitionId;
-use shardwright_topology::{Incarnation, KeyspaceName, NodeId, NodeRecord, NodeState, Timestamp};
+use shardwright_topology::{
+    Incarnation, KeyspaceName, NodeId, NodeRecord, NodeState, OperationId, Timestamp,
+};
 
 use crate::{core::WriteOutcome, protocol::CopyState};
 
@@ -25,6 +27,10 @@ pub(in crate::core) struct Replicated {
     up: BTreeMap<NodeId, Incarnation>,
     /// What they vouch for.
     registered: BTreeMap<(KeyspaceName, NodeId), Registered>,
+    /// The shards of which a member gives its place to a copy elsewhere.
+    moves: BTreeMap<PartitionId, Move>,
+    /// The moves that are over, and since when that is known.
+    ended: BTreeMap<OperationId, Timestamp>,
 }
 
 impl Replicated {
@@ -93,6 +99,28 @@ impl Replicated {
         let all = self.machines.keys();
         self.inbox
             .extend(all.map(|keyspace| (keyspace.clone(), input())));
+    }
+
+    /// Has the machines know which moves are wanted, and no others.
+    pub(super) fn set_moves(&mut self, wanted: BTreeMap<PartitionId, Move>) {
+        let before = std::mem::replace(&mut self.moves, wanted);
+        let ids: BTreeSet<_> = before
+            .into_keys()
+            .chain(self.moves.keys().cloned())
+            .collect();
+        for id in ids {
+            let moving = self.moves.get(&id).cloned();
+            let machine = self.machines.get(&id.keyspace);
+            if machine.is_some_and(|machine| machine.moving(&id.shard) != moving.as_ref()) {
+                let shard = id.shard.clone();
+                self.tell(&id.keyspace, Input::Move { shard, moving });
+            }
+        }
+    }
+
+    /// Returns since when it is known that a move is over.
+    pub(super) fn ended(&mut self, now: Timestamp, id: &OperationId) -> Timestamp {
+        *self.ended.entry(id.clone()).or_insert(now)
     }
 
     /// Tells a machine the next thing that there is to tell. Returns what it wants.

@@ -2,6 +2,7 @@
 
 mod desk;
 mod disk;
+mod moving;
 
 use std::time::Duration;
 
@@ -154,13 +155,6 @@ fn a_member_in_sync_takes_over_when_it_is_asked() {
     let partition = shard();
     let refused = Refusal::LossNotNamed { partition };
     assert_eq!(desk.command(promote("n3", true)), Err(refused));
-    let command = Command::Move {
-        partition: shard(),
-        from: None,
-        to: id("n3"),
-    };
-    let refused = Refusal::Replicated { partition: shard() };
-    assert_eq!(desk.command(command), Err(refused));
     let refused = desk.command(promote("n9", false)).unwrap_err();
     assert_eq!(refused.code(), "NOT_HOLDER");
 }

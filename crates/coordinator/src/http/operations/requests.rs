@@ -17,6 +17,7 @@ const SHARDS_MAX: usize = 1_000;
 pub(super) struct Begin {
     kind: OperationKind,
     shards: Vec<ShardId>,
+    from: Option<NodeId>,
     to: Option<NodeId>,
     at: Option<String>,
     #[serde(default)]
@@ -35,7 +36,7 @@ pub(super) struct Asked {
 enum Change {
     Split(SplitAt),
     Merge,
-    Migrate(NodeId),
+    Migrate { from: Option<NodeId>, to: NodeId },
 }
 
 impl Begin {
@@ -44,6 +45,7 @@ impl Begin {
         let Self {
             kind,
             shards,
+            from,
             to,
             at,
             dry_run,
@@ -56,9 +58,9 @@ impl Begin {
             OperationKind::Merge if SHARDS_MAX < shards.len() => {
                 Some("a merge takes 1,000 shards at most")
             }
-            OperationKind::Split | OperationKind::Merge if to.is_some() => {
-                Some("to is for a move: the copies of what a split or a merge makes stay there")
-            }
+            OperationKind::Split | OperationKind::Merge if to.is_some() || from.is_some() => Some(
+                "from and to are for a move: the copies of what a split or a merge makes stay there",
+            ),
             OperationKind::Merge | OperationKind::Migrate if at.is_some() => {
                 Some("at says where a shard is split")
             }
@@ -70,7 +72,7 @@ impl Begin {
         let change = match (kind, to) {
             (OperationKind::Split, _) => Change::Split(split_at(at.as_deref())?),
             (OperationKind::Merge, _) => Change::Merge,
-            (OperationKind::Migrate, Some(to)) => Change::Migrate(to),
+            (OperationKind::Migrate, Some(to)) => Change::Migrate { from, to },
             (OperationKind::Migrate, None) => {
                 return Err(Problem::bad_request("to names the node of a move"));
             }
@@ -105,7 +107,15 @@ impl Asked {
         match self.change {
             Change::Split(_) => "split",
             Change::Merge => "merge",
-            Change::Migrate(_) => "migrate",
+            Change::Migrate { .. } => "migrate",
+        }
+    }
+
+    /// Returns from where to where a shard is to move, if one is.
+    pub(super) fn migration(&self) -> Option<(Option<&NodeId>, &NodeId)> {
+        match &self.change {
+            Change::Migrate { from, to } => Some((from.as_ref(), to)),
+            Change::Split(_) | Change::Merge => None,
         }
     }
 
@@ -119,7 +129,7 @@ impl Asked {
         match &self.change {
             Change::Split(at) => manager.begin_split(names[0], at.clone(), force).await,
             Change::Merge => manager.begin_merge(&names, force).await,
-            Change::Migrate(to) => manager.begin_migrate(names[0], to.as_str(), force).await,
+            Change::Migrate { to, .. } => manager.begin_migrate(names[0], to.as_str(), force).await,
         }
     }
 
@@ -129,7 +139,7 @@ impl Asked {
         match &self.change {
             Change::Split(at) => manager.plan_split(names[0], at.clone(), force).await,
             Change::Merge => manager.plan_merge(&names, force).await,
-            Change::Migrate(to) => manager.plan_migrate(names[0], to.as_str(), force).await,
+            Change::Migrate { to, .. } => manager.plan_migrate(names[0], to.as_str(), force).await,
         }
     }
 }

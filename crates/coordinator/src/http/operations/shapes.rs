@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 use shardwright_elastic::{Error, OperationStatus, Part, Progress, ShardStatistics, Work};
+use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{
-    Decision, KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position, ShardId,
+    Decision, KeyspaceName, MemberChange, NodeId, Operation, OperationId, OperationKind, Phase,
+    Position, ShardId,
 };
 
 use crate::core::View;
@@ -20,6 +22,9 @@ pub(super) struct OperationShape<'a> {
     targets: Vec<&'a ShardId>,
     /// Where the new shards begin, but for the first.
     at: Vec<Position>,
+    /// From where to where a shard moves.
+    from: Option<&'a NodeId>,
+    to: Option<&'a NodeId>,
     paused: bool,
     reason: &'a str,
     error: Option<&'a str>,
@@ -59,8 +64,48 @@ impl<'a> OperationShape<'a> {
         }
     }
 
+    /// Shows the move of a shard that commits on several members.
+    pub(super) fn moving(change: &Change<'a>) -> Self {
+        let operation = change.operation;
+        Self {
+            id: Some(&operation.id),
+            phase: operation.phase,
+            targets: operation.targets.iter().collect(),
+            paused: operation.paused,
+            error: operation.error.as_deref(),
+            progress: ProgressShape {
+                lag: change.lag,
+                ..ProgressShape::in_phase(operation.phase)
+            },
+            ..Self::planned_move(change.shard, change.members)
+        }
+    }
+
+    /// Shows what would be done to move such a shard.
+    pub(super) fn planned_move(shard: &'a ShardId, members: &'a MemberChange) -> Self {
+        Self {
+            id: None,
+            kind: OperationKind::Migrate,
+            phase: Phase::Planned,
+            sources: vec![shard],
+            targets: Vec::new(),
+            at: Vec::new(),
+            from: Some(&members.from),
+            to: Some(&members.to),
+            paused: false,
+            reason: "asked for",
+            error: None,
+            progress: ProgressShape::default(),
+        }
+    }
+
     /// Shows what would be done.
     pub(super) fn planned(work: &'a Work) -> Self {
+        let is_move = work.kind == OperationKind::Migrate;
+        let node = |parts: &'a [Part]| {
+            let first = parts.first().filter(|_| is_move);
+            first.map(|part| &part.node)
+        };
         Self {
             id: None,
             kind: work.kind,
@@ -68,11 +113,39 @@ impl<'a> OperationShape<'a> {
             sources: names(&work.sources),
             targets: Vec::new(),
             at: cuts(&work.targets),
+            from: node(&work.sources),
+            to: node(&work.targets),
             paused: false,
             reason: &work.reason,
             error: None,
             progress: ProgressShape::default(),
         }
+    }
+}
+
+/// The move of a shard that commits on several members, and what there is to show of it.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    operation: &'a Operation,
+    shard: &'a ShardId,
+    members: &'a MemberChange,
+    /// By how many records the copy is behind, while that counts and the primary has said it.
+    lag: Option<u64>,
+}
+
+impl<'a> Change<'a> {
+    /// Returns what there is to show of an operation, if it is such a move.
+    pub(super) fn of(operation: &'a Operation, view: &View) -> Option<Self> {
+        let (members, shard) = (operation.members.as_ref()?, operation.sources.first()?);
+        let partition = PartitionId::new(operation.keyspace.clone(), shard.clone());
+        let known = view.replicated.get(&partition);
+        let known = known.filter(|_| !operation.phase.is_final());
+        Some(Self {
+            operation,
+            shard,
+            members,
+            lag: known.and_then(|known| known.lags.get(&members.to).copied()),
+        })
     }
 }
 

@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 use shardwright_topology::NodeState;
 
-use super::world::{World, settings};
-use crate::replication::{Condition, Settings, Width};
+use super::{
+    moving::moving,
+    world::{World, settings},
+};
+use crate::replication::{Condition, Settings, Stage, Width};
 
 #[derive(Debug, Clone)]
 enum Fault {
@@ -14,18 +17,23 @@ enum Fault {
     Stall(usize),
     Wipe(usize),
     Drain(usize),
+    Move(usize, usize, Stage),
+    TakeBack,
     Run(u64),
 }
 
 fn faults() -> impl Strategy<Value = Vec<Fault>> {
     let node = 1..6_usize;
+    let stage = prop::sample::select(vec![Stage::Fill, Stage::Swap, Stage::Swap, Stage::Undo]);
     let fault = prop_oneof![
         3 => node.clone().prop_map(Fault::Crash),
         3 => node.clone().prop_map(Fault::Restart),
         1 => node.clone().prop_map(Fault::Reopen),
         1 => node.clone().prop_map(Fault::Stall),
         1 => node.clone().prop_map(Fault::Wipe),
-        1 => node.prop_map(Fault::Drain),
+        1 => node.clone().prop_map(Fault::Drain),
+        2 => (node.clone(), node, stage).prop_map(|(from, to, stage)| Fault::Move(from, to, stage)),
+        1 => Just(Fault::TakeBack),
         6 => (0..20_u64).prop_map(Fault::Run),
     ];
     prop::collection::vec(fault, 1..30)
@@ -66,6 +74,11 @@ fn inflict(world: &mut World, fault: Fault) {
                 world.drain(&format!("n{number}"));
             }
         }
+        Fault::Move(from, to, stage) => {
+            let (from, to) = (format!("n{from}"), format!("n{to}"));
+            world.moves(moving(&from, &to, stage));
+        }
+        Fault::TakeBack => world.moves(None),
         Fault::Run(seconds) => world.run(seconds),
     }
 }
@@ -88,6 +101,7 @@ proptest! {
             inflict(&mut world, fault);
         }
         (world.lost_percent, world.leaders) = (0, 1);
+        world.moves(None);
         for number in 1..6 {
             let name = format!("n{number}");
             if !world.node(&name).is_up || world.node(&name).is_stalled {

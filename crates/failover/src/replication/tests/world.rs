@@ -263,8 +263,13 @@ impl World {
         self.answers[&ticket].clone()
     }
 
+    /// What the first coordinator knows.
+    pub(super) fn machine(&self) -> &Replication {
+        &self.coordinators[0].machine
+    }
+
     /// Gives every coordinator the same input.
-    fn tell(&mut self, input: impl Fn() -> Input) {
+    pub(super) fn tell(&mut self, input: impl Fn() -> Input) {
         for which in 0..self.coordinators.len() {
             self.feed(which, input());
         }
@@ -432,7 +437,7 @@ impl World {
     }
 
     pub(super) fn condition(&self) -> Condition {
-        let condition = self.coordinators[0].machine.condition(&shard());
+        let condition = self.machine().condition(&shard());
         condition.unwrap_or_default()
     }
 

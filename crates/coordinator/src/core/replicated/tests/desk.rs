@@ -1,17 +1,19 @@
 //! A coordinator's machine, a registry, and nodes whose logs do what logs do.
 
+mod copies;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use rand::{SeedableRng, rngs::StdRng};
-use shardwright_failover::replication::{self, CopyReport, Health, Instruction, Lead};
+use shardwright_failover::replication::{self, Instruction};
 use shardwright_rebalancer::{PartitionId, ReplicaPolicy};
-use shardwright_registry::{Key, Revision, Seen, Stored, node_of_lease};
+use shardwright_registry::{Key, Revision, Seen, node_of_lease};
 use shardwright_topology::{
-    Config, Epoch, Incarnation, KeyspaceName, Lsn, Member, NodeId, NodeRecord, NodeState,
-    RegisteredCopies, ReplicaId, ShardId, ShardRecord, Timestamp,
+    Epoch, Incarnation, KeyspaceName, Member, NodeId, NodeRecord, NodeState, Operation,
+    OperationId, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
 use super::disk::Disk;
@@ -20,7 +22,7 @@ use crate::{
         Action, Change, Command, CommandId, Core, Done, Event, Notice, Refusal, Replication,
         Settings, Value, WriteId, WriteOutcome,
     },
-    protocol::{CopyState, CopyTrouble, Ping, Pong, Report, ReportedState, VERSION},
+    protocol::{CopyTrouble, Ping, Pong, Report, ReportedState, VERSION},
 };
 
 const STEP: Duration = Duration::from_millis(50);
@@ -209,6 +211,24 @@ impl Desk {
         }
     }
 
+    /// Changes the record of the shard, as somebody else does.
+    pub(super) fn change(&mut self, change: impl FnOnce(ShardRecord) -> ShardRecord) {
+        let record = change(self.record(&shard()));
+        self.put("shard/main/shard-0", Value::Shard(record));
+    }
+
+    /// What is written down of an operation.
+    pub(super) fn operation(&self, id: &OperationId) -> Operation {
+        match &self.store[&Key::new(format!("op/{id}")).unwrap()].1 {
+            Seen::Operation(stored) => stored.value.clone(),
+            other => panic!("no operation: {other:?}"),
+        }
+    }
+
+    pub(super) fn has_copy(&self, name: &str) -> bool {
+        self.nodes[&id(name)].copy.is_some()
+    }
+
     pub(super) fn primary(&self) -> String {
         let record = self.record(&shard());
         record.primary().map_or_else(String::new, NodeId::to_string)
@@ -387,108 +407,5 @@ impl Desk {
             troubles: node.troubles.clone(),
         };
         self.events.push_back(Event::Pong(pong));
-    }
-
-    fn obey(&mut self, at: &NodeId, instruction: Instruction) {
-        let node = self.nodes.get_mut(at).unwrap();
-        node.instructions.push(instruction.clone());
-        match instruction {
-            Instruction::Create { shard, replica_id } if node.copy.is_none() => {
-                // Nothing says that sessions and openings are counted alike.
-                let registered = RegisteredCopies {
-                    opened: Incarnation(40),
-                    ..RegisteredCopies::none(at.clone())
-                };
-                let value = registered.with_opened(shard, replica_id);
-                node.copy = Some(Copy {
-                    replica_id,
-                    opening: value.opened,
-                    leads: None,
-                    learners: BTreeSet::new(),
-                });
-                let key = Key::new(format!("replica/main/{at}")).unwrap();
-                self.show(key.clone(), |revision| {
-                    Seen::Copies(Stored {
-                        key,
-                        value,
-                        revision,
-                    })
-                });
-            }
-            Instruction::Follow { learners, .. } => {
-                if let Some(copy) = &mut node.copy {
-                    copy.learners = learners;
-                }
-            }
-            Instruction::Create { .. } | Instruction::Drop { .. } => {}
-        }
-    }
-
-    fn copy_of(&self, member: &Member) -> Option<&Copy> {
-        let node = self.nodes.get(&member.node).filter(|node| node.is_up)?;
-        let copy = node.copy.as_ref();
-        copy.filter(|copy| copy.replica_id == member.replica_id)
-    }
-
-    fn begin_what_is_pending(&mut self) {
-        let record = self.record(&shard());
-        let Some(pending) = &record.pending else {
-            return;
-        };
-        let reached = |config: &Config| {
-            let members = config.members.iter();
-            members
-                .filter(|member| self.copy_of(member).is_some())
-                .count()
-        };
-        let is_fenced = record.active.as_ref().is_none_or(|active| {
-            active.recovery_quorum() <= reached(active) || record.accepts_loss()
-        });
-        let own = pending.member(&pending.primary.node).unwrap();
-        let opening = self.copy_of(own).map(|copy| copy.opening);
-        let is_meant = opening == Some(pending.primary.incarnation);
-        if !is_fenced || !is_meant || reached(pending) < pending.w as usize {
-            return;
-        }
-        let (epoch, primary) = (pending.epoch, pending.primary.node.clone());
-        for (id, node) in &mut self.nodes {
-            if let Some(copy) = &mut node.copy {
-                copy.leads = (*id == primary).then_some(epoch);
-                copy.learners.clear();
-            }
-        }
-        let next = record.activate(pending.config_id).unwrap();
-        self.put("shard/main/shard-0", Value::Shard(next));
-    }
-
-    fn states(&self, of: &NodeId) -> Option<Vec<CopyState>> {
-        let node = self.nodes[of].keeps_copies.then(|| &self.nodes[of])?;
-        let record = self.record(&shard());
-        let state = node.copy.as_ref().map(|copy| {
-            let lead = copy.leads.map(|epoch| {
-                let members = record.active.iter().flat_map(|active| &active.members);
-                let others = members.chain(&copy.learners);
-                let answered = others.filter(|member| self.copy_of(member).is_some());
-                Lead {
-                    epoch,
-                    last: Lsn(10),
-                    commit: Some(Lsn(9)),
-                    followers: answered.map(|member| (member.replica_id, Lsn(9))).collect(),
-                }
-            });
-            let report = CopyReport {
-                replica_id: copy.replica_id,
-                incarnation: copy.opening,
-                epoch: record.active_epoch(),
-                durable: Lsn(10),
-                health: Health::Whole,
-                lead,
-            };
-            CopyState {
-                partition: shard(),
-                report,
-            }
-        });
-        Some(state.into_iter().collect())
     }
 }

@@ -10,9 +10,10 @@ mod content;
 mod filling;
 mod http;
 mod local;
+mod members;
+mod placements;
 mod store;
 mod wire;
 
-pub(crate) use self::http::router;
 pub use self::store::ClusterStore;
-pub(crate) use self::store::Members;
+pub(crate) use self::{http::router, members::Members};

@@ -17,7 +17,9 @@
 mod action;
 mod alarm;
 mod context;
+mod core;
 mod event;
+mod hold;
 mod leadership;
 mod progress;
 mod reads;
@@ -37,7 +39,8 @@ pub use self::{
 };
 use self::{
     alarm::Alarm,
-    context::Context,
+    core::Core,
+    hold::Hold,
     leadership::Leadership,
     recovery::{Recovery, Standing},
 };
@@ -55,37 +58,6 @@ pub struct Participant {
     data_loss_generation: u64,
     fault_reported: bool,
     alarm: Alarm,
-}
-
-/// What every role works with.
-#[derive(Debug)]
-struct Core {
-    me: Primary,
-    settings: Settings,
-    replica: Replica,
-    hold: Option<Hold>,
-    stamps: u64,
-}
-
-/// Records that somebody is yet to read: a primary keeps them for a while, as for a member that lags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Hold {
-    after: Lsn,
-    until: Timestamp,
-}
-
-impl Core {
-    fn context<'a>(&'a mut self, now: Timestamp, actions: &'a mut Vec<Action>) -> Context<'a> {
-        Context {
-            now,
-            me: &self.me.node,
-            settings: &self.settings,
-            replica: &mut self.replica,
-            hold: self.hold,
-            stamps: &mut self.stamps,
-            actions,
-        }
-    }
 }
 
 /// What the copy is besides being a member.
@@ -233,10 +205,7 @@ impl Participant {
             Event::Activated(config_id) => self.activated(config_id),
             Event::Superseded(config_id) => self.superseded(config_id, actions),
             Event::Learners(learners) => self.follow(now, learners, actions),
-            Event::Hold { after, lasting } => {
-                let until = now + lasting;
-                self.core.hold = Some(Hold { after, until });
-            }
+            Event::Hold { after, lasting } => self.core.hold = Some(Hold::new(now, after, lasting)),
             Event::Submit(submissions) => self.submit(now, submissions, actions),
             Event::Read { read, level } => self.read(now, read, level, actions),
             Event::Applied(lsn) => self.core.replica.applied_up_to(lsn),

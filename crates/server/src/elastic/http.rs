@@ -13,7 +13,8 @@ use shardwright_http::axum::{
 
 use super::{
     Members,
-    local::{Local, Placements},
+    local::Local,
+    placements::Placements,
     wire::{self, Refusal, Request},
 };
 use crate::node::Copies;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,13 +12,14 @@ use shardwright_registry::{Error as RegistryError, Registry};
 use shardwright_sql::Placement;
 use shardwright_store::{Error as StoreError, Snapshot};
 use shardwright_topology::{
-    Decision, KeyRange, KeyspaceName, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
+    Decision, KeyRange, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
 };
 use tokio::task::spawn_blocking;
 
 use super::{
     Members,
     content::{self, SumOf},
+    placements::Placements,
     wire::{Answer, Ask, Refusal, Request, Said},
 };
 use crate::{
@@ -53,27 +54,6 @@ const CUTS_MAX: u32 = 8;
 
 /// Of how many operations it is known how often that was.
 const CUTS_KNOWN: usize = 1_000;
-
-/// The placements of the schemas that were asked for last, one of each keyspace. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Placements(Arc<Mutex<HashMap<KeyspaceName, Arc<Placement>>>>);
-
-impl Placements {
-    fn of(&self, keyspace: &KeyspaceName, number: u64) -> Option<Arc<Placement>> {
-        let known = self.lock().get(keyspace).cloned();
-        known.filter(|known| known.number == number)
-    }
-
-    fn learn(&self, keyspace: &KeyspaceName, placement: Placement) -> Arc<Placement> {
-        let placement = Arc::new(placement);
-        self.lock().insert(keyspace.clone(), Arc::clone(&placement));
-        placement
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyspaceName, Arc<Placement>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Local {
     /// Does what is asked, as far as this node has what it takes.

@@ -13,105 +13,23 @@ use shardwright_elastic::{
     Batch, Changes, Cut, Digest, DigestAt, Extent, Import, Pace, Page, RowChange, ShardMetrics,
     ShardStore, StoreError,
 };
-use shardwright_http::{
-    ClientError, Token,
-    reqwest::{self, Client, header::AUTHORIZATION},
-};
-use shardwright_registry::{BoxError, Registry, Store};
+use shardwright_http::{ClientError, Token};
+use shardwright_registry::{BoxError, Store};
 use shardwright_topology::{
     Backoff, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, Phase, ShardId,
     ShardState, Side,
 };
 
 use super::{
-    http::PATH,
-    wire::{self, Answer, Ask, Refusal, Request, Said},
+    Members,
+    wire::{self, Ask, Refusal, Said},
 };
-
-/// How long it takes at most to connect to a node.
-const CONNECT: Duration = Duration::from_secs(2);
-
-/// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
-const ANSWER: Duration = Duration::from_secs(600);
 
 /// How often a shard is asked whose primary is not where it was thought to be.
 const TRIES: u32 = 8;
 
 /// The waits between two of those.
 const WAITS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
-
-/// The nodes, as they are asked by name.
-#[derive(Debug, Clone)]
-pub(crate) struct Members {
-    here: NodeId,
-    registry: Registry,
-    client: Client,
-    token: Option<Token>,
-}
-
-/// Why a node gave no answer.
-#[derive(Debug, thiserror::Error)]
-enum Unanswered {
-    #[error("node {0} is not registered")]
-    Unknown(NodeId),
-    #[error("the registry does not say where the node is")]
-    Registry(#[from] shardwright_registry::Error),
-    #[error("the node does not answer")]
-    Lost(#[from] reqwest::Error),
-    #[error("the node answers something that is not understood")]
-    Garbled,
-}
-
-impl Members {
-    pub(crate) fn new(
-        here: NodeId,
-        store: Arc<dyn Store>,
-        keyspace: KeyspaceName,
-        token: Option<Token>,
-    ) -> Result<Self, ClientError> {
-        Ok(Self {
-            here,
-            registry: Registry::new(store, keyspace),
-            client: shardwright_http::client(CONNECT)?,
-            token,
-        })
-    }
-
-    /// Returns the node that asks.
-    pub(super) fn here(&self) -> &NodeId {
-        &self.here
-    }
-
-    /// Asks a node.
-    pub(super) async fn ask(
-        &self,
-        node: &NodeId,
-        shard: &PartitionId,
-        ask: Ask,
-    ) -> Result<Answer, BoxError> {
-        Ok(self.send(node, shard, ask).await?)
-    }
-
-    async fn send(
-        &self,
-        node: &NodeId,
-        shard: &PartitionId,
-        ask: Ask,
-    ) -> Result<Answer, Unanswered> {
-        let found = self.registry.nodes().get(node).await?;
-        let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
-        let url = format!("{}{PATH}", address.value.address);
-        let mut sending = self.client.post(url);
-        if let Some(token) = &self.token {
-            sending = sending.header(AUTHORIZATION, token.header());
-        }
-        let shard = shard.clone();
-        let body = wire::encode(&Request { shard, ask });
-        let response = sending.timeout(ANSWER).body(body).send().await?;
-        let body = response.error_for_status()?.bytes().await?;
-        wire::decode(&body).ok_or(Unanswered::Garbled)
-    }
-}
 
 /// The replicated shards of a keyspace, as one store for all nodes: it asks whoever has the primary.
 ///
@@ -181,7 +99,7 @@ impl ClusterStore {
         if let Some(node) = self.known().get(shard) {
             return Ok(Some(node.clone()));
         }
-        let found = self.members.registry.shards().get(shard).await;
+        let found = self.members.registry().shards().get(shard).await;
         let found = found.map_err(|error| Failure::Lost(error.into()))?;
         let record = found.ok_or(Failure::Unknown)?.value;
         let primary = record.primary().cloned();
@@ -486,7 +404,7 @@ impl ShardStore for ClusterStore {
 
     async fn remove(&self, operation: &OperationId, shard: &ShardId) -> Result<(), StoreError> {
         let asked = async {
-            let registered = self.members.registry.copies().list().await;
+            let registered = self.members.registry().copies().list().await;
             let registered = registered.map_err(|error| Failure::Lost(error.into()))?;
             let id = PartitionId::new(self.keyspace.clone(), shard.clone());
             let holders = registered.iter().map(|stored| &stored.value);
@@ -511,7 +429,7 @@ impl ShardStore for ClusterStore {
     }
 
     async fn importing(&self) -> Result<Vec<(ShardId, OperationId)>, StoreError> {
-        let registry = &self.members.registry;
+        let registry = self.members.registry();
         let unavailable = |error| StoreError::Unavailable(Arc::new(BoxError::from(error)));
         let shards = registry.shards().list().await.map_err(unavailable)?;
         let operations = registry.operations().list().await.map_err(unavailable)?;

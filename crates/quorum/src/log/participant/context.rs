@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shardwright_topology::{NodeId, Timestamp};
 
-use super::{Hold, Settings};
+use super::{Settings, hold::Hold};
 use crate::log::{Action, Ask, Ballot, Replica, Request, Stamp};
 
 /// What a primary works with while it handles one event.

@@ -409,11 +409,10 @@ impl Leadership {
                 held = held.min(progress.matched.0);
             }
         }
-        if let Some(hold) = context.hold
-            && context.now < hold.until
-            && last.saturating_sub(hold.after.0) <= settings.retain_max
+        let hold = context.hold;
+        if let Some(after) = hold.and_then(|hold| hold.held(context.now, last, settings.retain_max))
         {
-            held = held.min(hold.after.0);
+            held = held.min(after);
         }
         let held = Lsn(held - held % settings.trim_step.max(1));
         // The room in memory comes before who lags.

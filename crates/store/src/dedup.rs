@@ -15,8 +15,8 @@
 use std::{cmp::Ordering, collections::BTreeMap, ops::ControlFlow};
 
 use crate::{
-    Params, ReplicaError, Result, ShardFile, Snapshot, Value, ValueRef, connection::Connection,
-    replica::in_range,
+    Both, Params, ReplicaError, Result, ShardFile, Snapshot, Value, ValueRef,
+    connection::Connection, replica::in_range,
 };
 
 /// The outcome of a request, to be stored with the changes that it made.
@@ -261,10 +261,7 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
 }
 
 /// Takes in what another file remembers, which is attached as `absorbed`. Its records are those of another log.
-pub(crate) fn absorb(
-    connection: &Connection,
-    both: &dyn Fn(&[u8], &[u8]) -> Vec<u8>,
-) -> Result<()> {
+pub(crate) fn absorb(connection: &Connection, both: &Both) -> Result<()> {
     let mut twice = Vec::new();
     let sql = "SELECT here.client, here.sequence, here.outcome, other.outcome
          FROM absorbed._dedup AS other JOIN main._dedup AS here USING (client, sequence)";

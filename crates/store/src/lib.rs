@@ -131,5 +131,5 @@ pub use crate::{
     part::{DividedTable, Keeps, Part, PartCopy},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
-    writer::{Absorb, Captured},
+    writer::{Absorb, Both, Captured},
 };

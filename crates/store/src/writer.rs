@@ -28,7 +28,10 @@ use crate::{
 };
 
 #[cfg(feature = "capture")]
-pub use self::{absorb::Absorb, captured::Captured};
+pub use self::{
+    absorb::{Absorb, Both},
+    captured::Captured,
+};
 pub use self::{
     batch::{Decision, Executed, Fate},
     member::Member,

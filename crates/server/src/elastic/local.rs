@@ -137,16 +137,11 @@ impl Local {
             }
             Ask::Seal { operation } => {
                 self.check_open(id, &operation).await?;
-                let sealed = shard.seal(&operation, SEALING).await;
-                sealed
-                    .map(Said::Position)
-                    .map_err(|error| not_sealed(&error))
+                sealed(shard.seal(&operation, SEALING).await.map(Said::Position))
             }
             Ask::Release { operation } => {
                 let released = shard.release(&operation, APPENDING).await;
-                released
-                    .map(|_| Said::Done)
-                    .map_err(|error| not_sealed(&error))
+                sealed(released.map(|_| Said::Done))
             }
             Ask::Metrics => self.metrics(id, fresh).await,
             Ask::Median => self.median(id, fresh).await,
@@ -464,6 +459,10 @@ pub(super) fn not_taken(error: &ImportError) -> Refusal {
         ImportError::Append(error) => not_appended(error.clone()),
         ImportError::Store(error) => not_read(error),
     }
+}
+
+fn sealed(outcome: Result<Said, SealError>) -> Answer {
+    outcome.map_err(|error| not_sealed(&error))
 }
 
 fn not_sealed(error: &SealError) -> Refusal {

@@ -18,6 +18,9 @@ const NOTES: &str = "UPDATE main._meta SET value = other.value FROM absorbed._me
      WHERE other.key = _meta.key AND instr(other.key, '.') > 0
      AND typeof(other.value) = 'integer' AND typeof(_meta.value) = 'integer' AND other.value > _meta.value";
 
+/// Makes one outcome of two.
+pub type Both = dyn Fn(&[u8], &[u8]) -> Vec<u8>;
+
 /// What is taken in of another file.
 pub struct Absorb<'a> {
     /// The tables whose rows come. Of other tables both files have the same rows.
@@ -25,7 +28,7 @@ pub struct Absorb<'a> {
     /// What the key of the note begins with that says of a table by how much the rowids of its rows are raised, if no column shows them.
     pub shifts: &'a str,
     /// Makes one outcome of those that both files remember of a request.
-    pub both: &'a dyn Fn(&[u8], &[u8]) -> Vec<u8>,
+    pub both: &'a Both,
 }
 
 impl std::fmt::Debug for Absorb<'_> {

@@ -102,10 +102,8 @@ impl Local {
                     count,
                     bytes,
                 };
-                let found = shard
-                    .records(wanted)
-                    .await
-                    .map_err(|error| not_taken(&error))?;
+                let found = shard.records(wanted).await;
+                let found = found.map_err(|error| not_taken(&error))?;
                 Ok(Said::Changes {
                     records: found.records,
                     through: found.through,

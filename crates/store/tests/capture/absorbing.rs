@@ -1,6 +1,10 @@
 //! Files that take in the rows of others.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use shardwright_store::{Absorb, Error, Part, Seen, Value};
 
@@ -46,7 +50,7 @@ fn whole(pair: &Pair) -> PathBuf {
     path
 }
 
-fn absorb(one: &mut Pair, from: &PathBuf) -> Result<(), Error> {
+fn absorb(one: &mut Pair, from: &Path) -> Result<(), Error> {
     let tables = tables();
     let what = Absorb {
         tables: &tables,
@@ -100,26 +104,7 @@ fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
     }
     let last = one.primary.snapshot().unwrap().last_of(&stream).unwrap();
     assert_eq!(last, Some((6, b"new".to_vec())));
-    for sql in [
-        "INSERT INTO trail VALUES (101, 'went'), (102, 'went')",
-        "UPDATE trail SET what = 'stayed' WHERE rowid <= 2",
-        "DELETE FROM trail WHERE user_id = 103",
-        "INSERT INTO users (name) VALUES ('the next')",
-        "INSERT INTO kinds VALUES ('new')",
-        "PRAGMA user_version = 3",
-    ] {
-        let changes = other.execute(sql).only(|table| match table.name.as_str() {
-            "trail" => Some(shift),
-            name => tables().contains(&name.to_owned()).then_some(0),
-        });
-        let next = one.next();
-        for file in [&one.primary, &one.copy] {
-            file.writer().unwrap().apply(next, &changes, &[]).unwrap();
-        }
-        one.applied = next;
-        // The file that it was goes on as well.
-        one.execute("INSERT INTO trail VALUES (1, 'here')");
-    }
+    go_on(&mut one, &mut other, shift);
     one.compare();
     let count = |sql: &str| value(&one.primary, sql).as_i64();
     assert_eq!(count("SELECT count(*) FROM users"), Some(11));
@@ -141,6 +126,30 @@ fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
     one.execute("INSERT INTO users (name) VALUES ('the last')");
     let last = value(&one.primary, "SELECT max(id) FROM users");
     assert_eq!(last, Value::from(107));
+}
+
+/// Both files go on, and the one that has taken in the other follows it.
+fn go_on(one: &mut Pair, other: &mut Pair, shift: i64) {
+    for sql in [
+        "INSERT INTO trail VALUES (101, 'went'), (102, 'went')",
+        "UPDATE trail SET what = 'stayed' WHERE rowid <= 2",
+        "DELETE FROM trail WHERE user_id = 103",
+        "INSERT INTO users (name) VALUES ('the next')",
+        "INSERT INTO kinds VALUES ('new')",
+        "PRAGMA user_version = 3",
+    ] {
+        let changes = other.execute(sql).only(|table| match table.name.as_str() {
+            "trail" => Some(shift),
+            name => tables().contains(&name.to_owned()).then_some(0),
+        });
+        let next = one.next();
+        for file in [&one.primary, &one.copy] {
+            file.writer().unwrap().apply(next, &changes, &[]).unwrap();
+        }
+        one.applied = next;
+        // The file that it was goes on as well.
+        one.execute("INSERT INTO trail VALUES (1, 'here')");
+    }
 }
 
 #[test]

@@ -105,6 +105,62 @@ fn compare(whole: &ShardFile, part: &ShardFile, is_even: bool) {
     assert_eq!(check, Vec::<String>::new());
 }
 
+/// Makes a part of the primary's file, and checks it.
+fn part_of(pair: &Pair, client: [u8; 16], even: bool) -> (ShardFile, Applied, bool) {
+    let path = pair.directory.path().join(format!("part-{even}.db"));
+    let divided = divided();
+    let part = Part {
+        place: if even { "shard-1" } else { "shard-2" },
+        divided: &divided,
+        keeps: Arc::new(move |_, key| is_even(key) == even),
+        without_notes: "elastic.",
+        remembers: &|outcome| (outcome.len() % 2 == usize::from(!even)).then(|| outcome.to_vec()),
+        entries: &[Entry {
+            client,
+            sequence: 12,
+            outcome: &[],
+        }],
+    };
+    let snapshot = pair.primary.snapshot().unwrap();
+    let go_on = |_, _| ControlFlow::Continue(());
+    let made = snapshot.part_to(&path, &part, go_on).unwrap();
+    // The same again is the same, from another copy too.
+    let again = pair.directory.path().join(format!("again-{even}.db"));
+    let snapshot = pair.copy.snapshot().unwrap();
+    assert_eq!(snapshot.part_to(&again, &part, go_on).unwrap(), made);
+    let replica = Replica {
+        id: [9; 16],
+        applied: Applied {
+            epoch: 3,
+            lsn: 2,
+            hash: [5; 32],
+        },
+    };
+    let home = pair.directory.path().join(format!("home-{even}.db"));
+    let file = ShardFile::install_at(&path, home, &replica, &config()).unwrap();
+    assert_eq!(file.replica().unwrap(), Some(replica));
+    assert_eq!(file.identity().place, part.place);
+    let last = file.snapshot().unwrap().last_of(&client).unwrap();
+    assert_eq!(last, Some((12, Vec::new())));
+    let notes = value(
+        &file,
+        "SELECT group_concat(key) FROM _meta WHERE key LIKE '%.%'",
+    );
+    assert_eq!(notes, Value::from("sql.number"));
+    let found = [4, 5].map(|number| file.find(&[1; 16], number).unwrap());
+    let known = |outcome: &[u8]| Seen::Known(outcome.to_vec());
+    let expected = match even {
+        true => [known(b"even"), Seen::New],
+        false => [Seen::New, known(b"odds!")],
+    };
+    assert_eq!(found, expected);
+    let stream = [0xff, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    let last = file.snapshot().unwrap().last_of(&stream).unwrap();
+    assert_eq!(last, even.then(|| (6, b"even".to_vec())));
+    compare(&pair.primary, &file, even);
+    (file, replica.applied, even)
+}
+
 #[test]
 fn parts_have_their_rows_and_follow_the_whole() {
     let first: Vec<&str> = SCHEMA.iter().chain(&FIRST).copied().collect();
@@ -119,62 +175,7 @@ fn parts_have_their_rows_and_follow_the_whole() {
             b"even",
         ),
     ]);
-    let mut parts = [true, false].map(|even| {
-        let path = pair.directory.path().join(format!("part-{even}.db"));
-        let divided = divided();
-        let part = Part {
-            place: if even { "shard-1" } else { "shard-2" },
-            divided: &divided,
-            keeps: Arc::new(move |_, key| is_even(key) == even),
-            without_notes: "elastic.",
-            remembers: &|outcome| {
-                (outcome.len() % 2 == usize::from(!even)).then(|| outcome.to_vec())
-            },
-            entries: &[Entry {
-                client,
-                sequence: 12,
-                outcome: &[],
-            }],
-        };
-        let snapshot = pair.primary.snapshot().unwrap();
-        let go_on = |_, _| ControlFlow::Continue(());
-        let made = snapshot.part_to(&path, &part, go_on).unwrap();
-        // The same again is the same, from another copy too.
-        let again = pair.directory.path().join(format!("again-{even}.db"));
-        let snapshot = pair.copy.snapshot().unwrap();
-        assert_eq!(snapshot.part_to(&again, &part, go_on).unwrap(), made);
-        let replica = Replica {
-            id: [9; 16],
-            applied: Applied {
-                epoch: 3,
-                lsn: 2,
-                hash: [5; 32],
-            },
-        };
-        let home = pair.directory.path().join(format!("home-{even}.db"));
-        let file = ShardFile::install_at(&path, home, &replica, &config()).unwrap();
-        assert_eq!(file.replica().unwrap(), Some(replica));
-        assert_eq!(file.identity().place, part.place);
-        let last = file.snapshot().unwrap().last_of(&client).unwrap();
-        assert_eq!(last, Some((12, Vec::new())));
-        let notes = value(
-            &file,
-            "SELECT group_concat(key) FROM _meta WHERE key LIKE '%.%'",
-        );
-        assert_eq!(notes, Value::from("sql.number"));
-        let found = [4, 5].map(|number| file.find(&[1; 16], number).unwrap());
-        let known = |outcome: &[u8]| Seen::Known(outcome.to_vec());
-        let expected = match even {
-            true => [known(b"even"), Seen::New],
-            false => [Seen::New, known(b"odds!")],
-        };
-        assert_eq!(found, expected);
-        let stream = [0xff, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
-        let last = file.snapshot().unwrap().last_of(&stream).unwrap();
-        assert_eq!(last, even.then(|| (6, b"even".to_vec())));
-        compare(&pair.primary, &file, even);
-        (file, replica.applied, even)
-    });
+    let mut parts = [true, false].map(|even| part_of(&pair, client, even));
     for sql in LATER {
         let changes = pair.execute(sql);
         for (file, applied, even) in &mut parts {

@@ -253,11 +253,7 @@ async fn a_shard_is_moved_over_http_and_moved_back() {
     cluster.add("n4").await;
     let from = another_member(&cluster).await;
     let mut body = json!({"kind": "migrate", "shards": ["shard-0"], "from": from, "to": "n4", "dry_run": true});
-    let planned = wait("the node to be heard of", async || {
-        let (status, answer) = operations(&cluster, "", Some(&body)).await;
-        (status == 200).then_some(answer)
-    })
-    .await;
+    let planned = until_heard_of(&cluster, &from, "n4").await;
     assert_eq!(
         (&planned["id"], &planned["from"], &planned["to"]),
         (&Json::Null, &json!(from), &json!("n4"))
@@ -295,12 +291,24 @@ async fn a_shard_is_moved_over_http_and_moved_back() {
     cluster.stop().await;
 }
 
+/// Waits until a move could begin, and returns what that would do.
+async fn until_heard_of(cluster: &Cluster, from: &str, to: &str) -> Json {
+    let body =
+        json!({"kind": "migrate", "shards": ["shard-0"], "from": from, "to": to, "dry_run": true});
+    wait("the node to be heard of", async || {
+        let (status, answer) = operations(cluster, "", Some(&body)).await;
+        (status == 200).then_some(answer)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_is_shown_and_cancelled_over_http() {
     let cluster = Cluster::start(3).await;
     let members = cluster.member_names().await;
     cluster.add("n4").await;
     let from = another_member(&cluster).await;
+    until_heard_of(&cluster, &from, "n4").await;
     let moved = cluster.paused_move(&from, "n4").await;
     cluster.until_copy("n4", true).await;
     let shown = wait("its lag", async || {

@@ -1,14 +1,11 @@
 //! Splits and merges under load, while those that carry them out die.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 use shardwright_testkit::until;
 
 use super::cluster::{Cluster, NODES};
-
-/// How long a client may wait while a shard changes hands.
-const PAUSE: Option<Duration> = Some(Duration::from_millis(100));
 
 /// The phases in which something dies, as far as they last long enough to be seen.
 const PHASES: [&str; 4] = ["created", "copying", "catching-up", "cleaning-up"];
@@ -18,11 +15,11 @@ fn shards_are_split_and_merged_while_clients_write() {
     let mut cluster = Cluster::on_sqlite();
     let shard = cluster.sharded().swap_remove(0);
     let mut halves = Vec::new();
-    cluster.during("a shard is split", PAUSE, |cluster| {
+    cluster.during("a shard is split", None, |cluster| {
         halves = cluster.reshape("split", &[shard]);
     });
     assert_eq!(halves.len(), 2);
-    cluster.during("two shards are merged", PAUSE, |cluster| {
+    cluster.during("two shards are merged", None, |cluster| {
         let whole = cluster.reshape("merge", &halves);
         assert_eq!(whole.len(), 1);
     });

@@ -1,4 +1,8 @@
-//! `elastic`: splits, merges and the analysis of shards in memory, in absolute times.
+//! `elastic`: splits, merges and the analysis of shards in memory, in absolute times; and splits of SQLite shards.
+
+mod cluster;
+mod pause;
+mod sqlite;
 
 use std::{hint::black_box, sync::Arc};
 
@@ -26,7 +30,7 @@ const ANALYSIS_MS: f64 = 0.1;
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_time()
+        .enable_all()
         .build()?;
     let lower = (Some(1.0), Better::Lower);
     if suite.wants("split_memory") {
@@ -57,7 +61,8 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
         let analysis = suite.median_of(|| milliseconds(|| plan(black_box(&situation), &policy)));
         suite.figure("analyse_100", "ms", lower, analysis, ANALYSIS_MS);
     }
-    Ok(())
+    sqlite::run(suite, &runtime)?;
+    pause::run(suite, &runtime)
 }
 
 /// A manager of so many shards, the first two of which have the keys between them, or the first one all.

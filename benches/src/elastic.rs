@@ -1,7 +1,6 @@
 //! `elastic`: splits, merges and the analysis of shards in memory, in absolute times; and splits of SQLite shards.
 
 mod cluster;
-mod pause;
 mod sqlite;
 
 use std::{hint::black_box, sync::Arc};
@@ -61,8 +60,7 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
         let analysis = suite.median_of(|| milliseconds(|| plan(black_box(&situation), &policy)));
         suite.figure("analyse_100", "ms", lower, analysis, ANALYSIS_MS);
     }
-    sqlite::run(suite, &runtime)?;
-    pause::run(suite, &runtime)
+    sqlite::run(suite, &runtime)
 }
 
 /// A manager of so many shards, the first two of which have the keys between them, or the first one all.

@@ -1,21 +1,18 @@
 //! How a target begins: with what its members have kept aside of its sources, once enough of them have.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_topology::{Config, NodeId, OperationId, ShardId};
 
 use super::{
-    local::{Local, not_cut, not_taken},
+    local::{APPENDING, Local, not_cut, not_taken},
     wire::{Answer, Ask, Refusal, Said},
 };
 use crate::shard::{
     Shard,
     split::{Base, BaseState, Merging, Take},
 };
-
-/// How long the log may take for one record.
-const APPENDING: Duration = Duration::from_secs(5);
 
 impl Local {
     /// Returns how much of a source a target has. It begins with what its members have kept aside, once enough of them have.
@@ -96,7 +93,7 @@ impl Local {
         first.map(|(_, source)| source).ok_or(Refusal::NotHeld)
     }
 
-    /// Returns what all members have kept aside.
+    /// Returns what enough members have kept aside.
     async fn common_base(
         &self,
         id: &PartitionId,
@@ -122,8 +119,7 @@ impl Local {
                 "the members keep aside what they hold".into(),
             ));
         }
-        let mut bases: Vec<&Base> = states.values().filter_map(made).collect();
-        bases.sort_by_key(|base| base.at);
+        let bases: Vec<&Base> = states.values().filter_map(made).collect();
         let Some(Some(base)) = own.map(made) else {
             return Err(Refusal::NoBase);
         };

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long the log may take for one record.
-const APPENDING: Duration = Duration::from_secs(5);
+pub(super) const APPENDING: Duration = Duration::from_secs(5);
 
 /// How long the seal may wait for a transaction that is open.
 const SEALING: Duration = Duration::from_secs(2);

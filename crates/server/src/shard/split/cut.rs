@@ -21,6 +21,9 @@ use crate::shard::{Fresh, Shard};
 /// How long the records since are kept if nobody reads them.
 const HOLDING: Duration = Duration::from_secs(300);
 
+/// Stands among those who read for whoever makes what is kept aside: no target begins there.
+const MAKING: Position = Position(u64::MAX);
+
 /// Why a source is not known to be cut.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CutError {
@@ -105,7 +108,7 @@ impl Shard {
     /// Has the log keep the records since the cut while this copy makes what is kept aside of it.
     pub(crate) async fn hold_while_making(&self) {
         if let Some(at) = self.data.bases().first_making() {
-            let _held = self.log.hold(at, HOLDING).await;
+            self.hold(MAKING, at).await;
         }
     }
 

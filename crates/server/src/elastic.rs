@@ -10,6 +10,7 @@ mod content;
 mod filling;
 mod http;
 mod local;
+mod measure;
 mod members;
 mod placements;
 mod store;

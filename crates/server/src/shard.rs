@@ -10,6 +10,7 @@ mod executor;
 mod generations;
 mod interactive;
 pub mod logged_file;
+mod meter;
 mod read;
 mod remembered;
 mod round;
@@ -32,7 +33,7 @@ use shardwright_store::{Config, Error as StoreError, Window};
 use shardwright_topology::{Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk};
+pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk, meter::Meter};
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},
@@ -40,6 +41,7 @@ use self::{
 };
 pub use self::{
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
+    meter::Usage,
     read::{Fresh, ReadError, ReadLevel},
     scrub::{ScrubError, ScrubOptions, Scrubbed},
     write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
@@ -121,7 +123,7 @@ impl Shard {
     /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
-        let data = Arc::new(CopyFile::new(directory.clone()));
+        let data = Arc::new(CopyFile::new(shard.clone(), directory.clone()));
         let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();
@@ -232,6 +234,17 @@ impl Shard {
                 () = stopped(&mut stops) => Over::Stopped,
             }
         }
+    }
+
+    /// Returns how much this copy is used. It costs nothing to have that known: nothing runs for it.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.data.meter().usage()
+    }
+
+    /// Returns what counts how much this copy is used.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.data.meter()
     }
 
     /// Returns the clock of its deadlines.

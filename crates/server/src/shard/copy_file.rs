@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Kind, Point, Record, Snapshot, StateError, shard_log::Entry};
 use shardwright_store::ShardFile;
 use shardwright_topology::Lsn;
@@ -20,6 +21,7 @@ use super::{
     alarm::Alarm,
     convert::{fault_of, not_open, state_error},
     logged_file::{Came, Fate, LoggedFile},
+    meter::Meter,
     scrub::Held,
     split::{self, Bases, Holds, SplitBase},
     write::{Token, Write, WriteError},
@@ -39,6 +41,8 @@ pub(super) struct CopyFile {
     bases: Bases,
     /// Who is yet to read its log.
     holds: Holds,
+    /// How much it is used.
+    meter: Meter,
     home: PathBuf,
 }
 
@@ -74,7 +78,7 @@ pub(super) struct Changes {
 
 impl CopyFile {
     /// Returns the data of a copy in a directory, which is not open yet.
-    pub(super) fn new(home: PathBuf) -> Self {
+    pub(super) fn new(shard: PartitionId, home: PathBuf) -> Self {
         Self {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
@@ -82,6 +86,7 @@ impl CopyFile {
             held: Held::default(),
             bases: Bases::default(),
             holds: Holds::default(),
+            meter: Meter::new(shard),
             home,
         }
     }
@@ -137,7 +142,8 @@ impl CopyFile {
         let slot = slot.as_mut().ok_or(WriteError::NotRunning)?;
         slot.committed = None;
         let interrupter = slot.data.interrupter();
-        let ran = alarm.during(interrupter, || slot.data.run(writes));
+        let data = &mut slot.data;
+        let ran = alarm.during(interrupter, || self.meter.during(|| data.run(writes)));
         let Some(ran) = ran.filter(|_| !alarm.has_rung()) else {
             slot.data.roll_back();
             return Ok(None);
@@ -174,7 +180,7 @@ impl CopyFile {
                 self.show_all(&slot.data);
                 return Ok(());
             }
-            let came = slot.data.apply(record)?;
+            let came = self.meter.during(|| slot.data.apply(record))?;
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
@@ -208,6 +214,11 @@ impl CopyFile {
     /// Returns who is yet to read its log.
     pub(super) fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Returns what counts how much it is used.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Returns the directory of the copy.

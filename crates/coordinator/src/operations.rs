@@ -28,6 +28,12 @@ impl Operations {
         }
     }
 
+    /// Returns the manager of the operations, if this coordinator leads, has a store, and has taken them up.
+    #[must_use]
+    pub fn current(&self) -> Option<ElasticShardManager> {
+        self.manager.as_ref()?.borrow().clone()
+    }
+
     /// Returns the manager of the operations, if this coordinator leads. Whoever has just begun to lead is waited for.
     ///
     /// # Errors

@@ -114,7 +114,9 @@ impl Core {
             && record.state != NodeState::Down
             && record.incarnation == contact.incarnation
         {
-            self.replicated.keeps_copies(node, Some(record));
+            if self.replicated.keeps_copies(node, Some(record)) {
+                self.version += 1;
+            }
             self.replicated.reported(node, contact.incarnation, copies);
         }
     }

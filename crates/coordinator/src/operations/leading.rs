@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::counter;
 use shardwright_elastic::{
-    ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings, ShardConfig, ShardStore,
+    BalancePolicy, ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings,
+    ShardConfig, ShardStore,
 };
 use shardwright_registry::{Registry, Store};
 use shardwright_topology::{KeyspaceName, NodeId, OperationId};
@@ -41,6 +42,8 @@ pub(crate) struct Leading {
     pub(crate) registry: Arc<dyn Store>,
     pub(crate) shards: Arc<dyn ShardStore>,
     pub(crate) settings: Settings,
+    /// When shards are split and merged without being asked for.
+    pub(crate) policy: BalancePolicy,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -70,14 +73,23 @@ impl Leading {
 
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
+        let (split, merge) = (&self.policy.split, &self.policy.merge);
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
+            split_threshold: split.cpu_threshold,
+            merge_threshold: merge.cpu_threshold,
             ..ShardConfig::default()
+        };
+        let policy = BalancePolicy {
+            // Where shards are is not for it to decide.
+            tolerance: f64::INFINITY,
+            ..self.policy
         };
         ElasticShardManager::builder(config)
             .nodes(Arc::new(Everywhere(self.shards.clone())))
             .journal(Arc::new(RegistryJournal::new(registry)?))
             .settings(self.settings)
+            .policy(policy)
             .build()
             .await
     }

@@ -23,7 +23,7 @@ mod settings;
 use std::{collections::BTreeMap, sync::Arc};
 
 use shardwright_elastic::ShardMetrics;
-use shardwright_rebalancer::{MapRevision, Move, Plan, Proposal, StalePlan, execution::Execution};
+use shardwright_rebalancer::{MapRevision, Move, StalePlan, execution::Execution};
 use shardwright_registry::{Error as RegistryError, Store};
 use shardwright_topology::{NodeId, ShardId, Timestamp};
 use tokio::sync::Notify;

@@ -35,7 +35,12 @@ impl Deciding {
 
     /// Looks once, and begins what is due.
     pub(super) async fn look(&mut self, leading: &Leading, now: Timestamp, kept: &Kept) {
-        let manager = leading.handle.operations().current();
+        let operations = leading.handle.operations();
+        let manager = operations.current();
+        if operations.has_store() && manager.is_none() {
+            // It has just begun to lead: nothing is measured yet.
+            return;
+        }
         let metrics = match &manager {
             Some(manager) => manager.measured().await,
             None => BTreeMap::new(),

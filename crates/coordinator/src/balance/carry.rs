@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shardwright_failover::replication::{Condition, Refused};
 use shardwright_rebalancer::{Move, PartitionId, Step, execution::Fault};
 use shardwright_topology::{Decision, MemberChange, NodeId, Operation, OperationId, Phase};
 
@@ -12,6 +13,9 @@ use crate::{
 
 /// How long a hand-over may take. It is tried again then.
 const HAND_OVER: Duration = Duration::from_secs(60);
+
+/// How long a shard that lacks copies is waited for.
+const WHOLE: Duration = Duration::from_secs(60);
 
 /// Why a move was not done.
 #[derive(Debug)]
@@ -29,10 +33,22 @@ impl From<Refusal> for Failed {
             | Refusal::NotHolder { .. }
             | Refusal::UnknownShard { .. }
             | Refusal::UnknownNode { .. } => Fault::DoesNotFit,
+            Refusal::Replication(refused) => of_replication(refused),
             _ => Fault::Refused,
         };
         let why = refusal.to_string();
         Self { fault, why }
+    }
+}
+
+/// What is refused for what a leader knows may be otherwise once it has heard of all nodes.
+fn of_replication(refused: &Refused) -> Fault {
+    match refused {
+        Refused::UnknownShard { .. } | Refused::NotMember { .. } | Refused::IsMember { .. } => {
+            Fault::DoesNotFit
+        }
+        Refused::TooFewZones { .. } => Fault::Refused,
+        _ => Fault::Passing,
     }
 }
 
@@ -41,7 +57,15 @@ pub(super) async fn carry(handle: &Handle, planned: &Move) -> Result<(), Failed>
     let partition = &planned.partition;
     match &planned.step {
         Step::Promote { to } => hand_over(handle, partition, to).await,
-        Step::Move { from, to } => migrate(handle, partition, from, to).await,
+        Step::Move { from, to } => {
+            let has_primary = holders(&handle.view(), partition).next() == Some(from);
+            migrate(handle, partition, from, to).await?;
+            // Whoever had the primary gave it to any member in sync, and who gets the copy is to have its role.
+            match has_primary {
+                true => hand_over(handle, partition, to).await,
+                false => Ok(()),
+            }
+        }
         Step::Place { .. } | Step::Drop { .. } => Err(Failed {
             fault: Fault::Refused,
             why: "the number of copies is not changed for the balance".to_owned(),
@@ -71,6 +95,7 @@ async fn hand_over(handle: &Handle, partition: &PartitionId, to: &NodeId) -> Res
         node: to.clone(),
         force: false,
     };
+    until_whole(handle, partition).await?;
     let done = async {
         handle.command(command).await?;
         // So that what is decided next is decided on it.
@@ -103,6 +128,7 @@ async fn migrate(
     let id = match begun {
         Some(id) => id,
         None => {
+            until_whole(handle, partition).await?;
             let command = Command::Migrate {
                 partition: partition.clone(),
                 from: Some(change.from),
@@ -117,6 +143,19 @@ async fn migrate(
         }
     };
     ended(handle, &id).await
+}
+
+/// Waits until a shard has all its copies, as far as this leader knows: one that has just begun to lead has yet to hear of them.
+async fn until_whole(handle: &Handle, partition: &PartitionId) -> Result<(), Failed> {
+    let is_whole = |view: &View| {
+        let known = view.replicated.get(partition);
+        known.is_some_and(|known| known.condition == Condition::Whole)
+    };
+    let whole = tokio::time::timeout(WHOLE, handle.view_when(is_whole)).await;
+    whole.map(drop).map_err(|_| Failed {
+        fault: Fault::Passing,
+        why: format!("{} lacks copies", partition.shard),
+    })
 }
 
 /// Waits for the end of a move. Its record is there for days after that.

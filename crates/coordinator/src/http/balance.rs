@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use metrics::counter;
 use serde::Deserialize;
 use shardwright_elastic::ShardMetrics;
 use shardwright_topology::ShardId;
@@ -166,13 +167,21 @@ async fn apply(
     if let Some(carried) = applied.await.map_err(problem)? {
         let moves = carried.execution.progress().moves;
         changes += moves;
-        api.handle.events().push(Notice::RebalanceBegun {
-            plan: carried.id,
-            moves,
-            automatic: false,
-        });
+        tell(
+            &api,
+            Notice::RebalanceBegun {
+                plan: carried.id,
+                moves,
+                automatic: false,
+            },
+        );
     }
     shown(&api, StatusCode::ACCEPTED, Some(changes)).await
+}
+
+fn tell(api: &Api, notice: Notice) {
+    counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
+    api.handle.events().push(notice);
 }
 
 async fn cancel(
@@ -190,7 +199,7 @@ async fn automatic(
     let changed = balance(&api)?.set_automatic(mode).await;
     changed.map_err(problem)?;
     let mode = mode.as_str();
-    api.handle.events().push(Notice::Automatic { mode });
+    tell(&api, Notice::Automatic { mode });
     shown(&api, StatusCode::OK, None).await
 }
 

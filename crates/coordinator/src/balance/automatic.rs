@@ -51,7 +51,16 @@ impl Deciding {
         if let Some(manager) = &manager {
             let decided = manager.decide(metrics.clone()).begin;
             let view = leading.view();
-            for planned in decided.into_iter().filter(|each| can_be(&view, &each.step)) {
+            let least = leading.balance.settings().shards_min;
+            let owning = picture::shards(&view).filter(|record| record.range.is_some());
+            let mut spare = owning.count().saturating_sub(least);
+            for planned in decided {
+                if let Reshaping::Merge { shards, .. } = &planned.step {
+                    if spare + 1 < shards.len() || !can_merge(&view, shards) {
+                        continue;
+                    }
+                    spare -= shards.len() - 1;
+                }
                 reshapes = true;
                 self.tell(
                     leading,
@@ -163,11 +172,8 @@ pub(super) fn said(planned: &Move) -> String {
     }
 }
 
-/// Whether a step can be carried out with the shards where they are: what becomes one needs copies on one node.
-fn can_be(view: &View, step: &Reshaping) -> bool {
-    let Reshaping::Merge { shards, .. } = step else {
-        return true;
-    };
+/// Whether shards can become one where they are: that needs copies of all of them on one node.
+fn can_merge(view: &View, shards: &[ShardId]) -> bool {
     let members = |shard: &ShardId| -> BTreeSet<&NodeId> {
         let record = picture::shards(view).find(|record| record.id == *shard);
         let active = record.and_then(|record| record.active.as_ref());

@@ -201,7 +201,8 @@ pub(crate) async fn call_about_balance(document: &Document) {
     about(&server, Method::GET, "", &Value::Null).await.ok();
     plan["dry_run"] = true.into();
     document.check("ApplyRebalance", &plan);
-    let moved = json!({"kind": "migrate", "shards": ["shard-0"], "to": "n1", "pin": false});
+    let moved =
+        json!({"kind": "migrate", "shards": ["shard-0"], "to": "n1", "pin": false, "force": true});
     document.check("NewOperation", &moved);
     document.check(
         "Move",

@@ -1,3 +1,5 @@
+//! Who hands over what.
+
 use shardwright_topology::ShardId;
 
 use super::*;

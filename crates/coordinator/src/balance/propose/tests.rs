@@ -1,3 +1,5 @@
+//! What is planned of which picture.
+
 use std::sync::Arc;
 
 use shardwright_failover::replication::Condition;

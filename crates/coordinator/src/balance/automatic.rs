@@ -92,7 +92,11 @@ impl Deciding {
         let view = leading.view();
         let carried = kept.execution.as_ref();
         let is_moving = carried.is_some_and(|carried| !carried.execution.is_finished());
-        if is_moving || view.open_operations() > 0 {
+        let operations = view.operations.iter();
+        let mut running =
+            operations.filter(|operation| !operation.phase.is_final() && !operation.paused);
+        // What they lead to is to be seen first. One that somebody holds up may stay so for long.
+        if is_moving || running.next().is_some() {
             return;
         }
         let options = Options::default();

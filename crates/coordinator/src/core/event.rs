@@ -3,7 +3,7 @@
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
 use shardwright_topology::{
-    Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
+    Gap, Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
 };
 
 use super::{Notice, Refusal};
@@ -71,6 +71,8 @@ pub struct Change {
     pub expected: Option<Revision>,
     /// The new record; `None` deletes it.
     pub value: Option<Value>,
+    /// Where the move of a shard is once this is done, if it is a step of one.
+    pub gap: Option<Gap>,
 }
 
 /// A record that a coordinator writes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shardwright_elastic::ShardStore;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::Store;
+use shardwright_topology::{Gap, Halts};
 use tokio::sync::{oneshot, watch};
 
 use super::{Coordinator, Driver, ping::Pinger};
@@ -24,6 +25,7 @@ pub struct Builder {
     policy: Box<dyn Policy>,
     token: Option<Token>,
     shards: Option<Arc<dyn ShardStore>>,
+    halts: Halts<Gap>,
 }
 
 impl Builder {
@@ -34,6 +36,7 @@ impl Builder {
             policy,
             token: None,
             shards: None,
+            halts: Halts::default(),
         }
     }
 
@@ -50,6 +53,12 @@ impl Builder {
         self
     }
 
+    /// Lets a test know of each gap between two writes of an operation that this coordinator carries out. Default nobody.
+    pub fn halts(mut self, halts: Halts<Gap>) -> Self {
+        self.halts = halts;
+        self
+    }
+
     /// Starts the coordinator, in the present tokio runtime.
     #[must_use]
     pub fn start(self) -> Coordinator {
@@ -61,6 +70,7 @@ impl Builder {
                 registry: self.store.clone(),
                 shards,
                 settings: self.settings.operations,
+                halts: self.halts.clone(),
                 manager,
             };
             (leading, Operations::new(watched))
@@ -72,6 +82,7 @@ impl Builder {
         let (stop, stopped) = oneshot::channel();
         let pinger = Pinger::new(self.settings.check_interval, self.token);
         let driver = Driver::new(self.store, self.settings, self.policy, pinger, seat);
+        let driver = driver.halting(self.halts);
         Coordinator {
             handle,
             stop: Some(stop),

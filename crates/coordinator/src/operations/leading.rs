@@ -7,7 +7,7 @@ use shardwright_elastic::{
     ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings, ShardConfig, ShardStore,
 };
 use shardwright_registry::{Registry, Store};
-use shardwright_topology::{KeyspaceName, NodeId, OperationId};
+use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
 use tokio::sync::{broadcast::error::RecvError, watch};
 
 use super::news;
@@ -41,6 +41,7 @@ pub(crate) struct Leading {
     pub(crate) registry: Arc<dyn Store>,
     pub(crate) shards: Arc<dyn ShardStore>,
     pub(crate) settings: Settings,
+    pub(crate) halts: Halts<Gap>,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -70,13 +71,14 @@ impl Leading {
 
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
+        let journal = RegistryJournal::new(registry)?.halting(self.halts.clone());
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
             ..ShardConfig::default()
         };
         ElasticShardManager::builder(config)
             .nodes(Arc::new(Everywhere(self.shards.clone())))
-            .journal(Arc::new(RegistryJournal::new(registry)?))
+            .journal(Arc::new(journal))
             .settings(self.settings)
             .build()
             .await

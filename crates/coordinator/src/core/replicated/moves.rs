@@ -6,8 +6,8 @@ use shardwright_failover::replication::Move;
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, Stored};
 use shardwright_topology::{
-    Decision, MemberChange, NodeId, NodeState, Operation, OperationId, OperationKind, Phase,
-    ShardRecord, ShardState, Timestamp,
+    Decision, Gap, MemberChange, NodeId, NodeState, Operation, OperationId, OperationKind, Phase,
+    ShardRecord, ShardState, Timestamp, Written,
 };
 
 use crate::core::{
@@ -200,6 +200,16 @@ impl Core {
         found.map(|stored| &stored.value.id)
     }
 
+    /// Where the move of a shard is once its members have changed, if that is what they change for.
+    pub(in crate::core) fn gap_of_members(&self, partition: &PartitionId) -> Option<Gap> {
+        let mut moves = self.moves().map(|stored| &stored.value);
+        let found = moves.find(|operation| {
+            operation.phase == Phase::Committed
+                && partition_of(operation).as_ref() == Some(partition)
+        });
+        found.map(|operation| operation.gap(Written::Members))
+    }
+
     /// The nodes to which shards move that are not there yet.
     pub(super) fn targets(&self) -> BTreeMap<PartitionId, NodeId> {
         let open = self.moves().map(|stored| &stored.value);
@@ -314,15 +324,21 @@ impl Core {
                 return;
             };
             next.error = error.clone().or(next.error);
+            let purpose = Purpose::Operation(next.gap(Written::Phase));
             let (key, value) = (stored.key.clone(), Some(Value::Operation(next)));
             let expected = Some(stored.revision);
-            self.write_at(key, expected, value, Purpose::Operation, actions);
+            self.write_at(key, expected, value, purpose, actions);
         } else if let Some(known) = self.mirror.shards.get(partition)
             && let Some(next) = next(&known.value).filter(|next| *next != known.value)
         {
             let (key, expected) = (known.key.clone(), Some(known.revision));
             let value = Some(Value::Shard(next));
-            self.write_at(key, expected, value, Purpose::Operation, actions);
+            let written = match step {
+                Step::Hold => Written::Held,
+                _ => Written::Resolved,
+            };
+            let purpose = Purpose::Operation(operation.gap(written));
+            self.write_at(key, expected, value, purpose, actions);
         }
     }
 
@@ -345,7 +361,8 @@ impl Core {
         });
         if RETENTION <= now.since(since) && !is_held {
             let (key, expected) = (stored.key.clone(), Some(stored.revision));
-            self.write_at(key, expected, None, Purpose::Operation, actions);
+            let purpose = Purpose::Operation(operation.gap(Written::Removed));
+            self.write_at(key, expected, None, purpose, actions);
         }
     }
 }

@@ -84,6 +84,12 @@ impl Process {
         })
     }
 
+    /// Whether its log has this.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        let log = fs::read_to_string(&self.log);
+        log.is_ok_and(|log| log.contains(text))
+    }
+
     /// Everything that it said on standard output.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no holder panics").clone()

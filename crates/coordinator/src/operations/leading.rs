@@ -10,7 +10,7 @@ use shardwright_registry::{Registry, Store};
 use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
 use tokio::sync::{broadcast::error::RecvError, watch};
 
-use super::news;
+use super::{journal::LeadersJournal, news};
 use crate::{Handle, core::View};
 
 /// How long to wait after a manager could not be made.
@@ -71,7 +71,11 @@ impl Leading {
 
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
-        let journal = RegistryJournal::new(registry)?.halting(self.halts.clone());
+        let journal = LeadersJournal {
+            registry: RegistryJournal::new(registry)?.halting(self.halts.clone()),
+            handle: self.handle.clone(),
+            halts: self.halts.clone(),
+        };
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
             ..ShardConfig::default()

@@ -1,5 +1,7 @@
 //! A journal in a registry: for many processes, with the shards of a keyspace whose shards own ranges of positions.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use shardwright_registry::{
@@ -289,7 +291,7 @@ impl RegistryJournal {
     }
 
     /// Removes the record of a shard that owns nothing any more.
-    async fn forget(&self, ended: &Operation, shard: &ShardId) -> Result<(), JournalError> {
+    async fn forget_shard(&self, ended: &Operation, shard: &ShardId) -> Result<(), JournalError> {
         let shards = self.registry.shards();
         let found = shards.get(shard).await.map_err(failed)?;
         let Some(retired) = found.filter(|found| found.value.state == ShardState::Retired) else {
@@ -353,7 +355,7 @@ impl Journal for RegistryJournal {
             }
             self.let_go(&found.value).await?;
             for shard in found.value.sources.iter().chain(&found.value.targets) {
-                self.forget(&found.value, shard).await?;
+                self.forget_shard(&found.value, shard).await?;
             }
             match operations.delete(&found).await {
                 Err(error) if is_conflict(&error) => return Err(self.conflict(id).await),
@@ -371,6 +373,34 @@ impl Journal for RegistryJournal {
         let found = self.registry.operations().get(id).await.map_err(failed)?;
         let here = self.registry.name();
         Ok(found.is_some_and(|found| found.value.keyspace != *here))
+    }
+
+    async fn orphans(&self) -> Result<Vec<OperationId>, JournalError> {
+        // Listed first: of what is written down meanwhile the operation is seen.
+        let details = self.details.list().await.map_err(failed)?;
+        let operations = self.registry.operations().list().await.map_err(failed)?;
+        let known: BTreeSet<_> = operations.iter().map(|found| &found.value.id).collect();
+        let named = details.iter().map(|detail| detail.key.last_name());
+        let named = named.filter_map(|name| OperationId::new(name).ok());
+        Ok(named.filter(|id| !known.contains(id)).collect())
+    }
+
+    async fn forget(&self, id: &OperationId) -> Result<(), JournalError> {
+        let detail = self.details.get(id).await.map_err(failed)?;
+        if self
+            .registry
+            .operations()
+            .get(id)
+            .await
+            .map_err(failed)?
+            .is_some()
+        {
+            return Err(self.conflict(id).await);
+        }
+        match detail {
+            Some(detail) => self.details.delete(&detail).await.map_err(failed),
+            None => Ok(()),
+        }
     }
 
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {

@@ -29,7 +29,7 @@ pub(super) enum Begun {
 
 impl Core {
     /// Returns from where to where a shard would move, if it may. Who has the shard already, and is in sync, is left to a hand-over: `None`.
-    fn check_move(
+    pub(super) fn check_move(
         &self,
         partition: &PartitionId,
         from: Option<NodeId>,
@@ -84,21 +84,13 @@ impl Core {
         let Some(members) = self.check_move(partition, from, to)? else {
             return Ok(None);
         };
-        let operation = Operation {
-            id: OperationId::new(format!("move-{:016x}", self.rng.next_u64()))
-                .expect("digits make a valid name"),
-            keyspace: partition.keyspace.clone(),
-            kind: OperationKind::Migrate,
-            sources: vec![partition.shard.clone()],
-            targets: vec![partition.shard.clone()],
-            phase: Phase::Planned,
-            error: None,
-            paused: false,
-            members: Some(members),
-        };
+        let name = format!("move-{:016x}", self.rng.next_u64());
+        let name = OperationId::new(name).expect("digits make a valid name");
+        let operation = planned(name, partition, members);
         let done = Done {
             changes: 1,
             operation: Some(operation.id.clone()),
+            ..Done::default()
         };
         let key = key_of(&operation.id);
         let purpose = asked(id, done, partition);
@@ -180,6 +172,7 @@ impl Core {
         let mut done = Done {
             changes: 0,
             operation: Some(operation.clone()),
+            ..Done::default()
         };
         if next == value {
             return Ok(Begun::Is(done));
@@ -221,7 +214,7 @@ impl Core {
         found.collect()
     }
 
-    fn moves(&self) -> impl Iterator<Item = &Stored<Operation>> {
+    pub(super) fn moves(&self) -> impl Iterator<Item = &Stored<Operation>> {
         let all = self.mirror.operations.values();
         all.filter(|stored| stored.value.members.is_some())
     }
@@ -286,6 +279,7 @@ impl Core {
             to: standing(&change.to),
             is_up: [&change.from, &change.to].map(|node| self.is_up(node)),
             refused: self.refused(&change.to),
+            is_for_nothing: self.is_for_nothing(operation),
             is_followed: is_decided
                 && operation.phase != Phase::Committed
                 && others.next().is_some(),
@@ -390,6 +384,25 @@ fn keeps_busy(operation: &Operation) -> bool {
     operation.phase.decision() == Decision::Open || operation.phase == Phase::Committed
 }
 
+/// The record of a move that is to begin.
+pub(super) fn planned(
+    id: OperationId,
+    partition: &PartitionId,
+    members: MemberChange,
+) -> Operation {
+    Operation {
+        id,
+        keyspace: partition.keyspace.clone(),
+        kind: OperationKind::Migrate,
+        sources: vec![partition.shard.clone()],
+        targets: vec![partition.shard.clone()],
+        phase: Phase::Planned,
+        error: None,
+        paused: false,
+        members: Some(members),
+    }
+}
+
 fn asked(command: CommandId, done: Done, partition: &PartitionId) -> Purpose {
     let partition = partition.clone();
     Purpose::Asked {
@@ -404,6 +417,6 @@ fn partition_of(operation: &Operation) -> Option<PartitionId> {
     Some(PartitionId::new(operation.keyspace.clone(), shard))
 }
 
-fn key_of(operation: &OperationId) -> Key {
+pub(super) fn key_of(operation: &OperationId) -> Key {
     Key::new(format!("op/{operation}")).expect("an operation's name makes a valid key")
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use shardwright::store::Scrubbed;
 use shardwright_testkit::{
     nats::{NatsCluster, current},
     until,
@@ -19,6 +18,7 @@ use super::{
     gaps::Gaps,
     links::Links,
     nodes::Node,
+    reshaping::has_copy,
     traffic::{Traffic, WRITERS},
     writers::{key, rows, steps},
 };
@@ -293,26 +293,24 @@ impl Cluster {
         println!("{}", self.gaps);
         self.assert_rows(&writes);
         self.wait_until_copies_are_level();
+        let shards = until("a coordinator leads", || self.shards());
         for node in &mut self.nodes {
             node.kill();
         }
-        let mut contents: BTreeMap<String, Vec<(&str, Scrubbed)>> = BTreeMap::new();
-        for node in &self.nodes {
-            for (shard, content) in node.contents() {
-                contents
-                    .entry(shard)
-                    .or_default()
-                    .push((node.name(), content));
-            }
-        }
-        for (shard, copies) in &contents {
-            assert_eq!(copies.len(), NODES, "copies of {shard}");
-            for (node, content) in copies {
-                assert_eq!(
-                    *content, copies[0].1,
-                    "{shard} on {node} and on {}",
-                    copies[0].0
-                );
+        let contents: BTreeMap<_, _> = self
+            .nodes
+            .iter()
+            .map(|node| (node.name(), node.contents()))
+            .collect();
+        for shard in &shards {
+            let id = shard["id"].as_str().expect("a name");
+            let members = contents.iter().filter(|(node, _)| has_copy(shard, node));
+            let copies: Vec<_> = members.map(|(node, has)| (node, has.get(id))).collect();
+            assert_eq!(copies.len(), NODES, "copies of {id}");
+            for (node, content) in &copies {
+                let (other, same) = copies[0];
+                assert!(content.is_some(), "{node} has {id}");
+                assert_eq!(*content, same, "{id} on {node} and on {other}");
             }
         }
         println!(

@@ -61,16 +61,13 @@ fn is_reached(gap: &Gap) -> bool {
 fn nodes_die_in_each_gap() {
     let mut cluster = Cluster::on_sqlite();
     let victim = 0;
+    let halting = |gap: &CopyGap| vec!["--halt-at".to_owned(), gap.to_string()];
+    let mut next = CopyGap::ALL.iter().map(halting);
+    cluster.restart_killed(victim, next.next());
     for gap in CopyGap::ALL {
         cluster.during(&format!("node killed, {gap}"), None, |cluster| {
-            cluster.nodes[victim].kill();
-            let halting = ["--halt-at".to_owned(), gap.to_string()];
-            cluster.nodes[victim].restart_with(&halting);
-            cluster.wait_until_whole();
             cluster.until_node_halted(victim, gap);
-            cluster.nodes[victim].kill();
-            cluster.nodes[victim].restart();
-            cluster.wait_until_whole();
+            cluster.restart_killed(victim, next.next());
         });
     }
     cluster.until_no_operation_is_open();
@@ -91,6 +88,7 @@ impl Cluster {
         };
         self.replace_coordinator(index, &["--halt-at", &gap.to_string()]);
         let (started, _) = self.coordinators.last().expect("it was started");
+        started.kill_when_it_stands_still();
         halting.insert(started.name().to_owned(), gap);
     }
 
@@ -195,6 +193,14 @@ impl Cluster {
                 .map(drop);
         }
         Some(())
+    }
+
+    /// Ends a node as a power failure would, and starts it again.
+    fn restart_killed(&mut self, node: usize, more: Option<Vec<String>>) {
+        self.nodes[node].kill();
+        self.nodes[node].restart_with(&more.unwrap_or_default());
+        self.nodes[node].process.kill_when_it_stands_still();
+        self.wait_until_whole();
     }
 
     /// Has operations carried out until a node stands still in a gap.

@@ -109,7 +109,10 @@ fn left_over(node: &Node, shards: &[Value]) -> Vec<String> {
     let own = own.map(|shard| shard["id"].as_str().expect("a name").to_owned());
     let own: BTreeSet<_> = own.collect();
     let found = names_in(&node.copies());
-    let mut wrong: Vec<_> = found.symmetric_difference(&own).cloned().collect();
+    // A copy that was made when another one did not answer is kept for a while after that does again.
+    let is_shard = |name: &&String| shards.iter().any(|shard| shard["id"] == **name);
+    let stray = found.difference(&own).filter(|name| !is_shard(name));
+    let mut wrong: Vec<_> = own.difference(&found).chain(stray).cloned().collect();
     for shard in &found {
         let names = names_in(&node.copies().join(shard)).into_iter();
         let parts = names.filter(|name| name.starts_with("base-") || name.starts_with("making-"));

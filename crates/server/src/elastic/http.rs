@@ -13,6 +13,7 @@ use shardwright_http::axum::{
 
 use super::{
     Members,
+    flights::Flights,
     local::Local,
     placements::Placements,
     wire::{self, Refusal, Request},
@@ -32,6 +33,7 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
         members,
         placements: Placements::default(),
         cuts: Arc::default(),
+        flights: Flights::default(),
     };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))

@@ -165,9 +165,11 @@ impl Cluster {
             OperationKind::Merge if owning.len() < 3 => {
                 json!({"kind": "split", "shards": [two], "at": "middle"})
             }
-            OperationKind::Merge if !is_apart => json!({"kind": "merge", "shards": [one, two]}),
+            OperationKind::Merge if !is_apart => {
+                json!({"kind": "merge", "shards": [one, two], "force": true})
+            }
             OperationKind::Merge if are_apart(first, second) => {
-                json!({"kind": "merge", "shards": [one, two]})
+                json!({"kind": "merge", "shards": [one, two], "force": true})
             }
             OperationKind::Merge => return self.move_apart(first, second),
             OperationKind::Migrate => {

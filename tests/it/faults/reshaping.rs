@@ -64,7 +64,7 @@ impl Cluster {
     }
 
     fn begin(&self, kind: &str, shards: &[String]) -> String {
-        let mut asked = json!({"kind": kind, "shards": shards});
+        let mut asked = json!({"kind": kind, "shards": shards, "force": true});
         if kind == "split" {
             asked["at"] = "middle".into();
         }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::counter;
 use shardwright_elastic::{
-    ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings, ShardConfig, ShardStore,
+    BalancePolicy, ElasticShardManager, Error, MergeCriteria, Nodes, Notice, RegistryJournal,
+    Settings, ShardConfig, ShardStore, SplitCriteria,
 };
 use shardwright_registry::{Registry, Store};
 use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
@@ -15,6 +16,12 @@ use crate::{Handle, core::View};
 
 /// How long to wait after a manager could not be made.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// With fewer rows the median of a shard says little about those to come.
+const ROWS_MIN: usize = 100;
+
+/// More rows in one shard take minutes to be read when it is split again.
+const ROWS_MAX: usize = 10_000_000;
 
 /// How often a manager looks for what others did, and for what is left over.
 const UPKEEP_SECS: u64 = 30;
@@ -84,6 +91,7 @@ impl Leading {
             .nodes(Arc::new(Everywhere(self.shards.clone())))
             .journal(Arc::new(journal))
             .settings(self.settings)
+            .policy(policy())
             .build()
             .await
     }
@@ -122,6 +130,21 @@ impl Leading {
         counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
         tracing::info!(?notice, "coordinator");
         self.handle.events().push(notice);
+    }
+}
+
+/// What sizes are bounds for shards on nodes: rows are smaller than the documents that the defaults are made for.
+fn policy() -> BalancePolicy {
+    BalancePolicy {
+        split: SplitCriteria {
+            min_keys: ROWS_MIN,
+            ..SplitCriteria::default()
+        },
+        merge: MergeCriteria {
+            max_merged_keys: ROWS_MAX,
+            ..MergeCriteria::default()
+        },
+        ..BalancePolicy::default()
     }
 }
 

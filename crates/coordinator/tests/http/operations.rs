@@ -60,6 +60,10 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with_rows(1_000).await
+    }
+
+    async fn with_rows(rows: usize) -> Self {
         let store = memory();
         let registry = Registry::new(store.clone(), KeyspaceName::main());
         let records = ShardRecord::even(registry.name(), 4).map(ShardRecord::replicated);
@@ -71,7 +75,7 @@ impl Scene {
         let parts = journal.shards().await.expect("the shards");
         let shards = MemoryShardStore::new();
         shards.add_parts(&parts);
-        for number in 0..400 {
+        for number in 0..rows {
             let key = format!("key-{number}").into_bytes();
             let owner = parts.iter().find(|part| part.extent.contains(&key));
             let owner = &owner.expect("every key has one").shard;
@@ -277,6 +281,11 @@ async fn the_next_leader_goes_on_with_what_is_under_way() {
     .await;
     let done = until(&second, &id, "done").await;
     assert_eq!(done["sources"], json!(["shard-2", "shard-3"]));
+    let progress = &done["progress"];
+    assert_eq!(
+        progress["rows"], progress["rows_total"],
+        "whoever copied them"
+    );
     wait("the view to show it", async || {
         shards(&second).await.len() == 3
     })
@@ -352,6 +361,24 @@ fn refusals() -> [(Value, u16, &'static str); 13] {
             "BAD_REQUEST",
         ),
     ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_are_bounds_unless_they_are_forced() {
+    let scene = Scene::with_rows(40).await;
+    let server = scene.leader(Pace::local()).await;
+    let split = json!({"kind": "split", "shards": ["shard-0"]});
+    let all = ["shard-0", "shard-1", "shard-2", "shard-3"];
+    let merge = json!({"kind": "merge", "shards": all});
+    for (body, code) in [(split, "TOO_FEW_KEYS"), (merge, "TOO_FEW_SHARDS")] {
+        server.post(PATH, body.clone()).await.refused(409, code);
+        let mut forced = body;
+        (forced["force"], forced["dry_run"]) = (json!(true), json!(true));
+        server.post(PATH, forced).await.ok();
+    }
+    let before = json!({"kind": "split", "shards": ["shard-0"], "at": "middle", "dry_run": true});
+    server.post(PATH, before).await.ok();
+    assert_eq!(server.get(PATH).await.ok(), json!([]), "nothing has begun");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,10 @@ pub(crate) struct Split {
     #[arg(long, value_name = "WHERE", default_value = "median")]
     at: String,
 
+    /// Divide it at its median although it has few rows.
+    #[arg(long)]
+    force: bool,
+
     /// Only say where it would be divided.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
@@ -53,6 +57,10 @@ pub(crate) struct Merge {
     #[arg(value_name = "SHARD", required = true, num_args = 2..)]
     shards: Vec<String>,
 
+    /// Merge them although the new shard is large, or hardly any other is left.
+    #[arg(long)]
+    force: bool,
+
     /// Only say whether they can be merged, and what would move first.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
@@ -70,6 +78,7 @@ impl Split {
             "kind": "split",
             "shards": [self.shard],
             "at": self.at,
+            "force": self.force,
             "dry_run": self.dry_run,
         });
         let operation = begin(&self.connection, &body)?;
@@ -86,7 +95,12 @@ impl Split {
 
 impl Merge {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let body = json!({"kind": "merge", "shards": self.shards, "dry_run": self.dry_run});
+        let body = json!({
+            "kind": "merge",
+            "shards": self.shards,
+            "force": self.force,
+            "dry_run": self.dry_run,
+        });
         let operation = begin(&self.connection, &body)?;
         let shards = self.shards.join(", ");
         if self.dry_run {

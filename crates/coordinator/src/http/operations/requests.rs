@@ -10,8 +10,6 @@ use crate::http::Problem;
 const SHARDS_MAX: usize = 1_000;
 
 /// A split, a merge or a move that is to begin.
-///
-/// Whoever asks for it has looked at the shards: their sizes are no reason to refuse it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Begin {
@@ -21,6 +19,8 @@ pub(super) struct Begin {
     to: Option<NodeId>,
     at: Option<String>,
     #[serde(default)]
+    force: bool,
+    #[serde(default)]
     dry_run: bool,
 }
 
@@ -29,6 +29,7 @@ pub(super) struct Begin {
 pub(super) struct Asked {
     pub(super) shards: Vec<ShardId>,
     pub(super) dry_run: bool,
+    gating: Gating,
     change: Change,
 }
 
@@ -48,6 +49,7 @@ impl Begin {
             from,
             to,
             at,
+            force,
             dry_run,
         } = self;
         let is_one = shards.len() == 1;
@@ -80,6 +82,10 @@ impl Begin {
         Ok(Asked {
             shards,
             dry_run,
+            gating: match force || change.is_to_be_empty() {
+                true => Gating::Force,
+                false => Gating::Sizes,
+            },
             change,
         })
     }
@@ -98,6 +104,13 @@ fn split_at(at: Option<&str>) -> Result<SplitAt, Problem> {
                 Err(Problem::bad_request(message).hint(hint))
             }
         },
+    }
+}
+
+impl Change {
+    /// Whether shards may be empty: whoever names the place of a cut may divide a shard for rows that are yet to come.
+    fn is_to_be_empty(&self) -> bool {
+        matches!(self, Self::Split(SplitAt::Middle | SplitAt::Cut(_)))
     }
 }
 
@@ -130,21 +143,23 @@ impl Asked {
 
     /// Begins it.
     pub(super) async fn begin(&self, manager: &ElasticShardManager) -> Result<OperationId, Error> {
-        let (names, force) = (self.names(), Gating::Force);
+        let (names, gating) = (self.names(), self.gating);
         match &self.change {
-            Change::Split(at) => manager.begin_split(names[0], at.clone(), force).await,
-            Change::Merge => manager.begin_merge(&names, force).await,
-            Change::Migrate { to, .. } => manager.begin_migrate(names[0], to.as_str(), force).await,
+            Change::Split(at) => manager.begin_split(names[0], at.clone(), gating).await,
+            Change::Merge => manager.begin_merge(&names, gating).await,
+            Change::Migrate { to, .. } => {
+                manager.begin_migrate(names[0], to.as_str(), gating).await
+            }
         }
     }
 
     /// Returns what it would do, and does nothing.
     pub(super) async fn plan(&self, manager: &ElasticShardManager) -> Result<Work, Error> {
-        let (names, force) = (self.names(), Gating::Force);
+        let (names, gating) = (self.names(), self.gating);
         match &self.change {
-            Change::Split(at) => manager.plan_split(names[0], at.clone(), force).await,
-            Change::Merge => manager.plan_merge(&names, force).await,
-            Change::Migrate { to, .. } => manager.plan_migrate(names[0], to.as_str(), force).await,
+            Change::Split(at) => manager.plan_split(names[0], at.clone(), gating).await,
+            Change::Merge => manager.plan_merge(&names, gating).await,
+            Change::Migrate { to, .. } => manager.plan_migrate(names[0], to.as_str(), gating).await,
         }
     }
 }

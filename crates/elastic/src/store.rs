@@ -174,8 +174,10 @@ pub enum StoreError {
         /// The shard.
         shard: ShardId,
     },
-    /// The changes that were asked for are no longer kept.
-    #[error("changes of shard {shard} after {after} are no longer kept")]
+    /// The changes that were asked for are no longer kept: the operation ends without effect.
+    #[error(
+        "changes of shard {shard} after {after} are no longer kept: more was written meanwhile than there is room for, begin again"
+    )]
     Trimmed {
         /// The shard.
         shard: ShardId,

@@ -26,7 +26,7 @@ use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, PartCopy
 use shardwright_topology::{Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
-use crate::shard::remembered::share;
+use crate::{shard::remembered::share, threads::give_way};
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,7 @@ impl Bases {
         let making = thread::Builder::new().name("split".to_owned());
         let failed = cut.clone();
         let begun = making.spawn(move || {
+            give_way();
             for part in &cut.parts {
                 let is_wanted = || bases.is_latest(part, at);
                 let made = make(&home, at, &cut, part, &snapshot, &is_wanted);

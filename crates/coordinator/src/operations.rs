@@ -3,6 +3,7 @@
 //! Operations are in the registry, and whoever leads goes on with them: an [`ElasticShardManager`] is made when this coordinator begins to
 //! lead, and stopped when it no longer does. A call that comes late, of one that was replaced, changes nothing.
 
+mod journal;
 mod leading;
 mod news;
 

@@ -8,6 +8,7 @@
 
 mod content;
 mod filling;
+mod flights;
 mod http;
 mod local;
 mod measure;

@@ -7,6 +7,7 @@ mod alarm;
 mod convert;
 mod copy_file;
 mod executor;
+mod gap;
 mod generations;
 mod interactive;
 pub mod logged_file;
@@ -30,7 +31,7 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::Clock;
 use shardwright_store::{Config, Error as StoreError, Window};
-use shardwright_topology::{Lsn, Timestamp};
+use shardwright_topology::{Halts, Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk, meter::Meter};
@@ -40,6 +41,7 @@ use self::{
     state::open_state,
 };
 pub use self::{
+    gap::{CopyGap, UnknownCopyGap},
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
     meter::Usage,
     read::{Fresh, ReadError, ReadLevel},
@@ -123,7 +125,17 @@ impl Shard {
     /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
-        let data = Arc::new(CopyFile::new(shard.clone(), directory.clone()));
+        Self::start_halting(shard, directory, options, Halts::default())
+    }
+
+    /// Starts it, and lets a test know of each gap between two steps of an operation.
+    pub(crate) fn start_halting(
+        shard: PartitionId,
+        directory: PathBuf,
+        options: ShardOptions,
+        halts: Halts<CopyGap>,
+    ) -> Self {
+        let data = Arc::new(CopyFile::new(shard.clone(), directory.clone(), halts));
         let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();

@@ -237,10 +237,21 @@ pub(crate) struct Operation {
     pub(crate) from: Option<String>,
     #[serde(default)]
     pub(crate) to: Option<String>,
+    /// What brings the shards of a merge together.
+    #[serde(default)]
+    pub(crate) moves: Vec<MemberMove>,
     pub(crate) paused: bool,
     pub(crate) reason: String,
     pub(crate) error: Option<String>,
     pub(crate) progress: Progress,
+}
+
+/// A member of a shard that moves before that becomes one with others.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct MemberMove {
+    pub(crate) shard: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
 }
 
 /// How far an operation is, as far as that is known.

@@ -14,13 +14,14 @@ use shardwright_topology::{Config, Incarnation, NodeId};
 
 use crate::{
     elastic::elastic_store,
+    halts,
     listening::Listening,
     process,
     registry::Location,
     settings::{
         ADVERTISE, ALLOW_SHORT_LEASES, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family, Given,
-        HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS, REPLICATION_FACTOR,
-        SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
+        HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS,
+        REPLICATION_FACTOR, SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
     },
     sharder::Sharder,
     signals::Ending,
@@ -67,6 +68,7 @@ impl Family for Coordinating {
         &SHARDS,
         &SHARDER,
         &BOOTSTRAP_WAIT,
+        &HALT_AT,
         &TOKEN_FILE,
         &LOG,
     ];
@@ -90,6 +92,7 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let shards = elastic_store(Arc::clone(&store) as Arc<dyn Store>, token.as_ref())?;
     let coordinator = Coordinator::builder(Arc::clone(&store) as Arc<dyn Store>, core, policy)
         .elastic(shards)
+        .halts(halts::of(settings)?)
         .token(token)
         .start();
     let api = Api::new(

@@ -66,8 +66,6 @@ impl Settings {
                 retention: Duration::from_secs(24 * 3_600),
                 // Clients wait while rows are compared again.
                 verify_sealed_rows: 1_000,
-                // The rows of a large shard are summed up in one call.
-                call_timeout: Duration::from_secs(600),
                 ..elastic::Settings::default()
             },
             balance: balance::Settings::default(),

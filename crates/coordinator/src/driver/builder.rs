@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shardwright_elastic::ShardStore;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::Store;
+use shardwright_topology::{Gap, Halts};
 use tokio::sync::{oneshot, watch};
 
 use super::{Coordinator, Driver, ping::Pinger};
@@ -25,6 +26,7 @@ pub struct Builder {
     policy: Box<dyn Policy>,
     token: Option<Token>,
     shards: Option<Arc<dyn ShardStore>>,
+    halts: Halts<Gap>,
 }
 
 impl Builder {
@@ -35,6 +37,7 @@ impl Builder {
             policy,
             token: None,
             shards: None,
+            halts: Halts::default(),
         }
     }
 
@@ -48,6 +51,12 @@ impl Builder {
     /// are. Without one they are refused.
     pub fn elastic(mut self, shards: Arc<dyn ShardStore>) -> Self {
         self.shards = Some(shards);
+        self
+    }
+
+    /// Lets a test know of each gap between two writes of an operation that this coordinator carries out. Default nobody.
+    pub fn halts(mut self, halts: Halts<Gap>) -> Self {
+        self.halts = halts;
         self
     }
 
@@ -65,6 +74,7 @@ impl Builder {
                 shards,
                 settings: self.settings.operations,
                 policy: self.settings.balance.shards,
+                halts: self.halts.clone(),
                 manager,
             };
             (leading, Operations::new(watched))
@@ -77,6 +87,7 @@ impl Builder {
         let (stop, stopped) = oneshot::channel();
         let pinger = Pinger::new(self.settings.check_interval, self.token);
         let driver = Driver::new(self.store, self.settings, self.policy, pinger, seat);
+        let driver = driver.halting(self.halts);
         Coordinator {
             handle,
             stop: Some(stop),

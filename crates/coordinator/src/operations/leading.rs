@@ -8,10 +8,10 @@ use shardwright_elastic::{
     ShardConfig, ShardStore,
 };
 use shardwright_registry::{Registry, Store};
-use shardwright_topology::{KeyspaceName, NodeId, OperationId};
+use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
 use tokio::sync::{broadcast::error::RecvError, watch};
 
-use super::news;
+use super::{journal::LeadersJournal, news};
 use crate::{Handle, core::View};
 
 /// How long to wait after a manager could not be made.
@@ -44,6 +44,7 @@ pub(crate) struct Leading {
     pub(crate) settings: Settings,
     /// When shards are split and merged without being asked for.
     pub(crate) policy: BalancePolicy,
+    pub(crate) halts: Halts<Gap>,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -74,6 +75,11 @@ impl Leading {
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
         let (split, merge) = (&self.policy.split, &self.policy.merge);
+        let journal = LeadersJournal {
+            registry: RegistryJournal::new(registry)?.halting(self.halts.clone()),
+            handle: self.handle.clone(),
+            halts: self.halts.clone(),
+        };
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
             split_threshold: split.cpu_threshold,
@@ -87,7 +93,7 @@ impl Leading {
         };
         ElasticShardManager::builder(config)
             .nodes(Arc::new(Everywhere(self.shards.clone())))
-            .journal(Arc::new(RegistryJournal::new(registry)?))
+            .journal(Arc::new(journal))
             .settings(self.settings)
             .policy(policy)
             .build()

@@ -10,7 +10,9 @@ use shardwright_coordinator::{
     http::Settings,
     registry::{Partitioning, Registry, Store},
 };
-use shardwright_topology::{KeyspaceName, OperationId, OperationKind, Phase, ShardId, ShardRecord};
+use shardwright_topology::{
+    KeyspaceName, MemberChange, Operation, OperationId, OperationKind, Phase, ShardId, ShardRecord,
+};
 
 use crate::{
     openapi::call_as,
@@ -101,6 +103,29 @@ impl Scene {
         let server = self.server(1, operations).await;
         server.handle().view_when(|view| view.is_leading).await;
         server
+    }
+
+    /// Writes down a move that an operation has made before it began.
+    async fn note_a_move_of(&self, operation: &str) {
+        let (shard, id) = (ShardId::numbered(0), format!("{operation}-move-1"));
+        let id = OperationId::new(id).expect("a name");
+        let moved = Operation {
+            id: id.clone(),
+            keyspace: KeyspaceName::main(),
+            kind: OperationKind::Migrate,
+            sources: vec![shard.clone()],
+            targets: vec![shard],
+            phase: Phase::Done,
+            error: None,
+            paused: false,
+            members: Some(MemberChange {
+                from: name("n1"),
+                to: name("n2"),
+            }),
+        };
+        let registry = Registry::new(self.store.clone(), KeyspaceName::main());
+        let written = registry.operations().create(&id, moved).await;
+        written.expect("the store answers");
     }
 
     fn rows(&self, shard: &str) -> usize {
@@ -451,6 +476,12 @@ pub(crate) async fn call_about_operations(document: &Document) {
         about(Method::POST, &described, &path, &none).await.ok();
     }
     until(&server, &id, "verified").await;
+    scene.note_a_move_of(&id).await;
+    wait("the move to be shown", async || {
+        let shown = server.get(&named).await.ok();
+        shown["moves"][0]["operation"] == format!("{id}-move-1")
+    })
+    .await;
     about(Method::GET, &one, &named, &none).await.ok();
     about(Method::GET, PATH, PATH, &none).await.ok();
     let stats = about(

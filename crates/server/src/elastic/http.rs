@@ -14,6 +14,7 @@ use shardwright_http::axum::{
 
 use super::{
     Members,
+    flights::Flights,
     local::Local,
     measure::Counts,
     placements::Placements,
@@ -38,6 +39,7 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
         placements: Placements::default(),
         cuts: Arc::default(),
         counts: Counts::default(),
+        flights: Flights::default(),
     };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::shard_log::AppendError;
 use shardwright_registry::{Error as RegistryError, Registry};
@@ -14,11 +15,11 @@ use shardwright_store::{Error as StoreError, Snapshot};
 use shardwright_topology::{
     Decision, KeyRange, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Members,
     content::{self, SumOf},
+    flights::Flights,
     measure::{Counts, Rows},
     placements::Placements,
     wire::{Answer, Ask, Refusal, Request, Said},
@@ -29,6 +30,7 @@ use crate::{
         Fresh, ReadError, ReadLevel, Shard, WriteError,
         split::{BaseState, Cut, CutError, CutPart, ImportError, SealError, Wanted, import_client},
     },
+    threads::in_background,
 };
 
 /// How long the log may take for one record.
@@ -50,6 +52,8 @@ pub(super) struct Local {
     pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
     /// How many rows its shards have.
     pub(super) counts: Counts,
+    /// What is being read of whole shards.
+    pub(super) flights: Flights,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -60,7 +64,18 @@ const CUTS_KNOWN: usize = 1_000;
 
 impl Local {
     /// Does what is asked, as far as this node has what it takes.
-    pub(super) async fn answer(&self, Request { shard: id, ask }: Request) -> Answer {
+    pub(super) async fn answer(&self, request: Request) -> Answer {
+        match request.ask {
+            Ask::Digest { .. } | Ask::DigestOfImport { .. } | Ask::Metrics | Ask::Median => {
+                let (local, asked) = (self.clone(), request.clone());
+                let answer = move || async move { local.answer_alone(asked).await }.boxed();
+                self.flights.join(&request, answer).await
+            }
+            _ => self.answer_alone(request).await,
+        }
+    }
+
+    async fn answer_alone(&self, Request { shard: id, ask }: Request) -> Answer {
         if let Ask::Remove { operation } = &ask {
             return self.remove(&id, operation).await;
         }
@@ -254,8 +269,10 @@ impl Local {
         if *count <= CUTS_MAX {
             return Ok(());
         }
-        let why = "too few members can keep aside what they hold";
-        Err(Refusal::Failed(why.to_owned()))
+        let why = format!(
+            "the shard was divided {CUTS_MAX} times, and too few members kept the same aside: begin again once all of them are there"
+        );
+        Err(Refusal::Failed(why))
     }
 
     async fn digest(
@@ -397,16 +414,15 @@ async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
     number.map_err(|error| not_taken(&error))
 }
 
-/// Reads a snapshot on a thread that may wait.
+/// Reads a snapshot, which may take long, on a thread that gives way to whoever reads and writes.
 pub(super) async fn read<T: Send + 'static>(
     fresh: Fresh,
     run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let read = spawn_blocking(move || run(&fresh.file.snapshot()?)).await;
-    match read {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Err(not_read(&error)),
-        Err(_) => Err(Refusal::Later("it was not read".into())),
+    match in_background("sum", move || run(&fresh.file.snapshot()?)).await {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) => Err(not_read(&error)),
+        None => Err(Refusal::Later("it was not read".into())),
     }
 }
 

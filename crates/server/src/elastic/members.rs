@@ -19,8 +19,8 @@ use super::{
 /// How long it takes at most to connect to a node.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
-const ANSWER: Duration = Duration::from_secs(600);
+/// How long an answer is waited for. Whoever asks again meanwhile for what takes longer waits for the same.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long it is waited for what shards are used for.
 const METRICS: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Connection, Operation, Received},
+    client::{Connection, MemberMove, Operation, Received},
     commands::op::{self, Waiting},
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Split {
 
 /// Make one shard of neighbours.
 ///
-/// Their ranges have to follow each other. The new shard has a name of its own; rows are written and read meanwhile, but for a moment.
+/// Their ranges have to follow each other. Where they have too few copies on the same nodes, some of them move first. The new shard has a name of its own; rows are written and read meanwhile, but for a moment.
 /// Returns as soon as it has begun, unless it is to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -61,7 +61,7 @@ pub(crate) struct Merge {
     #[arg(long)]
     force: bool,
 
-    /// Only say whether they can be merged.
+    /// Only say whether they can be merged, and what would move first.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
 
@@ -104,7 +104,11 @@ impl Merge {
         let operation = begin(&self.connection, &body)?;
         let shards = self.shards.join(", ");
         if self.dry_run {
-            let said = format!("{shards} would be merged");
+            let moves = operation.moves.iter().map(|moved| {
+                let MemberMove { shard, from, to } = moved;
+                format!("{shard} would move from {from} to {to}\n")
+            });
+            let said = format!("{}{shards} would be merged", moves.collect::<String>());
             return op::finish(&self.connection, &operation, &said, out);
         }
         let connection = &self.connection;

@@ -77,6 +77,7 @@ fn of_journal(error: &JournalError, message: String) -> Problem {
             is_retryable: true,
             ..Problem::new(StatusCode::CONFLICT, "IN_OPERATION", message)
         },
+        JournalError::Apart { .. } => Problem::new(StatusCode::CONFLICT, "APART", message),
         JournalError::Replicated { .. } => {
             Problem::new(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message)
         }

@@ -137,6 +137,11 @@ impl Asked {
         }
     }
 
+    /// Whether shards are to become one.
+    pub(super) fn is_merge(&self) -> bool {
+        matches!(self.change, Change::Merge)
+    }
+
     fn names(&self) -> Vec<&str> {
         self.shards.iter().map(ShardId::as_str).collect()
     }

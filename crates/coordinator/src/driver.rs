@@ -39,6 +39,8 @@ pub struct Coordinator {
     task: JoinHandle<()>,
     /// What carries out operations. It ends with the task.
     operations: Option<JoinHandle<()>>,
+    /// What looks after the balance.
+    balancing: JoinHandle<()>,
 }
 
 impl Coordinator {
@@ -77,6 +79,7 @@ impl Coordinator {
             let _sent = stop.send(());
         }
         let _ended = (&mut self.task).await;
+        self.balancing.abort();
         if let Some(operations) = self.operations.take() {
             // What is under way goes on elsewhere.
             let _ended = tokio::time::timeout(FAREWELL, operations).await;
@@ -86,6 +89,7 @@ impl Coordinator {
 
 impl Drop for Coordinator {
     fn drop(&mut self) {
+        self.balancing.abort();
         if self.stop.is_some() {
             self.task.abort();
         }

@@ -29,6 +29,18 @@ impl Operations {
         }
     }
 
+    /// Whether this coordinator was started with a store to carry operations out on.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.manager.is_some()
+    }
+
+    /// Returns the manager of the operations, if this coordinator leads, has a store, and has taken them up.
+    #[must_use]
+    pub fn current(&self) -> Option<ElasticShardManager> {
+        self.manager.as_ref()?.borrow().clone()
+    }
+
     /// Returns the manager of the operations, if this coordinator leads. Whoever has just begun to lead is waited for.
     ///
     /// # Errors

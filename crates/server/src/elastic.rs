@@ -11,6 +11,7 @@ mod filling;
 mod flights;
 mod http;
 mod local;
+mod measure;
 mod members;
 mod placements;
 mod store;

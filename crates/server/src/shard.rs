@@ -11,6 +11,7 @@ mod gap;
 mod generations;
 mod interactive;
 pub mod logged_file;
+mod meter;
 mod read;
 mod remembered;
 mod round;
@@ -33,7 +34,7 @@ use shardwright_store::{Config, Error as StoreError, Window};
 use shardwright_topology::{Halts, Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk};
+pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk, meter::Meter};
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},
@@ -42,6 +43,7 @@ use self::{
 pub use self::{
     gap::{CopyGap, UnknownCopyGap},
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
+    meter::Usage,
     read::{Fresh, ReadError, ReadLevel},
     scrub::{ScrubError, ScrubOptions, Scrubbed},
     write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
@@ -133,7 +135,7 @@ impl Shard {
         options: ShardOptions,
         halts: Halts<CopyGap>,
     ) -> Self {
-        let data = Arc::new(CopyFile::new(directory.clone(), halts));
+        let data = Arc::new(CopyFile::new(shard.clone(), directory.clone(), halts));
         let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();
@@ -244,6 +246,17 @@ impl Shard {
                 () = stopped(&mut stops) => Over::Stopped,
             }
         }
+    }
+
+    /// Returns how much this copy is used. It costs nothing to have that known: nothing runs for it.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.data.meter().usage()
+    }
+
+    /// Returns what counts how much this copy is used.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.data.meter()
     }
 
     /// Returns the clock of its deadlines.

@@ -175,7 +175,7 @@ impl Cluster {
             OperationKind::Migrate => {
                 let mut nodes = self.nodes.iter();
                 let to = nodes.find(|node| !has_copy(first, node.name()))?;
-                json!({"kind": "migrate", "shards": [one], "to": to.name()})
+                json!({"kind": "migrate", "shards": [one], "to": to.name(), "pin": false})
             }
         };
         self.tell_coordinators("/api/v1/operations", &asked)
@@ -208,7 +208,9 @@ impl Cluster {
         let mut nodes = self.nodes.iter().map(Node::name);
         let to = nodes.find(|node| !has_copy(other, node))?;
         let (other, from) = (&other["id"], &shard["primary"]);
-        let asked = json!({"kind": "migrate", "shards": [other], "from": from, "to": to});
+        let asked = json!({
+            "kind": "migrate", "shards": [other], "from": from, "to": to, "pin": false,
+        });
         self.tell_coordinators("/api/v1/operations", &asked)
             .map(drop)
     }

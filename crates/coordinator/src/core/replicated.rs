@@ -116,7 +116,9 @@ impl Core {
             && record.state != NodeState::Down
             && record.incarnation == contact.incarnation
         {
-            self.replicated.keeps_copies(node, Some(record));
+            if self.replicated.keeps_copies(node, Some(record)) {
+                self.version += 1;
+            }
             self.replicated.reported(node, contact.incarnation, copies);
         }
     }
@@ -206,8 +208,13 @@ impl Core {
             let begun = self.steer(id, operation, *steering, actions);
             return Err(answer_of(begun));
         }
-        if let Command::Gather { operation, shards } = &command {
-            let gathered = self.gather(operation.as_ref(), shards, actions);
+        if let Command::Gather {
+            operation,
+            shards,
+            pinned,
+        } = &command
+        {
+            let gathered = self.gather(operation.as_ref(), shards, pinned, actions);
             return Err(Some(gathered));
         }
         let (Command::Move { partition, .. }

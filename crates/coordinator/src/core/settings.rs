@@ -7,6 +7,8 @@ use shardwright_failover::replication;
 use shardwright_registry::LeaseTiming;
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId};
 
+use crate::balance;
+
 /// What a coordinator is told once. All coordinators of a registry agree on the timing.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,6 +34,8 @@ pub struct Settings {
     pub replication: Replication,
     /// How splits and merges go about their work.
     pub operations: elastic::Settings,
+    /// How the shards that commit on several members are balanced.
+    pub balance: balance::Settings,
 }
 
 impl Settings {
@@ -64,6 +68,7 @@ impl Settings {
                 verify_sealed_rows: 1_000,
                 ..elastic::Settings::default()
             },
+            balance: balance::Settings::default(),
         }
     }
 

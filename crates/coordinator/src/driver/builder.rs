@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Coordinator, Driver, ping::Pinger};
 use crate::{
+    balance::{self, Balance},
     core::Settings,
     handle::Handle,
     http::Token,
@@ -62,7 +63,9 @@ impl Builder {
     /// Starts the coordinator, in the present tokio runtime.
     #[must_use]
     pub fn start(self) -> Coordinator {
-        let (mut handle, seat) = Handle::new(self.settings.id.clone());
+        let (handle, seat) = Handle::new(self.settings.id.clone());
+        let balance = Balance::new(&self.store, self.settings.balance.clone());
+        let mut handle = handle.with_balance(balance.clone());
         let leading = self.shards.map(|shards| {
             let (manager, watched) = watch::channel(None);
             let leading = Leading {
@@ -71,6 +74,7 @@ impl Builder {
                 shards,
                 settings: self.settings.operations,
                 halts: self.halts.clone(),
+                policy: self.settings.balance.shards,
                 manager,
             };
             (leading, Operations::new(watched))
@@ -79,6 +83,7 @@ impl Builder {
             handle = handle.clone().with_operations(operations);
             tokio::spawn(leading.run())
         });
+        let balancing = balance::Leading::start(handle.clone(), balance);
         let (stop, stopped) = oneshot::channel();
         let pinger = Pinger::new(self.settings.check_interval, self.token);
         let driver = Driver::new(self.store, self.settings, self.policy, pinger, seat);
@@ -88,6 +93,7 @@ impl Builder {
             stop: Some(stop),
             task: tokio::spawn(driver.run(stopped)),
             operations,
+            balancing,
         }
     }
 }

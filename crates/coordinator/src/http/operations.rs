@@ -26,7 +26,8 @@ use self::{
     shapes::{OperationShape, StatisticsShape},
 };
 use super::{
-    Api, Problem, REVISION, admin::list, body::JsonBody, metrics::count_request, query::Asked,
+    Api, Problem, REVISION, admin::list, balance::pin_moved, body::JsonBody,
+    metrics::count_request, query::Asked,
 };
 use crate::core::{Refusal, Steering, View};
 
@@ -194,7 +195,11 @@ async fn begin(
     let answer = match (request.migration(), record) {
         (Some((from, to)), Some(record)) => {
             let (from, to) = (from.cloned(), to.clone());
-            moves::begin(&api, &record, from, to, request.dry_run).await
+            let begun = moves::begin(&api, &record, from, to, request.dry_run).await;
+            if begun.is_ok() && !request.dry_run {
+                pin_moved(&api, &shard, request.pinning).await;
+            }
+            begun
         }
         (Some((Some(_), _)), None) => Err(Problem::bad_request(
             "from is for a shard that commits on several members: others have one copy",

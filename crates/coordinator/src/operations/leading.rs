@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::counter;
 use shardwright_elastic::{
-    BalancePolicy, ElasticShardManager, Error, MergeCriteria, Nodes, Notice, RegistryJournal,
-    Settings, ShardConfig, ShardStore, SplitCriteria,
+    BalancePolicy, ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings,
+    ShardConfig, ShardStore,
 };
 use shardwright_registry::{Registry, Store};
 use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
@@ -16,12 +16,6 @@ use crate::{Handle, core::View};
 
 /// How long to wait after a manager could not be made.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// With fewer rows the median of a shard says little about those to come.
-const ROWS_MIN: usize = 100;
-
-/// More rows in one shard take minutes to be read when it is split again.
-const ROWS_MAX: usize = 10_000_000;
 
 /// How often a manager looks for what others did, and for what is left over.
 const UPKEEP_SECS: u64 = 30;
@@ -49,6 +43,8 @@ pub(crate) struct Leading {
     pub(crate) shards: Arc<dyn ShardStore>,
     pub(crate) settings: Settings,
     pub(crate) halts: Halts<Gap>,
+    /// When shards are split and merged without being asked for.
+    pub(crate) policy: BalancePolicy,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -83,15 +79,23 @@ impl Leading {
             handle: self.handle.clone(),
             halts: self.halts.clone(),
         };
+        let (split, merge) = (&self.policy.split, &self.policy.merge);
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
+            split_threshold: split.cpu_threshold,
+            merge_threshold: merge.cpu_threshold,
             ..ShardConfig::default()
+        };
+        let policy = BalancePolicy {
+            // Where shards are is not for it to decide.
+            tolerance: f64::INFINITY,
+            ..self.policy
         };
         ElasticShardManager::builder(config)
             .nodes(Arc::new(Everywhere(self.shards.clone())))
             .journal(Arc::new(journal))
             .settings(self.settings)
-            .policy(policy())
+            .policy(policy)
             .build()
             .await
     }
@@ -130,21 +134,6 @@ impl Leading {
         counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
         tracing::info!(?notice, "coordinator");
         self.handle.events().push(notice);
-    }
-}
-
-/// What sizes are bounds for shards on nodes: rows are smaller than the documents that the defaults are made for.
-fn policy() -> BalancePolicy {
-    BalancePolicy {
-        split: SplitCriteria {
-            min_keys: ROWS_MIN,
-            ..SplitCriteria::default()
-        },
-        merge: MergeCriteria {
-            max_merged_keys: ROWS_MAX,
-            ..MergeCriteria::default()
-        },
-        ..BalancePolicy::default()
     }
 }
 

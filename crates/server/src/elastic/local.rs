@@ -21,6 +21,7 @@ use super::{
     Members,
     content::{self, SumOf},
     flights::Flights,
+    measure::{Counts, Rows},
     placements::Placements,
     wire::{Answer, Ask, Refusal, Request, Said},
 };
@@ -51,6 +52,8 @@ pub(super) struct Local {
     pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
     /// What is being read of whole shards.
     pub(super) flights: Flights,
+    /// How many rows its shards have.
+    pub(super) counts: Counts,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -156,7 +159,7 @@ impl Local {
                 let released = shard.release(&operation, APPENDING).await;
                 sealed(released.map(|_| Said::Done))
             }
-            Ask::Metrics => self.metrics(id, fresh).await,
+            Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
             Ask::Median => self.median(id, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))
@@ -314,17 +317,6 @@ impl Local {
         range.ok_or(Refusal::NotHeld)
     }
 
-    async fn metrics(&self, id: &PartitionId, fresh: Fresh) -> Answer {
-        let placement = self.placement(id, &fresh).await?;
-        let file = Arc::clone(&fresh.file);
-        read(fresh, move |snapshot| {
-            let rows = content::count(snapshot, &placement)?;
-            let bytes = file.size_bytes()?;
-            Ok(Ok(Said::Metrics { bytes, rows }))
-        })
-        .await
-    }
-
     async fn median(&self, id: &PartitionId, fresh: Fresh) -> Answer {
         let placement = self.placement(id, &fresh).await?;
         let range = self.range(id).await?;
@@ -423,10 +415,10 @@ async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
 }
 
 /// Reads a snapshot on a thread that may wait.
-async fn read(
+pub(super) async fn read<T: Send + 'static>(
     fresh: Fresh,
-    run: impl FnOnce(&Snapshot) -> Result<Answer, StoreError> + Send + 'static,
-) -> Answer {
+    run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
     let read = spawn_blocking(move || run(&fresh.file.snapshot()?)).await;
     match read {
         Ok(Ok(answer)) => answer,
@@ -435,7 +427,7 @@ async fn read(
     }
 }
 
-fn not_fresh(error: ReadError) -> Refusal {
+pub(super) fn not_fresh(error: ReadError) -> Refusal {
     match error {
         ReadError::NotPrimary { hint } => Refusal::NotPrimary { hint },
         other => Refusal::Later(other.to_string()),

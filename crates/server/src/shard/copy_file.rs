@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Kind, Point, Record, Snapshot, StateError, shard_log::Entry};
 use shardwright_store::ShardFile;
 use shardwright_topology::{Halts, Lsn};
@@ -21,6 +22,7 @@ use super::{
     alarm::Alarm,
     convert::{fault_of, not_open, state_error},
     logged_file::{Came, Fate, LoggedFile},
+    meter::Meter,
     scrub::Held,
     split::{self, Bases, Holds, SplitBase},
     write::{Token, Write, WriteError},
@@ -40,6 +42,8 @@ pub(super) struct CopyFile {
     bases: Bases,
     /// Who is yet to read its log.
     holds: Holds,
+    /// How much it is used.
+    meter: Meter,
     home: PathBuf,
     halts: Halts<CopyGap>,
 }
@@ -76,7 +80,7 @@ pub(super) struct Changes {
 
 impl CopyFile {
     /// Returns the data of a copy in a directory, which is not open yet.
-    pub(super) fn new(home: PathBuf, halts: Halts<CopyGap>) -> Self {
+    pub(super) fn new(shard: PartitionId, home: PathBuf, halts: Halts<CopyGap>) -> Self {
         Self {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
@@ -84,6 +88,7 @@ impl CopyFile {
             held: Held::default(),
             bases: Bases::default(),
             holds: Holds::default(),
+            meter: Meter::new(shard),
             home,
             halts,
         }
@@ -146,7 +151,8 @@ impl CopyFile {
         let slot = slot.as_mut().ok_or(WriteError::NotRunning)?;
         slot.committed = None;
         let interrupter = slot.data.interrupter();
-        let ran = alarm.during(interrupter, || slot.data.run(writes));
+        let data = &mut slot.data;
+        let ran = alarm.during(interrupter, || self.meter.during(|| data.run(writes)));
         let Some(ran) = ran.filter(|_| !alarm.has_rung()) else {
             slot.data.roll_back();
             return Ok(None);
@@ -185,7 +191,7 @@ impl CopyFile {
                 self.show_all(&slot.data);
                 return Ok(());
             }
-            let came = slot.data.apply(record)?;
+            let came = self.meter.during(|| slot.data.apply(record))?;
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
@@ -223,6 +229,11 @@ impl CopyFile {
     /// Returns who is yet to read its log.
     pub(super) fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Returns what counts how much it is used.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Returns the directory of the copy.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use shardwright_elastic::{Cut, ElasticShardManager, Error, Gating, SplitAt, Work};
 use shardwright_topology::{NodeId, OperationId, OperationKind, Position, ShardId};
 
-use crate::http::Problem;
+use crate::http::{Problem, balance::Pinning};
 
 /// How many shards a merge takes at most.
 const SHARDS_MAX: usize = 1_000;
@@ -22,6 +22,8 @@ pub(super) struct Begin {
     force: bool,
     #[serde(default)]
     dry_run: bool,
+    /// Whether a shard that moves stays there, whatever plans would do. It does, unless told otherwise.
+    pin: Option<bool>,
 }
 
 /// What is to begin, as far as that can be told without looking at the shards.
@@ -29,6 +31,7 @@ pub(super) struct Begin {
 pub(super) struct Asked {
     pub(super) shards: Vec<ShardId>,
     pub(super) dry_run: bool,
+    pub(super) pinning: Pinning,
     gating: Gating,
     change: Change,
 }
@@ -51,6 +54,7 @@ impl Begin {
             at,
             force,
             dry_run,
+            pin,
         } = self;
         let is_one = shards.len() == 1;
         let refused = match kind {
@@ -82,6 +86,7 @@ impl Begin {
         Ok(Asked {
             shards,
             dry_run,
+            pinning: Pinning::of(pin),
             gating: match force || change.is_to_be_empty() {
                 true => Gating::Force,
                 false => Gating::Sizes,

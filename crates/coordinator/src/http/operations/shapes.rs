@@ -249,6 +249,10 @@ pub(super) struct StatisticsShape<'a> {
     rows: Option<usize>,
     bytes: Option<u64>,
     requests_per_second: Option<f64>,
+    reads_per_second: Option<f64>,
+    writes_per_second: Option<f64>,
+    /// The part of a processor.
+    cpu: Option<f64>,
     /// The operation that it takes part in.
     operation: Option<&'a OperationId>,
     /// Why nothing is known.
@@ -271,6 +275,9 @@ impl<'a> StatisticsShape<'a> {
             rows: known.map(|known| known.key_count),
             bytes: known.map(|known| known.storage_bytes),
             requests_per_second: known.map(|known| known.operations_per_sec),
+            reads_per_second: known.map(|known| known.metrics.read_rate),
+            writes_per_second: known.map(|known| known.metrics.write_rate),
+            cpu: known.map(|known| known.metrics.cpu_usage),
             operation: known.and_then(|known| known.operation.as_ref()),
             error: found.err().map(ToString::to_string),
         }

@@ -219,8 +219,15 @@ impl Cluster {
     fn restart_killed(&mut self, node: usize, more: Option<Vec<String>>) {
         self.nodes[node].kill();
         self.nodes[node].restart_with(&more.unwrap_or_default());
-        self.nodes[node].process.kill_when_it_stands_still();
-        self.wait_until_whole();
+        let process = &self.nodes[node].process;
+        process.kill_when_it_stands_still();
+        // What it was killed in may go on to where it stands still next.
+        until("every shard is whole", || {
+            process
+                .has_logged(HALTED)
+                .then_some(())
+                .or_else(|| self.whole())
+        });
     }
 
     /// Has operations carried out until a node stands still in a gap.

@@ -1,6 +1,6 @@
 //! `elastic`: splits, merges and the analysis of shards in memory, in absolute times; and splits of SQLite shards.
 
-mod cluster;
+mod moves;
 mod sqlite;
 
 use std::{hint::black_box, sync::Arc};
@@ -19,11 +19,34 @@ const KEYS: usize = 10_000;
 /// What a split or a merge of them may take, in milliseconds.
 const OPERATION_MS: f64 = 5.0;
 
-/// How many shards are analysed.
-const SHARDS: u32 = 100;
+/// Shards that are analysed.
+struct Analysis {
+    case: &'static str,
+    shards: u32,
+    nodes: u32,
+    /// One in so many is hot.
+    hot: u32,
+    /// What it may take, in milliseconds.
+    limit_ms: f64,
+}
 
-/// What that may take, in milliseconds.
-const ANALYSIS_MS: f64 = 0.1;
+/// What is analysed. Among the many only a few are hot: so neighbours are looked for too.
+const ANALYSES: [Analysis; 2] = [
+    Analysis {
+        case: "analyse_100",
+        shards: 100,
+        nodes: 10,
+        hot: 10,
+        limit_ms: 0.1,
+    },
+    Analysis {
+        case: "analyse_1m",
+        shards: 1_000_000,
+        nodes: 1_000,
+        hot: 250_000,
+        limit_ms: 1_000.0,
+    },
+];
 
 /// Measures every case.
 pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
@@ -55,12 +78,15 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
         });
         suite.figure("merge_memory", "ms", lower, merge, OPERATION_MS);
     }
-    if suite.wants("analyse_100") {
-        let (situation, policy) = (situation()?, BalancePolicy::default());
-        let analysis = suite.median_of(|| milliseconds(|| plan(black_box(&situation), &policy)));
-        suite.figure("analyse_100", "ms", lower, analysis, ANALYSIS_MS);
+    for analysis in ANALYSES {
+        if suite.wants(analysis.case) {
+            let (situation, policy) = (situation(&analysis)?, BalancePolicy::default());
+            let took = suite.median_of(|| milliseconds(|| plan(black_box(&situation), &policy)));
+            suite.figure(analysis.case, "ms", lower, took, analysis.limit_ms);
+        }
     }
-    sqlite::run(suite, &runtime)
+    sqlite::run(suite, &runtime)?;
+    moves::run(suite, &runtime)
 }
 
 /// A manager of so many shards, the first two of which have the keys between them, or the first one all.
@@ -92,15 +118,16 @@ async fn filled(shards: usize) -> anyhow::Result<ElasticShardManager> {
     Ok(manager)
 }
 
-/// Shards of which some are hot and most are cold, on ten nodes.
-fn situation() -> anyhow::Result<Situation> {
+/// Shards of which some are hot and most are cold.
+fn situation(analysis: &Analysis) -> anyhow::Result<Situation> {
     let mut situation = Situation::default();
-    for node in 0..10 {
+    for node in 0..analysis.nodes {
         situation.nodes.push(NodeId::new(format!("node-{node}"))?);
     }
-    for (number, range) in (0..SHARDS).zip(KeyRange::even(SHARDS)) {
+    for (number, range) in (0..analysis.shards).zip(KeyRange::even(analysis.shards)) {
         let shard = ShardId::numbered(number);
-        let hot = if number.is_multiple_of(10) { 0.9 } else { 0.05 };
+        let is_hot = number.is_multiple_of(analysis.hot);
+        let hot = if is_hot { 0.9 } else { 0.05 };
         let metrics = ShardMetrics {
             cpu_usage: hot,
             memory_usage: 0.05,
@@ -112,7 +139,7 @@ fn situation() -> anyhow::Result<Situation> {
         situation.metrics.insert(shard.clone(), metrics);
         situation.parts.push(Part {
             shard,
-            node: situation.nodes[(number % 10) as usize].clone(),
+            node: situation.nodes[(number % analysis.nodes) as usize].clone(),
             extent: Extent::range(range),
         });
     }

@@ -96,6 +96,11 @@ impl Suite {
         self.medians(case, "ns", (goal, Better::Lower), &rounds);
     }
 
+    /// Returns how often each case is measured.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.get()
+    }
+
     /// Returns the median of what a closure measures, once in each round.
     pub(crate) fn median_of(&self, mut measure: impl FnMut() -> f64) -> f64 {
         median((0..self.rounds.get()).map(|_| measure()))
@@ -151,6 +156,19 @@ impl Suite {
         }
         let rounds: Vec<[f64; 2]> = (0..self.rounds.get()).map(|_| measure()).collect();
         self.medians(case, "1/s", (Some(goal), Better::Higher), &rounds);
+    }
+
+    /// As [`Suite::rates`], in no more rounds than that: what takes long is measured less often.
+    pub(crate) fn rates_at_most(
+        &mut self,
+        rounds: usize,
+        case: &'static str,
+        goal: f64,
+        mut measure: impl FnMut() -> [f64; 2],
+    ) {
+        let rounds = self.rounds.get().min(rounds);
+        let rounds: Vec<[f64; 2]> = (0..rounds).map(|_| measure()).collect();
+        self.medians(case, "MB/s", (Some(goal), Better::Higher), &rounds);
     }
 
     /// Adds the medians of rounds of two sides, and of their ratios.
@@ -299,6 +317,12 @@ pub(crate) fn milliseconds<R>(work: impl FnOnce() -> R) -> f64 {
     elapsed.as_secs_f64() * 1e3
 }
 
+/// Says how far a measurement is that takes long.
+#[expect(clippy::print_stderr, reason = "the figures go to the standard output")]
+pub(crate) fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Makes a directory beside the program: the one for temporary files may be in memory, where a sync costs nothing.
 pub(crate) fn directory() -> anyhow::Result<TempDir> {
     let program = env::current_exe()?;
@@ -306,7 +330,7 @@ pub(crate) fn directory() -> anyhow::Result<TempDir> {
     Ok(TempDir::new_in(beside)?)
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

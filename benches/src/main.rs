@@ -1,11 +1,13 @@
 //! Benchmarks of Shardwright against its peers: `cargo xtask bench NAME`.
 
 mod bare_file;
+mod cluster;
 mod control;
 mod copies;
 mod elastic;
 mod harness;
 mod hashing;
+mod pauses;
 mod quorum;
 mod replication;
 mod sql;
@@ -44,6 +46,8 @@ enum Group {
     Elastic,
     /// Keys to shards.
     Hashing,
+    /// How long clients wait while shards are split, merged and moved under load.
+    Pauses,
     /// Copies on several nodes.
     Quorum,
     /// SQLite on several nodes.
@@ -53,7 +57,8 @@ enum Group {
 }
 
 fn main() -> anyhow::Result<()> {
-    if let Some(ended) = quorum::hold().or_else(replication::hold) {
+    let hold = || cluster::hold().or_else(quorum::hold);
+    if let Some(ended) = hold().or_else(replication::hold) {
         return ended;
     }
     let arguments = Arguments::parse();
@@ -62,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Group::Control => control::run(&mut suite)?,
         Group::Elastic => elastic::run(&mut suite)?,
         Group::Hashing => hashing::run(&mut suite)?,
+        Group::Pauses => pauses::run(&mut suite)?,
         Group::Quorum => quorum::run(&mut suite)?,
         Group::Replication => replication::run(&mut suite)?,
         Group::Sql => sql::run(&mut suite)?,

@@ -1,20 +1,30 @@
 //! `split_sqlite`: a shard of SQLite that is split, from the request until its halves own the rows, against copies of the halves by
 //! INSERT ... SELECT.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rusqlite::Connection;
 use shardwright_hashing::{Position, TypedKey};
 use tokio::runtime::Runtime;
 
-use super::cluster::{Cluster, INSERT};
-use crate::harness::{Better, Suite, directory, milliseconds};
+use crate::{
+    cluster::{Cluster, Home, INSERT, Shape},
+    harness::{Better, Suite, directory, milliseconds},
+};
 
 /// How many rows the shard has.
 const ROWS: u64 = 200_000;
 
 /// What the split may take, of what the copies take.
 const GOAL: f64 = 5.0;
+
+/// A node with one copy, which counts as close almost at once: nothing else is measured.
+const SHAPE: Shape = Shape {
+    nodes: 1,
+    copies: 1,
+    calm: Duration::from_millis(100),
+    home: Home::Here,
+};
 
 /// Measures it.
 pub(super) fn run(suite: &mut Suite, runtime: &Runtime) -> anyhow::Result<()> {
@@ -39,7 +49,7 @@ pub(super) fn run(suite: &mut Suite, runtime: &Runtime) -> anyhow::Result<()> {
     let split = suite.median_of(|| {
         let home = directory().expect("a directory");
         let cluster = runtime.block_on(async {
-            let cluster = Cluster::start(home.path(), 1).await?;
+            let cluster = Cluster::start(home.path(), SHAPE).await?;
             cluster.fill(ROWS).await?;
             anyhow::Ok(cluster)
         });

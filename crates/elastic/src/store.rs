@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use shardwright_registry::BoxError;
-use shardwright_topology::{Lsn, OperationId, ShardId};
+use shardwright_topology::{Lsn, OperationId, Position, ShardId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 pub use self::request::{Reply, Request, perform};
@@ -19,6 +19,8 @@ pub struct Row {
     pub key: Vec<u8>,
     /// The value.
     pub value: Vec<u8>,
+    /// The position of the key, as [`Position::of`] says, if whoever reads it knows that: it takes longer to find than a row takes to copy.
+    pub at: Option<Position>,
 }
 
 /// What became of a key: its new value, or that it is gone.

@@ -28,7 +28,7 @@ mod lane;
 mod progress;
 mod wake;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use shardwright_topology::{Decision, Lsn, OperationId, Phase, Timestamp};
 
@@ -73,6 +73,9 @@ pub struct Workflow {
     meter: Meter,
     is_gone: bool,
 }
+
+/// How much sooner a call is repeated that clients wait for.
+const SOONER: u32 = 20;
 
 /// A call that was not answered.
 #[derive(Debug, Clone, Copy)]
@@ -175,22 +178,8 @@ impl Workflow {
     /// Returns how far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let total = self.meter.total;
-        let (rows, bytes) = total
-            .filter(|_| progress::is_copied(self.phase()))
-            .unwrap_or_default();
-        Progress {
-            phase: self.phase(),
-            paused: self.record.is_paused(),
-            rows: self.meter.rows.max(rows),
-            bytes: self.meter.bytes.max(bytes),
-            changes: self.meter.changes,
-            rows_total: total.map(|(rows, _)| rows),
-            bytes_total: total.map(|(_, bytes)| bytes),
-            bytes_per_second: self.meter.bytes_per_second(),
-            lag: self.lag(),
-            remaining: self.meter.remaining(),
-        }
+        let (phase, paused) = (self.phase(), self.record.is_paused());
+        self.meter.progress(phase, paused, self.lag())
     }
 
     /// Begins with a phase, knowing nothing of it.
@@ -442,9 +431,9 @@ impl Workflow {
         actions: &mut Vec<Action>,
     ) {
         self.again(purpose);
-        self.retry_at = now + self.settings.retry;
+        self.retry_at = now + self.retry();
         if let Purpose::Lane(place) = purpose {
-            self.lanes[place].retry_at = now + self.settings.retry;
+            self.lanes[place].retry_at = self.retry_at;
         }
         if let (Purpose::Lane(place), StoreError::Trimmed { after, .. }) = (purpose, error)
             && self.lanes[place].was_behind(*after)
@@ -469,6 +458,14 @@ impl Workflow {
         } else {
             // Somebody else may have gone on.
             self.read_again(now, actions);
+        }
+    }
+
+    /// Returns how long to wait after a call has failed: less while clients wait for the end of the seal.
+    fn retry(&self) -> Duration {
+        match self.phase() {
+            Phase::Sealing | Phase::Sealed | Phase::Committed => self.settings.retry / SOONER,
+            _ => self.settings.retry,
         }
     }
 

@@ -95,6 +95,7 @@ mod elastic;
 mod gateway;
 pub mod node;
 pub mod shard;
+mod threads;
 
 /// Who says which copies there are.
 pub use shardwright_coordinator as coordinator;

@@ -18,6 +18,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::{
     Error, Replica, ReplicaError, Result, Snapshot,
     create::{LEFT_BESIDE, beside, failed, sync_directory},
+    flush::while_written,
 };
 
 /// How many pages are copied between two looks at whether to go on.
@@ -46,29 +47,33 @@ impl Snapshot {
         path: &Path,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<FileCopy> {
+        let copy = while_written(path, || self.copy_aside(path, progress))?;
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        let synced = synced.map_err(|source| failed("sync", path, source));
+        synced
+            .and_then(|()| sync_directory(path))
+            .map(|()| copy)
+            .inspect_err(|_| remove(path))
+    }
+
+    /// As [`Snapshot::copy_to`], for what is gone before it matters that a power failure may take it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::copy_to`].
+    pub fn copy_aside(
+        &self,
+        path: &Path,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<FileCopy> {
         let source = self.replica()?.ok_or(ReplicaError::NotReplicated)?;
         File::create_new(path).map_err(|source| failed("create", path, source))?;
         let copied = self.copy_pages(path, progress).and_then(|()| {
-            let file = File::open(path).map_err(|source| failed("open", path, source))?;
-            file.sync_all()
-                .map_err(|source| failed("sync", path, source))?;
-            sync_directory(path)?;
-            let metadata = file.metadata();
+            let metadata = fs::metadata(path);
             metadata.map_err(|source| failed("read the size of", path, source))
         });
-        match copied {
-            Ok(metadata) => Ok(FileCopy {
-                source,
-                bytes: metadata.len(),
-            }),
-            Err(error) => {
-                for suffix in LEFT_BESIDE {
-                    // The copy has failed already; what remains of it says nothing.
-                    let _removed = fs::remove_file(beside(path, suffix));
-                }
-                Err(error)
-            }
-        }
+        let bytes = copied.inspect_err(|_| remove(path))?.len();
+        Ok(FileCopy { source, bytes })
     }
 
     fn copy_pages(
@@ -100,5 +105,12 @@ impl Snapshot {
         }
         drop(backup);
         target.close().map_err(|(_, error)| failed(error))
+    }
+}
+
+/// Removes a copy that has failed: what remains of it says nothing.
+fn remove(path: &Path) {
+    for suffix in LEFT_BESIDE {
+        let _removed = fs::remove_file(beside(path, suffix));
     }
 }

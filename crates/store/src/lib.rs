@@ -76,6 +76,8 @@ mod describe;
 mod digest;
 mod error;
 mod file;
+#[cfg(feature = "capture")]
+mod flush;
 mod function;
 mod guard;
 mod identity;

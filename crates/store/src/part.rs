@@ -18,7 +18,9 @@ use crate::{
     Value, ValueRef,
     connection::{Connection, Purpose},
     create::{LEFT_BESIDE, beside, failed, sync_directory},
-    dedup, identity,
+    dedup,
+    flush::while_written,
+    identity,
     writer::quote,
 };
 
@@ -87,8 +89,8 @@ impl Snapshot {
         let whole = beside(path, "-whole");
         remove(&whole);
         let made = self
-            .copy_to(&whole, progress)
-            .and_then(|_| cut(&whole, path, part))
+            .copy_aside(&whole, progress)
+            .and_then(|_| while_written(path, || cut(&whole, path, part)))
             .and_then(|()| sync(path))
             .and_then(|()| digest(path));
         remove(&whole);

@@ -9,6 +9,7 @@ mod batch;
 mod captured;
 mod keyword;
 mod member;
+mod moving;
 #[cfg(feature = "capture")]
 mod position;
 mod watch;
@@ -27,6 +28,7 @@ use crate::{
     commits::Commits, connection::Connection, describe, file::Shared, guard::Guard, identity,
 };
 
+use self::moving::Moving;
 #[cfg(feature = "capture")]
 pub use self::{
     absorb::{Absorb, Both},
@@ -294,14 +296,12 @@ impl Writer {
     /// Ends the idle readers' kept transactions, and moves a long write-ahead log into the file.
     fn after_commit(&mut self) {
         self.shared.release_idle_readers();
-        let limit = self.shared.config.checkpoint_pages;
+        let shared = Arc::clone(&self.shared);
         let connection = self.connection_mut();
-        if connection.wal_pages.load(Ordering::Relaxed) >= limit {
-            // The commit stands whether or not its pages move now; a later commit tries again.
-            let _moved = connection
-                .inner
-                .execute("PRAGMA wal_checkpoint(PASSIVE)", Params::NONE);
-        }
+        let pages = connection.wal_pages.load(Ordering::Relaxed);
+        connection
+            .moving
+            .go_on(&connection.inner, &shared.config, pages);
     }
 }
 
@@ -354,6 +354,8 @@ pub(crate) struct WriterConnection {
     seen_commits: Option<u64>,
     /// The length of the write-ahead log after the last commit that wrote.
     wal_pages: Arc<AtomicU32>,
+    /// How much of it is in the file.
+    moving: Moving,
 }
 
 /// Where the writer waits for its next holder.
@@ -438,6 +440,7 @@ impl WriterSlot {
                 watched: None,
                 seen_commits: Some(0),
                 wal_pages,
+                moving: Moving::default(),
             })))),
             returned: Condvar::new(),
         })

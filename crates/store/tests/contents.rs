@@ -295,6 +295,34 @@ fn kept_read_transactions_do_not_let_the_log_grow() {
 }
 
 #[test]
+fn a_log_that_has_grown_under_a_snapshot_begins_anew_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shard-0.db");
+    let config = Config {
+        checkpoint_pages: 5,
+        ..Config::default()
+    };
+    let file = ShardFile::create(&path, &Identity::new("shop", "shard-0"), &config).unwrap();
+    let log = directory.path().join("shard-0.db-wal");
+    let write = |sql: &str| file.writer().unwrap().execute(sql, ()).unwrap();
+    write("CREATE TABLE t (v)");
+    let snapshot = file.snapshot().unwrap();
+    for _ in 0..100 {
+        write("INSERT INTO t VALUES (zeroblob(8000))");
+    }
+    drop(snapshot);
+    // A thread moves what has gathered, and commits go on meanwhile.
+    let is_used_again = || {
+        let before = std::fs::metadata(&log).unwrap().len();
+        for _ in 0..10 {
+            write("INSERT INTO t VALUES (zeroblob(8000))");
+        }
+        std::fs::metadata(&log).unwrap().len() == before
+    };
+    assert!((0..10_000).any(|_| is_used_again()));
+}
+
+#[test]
 fn rows_are_counted() {
     let (_directory, file) =
         file("CREATE TABLE \"odd \"\"name\" (a); INSERT INTO \"odd \"\"name\" VALUES (1), (2)");

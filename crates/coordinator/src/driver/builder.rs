@@ -73,8 +73,8 @@ impl Builder {
                 registry: self.store.clone(),
                 shards,
                 settings: self.settings.operations,
-                halts: self.halts.clone(),
                 policy: self.settings.balance.shards,
+                halts: self.halts.clone(),
                 manager,
             };
             (leading, Operations::new(watched))

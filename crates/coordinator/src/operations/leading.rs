@@ -42,9 +42,9 @@ pub(crate) struct Leading {
     pub(crate) registry: Arc<dyn Store>,
     pub(crate) shards: Arc<dyn ShardStore>,
     pub(crate) settings: Settings,
-    pub(crate) halts: Halts<Gap>,
     /// When shards are split and merged without being asked for.
     pub(crate) policy: BalancePolicy,
+    pub(crate) halts: Halts<Gap>,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -74,12 +74,12 @@ impl Leading {
 
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
+        let (split, merge) = (&self.policy.split, &self.policy.merge);
         let journal = LeadersJournal {
             registry: RegistryJournal::new(registry)?.halting(self.halts.clone()),
             handle: self.handle.clone(),
             halts: self.halts.clone(),
         };
-        let (split, merge) = (&self.policy.split, &self.policy.merge);
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
             split_threshold: split.cpu_threshold,

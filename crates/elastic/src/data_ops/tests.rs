@@ -121,6 +121,7 @@ fn a_target_that_was_emptied_and_not_filled_again_is_given_up() {
         let row = |key: &[u8]| Row {
             key: key.to_vec(),
             value: vec![1],
+            at: None,
         };
         let page = Page {
             after: None,

@@ -38,7 +38,7 @@ impl MemoryNode {
         if let (Some(import), Some(next)) = (found, next) {
             *import = next;
             for row in page.rows {
-                let at = Position::of(&row.key);
+                let at = row.at.unwrap_or_else(|| Position::of(&row.key));
                 held.put(row.key, at, Some(row.value));
             }
         }

@@ -238,7 +238,8 @@ impl HeldShard {
             if extent.holds(key, row.at) {
                 bytes += key.len() + row.value.len();
                 let (key, value) = (key.clone(), row.value.clone());
-                rows.push(Row { key, value });
+                let at = Some(row.at);
+                rows.push(Row { key, value, at });
             }
             if rows.len() >= batch.rows.max(1) || bytes >= batch.bytes {
                 next = left.peek().map(|_| key.clone());

@@ -227,7 +227,8 @@ impl Workflow {
             Phase::CatchingUp => self.is_close(state),
             Phase::Sealing => {
                 let sealed = self.sealed[state.lane.source];
-                sealed == Some(import.applied) && !state.is_verified_at(sealed)
+                let is_drained = sealed.is_some_and(|last| last <= import.applied);
+                is_drained && !state.is_verified_at(sealed)
             }
             _ => false,
         }
@@ -239,7 +240,9 @@ impl Workflow {
         let state = &mut self.lanes[place];
         let applied = state.applied()?;
         let sealed = self.sealed[state.lane.source];
-        if sealed.is_some_and(|last| last <= applied) {
+        // The log may have gone on without a write of anybody.
+        let is_wanted = |last| applied < last || goal.is_some_and(|goal| applied < goal);
+        if sealed.is_some_and(|last| !is_wanted(last)) {
             return None;
         }
         let knows_more = state.head.is_some_and(|head| head > applied)

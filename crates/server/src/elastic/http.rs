@@ -38,8 +38,8 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
         members,
         placements: Placements::default(),
         cuts: Arc::default(),
-        flights: Flights::default(),
         counts: Counts::default(),
+        flights: Flights::default(),
     };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))

@@ -15,7 +15,6 @@ use shardwright_store::{Error as StoreError, Snapshot};
 use shardwright_topology::{
     Decision, KeyRange, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Members,
@@ -31,6 +30,7 @@ use crate::{
         Fresh, ReadError, ReadLevel, Shard, WriteError,
         split::{BaseState, Cut, CutError, CutPart, ImportError, SealError, Wanted, import_client},
     },
+    threads::in_background,
 };
 
 /// How long the log may take for one record.
@@ -50,10 +50,10 @@ pub(super) struct Local {
     pub(super) placements: Placements,
     /// How often the sources of operations were cut here.
     pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
-    /// What is being read of whole shards.
-    pub(super) flights: Flights,
     /// How many rows its shards have.
     pub(super) counts: Counts,
+    /// What is being read of whole shards.
+    pub(super) flights: Flights,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -414,16 +414,15 @@ async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
     number.map_err(|error| not_taken(&error))
 }
 
-/// Reads a snapshot on a thread that may wait.
+/// Reads a snapshot, which may take long, on a thread that gives way to whoever reads and writes.
 pub(super) async fn read<T: Send + 'static>(
     fresh: Fresh,
     run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let read = spawn_blocking(move || run(&fresh.file.snapshot()?)).await;
-    match read {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => Err(not_read(&error)),
-        Err(_) => Err(Refusal::Later("it was not read".into())),
+    match in_background("sum", move || run(&fresh.file.snapshot()?)).await {
+        Some(Ok(answer)) => answer,
+        Some(Err(error)) => Err(not_read(&error)),
+        None => Err(Refusal::Later("it was not read".into())),
     }
 }
 

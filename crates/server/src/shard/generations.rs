@@ -142,7 +142,8 @@ struct Sent {
 impl Read for Sent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(snapshot) = self.snapshot.take() {
-            let copied = snapshot.copy_to(&self.path, |_, _| std::ops::ControlFlow::Continue(()));
+            let copied =
+                snapshot.copy_aside(&self.path, |_, _| std::ops::ControlFlow::Continue(()));
             copied.map_err(io::Error::other)?;
             self.file = Some(File::open(&self.path)?);
         }

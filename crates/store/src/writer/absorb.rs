@@ -7,7 +7,10 @@ use crate::{
     Applied, Error, Params, Result, Value, ValueRef,
     capture::{TableDef, Tables},
     connection::Connection,
-    dedup, identity,
+    create::beside,
+    dedup,
+    flush::while_written,
+    identity,
 };
 
 /// How far apart the rowids are of the rows that are here and of those that come: more than either file gets while both are still written to.
@@ -60,7 +63,8 @@ impl Writer {
             .connection()
             .execute("ATTACH DATABASE ?1 AS absorbed", Params::from(&path));
         let result = attached.and_then(|_| {
-            let absorbed = self.absorb_attached(applied, what);
+            let log = beside(&self.shared.path, "-wal");
+            let absorbed = while_written(&log, || self.absorb_attached(applied, what));
             if absorbed.is_err() && self.in_transaction() {
                 // What failed is what the caller has to know.
                 let _undone = self.connection().execute("ROLLBACK", Params::NONE);

@@ -28,7 +28,10 @@ use shardwright_store::{
 use shardwright_topology::{Halts, Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
-use crate::shard::{CopyGap, remembered::share};
+use crate::{
+    shard::{CopyGap, remembered::share},
+    threads::give_way,
+};
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +104,7 @@ impl Bases {
         let making = thread::Builder::new().name("split".to_owned());
         let failed = cut.clone();
         let begun = making.spawn(move || {
+            give_way();
             for part in &cut.parts {
                 let is_wanted = || bases.is_latest(part, at);
                 let made = make(&home, at, &cut, part, &snapshot, &is_wanted, &halts);

@@ -96,8 +96,9 @@ impl Shard {
     /// # Errors
     /// [`ImportError`].
     pub(crate) async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
-        let head = self.status().borrow().known_commit;
-        let last = wanted.up_to.map_or(head, |up_to| up_to.min(head));
+        let shown = self.status().borrow().known_commit;
+        // A place that is named is committed, though that may not be shown yet.
+        let last = wanted.up_to.unwrap_or(shown);
         self.hold(wanted.range.start(), wanted.after).await;
         let (mut records, mut through, mut bytes) = (Vec::new(), wanted.after, 0);
         while through < last && records.len() < wanted.count && bytes < wanted.bytes {
@@ -124,7 +125,7 @@ impl Shard {
         Ok(SourceRecords {
             records,
             through,
-            head,
+            head: shown.max(through),
         })
     }
 

@@ -20,7 +20,10 @@ mod propose;
 mod record;
 mod settings;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use shardwright_elastic::ShardMetrics;
 use shardwright_rebalancer::{MapRevision, Move, StalePlan, execution::Execution};
@@ -36,7 +39,7 @@ pub use self::{
     record::{Automatic, Carried},
     settings::Settings,
 };
-use crate::core::View;
+use crate::{Handle, core::View};
 
 /// How many moves one plan has at most: it is one value of the registry while it is carried out.
 pub const MOVES_MAX: usize = 500;
@@ -59,6 +62,17 @@ pub struct Status {
     pub pins: Vec<ShardId>,
     /// What is being carried out, or was last.
     pub execution: Option<Carried>,
+}
+
+/// Returns the shards that people have pinned: they stay where they are unless somebody moves them by name.
+///
+/// # Errors
+/// [`Refused::Registry`].
+pub(crate) async fn pinned(handle: &Handle) -> Result<BTreeSet<ShardId>, Refused> {
+    match handle.balance() {
+        Some(balance) => Ok(balance.status().await?.pins.into_iter().collect()),
+        None => Ok(BTreeSet::new()),
+    }
 }
 
 /// Why something about the balance was refused. Nothing has changed.

@@ -204,16 +204,19 @@ impl Cluster {
     /// Waits until every shard has a primary and all its copies.
     #[track_caller]
     pub(super) fn wait_until_whole(&self) {
-        until("every shard is whole", || {
-            let shards = self.shards()?;
-            let is_whole = |shard: &Value| {
-                let others = shard["replicas"].as_array();
-                shard["condition"] == "whole"
-                    && others.is_some_and(|others| others.len() == NODES - 1)
-            };
-            (!shards.is_empty() && shards.iter().all(is_whole)).then_some(())
-        });
+        until("every shard is whole", || self.whole());
         self.traffic.assert_nothing_wrong();
+    }
+
+    /// Whether every shard has a primary and all its copies.
+    pub(super) fn whole(&self) -> Option<()> {
+        let shards = self.shards()?;
+        let is_whole = |shard: &Value| {
+            let others = shard["replicas"].as_array();
+            let has_all = others.is_some_and(|others| others.len() == NODES - 1);
+            shard["condition"] == "whole" && has_all
+        };
+        (!shards.is_empty() && shards.iter().all(is_whole)).then_some(())
     }
 
     /// Waits until a copy on a node takes no part.

@@ -175,7 +175,7 @@ impl Cluster {
             OperationKind::Migrate => {
                 let mut nodes = self.nodes.iter();
                 let to = nodes.find(|node| !has_copy(first, node.name()))?;
-                json!({"kind": "migrate", "shards": [one], "to": to.name()})
+                json!({"kind": "migrate", "shards": [one], "to": to.name(), "pin": false})
             }
         };
         self.tell_coordinators("/api/v1/operations", &asked)
@@ -208,7 +208,9 @@ impl Cluster {
         let mut nodes = self.nodes.iter().map(Node::name);
         let to = nodes.find(|node| !has_copy(other, node))?;
         let (other, from) = (&other["id"], &shard["primary"]);
-        let asked = json!({"kind": "migrate", "shards": [other], "from": from, "to": to});
+        let asked = json!({
+            "kind": "migrate", "shards": [other], "from": from, "to": to, "pin": false,
+        });
         self.tell_coordinators("/api/v1/operations", &asked)
             .map(drop)
     }
@@ -217,8 +219,15 @@ impl Cluster {
     fn restart_killed(&mut self, node: usize, more: Option<Vec<String>>) {
         self.nodes[node].kill();
         self.nodes[node].restart_with(&more.unwrap_or_default());
-        self.nodes[node].process.kill_when_it_stands_still();
-        self.wait_until_whole();
+        let process = &self.nodes[node].process;
+        process.kill_when_it_stands_still();
+        // What it was killed in may go on to where it stands still next.
+        until("every shard is whole", || {
+            process
+                .has_logged(HALTED)
+                .then_some(())
+                .or_else(|| self.whole())
+        });
     }
 
     /// Has operations carried out until a node stands still in a gap.

@@ -49,7 +49,7 @@ pub(super) fn split_move_and_merge(
     let split = json!({"kind": "split", "shards": [shard.id], "at": "middle"});
     let halves = reshaping.follow("A shard is split in two", &split)?;
     let node = processes.add_node()?;
-    let moved = json!({"kind": "migrate", "shards": [halves[0]], "to": node});
+    let moved = json!({"kind": "migrate", "shards": [halves[0]], "to": node, "pin": false});
     let said = format!("{node} joins, and the primary's copy of one half moves to it");
     reshaping.follow(&said, &moved)?;
     let merge = json!({"kind": "merge", "shards": halves});

@@ -1,5 +1,7 @@
 //! What a coordinator is told, and what it wants done.
 
+use std::collections::BTreeSet;
+
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
 use shardwright_topology::{
@@ -236,6 +238,8 @@ pub enum Command {
         operation: Option<OperationId>,
         /// The shards. For a merge, the new shard is made beside the first of them.
         shards: Vec<PartitionId>,
+        /// Those that are not to move.
+        pinned: BTreeSet<ShardId>,
     },
     /// Carry out the whole plan, also what would wait for the cluster to calm down.
     Rebalance,

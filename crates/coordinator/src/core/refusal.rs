@@ -130,6 +130,14 @@ pub enum Refusal {
         /// The shard.
         shard: ShardId,
     },
+    /// The shard would have to move, and is pinned.
+    #[error(
+        "{shard} is pinned to where it is, and would have to move to become one with the others"
+    )]
+    Pinned {
+        /// The shard.
+        shard: ShardId,
+    },
     /// A move that was to bring shards together has ended without effect.
     #[error("{operation}, which was to bring the shards together, ended without effect: {reason}")]
     NotGathered {
@@ -190,6 +198,7 @@ impl Refusal {
             Self::NotTakenUp => "NOT_TAKEN_UP",
             Self::UnknownOperation { .. } => "OPERATION_NOT_FOUND",
             Self::OtherPhase { .. } => "TOO_LATE",
+            Self::Pinned { .. } => "PINNED",
             Self::Apart { .. } | Self::NotGathered { .. } => "APART",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
@@ -220,6 +229,7 @@ impl Refusal {
             Self::LossNotNamed { .. } => Some(
                 "promote without force; if that is refused, accept the loss of the shard by name",
             ),
+            Self::Pinned { .. } => Some("unpin it, or move a copy of it by hand"),
             Self::NotReplicated { .. } => Some("promote it without accepting a loss by name"),
             Self::Unconfirmed => Some("list the shards to see whether it happened"),
             _ => None,

@@ -208,8 +208,13 @@ impl Core {
             let begun = self.steer(id, operation, *steering, actions);
             return Err(answer_of(begun));
         }
-        if let Command::Gather { operation, shards } = &command {
-            let gathered = self.gather(operation.as_ref(), shards, actions);
+        if let Command::Gather {
+            operation,
+            shards,
+            pinned,
+        } = &command
+        {
+            let gathered = self.gather(operation.as_ref(), shards, pinned, actions);
             return Err(Some(gathered));
         }
         let (Command::Move { partition, .. }

@@ -133,6 +133,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::NotInSync { .. }
         | Refusal::OtherPhase { .. }
         | Refusal::Apart { .. }
+        | Refusal::Pinned { .. }
         | Refusal::NotGathered { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }

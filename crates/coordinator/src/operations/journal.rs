@@ -8,7 +8,7 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Gap, Halts, OperationId, OperationKind, ShardId, Written};
 
 use crate::{
-    Handle,
+    Handle, balance,
     core::{Command, Refusal},
 };
 
@@ -29,11 +29,13 @@ impl LeadersJournal {
         let operation = &record.operation;
         let partition =
             |shard: &ShardId| PartitionId::new(operation.keyspace.clone(), shard.clone());
+        let waits = |why: String| JournalError::Unavailable(why.into());
+        let pinned = balance::pinned(&self.handle).await;
         let command = Command::Gather {
             operation: Some(operation.id.clone()),
             shards: operation.sources.iter().map(partition).collect(),
+            pinned: pinned.map_err(|refused| waits(refused.to_string()))?,
         };
-        let waits = |why: String| JournalError::Unavailable(why.into());
         match self.handle.command(command).await {
             Ok(done) => {
                 if done.changes > 0 {

@@ -107,8 +107,7 @@ async fn a_move_is_shown_held_up_and_cancelled_without_a_store_of_rows() {
     assert_eq!(list[1], shown);
     let expected = json!({
         "id": "move-1", "kind": "migrate", "phase": "planned", "sources": ["shard-0"], "targets": ["shard-0"], "at": [],
-        "from": "n1", "to": "n2", "paused": true, "reason": "asked for", "error": null, "progress": shown["progress"],
-        "moves": [],
+        "from": "n1", "to": "n2", "moves": [], "paused": true, "reason": "asked for", "error": null, "progress": shown["progress"],
     });
     assert_eq!(shown, expected);
     assert_eq!(

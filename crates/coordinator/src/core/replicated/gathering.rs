@@ -3,6 +3,8 @@
 //! A move of a merge is an operation like any other, with a name that begins with that of the merge. So whoever leads next knows what has begun
 //! of it, and what is lacking follows from where the members are.
 
+use std::collections::BTreeSet;
+
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{
     Config, Decision, KeyspaceName, MemberChange, Operation, OperationId, Phase, ShardId, Written,
@@ -24,6 +26,7 @@ impl Core {
         &mut self,
         merge: Option<&OperationId>,
         shards: &[PartitionId],
+        pinned: &BTreeSet<ShardId>,
         actions: &mut Vec<Action>,
     ) -> Result<Done, Refusal> {
         let mut configs = Vec::with_capacity(shards.len());
@@ -53,6 +56,10 @@ impl Core {
             .collect();
         let keyspace = &shards[0].keyspace;
         let may = |shard: &ShardId, change: &MemberChange| {
+            if pinned.contains(shard) {
+                let shard = shard.clone();
+                return Err(Refusal::Pinned { shard });
+            }
             let partition = PartitionId::new(keyspace.clone(), shard.clone());
             let MemberChange { from, to } = change.clone();
             self.check_move(&partition, Some(from), to).map(drop)

@@ -19,6 +19,7 @@ use super::{
     within,
 };
 use crate::{
+    balance,
     core::{Command, Gathering, Refusal, Relocation, Steering, View},
     http::{Api, Problem, admin::list},
 };
@@ -112,9 +113,13 @@ pub(super) async fn gathering(
         return Ok(Vec::new());
     }
     let partition = |shard: &ShardId| PartitionId::new(KeyspaceName::main(), shard.clone());
+    let pinned = balance::pinned(&api.handle).await;
+    let unavailable =
+        |refused: balance::Refused| Problem::unavailable(refused.code(), refused.to_string());
     let command = Command::Gather {
         operation: None,
         shards: shards.iter().map(partition).collect(),
+        pinned: pinned.map_err(unavailable)?,
     };
     let done = within(api, api.handle.command(command), of_refusal).await?;
     let Some(Gathering { first, moves }) = done.gathering else {

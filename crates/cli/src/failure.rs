@@ -72,7 +72,7 @@ pub(crate) enum Failure {
     #[error("operation {operation} had no effect: {reason}")]
     Aborted { operation: String, reason: String },
     /// Not all moves of a plan were done.
-    #[error("plan {plan} is over, and not all of it was done: {left}")]
+    #[error("plan {plan} is over, and not all of it was done: {left}; plan again")]
     GivenUp { plan: String, left: String },
     /// A directory has the copies of more nodes than are to run.
     #[error("{} has the copies of {there} nodes, and {asked} are to run", directory.display())]
@@ -311,11 +311,7 @@ impl Failure {
                 TIMED_OUT,
             ),
             Self::Aborted { .. } => ("ABORTED", None, ERROR),
-            Self::GivenUp { .. } => (
-                "GIVEN_UP",
-                Some("`shardwright rebalance plan` shows what is left to do"),
-                ERROR,
-            ),
+            Self::GivenUp { .. } => ("GIVEN_UP", None, ERROR),
             Self::FewerNodes { .. } => (
                 "FEWER_NODES",
                 Some(

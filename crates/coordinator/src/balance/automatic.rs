@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shardwright_elastic::{ElasticShardManager, Planned, ShardMetrics, Step as Reshaping};
 use shardwright_rebalancer::{Hysteresis, Move, PartitionId, Step};
-use shardwright_topology::{NodeId, ShardId, Timestamp};
+use shardwright_topology::{ShardId, Timestamp};
 
 use super::{
     Asked, Automatic, Options, Refused, Settings, leading::Leading, picture, record::Kept,
 };
-use crate::core::{Notice, View};
+use crate::core::Notice;
 
 /// What whoever decides remembers from one look to the next.
 #[derive(Debug)]
@@ -56,7 +56,9 @@ impl Deciding {
             let mut spare = owning.count().saturating_sub(least);
             for planned in decided {
                 if let Reshaping::Merge { shards, .. } = &planned.step {
-                    if spare + 1 < shards.len() || !can_merge(&view, shards) {
+                    let stays = shards.iter().any(|shard| kept.pins.contains(shard));
+                    // Shards that become one are brought together for it.
+                    if spare + 1 < shards.len() || stays {
                         continue;
                     }
                     spare -= shards.len() - 1;
@@ -92,7 +94,11 @@ impl Deciding {
         let view = leading.view();
         let carried = kept.execution.as_ref();
         let is_moving = carried.is_some_and(|carried| !carried.execution.is_finished());
-        if is_moving || view.open_operations() > 0 {
+        let operations = view.operations.iter();
+        let mut running =
+            operations.filter(|operation| !operation.phase.is_final() && !operation.paused);
+        // What they lead to is to be seen first. One that somebody holds up may stay so for long.
+        if is_moving || running.next().is_some() {
             return;
         }
         let options = Options::default();
@@ -170,21 +176,4 @@ pub(super) fn said(planned: &Move) -> String {
         Step::Move { from, to } => format!("move {shard} from {from} to {to}"),
         step => format!("{shard}: {step}"),
     }
-}
-
-/// Whether shards can become one where they are: that needs copies of all of them on one node.
-fn can_merge(view: &View, shards: &[ShardId]) -> bool {
-    let members = |shard: &ShardId| -> BTreeSet<&NodeId> {
-        let record = picture::shards(view).find(|record| record.id == *shard);
-        let active = record.and_then(|record| record.active.as_ref());
-        let members = active.into_iter().flat_map(|config| &config.members);
-        members.map(|member| &member.node).collect()
-    };
-    let primary = |shard: &ShardId| {
-        let record = picture::shards(view).find(|record| record.id == *shard);
-        record.and_then(|record| record.primary())
-    };
-    let held: Vec<_> = shards.iter().map(members).collect();
-    let mut primaries = shards.iter().map(primary);
-    primaries.all(|node| node.is_some_and(|node| held.iter().all(|held| held.contains(node))))
 }

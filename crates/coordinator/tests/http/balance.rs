@@ -1,18 +1,22 @@
 //! The balance over HTTP: of shards that nobody keeps.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::{
-    balance::{NodeLoad, RebalanceImpact},
-    core::Notice,
+    balance::{NodeLoad, RebalanceImpact, Settings as BalanceSettings},
+    core::{Notice, Settings as CoreSettings},
+    elastic::{BalancePolicy, Settings as Pace, SplitCriteria},
     http::Settings,
 };
 
 use crate::{
     moves,
     openapi::call_as,
+    operations::Scene,
     schema::Document,
-    setting::{Server, leader, name, two, wait},
+    setting::{Server, TIMEOUT, leader, name, two, wait},
 };
 
 const PATH: &str = "/api/v1/rebalance";
@@ -152,6 +156,80 @@ async fn pins_are_remembered_and_what_is_unknown_is_refused() {
     let both = server.post(&format!("{PATH}/apply"), both).await;
     both.refused(400, "BAD_REQUEST");
     server.stop().await;
+}
+
+/// Splits what has more than a few bytes, once.
+fn eager() -> BalanceSettings {
+    let ms = Duration::from_millis;
+    BalanceSettings {
+        interval: ms(30),
+        shards: BalancePolicy {
+            split: SplitCriteria {
+                storage_threshold: 10,
+                min_keys: 10,
+                ..SplitCriteria::default()
+            },
+            lasting: ms(60),
+            cool_down: Duration::from_secs(3_600),
+            ..BalancePolicy::default()
+        },
+        ..BalanceSettings::default()
+    }
+}
+
+/// What was decided on, and done or only told.
+async fn decided(server: &Server, dry_run: bool) -> Vec<String> {
+    let events = server.get("/api/v1/events?since=0").await.ok();
+    let events = events.as_array().expect("a list").iter();
+    let decided = events.filter(|event| event["event"] == "rebalance-decided");
+    let decided = decided.filter(|event| event["dry_run"] == dry_run);
+    let steps = decided.map(|event| event["step"].as_str().expect("a text").to_owned());
+    steps.collect()
+}
+
+async fn serving(server: &Server) -> usize {
+    let list = server.get("/api/v1/shards?keyspace=main").await.ok();
+    let list = list.as_array().expect("a list").iter();
+    list.filter(|shard| shard["state"] == "serving").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_leads_splits_what_is_hot_once_it_may() {
+    let scene = Scene::new().await;
+    let start = async |number| {
+        let core = CoreSettings {
+            operations: Pace::local(),
+            balance: eager(),
+            ..Server::core(number, TIMEOUT)
+        };
+        let server = scene.server_with(core).await;
+        server.handle().view_when(|view| view.is_leading).await;
+        server
+    };
+    let first = start(1).await;
+    let auto = format!("{PATH}/auto");
+    first.post(&auto, json!({"mode": "dry-run"})).await.ok();
+    wait("all that would be done", async || {
+        decided(&first, true).await.len() == 4
+    })
+    .await;
+    assert_eq!(serving(&first).await, 4, "it is only told");
+    first.stop().await;
+
+    // The next one is told by the registry.
+    let second = start(2).await;
+    wait("what it would do", async || {
+        decided(&second, true).await.len() == 4
+    })
+    .await;
+    second.post(&auto, json!({"mode": "on"})).await.ok();
+    wait("halves of all shards", async || serving(&second).await == 8).await;
+    let mut steps = decided(&second, false).await;
+    steps.sort_unstable();
+    let all = ["shard-0", "shard-1", "shard-2", "shard-3"].map(|shard| format!("split {shard}"));
+    assert_eq!(steps, all);
+    second.post(&auto, json!({"mode": "off"})).await.ok();
+    second.stop().await;
 }
 
 /// Calls all that is described of the balance, as far as it takes shards.

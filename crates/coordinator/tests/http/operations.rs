@@ -53,13 +53,13 @@ pub(crate) fn notices_of_operations() -> Vec<Notice> {
 }
 
 /// A registry with four replicated shards that nobody looks after, and the rows of these.
-struct Scene {
+pub(crate) struct Scene {
     store: Arc<dyn Store>,
     shards: MemoryShardStore,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_rows(1_000).await
     }
 
@@ -89,6 +89,11 @@ impl Scene {
             operations,
             ..Server::core(number, TIMEOUT)
         };
+        self.server_with(core).await
+    }
+
+    /// A coordinator that is set so.
+    pub(crate) async fn server_with(&self, core: CoreSettings) -> Server {
         let shards = Arc::new(self.shards.clone());
         Server::with_shards(&self.store, core, Settings::default(), Some(shards)).await
     }

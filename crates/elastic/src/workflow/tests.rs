@@ -5,11 +5,11 @@ mod world;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shardwright_topology::{OperationKind, Phase};
+use shardwright_topology::{Lsn, OperationKind, Phase, Timestamp};
 
 use self::world::{Trouble, World};
-use super::{Event, Report, Written};
-use crate::{Entry, Settings, Version};
+use super::{Action, Call, Event, Report, Workflow, Written};
+use crate::{Changes, Digest, DigestAt, Entry, Import, Reply, Request, Settings, Version};
 
 const KINDS: [OperationKind; 3] = [
     OperationKind::Split,
@@ -253,6 +253,68 @@ fn the_sources_are_kept_for_the_time_of_grace() {
     world.run(Trouble::none());
     assert!(world.elapsed() >= Duration::from_secs(100));
     assert!(!world.has_sources());
+}
+
+/// Answers for a source whose last write is 5, and whose log has gone on to 7, and for a target that is as far as `applied`.
+fn answer_after_the_seal(request: Request, applied: &mut Lsn) -> Reply {
+    let digest_at = |position| DigestAt {
+        position,
+        digest: Digest::default(),
+        counts_all: true,
+    };
+    let import = |applied| Import {
+        complete: true,
+        ..Import::begun(applied)
+    };
+    match request {
+        Request::Follow { .. } => Reply::Position(*applied),
+        Request::Seal { .. } => Reply::Position(Lsn(5)),
+        Request::Imported { .. } => Reply::Import(import(*applied)),
+        Request::Changes { after, up_to, .. } => {
+            let through = up_to.unwrap_or(Lsn(5));
+            Reply::Changes(Changes {
+                after,
+                changes: Vec::new(),
+                through,
+                head: through,
+            })
+        }
+        Request::Apply { changes, .. } => {
+            *applied = changes.through;
+            Reply::Import(import(*applied))
+        }
+        Request::Digest { .. } => Reply::Digest(digest_at(Lsn(7))),
+        Request::DigestOfImport { .. } => Reply::Digest(digest_at(*applied)),
+        _ => Reply::Done,
+    }
+}
+
+#[test]
+fn a_source_whose_log_goes_on_after_the_seal_is_compared_all_the_same() {
+    let mut world = World::new(OperationKind::Migrate, quick(), 10);
+    world.settle_until(Phase::Verified);
+    let (_, record) = world.next_write(Phase::Sealing);
+    let now = Timestamp(Duration::from_secs(1));
+    let version = Version(1);
+    let mut workflow = Workflow::new(quick(), Entry { record, version }, now);
+    let mut actions = Vec::new();
+    workflow.handle(now, Event::Tick, &mut actions);
+    let mut applied = Lsn(3);
+    while !actions.is_empty() {
+        match actions.remove(0) {
+            Action::Call(Call { id, request, .. }) => {
+                let outcome = Ok(answer_after_the_seal(request, &mut applied));
+                let replied = Event::Replied { call: id, outcome };
+                workflow.handle(now, replied, &mut actions);
+            }
+            Action::Write { record, .. } => {
+                assert_eq!((record.phase(), applied), (Phase::Sealed, Lsn(7)));
+                return;
+            }
+            _ => {}
+        }
+    }
+    panic!("nobody goes on");
 }
 
 proptest! {

@@ -18,6 +18,8 @@ pub(super) struct Progress {
     /// Whether it may have anything after `matched`: then one message is sent at a time.
     is_probing: bool,
     needs_snapshot: bool,
+    /// The place that the snapshot is to reach. It stays until one does: under a load of writes none would reach the last place of all.
+    offered: Option<Point>,
     /// Whether nothing was heard for so long that nothing large is sent before something is.
     is_silent: bool,
     under_way: usize,
@@ -36,6 +38,7 @@ impl Progress {
             sent: guess,
             is_probing: true,
             needs_snapshot: false,
+            offered: None,
             is_silent: false,
             under_way: 0,
             sent_at: now,
@@ -66,8 +69,9 @@ impl Progress {
         let prev = log.point(self.sent).filter(|_| !self.needs_snapshot);
         let Some(prev) = prev else {
             self.needs_snapshot = true;
-            let committed = log.point(commit).unwrap_or(log.base());
-            return Some(Ask::Snapshot(committed));
+            let committed = || log.point(commit).unwrap_or(log.base());
+            let offered = self.offered.get_or_insert_with(committed);
+            return Some(Ask::Snapshot(*offered));
         };
         let records = if has_room {
             replica::some_after(log, prev.lsn)
@@ -124,6 +128,7 @@ impl Progress {
         self.under_way = self.under_way.saturating_sub(1);
         self.is_probing = false;
         self.needs_snapshot = false;
+        self.offered = None;
         self.matched = self.matched.max(lsn);
         self.sent = self.sent.max(self.matched);
         if self.matched == self.sent {
@@ -136,6 +141,7 @@ impl Progress {
     pub(super) fn diverges(&mut self, log: &Log, table: &EpochTable, base: Point) {
         self.under_way = 0;
         self.is_probing = true;
+        self.offered = None;
         let base = log.point(base.lsn).filter(|held| *held == base);
         // A place in front of its base, where it cannot compare, is of no use if both hold the base.
         let common = table.last_common(log).into_iter().chain(base);

@@ -31,12 +31,19 @@ struct Cluster {
     record: ShardRecord,
     /// Whether the registry confirms activations.
     confirms: bool,
+    /// Where a snapshot is that is on its way, and up to where it reaches, if they take their time.
+    fetching: Option<Option<(u128, Point)>>,
     /// What the driver of a copy was told that is for others than copies.
     told: Vec<(u128, Action)>,
 }
 
 impl Cluster {
     fn new(copies: u128) -> Self {
+        Self::with(copies, 0)
+    }
+
+    /// The same, of copies that keep so many records for others.
+    fn with(copies: u128, retain: u64) -> Self {
         let open = |bits| {
             let me = Primary {
                 node: node(bits),
@@ -44,7 +51,7 @@ impl Cluster {
             };
             let durable = Durable::new(replica_id(bits));
             let settings = Settings {
-                retain: 0,
+                retain,
                 trim_step: 1,
                 waiting_max: 3,
                 ..Settings::default()
@@ -60,6 +67,7 @@ impl Cluster {
             away: BTreeSet::new(),
             record: ShardRecord::new("main".parse().expect("a name"), shard, None),
             confirms: true,
+            fetching: None,
             told: Vec::new(),
         }
     }
@@ -130,7 +138,11 @@ impl Cluster {
                 let from = &self.copies[&bits(&from)];
                 let log = from.replica().log();
                 let base = log.point(from.replica().known_commit());
-                self.feed(at, Event::SnapshotStored(base.expect("it is held")));
+                let base = base.expect("it is held");
+                match &mut self.fetching {
+                    Some(fetching) => _ = fetching.get_or_insert((at, base)),
+                    None => self.feed(at, Event::SnapshotStored(base)),
+                }
             }
             other => self.told.push((at, other)),
         }
@@ -370,6 +382,37 @@ fn a_learner_does_not_count_and_may_need_a_snapshot() {
     cluster.submit(1, 9, Level::Quorum);
     assert_eq!(cluster.last(4).1, Lsn(5), "it has the record");
     assert_eq!(cluster.outcomes(), [], "which is not committed");
+}
+
+#[test]
+fn a_learner_catches_up_although_each_snapshot_is_old_when_it_is_there() {
+    let mut cluster = Cluster::with(4, 100);
+    cluster.name(1, &[1, 2, 3]);
+    let mut id = 0;
+    let mut write = |cluster: &mut Cluster, count: u64| {
+        for _ in 0..count {
+            id += 1;
+            cluster.submit(1, id, Level::Quorum);
+            cluster.pass(Duration::from_millis(100));
+        }
+    };
+    write(&mut cluster, 120);
+    assert!(cluster.copies[&1].replica().log().base().lsn > Lsn(0));
+    let learner = Member {
+        node: node(4),
+        replica_id: replica_id(4),
+    };
+    cluster.fetching = Some(None);
+    cluster.feed(1, Event::Learners([learner].into()));
+    for _ in 0..3 {
+        // Others write while it is on its way.
+        write(&mut cluster, 10);
+        if let Some((at, base)) = cluster.fetching.take().flatten() {
+            cluster.feed(at, Event::SnapshotStored(base));
+        }
+        cluster.fetching = Some(None);
+    }
+    assert_eq!(cluster.last(4), cluster.last(1));
 }
 
 #[test]

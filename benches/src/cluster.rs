@@ -250,8 +250,8 @@ impl Cluster {
     async fn asked(&self, kind: &str) -> anyhow::Result<Value> {
         let shards = self.shards().await?;
         Ok(match kind {
-            "split" => json!({ "kind": kind, "shards": &shards[..1] }),
-            "merge" => json!({ "kind": kind, "shards": shards }),
+            "split" => json!({ "kind": kind, "force": true, "shards": &shards[..1] }),
+            "merge" => json!({ "kind": kind, "force": true, "shards": shards }),
             _ => {
                 let (from, to) = self.way(&shards[0]).await?;
                 json!({ "kind": kind, "shards": &shards[..1], "from": from, "to": to })

@@ -178,19 +178,8 @@ impl Workflow {
     /// Returns how far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let total = self.meter.total;
-        Progress {
-            phase: self.phase(),
-            paused: self.record.is_paused(),
-            rows: self.meter.rows,
-            bytes: self.meter.bytes,
-            changes: self.meter.changes,
-            rows_total: total.map(|(rows, _)| rows),
-            bytes_total: total.map(|(_, bytes)| bytes),
-            bytes_per_second: self.meter.bytes_per_second(),
-            lag: self.lag(),
-            remaining: self.meter.remaining(),
-        }
+        let (phase, paused) = (self.phase(), self.record.is_paused());
+        self.meter.progress(phase, paused, self.lag())
     }
 
     /// Begins with a phase, knowing nothing of it.

@@ -8,8 +8,10 @@
 
 mod content;
 mod filling;
+mod flights;
 mod http;
 mod local;
+mod measure;
 mod members;
 mod placements;
 mod store;

@@ -124,6 +124,28 @@ pub enum Refusal {
         /// Its name.
         operation: OperationId,
     },
+    /// The shard has fewer copies than are needed beside those of the others.
+    #[error("{shard} has too few copies to become one with shards that have more")]
+    Apart {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The shard would have to move, and is pinned.
+    #[error(
+        "{shard} is pinned to where it is, and would have to move to become one with the others"
+    )]
+    Pinned {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A move that was to bring shards together has ended without effect.
+    #[error("{operation}, which was to bring the shards together, ended without effect: {reason}")]
+    NotGathered {
+        /// The move.
+        operation: OperationId,
+        /// Why.
+        reason: String,
+    },
     /// The move is not where that can be done.
     #[error("operation {operation} is {phase}")]
     OtherPhase {
@@ -176,6 +198,8 @@ impl Refusal {
             Self::NotTakenUp => "NOT_TAKEN_UP",
             Self::UnknownOperation { .. } => "OPERATION_NOT_FOUND",
             Self::OtherPhase { .. } => "TOO_LATE",
+            Self::Pinned { .. } => "PINNED",
+            Self::Apart { .. } | Self::NotGathered { .. } => "APART",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
             Self::Replication(refused) => refused.code(),
@@ -205,6 +229,7 @@ impl Refusal {
             Self::LossNotNamed { .. } => Some(
                 "promote without force; if that is refused, accept the loss of the shard by name",
             ),
+            Self::Pinned { .. } => Some("unpin it, or move a copy of it by hand"),
             Self::NotReplicated { .. } => Some("promote it without accepting a loss by name"),
             Self::Unconfirmed => Some("list the shards to see whether it happened"),
             _ => None,

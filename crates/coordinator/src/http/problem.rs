@@ -132,6 +132,9 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Holds { .. }
         | Refusal::NotInSync { .. }
         | Refusal::OtherPhase { .. }
+        | Refusal::Apart { .. }
+        | Refusal::Pinned { .. }
+        | Refusal::NotGathered { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }
         | Refusal::Busy { .. }

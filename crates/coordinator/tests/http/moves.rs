@@ -88,7 +88,7 @@ async fn registry() -> Arc<dyn Store> {
 }
 
 /// A coordinator that leads and has no store of rows.
-async fn leader() -> Server {
+pub(crate) async fn leader() -> Server {
     let server = Server::start(&registry().await, 1, Settings::default()).await;
     let knows = |view: &View| view.is_leading && view.operations.len() == 2;
     server.handle().view_when(knows).await;
@@ -107,7 +107,7 @@ async fn a_move_is_shown_held_up_and_cancelled_without_a_store_of_rows() {
     assert_eq!(list[1], shown);
     let expected = json!({
         "id": "move-1", "kind": "migrate", "phase": "planned", "sources": ["shard-0"], "targets": ["shard-0"], "at": [],
-        "from": "n1", "to": "n2", "paused": true, "reason": "asked for", "error": null, "progress": shown["progress"],
+        "from": "n1", "to": "n2", "moves": [], "paused": true, "reason": "asked for", "error": null, "progress": shown["progress"],
     });
     assert_eq!(shown, expected);
     assert_eq!(

@@ -11,9 +11,9 @@ pub struct Progress {
     pub phase: Phase,
     /// Whether it waits because somebody asked it to.
     pub paused: bool,
-    /// Rows that were copied by this coordinator.
+    /// Rows that were copied by this coordinator; all of them, once none is left to be copied.
     pub rows: u64,
-    /// Bytes that were copied by this coordinator.
+    /// Bytes that were copied by this coordinator; all of them, once none is left to be copied.
     pub bytes: u64,
     /// Changes that were applied by this coordinator.
     pub changes: u64,
@@ -45,6 +45,22 @@ impl Progress {
     }
 }
 
+/// Whether the targets have all rows of the sources, whoever copied them: another coordinator, or the nodes by themselves.
+fn is_copied(phase: Phase) -> bool {
+    match phase {
+        Phase::Planned | Phase::Created | Phase::Copying | Phase::Aborting | Phase::Aborted => {
+            false
+        }
+        Phase::CatchingUp
+        | Phase::Verified
+        | Phase::Sealing
+        | Phase::Sealed
+        | Phase::Committed
+        | Phase::CleaningUp
+        | Phase::Done => true,
+    }
+}
+
 /// Counts what is copied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter {
@@ -60,6 +76,23 @@ pub(super) struct Meter {
 }
 
 impl Meter {
+    /// Returns how far an operation is in a phase.
+    pub(super) fn progress(&self, phase: Phase, paused: bool, lag: Option<u64>) -> Progress {
+        let all = self.total.filter(|_| is_copied(phase)).unwrap_or_default();
+        Progress {
+            phase,
+            paused,
+            rows: self.rows.max(all.0),
+            bytes: self.bytes.max(all.1),
+            changes: self.changes,
+            rows_total: self.total.map(|(rows, _)| rows),
+            bytes_total: self.total.map(|(_, bytes)| bytes),
+            bytes_per_second: self.bytes_per_second(),
+            lag,
+            remaining: self.remaining(),
+        }
+    }
+
     pub(super) fn copied(&mut self, now: Timestamp, rows: usize, bytes: usize) {
         self.began.get_or_insert(now);
         self.last = Some(now);
@@ -74,7 +107,7 @@ impl Meter {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub(super) fn bytes_per_second(&self) -> f64 {
+    fn bytes_per_second(&self) -> f64 {
         rate(self.bytes as f64, self.began, self.last)
     }
 
@@ -89,7 +122,7 @@ impl Meter {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(super) fn remaining(&self) -> Option<Duration> {
+    fn remaining(&self) -> Option<Duration> {
         let (_, total) = self.total?;
         let (left, rate) = (total.saturating_sub(self.bytes), self.bytes_per_second());
         if left == 0 {

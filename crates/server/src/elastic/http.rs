@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::axum::{
     Router,
     body::Bytes,
@@ -13,7 +14,9 @@ use shardwright_http::axum::{
 
 use super::{
     Members,
+    flights::Flights,
     local::Local,
+    measure::Counts,
     placements::Placements,
     wire::{self, Refusal, Request},
 };
@@ -21,6 +24,9 @@ use crate::node::Copies;
 
 /// The path.
 pub(super) const PATH: &str = "/shardwright/elastic";
+
+/// The path at which a node is asked about many shards at once.
+pub(super) const METRICS_PATH: &str = "/shardwright/elastic/metrics";
 
 /// How many bytes a request may have: a batch of records.
 const BODY_MAX: usize = 64 << 20;
@@ -32,9 +38,12 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
         members,
         placements: Placements::default(),
         cuts: Arc::default(),
+        counts: Counts::default(),
+        flights: Flights::default(),
     };
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
+        .route(METRICS_PATH, post(metrics))
         .with_state(local)
 }
 
@@ -47,4 +56,12 @@ async fn answer(State(local): State<Local>, body: Bytes) -> Response {
     let answered = tokio::spawn(async move { local.answer(request).await }).await;
     let answer = answered.unwrap_or_else(|_| Err(Refusal::Later("it panicked".to_owned())));
     wire::encode(&answer).into_response()
+}
+
+async fn metrics(State(local): State<Local>, body: Bytes) -> Response {
+    let Some(shards) = wire::decode::<Vec<PartitionId>>(&body) else {
+        let why = "this is not a list of shards that this release understands\n";
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    };
+    wire::encode(&local.metrics_of(shards).await).into_response()
 }

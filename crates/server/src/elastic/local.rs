@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::shard_log::AppendError;
 use shardwright_registry::{Error as RegistryError, Registry};
@@ -18,6 +19,8 @@ use shardwright_topology::{
 use super::{
     Members,
     content::{self, SumOf},
+    flights::Flights,
+    measure::{Counts, Rows},
     placements::Placements,
     wire::{Answer, Ask, Refusal, Request, Said},
 };
@@ -47,6 +50,10 @@ pub(super) struct Local {
     pub(super) placements: Placements,
     /// How often the sources of operations were cut here.
     pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
+    /// How many rows its shards have.
+    pub(super) counts: Counts,
+    /// What is being read of whole shards.
+    pub(super) flights: Flights,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -57,7 +64,18 @@ const CUTS_KNOWN: usize = 1_000;
 
 impl Local {
     /// Does what is asked, as far as this node has what it takes.
-    pub(super) async fn answer(&self, Request { shard: id, ask }: Request) -> Answer {
+    pub(super) async fn answer(&self, request: Request) -> Answer {
+        match request.ask {
+            Ask::Digest { .. } | Ask::DigestOfImport { .. } | Ask::Metrics | Ask::Median => {
+                let (local, asked) = (self.clone(), request.clone());
+                let answer = move || async move { local.answer_alone(asked).await }.boxed();
+                self.flights.join(&request, answer).await
+            }
+            _ => self.answer_alone(request).await,
+        }
+    }
+
+    async fn answer_alone(&self, Request { shard: id, ask }: Request) -> Answer {
         if let Ask::Remove { operation } = &ask {
             return self.remove(&id, operation).await;
         }
@@ -141,7 +159,7 @@ impl Local {
                 let released = shard.release(&operation, APPENDING).await;
                 sealed(released.map(|_| Said::Done))
             }
-            Ask::Metrics => self.metrics(id, fresh).await,
+            Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
             Ask::Median => self.median(id, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))
@@ -251,8 +269,10 @@ impl Local {
         if *count <= CUTS_MAX {
             return Ok(());
         }
-        let why = "too few members can keep aside what they hold";
-        Err(Refusal::Failed(why.to_owned()))
+        let why = format!(
+            "the shard was divided {CUTS_MAX} times, and too few members kept the same aside: begin again once all of them are there"
+        );
+        Err(Refusal::Failed(why))
     }
 
     async fn digest(
@@ -295,17 +315,6 @@ impl Local {
         let found = self.registry(id).shard(&id.shard).await;
         let range = found.map_err(|error| unknown(&error))?.value.range;
         range.ok_or(Refusal::NotHeld)
-    }
-
-    async fn metrics(&self, id: &PartitionId, fresh: Fresh) -> Answer {
-        let placement = self.placement(id, &fresh).await?;
-        let file = Arc::clone(&fresh.file);
-        read(fresh, move |snapshot| {
-            let rows = content::count(snapshot, &placement)?;
-            let bytes = file.size_bytes()?;
-            Ok(Ok(Said::Metrics { bytes, rows }))
-        })
-        .await
     }
 
     async fn median(&self, id: &PartitionId, fresh: Fresh) -> Answer {
@@ -406,10 +415,10 @@ async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
 }
 
 /// Reads a snapshot, which may take long, on a thread that gives way to whoever reads and writes.
-async fn read(
+pub(super) async fn read<T: Send + 'static>(
     fresh: Fresh,
-    run: impl FnOnce(&Snapshot) -> Result<Answer, StoreError> + Send + 'static,
-) -> Answer {
+    run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
     match in_background("sum", move || run(&fresh.file.snapshot()?)).await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => Err(not_read(&error)),
@@ -417,7 +426,7 @@ async fn read(
     }
 }
 
-fn not_fresh(error: ReadError) -> Refusal {
+pub(super) fn not_fresh(error: ReadError) -> Refusal {
     match error {
         ReadError::NotPrimary { hint } => Refusal::NotPrimary { hint },
         other => Refusal::Later(other.to_string()),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::{
     ClientError, Token,
@@ -11,15 +12,18 @@ use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{KeyspaceName, NodeId};
 
 use super::{
-    http::PATH,
+    http::{METRICS_PATH, PATH},
     wire::{self, Answer, Ask, Request},
 };
 
 /// How long it takes at most to connect to a node.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
-const ANSWER: Duration = Duration::from_secs(600);
+/// How long an answer is waited for. Whoever asks again meanwhile for what takes longer waits for the same.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long it is waited for what shards are used for.
+const METRICS: Duration = Duration::from_secs(10);
 
 /// The nodes, as they are asked by name.
 #[derive(Debug, Clone)]
@@ -75,25 +79,36 @@ impl Members {
         shard: &PartitionId,
         ask: Ask,
     ) -> Result<Answer, BoxError> {
-        Ok(self.send(node, shard, ask).await?)
+        let shard = shard.clone();
+        let body = wire::encode(&Request { shard, ask });
+        Ok(self.send(node, PATH, body, ANSWER).await?)
     }
 
-    async fn send(
+    /// Asks a node how much it has of shards of which it has the primaries, and what they do. The answers are in their order.
+    pub(super) async fn metrics_of(
         &self,
         node: &NodeId,
-        shard: &PartitionId,
-        ask: Ask,
-    ) -> Result<Answer, Unanswered> {
+        shards: &[PartitionId],
+    ) -> Result<Vec<Answer>, BoxError> {
+        let body = wire::encode(&shards);
+        Ok(self.send(node, METRICS_PATH, body, METRICS).await?)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        node: &NodeId,
+        path: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<T, Unanswered> {
         let found = self.registry.nodes().get(node).await?;
         let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
-        let url = format!("{}{PATH}", address.value.address);
+        let url = format!("{}{path}", address.value.address);
         let mut sending = self.client.post(url);
         if let Some(token) = &self.token {
             sending = sending.header(AUTHORIZATION, token.header());
         }
-        let shard = shard.clone();
-        let body = wire::encode(&Request { shard, ask });
-        let response = sending.timeout(ANSWER).body(body).send().await?;
+        let response = sending.timeout(within).body(body).send().await?;
         let body = response.error_for_status()?.bytes().await?;
         wire::decode(&body).ok_or(Unanswered::Garbled)
     }

@@ -77,6 +77,7 @@ impl Host {
                 keep,
                 lasts_ms,
             } => {
+                shard.meter().read();
                 let fresh = fresh(&shard, freshness, within).await?;
                 let seat = self.seats.take(keep, self.copies.count());
                 let seat = tokio::time::timeout(within, seat).await;
@@ -95,7 +96,10 @@ impl Host {
                 number,
                 unit,
                 level,
-            } => write(&shard, basis, number, unit, level, within).await,
+            } => {
+                shard.meter().wrote();
+                write(&shard, basis, number, unit, level, within).await
+            }
             Ask::Recall { number } => recall(&shard, number, within).await,
             Ask::Begin {
                 basis,

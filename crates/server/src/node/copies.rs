@@ -21,7 +21,9 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::{Registry, Store};
 use shardwright_store::Config;
-use shardwright_topology::{Epoch, Incarnation, KeyspaceName, Member, NodeId, ReplicaId, ShardId};
+use shardwright_topology::{
+    Epoch, Halts, Incarnation, KeyspaceName, Member, NodeId, ReplicaId, ShardId,
+};
 use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking};
 
 use super::{
@@ -31,7 +33,7 @@ use super::{
     report::{report, trouble},
     scrub,
 };
-use crate::shard::{Memory, Shard, ShardOptions};
+use crate::shard::{CopyGap, Memory, Shard, ShardOptions};
 
 /// How often the records of shards are read although nothing was heard of a change.
 const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -53,6 +55,7 @@ pub(super) struct Shared {
     memory: Memory,
     file: Config,
     layout: Layout,
+    halts: Halts<CopyGap>,
     state: Mutex<State>,
     /// Told when a copy is opened or goes.
     changed: Notify,
@@ -93,6 +96,7 @@ impl Copies {
             memory: options.memory,
             file: options.file.clone(),
             layout,
+            halts: options.halts.clone(),
             state: Mutex::default(),
             changed: Notify::new(),
         });
@@ -167,11 +171,12 @@ impl Copies {
                 let registry = self.registry(&shard.keyspace);
                 let copy = Member { node, replica_id };
                 registry.forget_copy(&shard.shard, &copy).await?;
+                self.shared.halts.reached(CopyGap::Forgotten);
             }
         }
-        let directory = self.shared.layout.copy(shard);
+        let (directory, halts) = (self.shared.layout.copy(shard), self.shared.halts.clone());
         let removed = spawn_blocking(move || match directory.exists() {
-            true => deletion::remove(&directory),
+            true => deletion::remove(&directory, &halts),
             false => Ok(()),
         });
         Ok(removed.await.map_err(io::Error::other)??)
@@ -234,7 +239,8 @@ impl Copies {
             memory: shared.memory,
             file: shared.file.clone(),
         };
-        let opened = Shard::start(shard.clone(), shared.layout.copy(shard), options);
+        let (directory, halts) = (shared.layout.copy(shard), shared.halts.clone());
+        let opened = Shard::start_halting(shard.clone(), directory, options, halts);
         state.open.insert(shard.clone(), opened);
         shared.changed.notify_waiters();
     }
@@ -301,8 +307,9 @@ impl Copies {
             promised: status.promised.map_or(Epoch(0), |ballot| ballot.epoch),
         };
         deletion.release(registry).await?;
-        let directory = self.shared.layout.copy(shard);
-        let removed = spawn_blocking(move || deletion::remove(&directory)).await;
+        self.shared.halts.reached(CopyGap::Forgotten);
+        let (directory, halts) = (self.shared.layout.copy(shard), self.shared.halts.clone());
+        let removed = spawn_blocking(move || deletion::remove(&directory, &halts)).await;
         removed.map_err(io::Error::other)??;
         Ok(())
     }

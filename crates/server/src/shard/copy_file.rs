@@ -11,15 +11,18 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Kind, Point, Record, Snapshot, StateError, shard_log::Entry};
 use shardwright_store::ShardFile;
-use shardwright_topology::Lsn;
+use shardwright_topology::{Halts, Lsn};
 use tokio::sync::watch;
 
 use super::{
+    CopyGap,
     alarm::Alarm,
     convert::{fault_of, not_open, state_error},
     logged_file::{Came, Fate, LoggedFile},
+    meter::Meter,
     scrub::Held,
     split::{self, Bases, Holds, SplitBase},
     write::{Token, Write, WriteError},
@@ -39,7 +42,10 @@ pub(super) struct CopyFile {
     bases: Bases,
     /// Who is yet to read its log.
     holds: Holds,
+    /// How much it is used.
+    meter: Meter,
     home: PathBuf,
+    halts: Halts<CopyGap>,
 }
 
 /// How long a cut waits for a reader of the file, and with it all records after it.
@@ -74,7 +80,7 @@ pub(super) struct Changes {
 
 impl CopyFile {
     /// Returns the data of a copy in a directory, which is not open yet.
-    pub(super) fn new(home: PathBuf) -> Self {
+    pub(super) fn new(shard: PartitionId, home: PathBuf, halts: Halts<CopyGap>) -> Self {
         Self {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
@@ -82,8 +88,15 @@ impl CopyFile {
             held: Held::default(),
             bases: Bases::default(),
             holds: Holds::default(),
+            meter: Meter::new(shard),
             home,
+            halts,
         }
+    }
+
+    /// Returns who is told of the gaps between two steps of an operation.
+    pub(super) fn halts(&self) -> &Halts<CopyGap> {
+        &self.halts
     }
 
     /// Returns the file for those who read; `None` while it is not open.
@@ -112,6 +125,7 @@ impl CopyFile {
         if self.bases.first_making().is_none() {
             split::base::forget_unfinished(&self.home);
         }
+        split::base::forget_taken(&self.home, data.file());
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
             data,
@@ -137,7 +151,8 @@ impl CopyFile {
         let slot = slot.as_mut().ok_or(WriteError::NotRunning)?;
         slot.committed = None;
         let interrupter = slot.data.interrupter();
-        let ran = alarm.during(interrupter, || slot.data.run(writes));
+        let data = &mut slot.data;
+        let ran = alarm.during(interrupter, || self.meter.during(|| data.run(writes)));
         let Some(ran) = ran.filter(|_| !alarm.has_rung()) else {
             slot.data.roll_back();
             return Ok(None);
@@ -169,12 +184,14 @@ impl CopyFile {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
             if record.kind == Kind::SplitBase {
-                slot.data.take(record, &self.home)?;
+                let source = slot.data.begin(record, &self.home)?;
+                self.halts.reached(CopyGap::Taken);
+                split::base::forget(&self.home, &source);
                 self.held.forget();
                 self.show_all(&slot.data);
                 return Ok(());
             }
-            let came = slot.data.apply(record)?;
+            let came = self.meter.during(|| slot.data.apply(record))?;
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
@@ -193,7 +210,11 @@ impl CopyFile {
             return Ok(());
         };
         match file.snapshot_within(SNAPSHOT) {
-            Ok(snapshot) => self.bases.begin(&self.home, record.lsn, cut, snapshot),
+            Ok(snapshot) => {
+                let halts = self.halts.clone();
+                self.bases
+                    .begin(&self.home, record.lsn, cut, snapshot, halts);
+            }
             // Others have it, and this copy gets it from them.
             Err(error) => return fault_of(&error).map_or(Ok(()), Err),
         }
@@ -208,6 +229,11 @@ impl CopyFile {
     /// Returns who is yet to read its log.
     pub(super) fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Returns what counts how much it is used.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Returns the directory of the copy.

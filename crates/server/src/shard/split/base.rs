@@ -22,11 +22,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, PartCopy, Snapshot};
-use shardwright_topology::{Lsn, OperationId, ShardId};
+use shardwright_store::{
+    DividedTable, Entry, Error as StoreError, Part, PartCopy, ShardFile, Snapshot,
+};
+use shardwright_topology::{Halts, Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
-use crate::{shard::remembered::share, threads::give_way};
+use crate::{
+    shard::{CopyGap, remembered::share},
+    threads::give_way,
+};
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +81,14 @@ struct Work {
 
 impl Bases {
     /// Begins to make the parts of a cut, of a file that is in this snapshot; `home` is the directory of the copy.
-    pub(in crate::shard) fn begin(&self, home: &Path, at: Lsn, cut: Cut, snapshot: Snapshot) {
+    pub(in crate::shard) fn begin(
+        &self,
+        home: &Path,
+        at: Lsn,
+        cut: Cut,
+        snapshot: Snapshot,
+        halts: Halts<CopyGap>,
+    ) {
         {
             let mut working = self.lock();
             for part in &cut.parts {
@@ -95,7 +107,7 @@ impl Bases {
             give_way();
             for part in &cut.parts {
                 let is_wanted = || bases.is_latest(part, at);
-                let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
+                let made = make(&home, at, &cut, part, &snapshot, &is_wanted, &halts);
                 bases.end(part, at, made.err().map(|error| error.to_string()));
             }
         });
@@ -217,6 +229,22 @@ pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
     }
 }
 
+/// Removes what a copy has begun with already, and did not remove before its process ended.
+pub(in crate::shard) fn forget_taken(directory: &Path, file: &ShardFile) {
+    let notes = names(directory).filter(|name| name.starts_with(BASE) && name.ends_with(".json"));
+    for note in notes {
+        let base = fs::read(directory.join(&note)).ok();
+        let Some(base) = base.and_then(|text| serde_json::from_slice::<Base>(&text).ok()) else {
+            continue;
+        };
+        let client = import_client(&base.operation, &base.source).0;
+        let taken = file.snapshot().and_then(|file| file.last_of(&client));
+        if matches!(taken, Ok(Some(_))) {
+            forget(directory, &base.source);
+        }
+    }
+}
+
 /// Removes the parts that a copy has not completed before its process ended.
 pub(in crate::shard) fn forget_unfinished(directory: &Path) {
     for name in names(directory).filter(|name| name.starts_with(MAKING)) {
@@ -235,6 +263,7 @@ fn make(
     part: &CutPart,
     snapshot: &Snapshot,
     is_latest: &dyn Fn() -> bool,
+    halts: &Halts<CopyGap>,
 ) -> Result<(), StoreError> {
     let directory = directory_of(home, &part.shard);
     // Its copy may be removed meanwhile: the operation was cancelled.
@@ -256,6 +285,7 @@ fn make(
         digest: *copied.digest.as_bytes(),
     };
     fs::rename(&made, file(&directory, &cut.source, at)).map_err(failed)?;
+    halts.reached(CopyGap::Part);
     let text = serde_json::to_vec(&base).expect("plain values are JSON");
     let note = note(&directory, &cut.source, at);
     let unnamed = note.with_extension("new");
@@ -268,7 +298,9 @@ fn make(
     // Both names have to last: the target's log will say that they are there.
     File::open(&directory)
         .and_then(|directory| directory.sync_all())
-        .map_err(failed)
+        .map_err(failed)?;
+    halts.reached(CopyGap::Kept);
+    Ok(())
 }
 
 fn write_part(

@@ -16,7 +16,7 @@ use shardwright_topology::{Lsn, OperationId, Position, ShardId, Timestamp};
 use tokio::task::spawn_blocking;
 
 use super::{BaseState, Cut, ImportError, SplitBase, Take};
-use crate::shard::{Fresh, Shard};
+use crate::shard::{CopyGap, Fresh, Shard};
 
 /// How long the records since are kept if nobody reads them.
 const HOLDING: Duration = Duration::from_secs(300);
@@ -76,6 +76,7 @@ impl Shard {
             let entry = Entry { after, ..entry };
             self.log.append(entry, Level::Quorum, within).await?
         };
+        self.data.halts().reached(CopyGap::Cut);
         self.until_place(appended.lsn, within).await?;
         for start in starts {
             self.hold(start, appended.lsn).await;
@@ -101,6 +102,7 @@ impl Shard {
             let _turn = self.turn.lock().await;
             self.log.append(entry, Level::Quorum, within).await?
         };
+        self.data.halts().reached(CopyGap::Begun);
         self.until_place(appended.lsn, within).await?;
         Ok(appended.lsn)
     }

@@ -15,7 +15,7 @@ use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 use tokio::task::spawn_blocking;
 
 use super::{Merging, NOTES, import_client};
-use crate::shard::{Shard, remembered::share};
+use crate::shard::{CopyGap, Shard, remembered::share};
 
 /// How long records are waited for that are known to be committed.
 const READING: Duration = Duration::from_secs(2);
@@ -186,6 +186,7 @@ impl Shard {
             };
             self.log.append(entry, Level::Quorum, within).await?
         };
+        self.data.halts().reached(CopyGap::Imported);
         self.until_place(appended.lsn, within).await?;
         Ok(Imported { applied: through })
     }

@@ -10,7 +10,7 @@ use shardwright_sql::shards::{ANNOUNCED_KEY, is_announced};
 use shardwright_store::{Error as StoreError, Member, Value};
 use shardwright_topology::{Lsn, OperationId};
 
-use crate::shard::{Shard, Write, WriteError};
+use crate::shard::{CopyGap, Shard, Write, WriteError};
 
 /// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
 pub(crate) const NOTES: &str = "elastic.";
@@ -84,6 +84,7 @@ impl Shard {
             set_note(member, SEALED, &operation)
         })
         .await
+        .inspect(|_| self.data.halts().reached(CopyGap::Sealed))
     }
 
     /// Lets clients write again, and never lets the operation seal the shard again.
@@ -105,6 +106,7 @@ impl Shard {
             member.execute(sql, &by).map(drop)
         })
         .await
+        .inspect(|_| self.data.halts().reached(CopyGap::Released))
     }
 
     /// Writes with nothing else in the batch, and returns where that is.

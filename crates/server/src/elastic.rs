@@ -7,13 +7,19 @@
 //! as the records of the source's log.
 
 mod content;
+mod failure;
 mod filling;
 mod http;
 mod local;
 mod members;
 mod placements;
+mod refusals;
 mod store;
 mod wire;
 
-pub use self::store::ClusterStore;
 pub(crate) use self::{http::router, members::Members};
+pub use self::{
+    local::{Local, ShardCopies},
+    members::Way,
+    store::ClusterStore,
+};

@@ -1,7 +1,5 @@
 //! Where a node answers what coordinators and other nodes ask for operations.
 
-use std::sync::Arc;
-
 use shardwright_http::axum::{
     Router,
     body::Bytes,
@@ -14,8 +12,7 @@ use shardwright_http::axum::{
 use super::{
     Members,
     local::Local,
-    placements::Placements,
-    wire::{self, Refusal, Request},
+    wire::{self, Answer, Refusal},
 };
 use crate::node::Copies;
 
@@ -27,24 +24,25 @@ const BODY_MAX: usize = 64 << 20;
 
 /// Returns the route of a node.
 pub(crate) fn router(copies: Copies, members: Members) -> Router {
-    let local = Local {
-        copies,
-        members,
-        placements: Placements::default(),
-        cuts: Arc::default(),
-    };
+    let local = Local::new(copies, members);
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
         .with_state(local)
 }
 
-async fn answer(State(local): State<Local>, body: Bytes) -> Response {
-    let Some(request) = wire::decode::<Request>(&body) else {
-        let why = "this is not a request that this release understands\n";
-        return (StatusCode::BAD_REQUEST, why).into_response();
-    };
+async fn answer(State(local): State<Local<Copies>>, body: Bytes) -> Response {
     // Whoever has gone by then gets no answer, and the request is carried out all the same.
-    let answered = tokio::spawn(async move { local.answer(request).await }).await;
-    let answer = answered.unwrap_or_else(|_| Err(Refusal::Later("it panicked".to_owned())));
-    wire::encode(&answer).into_response()
+    let answered = tokio::spawn(async move { local.answer(&body).await }).await;
+    let panicked = || {
+        Some(wire::encode(&Answer::Err(Refusal::Later(
+            "it panicked".into(),
+        ))))
+    };
+    match answered.unwrap_or_else(|_| panicked()) {
+        Some(answer) => answer.into_response(),
+        None => {
+            let why = "this is not a request that this release understands\n";
+            (StatusCode::BAD_REQUEST, why).into_response()
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The nodes of a cluster, as they are asked by name for what operations need.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::{
     ClientError, Token,
@@ -21,14 +22,42 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
 const ANSWER: Duration = Duration::from_secs(600);
 
+/// How nodes are asked, and how it is waited until they are asked again.
+#[async_trait]
+pub trait Way: fmt::Debug + Send + Sync {
+    /// Sends a request to a node, and returns its answer.
+    ///
+    /// # Errors
+    /// There was none: what was asked may be done, or may yet be.
+    async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError>;
+
+    /// Waits.
+    async fn pause(&self, lasting: Duration);
+
+    /// Draws a number, from which the lengths of some waits follow.
+    fn seed(&self) -> u64;
+}
+
 /// The nodes, as they are asked by name.
 #[derive(Debug, Clone)]
 pub(crate) struct Members {
     here: NodeId,
     registry: Registry,
+    way: Arc<dyn Way>,
+}
+
+/// Over HTTP, to the addresses that the registry has.
+#[derive(Debug)]
+struct OverHttp {
+    registry: Registry,
     client: Client,
     token: Option<Token>,
 }
+
+/// What a node said is nothing that this release says.
+#[derive(Debug, thiserror::Error)]
+#[error("the node answers something that is not understood")]
+struct Garbled;
 
 /// Why a node gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +68,6 @@ enum Unanswered {
     Registry(#[from] shardwright_registry::Error),
     #[error("the node does not answer")]
     Lost(#[from] reqwest::Error),
-    #[error("the node answers something that is not understood")]
-    Garbled,
 }
 
 impl Members {
@@ -50,12 +77,26 @@ impl Members {
         keyspace: KeyspaceName,
         token: Option<Token>,
     ) -> Result<Self, ClientError> {
-        Ok(Self {
-            here,
-            registry: Registry::new(store, keyspace),
+        let registry = Registry::new(store, keyspace);
+        let way = OverHttp {
+            registry: registry.clone(),
             client: shardwright_http::client(CONNECT)?,
             token,
-        })
+        };
+        Ok(Self::through(here, registry, Arc::new(way)))
+    }
+
+    pub(super) fn through(here: NodeId, registry: Registry, way: Arc<dyn Way>) -> Self {
+        Self {
+            here,
+            registry,
+            way,
+        }
+    }
+
+    /// Returns how they are asked.
+    pub(super) fn way(&self) -> &dyn Way {
+        &*self.way
     }
 
     /// Returns the registry of the keyspace.
@@ -75,15 +116,15 @@ impl Members {
         shard: &PartitionId,
         ask: Ask,
     ) -> Result<Answer, BoxError> {
-        Ok(self.send(node, shard, ask).await?)
+        let shard = shard.clone();
+        let request = wire::encode(&Request { shard, ask });
+        let answer = self.way.send(node, request).await?;
+        Ok(wire::decode(&answer).ok_or(Garbled)?)
     }
+}
 
-    async fn send(
-        &self,
-        node: &NodeId,
-        shard: &PartitionId,
-        ask: Ask,
-    ) -> Result<Answer, Unanswered> {
+impl OverHttp {
+    async fn post(&self, node: &NodeId, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
         let found = self.registry.nodes().get(node).await?;
         let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
         let url = format!("{}{PATH}", address.value.address);
@@ -91,10 +132,23 @@ impl Members {
         if let Some(token) = &self.token {
             sending = sending.header(AUTHORIZATION, token.header());
         }
-        let shard = shard.clone();
-        let body = wire::encode(&Request { shard, ask });
         let response = sending.timeout(ANSWER).body(body).send().await?;
         let body = response.error_for_status()?.bytes().await?;
-        wire::decode(&body).ok_or(Unanswered::Garbled)
+        Ok(body.to_vec())
+    }
+}
+
+#[async_trait]
+impl Way for OverHttp {
+    async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        Ok(self.post(node, request).await?)
+    }
+
+    async fn pause(&self, lasting: Duration) {
+        tokio::time::sleep(lasting).await;
+    }
+
+    fn seed(&self) -> u64 {
+        rand::random()
     }
 }

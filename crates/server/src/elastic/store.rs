@@ -14,14 +14,15 @@ use shardwright_elastic::{
     ShardStore, StoreError,
 };
 use shardwright_http::{ClientError, Token};
-use shardwright_registry::{BoxError, Store};
+use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{
     Backoff, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, Phase, ShardId,
     ShardState, Side,
 };
 
 use super::{
-    Members,
+    Members, Way,
+    failure::Failure,
     wire::{self, Ask, Refusal, Said},
 };
 
@@ -60,22 +61,33 @@ impl ClusterStore {
         keyspace: KeyspaceName,
         token: Option<Token>,
     ) -> Result<Self, ClientError> {
-        let here = NodeId::new("coordinator").expect("it is a name");
-        Ok(Self {
-            members: Members::new(here, store, keyspace.clone(), token)?,
-            keyspace,
+        let members = Members::new(here(), store, keyspace, token)?;
+        Ok(Self::of(members))
+    }
+
+    /// Returns the store of the keyspace of a registry, whose nodes are asked in some way.
+    #[must_use]
+    pub fn through(registry: Registry, way: Arc<dyn Way>) -> Self {
+        Self::of(Members::through(here(), registry, way))
+    }
+
+    fn of(members: Members) -> Self {
+        Self {
+            keyspace: members.registry().name().clone(),
+            members,
             primaries: Arc::default(),
-        })
+        }
     }
 
     /// Asks the primary of a shard, and the next one if it has moved.
     async fn ask(&self, shard: &ShardId, ask: Ask) -> Result<Said, Failure> {
         let id = PartitionId::new(self.keyspace.clone(), shard.clone());
-        let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
+        let way = self.members.way();
+        let mut waits = Backoff::new(WAITS.0, WAITS.1, way.seed());
         let mut last = Failure::Lost("nobody is the primary of the shard".into());
         for _ in 0..TRIES {
             let Some(node) = self.primary(shard).await? else {
-                tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+                way.pause(waits.next().unwrap_or(WAITS.1)).await;
                 continue;
             };
             match self.members.ask(&node, &id, ask.clone()).await {
@@ -90,7 +102,7 @@ impl ClusterStore {
                     self.remember(shard, None);
                 }
             }
-            tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+            way.pause(waits.next().unwrap_or(WAITS.1)).await;
         }
         Err(last)
     }
@@ -157,39 +169,9 @@ impl ClusterStore {
     }
 }
 
-/// Why a shard did not do what was asked.
-#[derive(Debug)]
-enum Failure {
-    Unknown,
-    Refused(Refusal),
-    Lost(BoxError),
-}
-
-impl Failure {
-    /// Says it as the contract does.
-    fn of(self, shard: &ShardId, operation: Option<&OperationId>) -> StoreError {
-        let shard = shard.clone();
-        let failed = |why: String| StoreError::Failed(Arc::new(why.into()));
-        let unavailable = |why: BoxError| StoreError::Unavailable(Arc::new(why));
-        let refusal = match self {
-            Self::Unknown => return StoreError::Unknown { shard },
-            Self::Lost(error) => return unavailable(error),
-            Self::Refused(refusal) => refusal,
-        };
-        match (refusal, operation.cloned()) {
-            (Refusal::NotPrimary { .. }, _) => unavailable("the primary has moved".into()),
-            (Refusal::Later(why), _) => unavailable(why.into()),
-            (Refusal::NoBase, _) => unavailable("no part of the source is kept aside".into()),
-            (Refusal::Ended, Some(operation)) => StoreError::Ended { shard, operation },
-            (Refusal::NotHeld, Some(operation)) => StoreError::NotHeld { shard, operation },
-            (Refusal::Trimmed, _) => StoreError::Trimmed {
-                shard,
-                after: Lsn(0),
-            },
-            (Refusal::Failed(why), _) => failed(why),
-            (refusal @ (Refusal::Ended | Refusal::NotHeld), None) => failed(format!("{refusal:?}")),
-        }
-    }
+/// As who it asks.
+fn here() -> NodeId {
+    NodeId::new("coordinator").expect("it is a name")
 }
 
 fn unexpected(said: &Said) -> Failure {

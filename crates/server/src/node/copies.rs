@@ -31,7 +31,10 @@ use super::{
     report::{report, trouble},
     scrub,
 };
-use crate::shard::{Memory, Shard, ShardOptions};
+use crate::{
+    elastic::ShardCopies,
+    shard::{Memory, Shard, ShardOptions},
+};
 
 /// How often the records of shards are read although nothing was heard of a change.
 const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -363,6 +366,22 @@ impl worker::Copies for Copies {
                 }
             }
         }
+    }
+}
+
+impl ShardCopies for Copies {
+    type Copy = Shard;
+
+    fn copy(&self, shard: &PartitionId) -> Option<Shard> {
+        self.shard(shard)
+    }
+
+    fn registry(&self, keyspace: &KeyspaceName) -> Registry {
+        self.registry(keyspace)
+    }
+
+    async fn retire(&self, shard: &PartitionId) -> Result<(), BoxError> {
+        Ok(self.retire(shard).await?)
     }
 }
 

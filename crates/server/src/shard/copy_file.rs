@@ -5,9 +5,8 @@
 
 use std::{
     io::Read,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -18,10 +17,10 @@ use tokio::sync::watch;
 
 use super::{
     alarm::Alarm,
-    convert::{fault_of, not_open, state_error},
+    convert::not_open,
     logged_file::{Came, Fate, LoggedFile},
     scrub::Held,
-    split::{self, Bases, Holds, SplitBase},
+    split::Aside,
     write::{Token, Write, WriteError},
 };
 
@@ -36,14 +35,8 @@ pub(super) struct CopyFile {
     /// What it held when it was compared.
     held: Held,
     /// What it keeps aside for other shards.
-    bases: Bases,
-    /// Who is yet to read its log.
-    holds: Holds,
-    home: PathBuf,
+    aside: Aside,
 }
-
-/// How long a cut waits for a reader of the file, and with it all records after it.
-const SNAPSHOT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Slot {
@@ -80,9 +73,7 @@ impl CopyFile {
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
             held: Held::default(),
-            bases: Bases::default(),
-            holds: Holds::default(),
-            home,
+            aside: Aside::new(home),
         }
     }
 
@@ -109,9 +100,7 @@ impl CopyFile {
     /// Takes data that was opened, in place of what was there before.
     pub(super) fn open(&self, data: LoggedFile) {
         self.held.forget();
-        if self.bases.first_making().is_none() {
-            split::base::forget_unfinished(&self.home);
-        }
+        self.aside.forget_unfinished();
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
             data,
@@ -169,7 +158,7 @@ impl CopyFile {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
             if record.kind == Kind::SplitBase {
-                slot.data.take(record, &self.home)?;
+                slot.data.take(record, self.aside.home())?;
                 self.held.forget();
                 self.show_all(&slot.data);
                 return Ok(());
@@ -189,30 +178,15 @@ impl CopyFile {
 
     /// Begins to keep aside what other shards are to begin with.
     fn cut(&self, record: &Record, file: &ShardFile) -> Result<(), StateError> {
-        let SplitBase::Cut(cut) = split::decode(record).map_err(state_error)? else {
-            return Ok(());
-        };
-        match file.snapshot_within(SNAPSHOT) {
-            Ok(snapshot) => self.bases.begin(&self.home, record.lsn, cut, snapshot),
-            // Others have it, and this copy gets it from them.
-            Err(error) => return fault_of(&error).map_or(Ok(()), Err),
+        if let Some(making) = self.aside.cut(record, file)? {
+            making.begin();
         }
         Ok(())
     }
 
     /// Returns what it keeps aside for other shards.
-    pub(super) fn bases(&self) -> &Bases {
-        &self.bases
-    }
-
-    /// Returns who is yet to read its log.
-    pub(super) fn holds(&self) -> &Holds {
-        &self.holds
-    }
-
-    /// Returns the directory of the copy.
-    pub(super) fn home(&self) -> &Path {
-        &self.home
+    pub(super) fn aside(&self) -> &Aside {
+        &self.aside
     }
 
     /// Makes durable what was applied, and returns how far that is.

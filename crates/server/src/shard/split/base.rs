@@ -64,7 +64,7 @@ pub(crate) enum BaseState {
 
 /// The parts that a copy makes. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(in crate::shard) struct Bases(Arc<Mutex<HashMap<ShardId, Work>>>);
+pub(super) struct Bases(Arc<Mutex<HashMap<ShardId, Work>>>);
 
 /// What is done for one target.
 #[derive(Debug)]
@@ -76,37 +76,27 @@ struct Work {
 
 impl Bases {
     /// Begins to make the parts of a cut, of a file that is in this snapshot; `home` is the directory of the copy.
-    pub(in crate::shard) fn begin(&self, home: &Path, at: Lsn, cut: Cut, snapshot: Snapshot) {
-        {
-            let mut working = self.lock();
-            for part in &cut.parts {
-                let work = Work {
-                    operation: cut.operation.clone(),
-                    at,
-                    failed: None,
-                };
-                working.insert(part.shard.clone(), work);
-            }
+    pub(super) fn begin(&self, home: &Path, at: Lsn, cut: Cut, snapshot: Snapshot) -> Making {
+        let mut working = self.lock();
+        for part in &cut.parts {
+            let work = Work {
+                operation: cut.operation.clone(),
+                at,
+                failed: None,
+            };
+            working.insert(part.shard.clone(), work);
         }
-        let (bases, home) = (self.clone(), home.to_owned());
-        let making = thread::Builder::new().name("split".to_owned());
-        let failed = cut.clone();
-        let begun = making.spawn(move || {
-            for part in &cut.parts {
-                let is_wanted = || bases.is_latest(part, at);
-                let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
-                bases.end(part, at, made.err().map(|error| error.to_string()));
-            }
-        });
-        if let Err(error) = begun {
-            for part in &failed.parts {
-                self.end(part, at, Some(error.to_string()));
-            }
+        Making {
+            bases: self.clone(),
+            home: home.to_owned(),
+            at,
+            cut,
+            snapshot,
         }
     }
 
     /// Returns how far the part of a target is.
-    pub(in crate::shard) fn state(
+    pub(super) fn state(
         &self,
         home: &Path,
         operation: &OperationId,
@@ -130,7 +120,7 @@ impl Bases {
     }
 
     /// Returns the first record that is still to be read for one of the parts that are being made.
-    pub(in crate::shard) fn first_making(&self) -> Option<Lsn> {
+    pub(super) fn first_making(&self) -> Option<Lsn> {
         let working = self.lock();
         let making = working.values().filter(|work| work.failed.is_none());
         making.map(|work| work.at).min()
@@ -157,6 +147,45 @@ impl Bases {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Work>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The parts of a cut that are to be made.
+#[derive(Debug)]
+pub struct Making {
+    bases: Bases,
+    home: PathBuf,
+    at: Lsn,
+    cut: Cut,
+    snapshot: Snapshot,
+}
+
+impl Making {
+    /// Makes them, one after the other, as far as they are still wanted.
+    pub fn run(self) {
+        let Self {
+            bases,
+            home,
+            at,
+            cut,
+            snapshot,
+        } = self;
+        for part in &cut.parts {
+            let is_wanted = || bases.is_latest(part, at);
+            let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
+            bases.end(part, at, made.err().map(|error| error.to_string()));
+        }
+    }
+
+    /// Makes them on a thread of its own.
+    pub(in crate::shard) fn begin(self) {
+        let (bases, at, parts) = (self.bases.clone(), self.at, self.cut.parts.clone());
+        let making = thread::Builder::new().name("split".to_owned());
+        if let Err(error) = making.spawn(move || self.run()) {
+            for part in &parts {
+                bases.end(part, at, Some(error.to_string()));
+            }
+        }
     }
 }
 
@@ -217,7 +246,7 @@ pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
 }
 
 /// Removes the parts that a copy has not completed before its process ended.
-pub(in crate::shard) fn forget_unfinished(directory: &Path) {
+pub(super) fn forget_unfinished(directory: &Path) {
     for name in names(directory).filter(|name| name.starts_with(MAKING)) {
         // What stays takes room, and is in nobody's way.
         let _removed = fs::remove_file(directory.join(name));

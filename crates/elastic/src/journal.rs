@@ -123,7 +123,8 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Removes an operation that has ended.
     ///
     /// # Errors
-    /// [`JournalError::Conflict`] if somebody changed it meanwhile.
+    /// [`JournalError::Conflict`] if somebody changed it meanwhile, [`JournalError::Unavailable`] as long as something is left of it that nobody else
+    /// would know.
     async fn remove(&self, id: &OperationId, expected: Version) -> Result<(), JournalError>;
 
     /// Returns the shards that own keys now: of an operation its sources until it commits, and its targets from then on.

@@ -85,7 +85,9 @@ pub use crate::{
     extent::{Cut, Extent, KeySpan},
     journal::{Entry, Journal, JournalError, MemoryJournal, RegistryJournal, Version},
     layout::{InvalidLayout, Layout, Part},
-    manager::{ElasticShardManager, Gating, ManagerBuilder, Notice, OperationStatus, SplitAt},
+    manager::{
+        ElasticShardManager, Gating, ManagerBuilder, Notice, OperationStatus, SplitAt, clear_left,
+    },
     memory::{MemoryNode, MemoryShardStore},
     metrics::{ShardMetrics, ShardStatistics},
     record::{InvalidWork, Lane, Record, Work},

@@ -29,6 +29,7 @@ pub use self::{
     change::{Gating, SplitAt},
     notice::Notice,
     running::OperationStatus,
+    upkeep::clear_left,
 };
 use crate::{
     BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardMetrics,

@@ -420,8 +420,10 @@ impl ShardStore for ClusterStore {
             let mut nodes = registered.iter();
             nodes.any(|node| node.value.copies.contains_key(shard))
         };
-        let targets_of = |operation: &Operation, shard: &ShardId| {
-            operation.phase == Phase::Aborted && operation.targets.contains(shard)
+        let is_of = |operation: &Operation, shard: &ShardId| match operation.phase {
+            Phase::Aborted => operation.targets.contains(shard),
+            Phase::Done => operation.sources.contains(shard),
+            _ => false,
         };
         let importing = shards.into_iter().filter_map(|stored| {
             let record = stored.value;
@@ -429,10 +431,10 @@ impl ShardStore for ClusterStore {
                 let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
                 return Some((record.id, hold.operation));
             }
-            // What a node had that was away when an operation was aborted.
+            // What a node had that was away when an operation ended, or what it was told to make just then.
             let is_left = record.state == ShardState::Retired && has_copies(&record.id);
             let mut operations = operations.iter().map(|stored| &stored.value);
-            let of = operations.find(|operation| is_left && targets_of(operation, &record.id))?;
+            let of = operations.find(|operation| is_left && is_of(operation, &record.id))?;
             Some((record.id, of.id.clone()))
         });
         Ok(importing.collect())

@@ -33,7 +33,10 @@ use super::{
 };
 use crate::{
     elastic::ShardCopies,
-    shard::{Memory, Shard, ShardOptions},
+    shard::{
+        Memory, Shard, ShardOptions,
+        split::{Aside, ShardCopy},
+    },
 };
 
 /// How often the records of shards are read although nothing was heard of a change.
@@ -161,6 +164,8 @@ impl Copies {
 
     async fn remove_retired(&self, shard: &PartitionId) -> Result<(), Kept> {
         let open = self.state().open.remove(shard);
+        let directory = self.shared.layout.copy(shard);
+        let left = open.clone();
         if let Some(open) = open {
             self.shared.changed.notify_waiters();
             open.stop().await;
@@ -172,10 +177,15 @@ impl Copies {
                 registry.forget_copy(&shard.shard, &copy).await?;
             }
         }
-        let directory = self.shared.layout.copy(shard);
-        let removed = spawn_blocking(move || match directory.exists() {
-            true => deletion::remove(&directory),
-            false => Ok(()),
+        let removed = spawn_blocking(move || {
+            match left {
+                Some(open) => open.aside().leave(),
+                None => Aside::new(directory.clone()).leave(),
+            }
+            match directory.exists() {
+                true => deletion::remove(&directory),
+                false => Ok(()),
+            }
         });
         Ok(removed.await.map_err(io::Error::other)??)
     }

@@ -68,6 +68,13 @@ impl Aside {
         }
     }
 
+    /// Gives up what is being made, and removes all that lies in the directories of others: the shard owns nothing any more, and its copy has
+    /// stopped.
+    pub fn leave(&self) {
+        self.bases.give_up();
+        base::leave(&self.home);
+    }
+
     pub(super) fn bases(&self) -> &Bases {
         &self.bases
     }

@@ -14,7 +14,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -126,6 +126,18 @@ impl Bases {
         making.map(|work| work.at).min()
     }
 
+    /// Gives up all that is being made.
+    pub(super) fn give_up(&self) {
+        self.lock().clear();
+    }
+
+    /// Does something, unless a later cut has begun, or begins meanwhile.
+    fn while_latest<T>(&self, part: &CutPart, at: Lsn, run: impl FnOnce() -> T) -> Option<T> {
+        let working = self.lock();
+        let is_latest = working.get(&part.shard).is_some_and(|work| work.at == at);
+        is_latest.then(run)
+    }
+
     fn is_latest(&self, part: &CutPart, at: Lsn) -> bool {
         let working = self.lock();
         working.get(&part.shard).is_some_and(|work| work.at == at)
@@ -173,6 +185,14 @@ impl Making {
         for part in &cut.parts {
             let is_wanted = || bases.is_latest(part, at);
             let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
+            let made = made.and_then(|made| {
+                let Some(made) = made else { return Ok(()) };
+                let named = bases.while_latest(part, at, || made.name());
+                named.unwrap_or_else(|| {
+                    made.forget();
+                    Ok(())
+                })
+            });
             bases.end(part, at, made.err().map(|error| error.to_string()));
         }
     }
@@ -245,6 +265,17 @@ pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
     }
 }
 
+/// Removes what a copy that is no more has kept aside for others, in their directories: who was to begin with it has done so.
+pub(super) fn leave(home: &Path) {
+    let (Some(own), Some(keyspace)) = (own_name(home), home.parent()) else {
+        return;
+    };
+    let others = fs::read_dir(keyspace).into_iter().flatten().flatten();
+    for other in others {
+        forget(&other.path(), &own);
+    }
+}
+
 /// Removes the parts that a copy has not completed before its process ended.
 pub(super) fn forget_unfinished(directory: &Path) {
     for name in names(directory).filter(|name| name.starts_with(MAKING)) {
@@ -256,6 +287,13 @@ pub(super) fn forget_unfinished(directory: &Path) {
 const BASE: &str = "base-";
 const MAKING: &str = "making-";
 
+/// A part that is complete, and has no name yet.
+struct Unnamed {
+    made: PathBuf,
+    directory: PathBuf,
+    base: Base,
+}
+
 fn make(
     home: &Path,
     at: Lsn,
@@ -263,18 +301,13 @@ fn make(
     part: &CutPart,
     snapshot: &Snapshot,
     is_latest: &dyn Fn() -> bool,
-) -> Result<(), StoreError> {
+) -> Result<Option<Unnamed>, StoreError> {
     let directory = directory_of(home, &part.shard);
     // Its copy may be removed meanwhile: the operation was cancelled.
     let is_wanted = || is_latest() && directory.exists();
     if !is_wanted() {
-        return Ok(());
+        return Ok(None);
     }
-    let failed = |source| StoreError::Io {
-        action: "keep a part of a shard in",
-        path: directory.clone(),
-        source,
-    };
     let made = home.join(format!("{MAKING}{}-{}.db", part.shard, at.0));
     let copied = write_part(&made, at, cut, part, snapshot, &is_wanted)?;
     let base = Base {
@@ -283,20 +316,43 @@ fn make(
         at,
         digest: *copied.digest.as_bytes(),
     };
-    fs::rename(&made, file(&directory, &cut.source, at)).map_err(failed)?;
-    let text = serde_json::to_vec(&base).expect("plain values are JSON");
-    let note = note(&directory, &cut.source, at);
-    let unnamed = note.with_extension("new");
-    let written = File::create(&unnamed).and_then(|mut file| {
+    Ok(Some(Unnamed {
+        made,
+        directory,
+        base,
+    }))
+}
+
+impl Unnamed {
+    /// Lets it lie in the directory of the target's copy, durably.
+    fn name(&self) -> Result<(), StoreError> {
+        let named = self.move_there().map_err(|source| StoreError::Io {
+            action: "keep a part of a shard in",
+            path: self.directory.clone(),
+            source,
+        });
+        named.inspect_err(|_| self.forget())
+    }
+
+    fn move_there(&self) -> io::Result<()> {
+        let Base { source, at, .. } = &self.base;
+        fs::rename(&self.made, file(&self.directory, source, *at))?;
+        let text = serde_json::to_vec(&self.base).expect("plain values are JSON");
+        let note = note(&self.directory, source, *at);
+        let unnamed = note.with_extension("new");
+        let mut file = File::create(&unnamed)?;
         file.write_all(&text)?;
-        file.sync_all()
-    });
-    written.map_err(failed)?;
-    fs::rename(&unnamed, &note).map_err(failed)?;
-    // Both names have to last: the target's log will say that they are there.
-    File::open(&directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)
+        file.sync_all()?;
+        fs::rename(&unnamed, &note)?;
+        // Both names have to last: the target's log will say that they are there.
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes it: nobody wants it any more.
+    fn forget(&self) {
+        // What stays is of no operation that anybody asks for.
+        let _removed = fs::remove_file(&self.made);
+    }
 }
 
 fn write_part(
@@ -332,4 +388,24 @@ fn write_part(
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_aside_goes_with_the_copy_that_kept_it() -> io::Result<()> {
+        let keyspace = tempfile::tempdir()?;
+        let [source, target] = ["source", "target"].map(|name| keyspace.path().join(name));
+        fs::create_dir_all(&source)?;
+        fs::create_dir_all(&target)?;
+        for name in ["base-source-7.db", "base-source-7.json", "base-other-7.db"] {
+            fs::write(target.join(name), "")?;
+        }
+        leave(&source);
+        assert_eq!(names(&target).collect::<Vec<_>>(), ["base-other-7.db"]);
+        assert!(source.exists());
+        Ok(())
+    }
 }

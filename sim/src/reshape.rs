@@ -263,7 +263,7 @@ impl Scenario for Reshape {
         let is_compared_twice = missing.is_none() && sim.dice().chance(50);
         let mut scenario = Self {
             missing,
-            settings: elastic_settings(is_compared_twice),
+            settings: elastic_settings(is_compared_twice, missing),
             config,
             placement,
             shards: registry.shards().prefix().clone(),

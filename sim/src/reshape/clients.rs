@@ -123,7 +123,11 @@ impl Reshape {
             return self.create_tables(sim);
         }
         let client = sim.dice().index(CLIENTS);
-        if sim.dice().chance(35) {
+        let reads = match self.missing {
+            Some(Missing::SealEndsReads) => 60,
+            _ => 35,
+        };
+        if sim.dice().chance(reads) {
             return self.begin_client_read(sim, client);
         }
         let unsettled = self.clients.deeds.iter().filter(|(_, deed)| {
@@ -276,6 +280,10 @@ impl Reshape {
             return;
         };
         let now = moment(sim);
+        let lost = match self.missing {
+            Some(Missing::OutcomesShared) => 50,
+            _ => 5,
+        };
         let Some(deed) = self.clients.deeds.get_mut(&value) else {
             return;
         };
@@ -283,7 +291,7 @@ impl Reshape {
         let client = deed.client;
         match told {
             // The answer gets lost on its way.
-            _ if sim.is_faulty() && sim.dice().chance(5) => deed.is_unknown = true,
+            _ if sim.is_faulty() && sim.dice().chance(lost) => deed.is_unknown = true,
             Ok(written) => {
                 if written.repeated && deed.is_elsewhere {
                     sim.mark(situations::REPEATED_ELSEWHERE);

@@ -7,7 +7,7 @@ use shardwright_quorum::log;
 use shardwright_registry::KeyspaceRecord;
 use shardwright_topology::KeyspaceName;
 
-use super::{SCHEMA, TABLE, TIMEOUT};
+use super::{Missing, SCHEMA, TABLE, TIMEOUT};
 
 /// How patient and how greedy the copies are.
 pub(super) fn settings() -> log::Settings {
@@ -43,21 +43,27 @@ pub(super) fn keyspace_record(keyspace: &KeyspaceName) -> KeyspaceRecord {
     record
 }
 
-/// How operations go about their work.
-pub(super) fn elastic_settings(is_compared_twice: bool) -> Settings {
+/// How operations go about their work. What makes a rule matter lasts, so that its absence is noticed soon.
+pub(super) fn elastic_settings(is_compared_twice: bool, missing: Option<Missing>) -> Settings {
     Settings {
         batch: Batch {
             rows: 4,
             bytes: 1 << 12,
         },
         lag_max: 3,
-        calm: TIMEOUT / 40,
+        calm: match missing {
+            Some(Missing::RecordsOfItsOwn) => TIMEOUT / 2,
+            _ => TIMEOUT / 40,
+        },
         poll: TIMEOUT / 20,
         retry: TIMEOUT / 10,
         call_timeout: TIMEOUT * 2,
         seal_max: TIMEOUT * 2,
         patience: TIMEOUT * 4,
-        grace: TIMEOUT / 2,
+        grace: match missing {
+            Some(Missing::SealEndsReads) => TIMEOUT * 4,
+            _ => TIMEOUT / 2,
+        },
         retention: TIMEOUT * 3,
         verify_sealed_rows: if is_compared_twice { 1_000 } else { 0 },
         ..Settings::default()

@@ -107,6 +107,7 @@ fn situation() -> anyhow::Result<Situation> {
             storage_bytes: u64::from(number % 7 + 1) << 24,
             request_rate: 10.0,
             key_count: 5_000,
+            ..ShardMetrics::default()
         };
         situation.metrics.insert(shard.clone(), metrics);
         situation.parts.push(Part {

@@ -10,6 +10,7 @@ mod cluster;
 mod copies;
 mod errands;
 mod gaps;
+mod halting;
 mod links;
 mod nodes;
 mod random;

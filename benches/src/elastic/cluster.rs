@@ -145,7 +145,7 @@ impl Cluster {
             "split" => &shards[..1],
             _ => &shards[..],
         };
-        let asked = json!({ "kind": kind, "shards": shards });
+        let asked = json!({ "kind": kind, "shards": shards, "force": true });
         let url = format!("{}/api/v1/operations", self.url);
         let posting = self
             .client

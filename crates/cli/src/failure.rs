@@ -71,6 +71,9 @@ pub(crate) enum Failure {
     /// A split, a merge or a move had no effect.
     #[error("operation {operation} had no effect: {reason}")]
     Aborted { operation: String, reason: String },
+    /// Not all moves of a plan were done.
+    #[error("plan {plan} is over, and not all of it was done: {left}")]
+    GivenUp { plan: String, left: String },
     /// A directory has the copies of more nodes than are to run.
     #[error("{} has the copies of {there} nodes, and {asked} are to run", directory.display())]
     FewerNodes {
@@ -308,6 +311,11 @@ impl Failure {
                 TIMED_OUT,
             ),
             Self::Aborted { .. } => ("ABORTED", None, ERROR),
+            Self::GivenUp { .. } => (
+                "GIVEN_UP",
+                Some("`shardwright rebalance plan` shows what is left to do"),
+                ERROR,
+            ),
             Self::FewerNodes { .. } => (
                 "FEWER_NODES",
                 Some(

@@ -11,6 +11,7 @@ mod commands;
 mod demo;
 mod elastic;
 mod failure;
+mod halts;
 mod health;
 mod interrupt;
 mod listening;

@@ -110,6 +110,15 @@ pub(crate) const DATA_OF_DEV: Setting = Setting {
     ..DATA
 };
 
+/// For tests alone.
+pub(crate) const HALT_AT: Setting = Setting {
+    name: "halt-at",
+    variable: "SHARDWRIGHT_HALT_AT",
+    value: Some("GAP"),
+    help: "For tests: stand still between two steps of an operation, such as split/sealed",
+    default: None,
+};
+
 pub(crate) const HEARTBEAT_TIMEOUT: Setting = Setting {
     name: "heartbeat-timeout",
     variable: "SHARDWRIGHT_HEARTBEAT_TIMEOUT",
@@ -238,6 +247,7 @@ pub(crate) const ALL: &[&Setting] = &[
     &CHECK_INTERVAL,
     &COORDINATOR,
     &DATA,
+    &HALT_AT,
     &HEARTBEAT_TIMEOUT,
     &ID,
     &LISTEN,

@@ -5,6 +5,7 @@ mod contact;
 mod conversation;
 mod election;
 mod event;
+mod gathering;
 mod leadership;
 mod machine;
 mod migration;
@@ -19,10 +20,12 @@ mod settings;
 mod show;
 mod view;
 
+pub(crate) use self::replicated::merge_of;
 pub use self::{
     event::{
         Action, Change, Command, CommandId, Done, Event, Steering, Value, WriteId, WriteOutcome,
     },
+    gathering::{Gathering, Relocation},
     machine::{Core, Draw},
     notice::Notice,
     refusal::Refusal,

@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use shardwright_failover::replication::Condition;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::{Clock, Revision, Seen, Store};
-use shardwright_topology::Timestamp;
+use shardwright_topology::{Gap, Halts, Timestamp};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -39,6 +39,8 @@ pub struct Coordinator {
     task: JoinHandle<()>,
     /// What carries out operations. It ends with the task.
     operations: Option<JoinHandle<()>>,
+    /// What looks after the balance.
+    balancing: JoinHandle<()>,
 }
 
 impl Coordinator {
@@ -77,6 +79,7 @@ impl Coordinator {
             let _sent = stop.send(());
         }
         let _ended = (&mut self.task).await;
+        self.balancing.abort();
         if let Some(operations) = self.operations.take() {
             // What is under way goes on elsewhere.
             let _ended = tokio::time::timeout(FAREWELL, operations).await;
@@ -86,6 +89,7 @@ impl Coordinator {
 
 impl Drop for Coordinator {
     fn drop(&mut self) {
+        self.balancing.abort();
         if self.stop.is_some() {
             self.task.abort();
         }
@@ -145,6 +149,7 @@ struct Driver {
     show_cost: Duration,
     /// Whether any shard was ever shown that commits on several members.
     has_replicated: bool,
+    halts: Halts<Gap>,
 }
 
 impl Driver {
@@ -172,7 +177,13 @@ impl Driver {
             shown: None,
             show_cost: Duration::ZERO,
             has_replicated: false,
+            halts: Halts::default(),
         }
+    }
+
+    /// Returns it with a test that is told of the gaps between the steps of moves.
+    fn halting(self, halts: Halts<Gap>) -> Self {
+        Self { halts, ..self }
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -256,7 +267,8 @@ impl Driver {
         match action {
             Action::Write { write, change } => {
                 let limit = self.settings.timing.timeout();
-                write::spawn(self.store.clone(), write, change, limit, self.heard.clone());
+                let (store, heard) = (self.store.clone(), self.heard.clone());
+                write::spawn(store, write, change, limit, self.halts.clone(), heard);
             }
             Action::Read { key } => {
                 let limit = self.settings.timing.timeout();

@@ -7,6 +7,7 @@ use shardwright_topology::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    balance::Balance,
     core::{Command, Done, Refusal, View},
     event_log::EventLog,
     operations::Operations,
@@ -38,6 +39,7 @@ pub struct Handle {
     requests: mpsc::Sender<Request>,
     events: Arc<EventLog>,
     operations: Operations,
+    balance: Option<Balance>,
 }
 
 /// The driver's end of a [`Handle`].
@@ -69,6 +71,7 @@ impl Handle {
             requests,
             events,
             operations: Operations::default(),
+            balance: None,
         };
         (handle, seat)
     }
@@ -77,6 +80,21 @@ impl Handle {
     #[must_use]
     pub fn with_operations(self, operations: Operations) -> Self {
         Self { operations, ..self }
+    }
+
+    /// Returns the handle with a place where the balance is asked for. Without one that is refused.
+    #[must_use]
+    pub fn with_balance(self, balance: Balance) -> Self {
+        Self {
+            balance: Some(balance),
+            ..self
+        }
+    }
+
+    /// Returns where the balance is asked for.
+    #[must_use]
+    pub fn balance(&self) -> Option<&Balance> {
+        self.balance.as_ref()
     }
 
     /// Returns where splits and merges are asked for.

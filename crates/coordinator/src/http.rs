@@ -7,6 +7,7 @@
 //! makes a browser send; [`bind`] refuses every address but loopback. With one, everything but `/livez` needs it.
 
 mod admin;
+mod balance;
 mod body;
 mod collegedb;
 mod events;
@@ -177,10 +178,12 @@ impl Api {
         let led = Router::new()
             .route(protocol::LEAVE_PATH, post(workers::leave))
             .merge(admin::of_leader())
+            .merge(balance::of_leader())
             .merge(operations::of_leader())
             .layer(leader.clone())
             .layer(timed(&api));
         let untimed = admin::commands()
+            .merge(balance::commands())
             .merge(operations::commands())
             .route("/api/v1/events", get(events::events))
             .layer(leader);

@@ -58,6 +58,7 @@
 //!
 //! It moves no data itself. Clocks may differ by any time, and run at rates that differ by less than a tenth.
 
+pub mod balance;
 pub mod core;
 pub mod directory;
 pub mod driver;

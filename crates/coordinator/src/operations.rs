@@ -3,6 +3,7 @@
 //! Operations are in the registry, and whoever leads goes on with them: an [`ElasticShardManager`] is made when this coordinator begins to
 //! lead, and stopped when it no longer does. A call that comes late, of one that was replaced, changes nothing.
 
+mod journal;
 mod leading;
 mod news;
 
@@ -26,6 +27,18 @@ impl Operations {
         Self {
             manager: Some(manager),
         }
+    }
+
+    /// Whether this coordinator was started with a store to carry operations out on.
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.manager.is_some()
+    }
+
+    /// Returns the manager of the operations, if this coordinator leads, has a store, and has taken them up.
+    #[must_use]
+    pub fn current(&self) -> Option<ElasticShardManager> {
+        self.manager.as_ref()?.borrow().clone()
     }
 
     /// Returns the manager of the operations, if this coordinator leads. Whoever has just begun to lead is waited for.

@@ -160,6 +160,7 @@ mod tests {
             storage_bytes: 1 << 20,
             request_rate: 10.0,
             key_count: 5_000,
+            ..ShardMetrics::default()
         }
     }
 

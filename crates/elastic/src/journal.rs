@@ -3,7 +3,7 @@
 mod memory;
 mod registry;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use shardwright_registry::BoxError;
@@ -63,6 +63,12 @@ pub enum JournalError {
         /// The shard.
         shard: ShardId,
     },
+    /// The shards are where they cannot become one, and cannot be brought together. Nothing changed for the shards.
+    #[error("the shards cannot be brought together: {reason}")]
+    Apart {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// It is not known whether the change happened. Read the operation again.
     #[error("it is not known whether the operation has changed")]
     Unknown(#[source] BoxError),
@@ -85,6 +91,7 @@ impl JournalError {
             | Self::Stale { .. }
             | Self::Unsupported { .. }
             | Self::Replicated { .. }
+            | Self::Apart { .. }
             | Self::Damaged(_) => false,
         }
     }
@@ -127,6 +134,21 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// would know.
     async fn remove(&self, id: &OperationId, expected: Version) -> Result<(), JournalError>;
 
+    /// Returns the operations of which only is left what they were to do: whoever wrote it died before it began, or while it was removed. One that is
+    /// just being written down may be among them. Default none.
+    async fn orphans(&self) -> Result<Vec<OperationId>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes what is left of an operation that is not there. Default nothing.
+    ///
+    /// # Errors
+    /// [`JournalError::Conflict`] if it is there.
+    async fn forget(&self, id: &OperationId) -> Result<(), JournalError> {
+        let _ = id;
+        Ok(())
+    }
+
     /// Returns the shards that own keys now: of an operation its sources until it commits, and its targets from then on.
     async fn shards(&self) -> Result<Vec<Part>, JournalError>;
 
@@ -141,6 +163,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`JournalError::Held`] if another operation has one of the sources, [`JournalError::Stale`] if one is not as planned,
     /// [`JournalError::Replicated`] if the operation is not for such shards,
+    /// [`JournalError::Apart`] if they are not in one place and cannot be brought there, [`JournalError::Unavailable`] as long as that is under way,
     /// [`JournalError::Conflict`] if the operation is not [planned](shardwright_topology::Phase::Planned) any more.
     async fn hold(&self, record: &Record) -> Result<(), JournalError>;
 

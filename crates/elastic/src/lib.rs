@@ -86,7 +86,8 @@ pub use crate::{
     journal::{Entry, Journal, JournalError, MemoryJournal, RegistryJournal, Version},
     layout::{InvalidLayout, Layout, Part},
     manager::{
-        ElasticShardManager, Gating, ManagerBuilder, Notice, OperationStatus, SplitAt, clear_left,
+        Decisions, ElasticShardManager, Gating, ManagerBuilder, Notice, OperationStatus, SplitAt,
+        clear_left,
     },
     memory::{MemoryNode, MemoryShardStore},
     metrics::{ShardMetrics, ShardStatistics},

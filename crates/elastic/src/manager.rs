@@ -5,6 +5,7 @@ mod automatic;
 mod beginning;
 mod builder;
 mod change;
+mod deciding;
 mod notice;
 mod running;
 mod upkeep;
@@ -27,6 +28,7 @@ use self::{beginning::Reserved, running::Running};
 pub use self::{
     builder::ManagerBuilder,
     change::{Gating, SplitAt},
+    deciding::Decisions,
     notice::Notice,
     running::OperationStatus,
     upkeep::clear_left,
@@ -313,13 +315,32 @@ impl Inner {
         self.said(part, store.metrics(&part.shard)).await
     }
 
+    /// Asks each store once what all of its shards do. Those of which it says nothing are missing.
+    async fn metrics_of(&self, layout: &Layout) -> BTreeMap<ShardId, ShardMetrics> {
+        let mut by_node: BTreeMap<&NodeId, Vec<ShardId>> = BTreeMap::new();
+        for part in layout.parts() {
+            let shards = by_node.entry(&part.node).or_default();
+            shards.push(part.shard.clone());
+        }
+        let within = self.driver.settings().call_timeout;
+        let asked = by_node.into_iter().map(async |(node, shards)| {
+            let store = self.store(node).ok()?;
+            let said = tokio::time::timeout(within, store.metrics_of(&shards)).await;
+            let said = shards.into_iter().zip(said.ok()?);
+            Some(said.filter_map(|(shard, metrics)| Some((shard, metrics.ok()?))))
+        });
+        let measured = join_all(asked).await;
+        measured.into_iter().flatten().flatten().collect()
+    }
+
     async fn plan(&self) -> RebalancePlan {
         let layout = self.layout();
-        let measured = layout.parts().map(async |part| {
-            let metrics = self.metrics(part).await.ok()?;
-            Some((part.shard.clone(), metrics))
-        });
-        let metrics = join_all(measured).await.into_iter().flatten().collect();
+        let metrics = self.metrics_of(&layout).await;
+        self.plan_for(&layout, metrics)
+    }
+
+    /// Plans for shards that do so much.
+    fn plan_for(&self, layout: &Layout, metrics: BTreeMap<ShardId, ShardMetrics>) -> RebalancePlan {
         let parts: Vec<Part> = layout.parts().cloned().collect();
         let busy = parts.iter().map(|part| &part.shard);
         let busy = busy.filter(|shard| self.operation_of(shard).is_some());

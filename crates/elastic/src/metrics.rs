@@ -15,6 +15,10 @@ pub struct ShardMetrics {
     pub request_rate: f64,
     /// How many keys it has.
     pub key_count: usize,
+    /// Of the requests, the reads in a second; 0 where the store does not tell them apart.
+    pub read_rate: f64,
+    /// Of the requests, the writes in a second; 0 where the store does not tell them apart.
+    pub write_rate: f64,
 }
 
 impl ShardMetrics {

@@ -174,8 +174,10 @@ pub enum StoreError {
         /// The shard.
         shard: ShardId,
     },
-    /// The changes that were asked for are no longer kept.
-    #[error("changes of shard {shard} after {after} are no longer kept")]
+    /// The changes that were asked for are no longer kept: the operation ends without effect.
+    #[error(
+        "changes of shard {shard} after {after} are no longer kept: more was written meanwhile than there is room for, begin again"
+    )]
     Trimmed {
         /// The shard.
         shard: ShardId,
@@ -368,6 +370,16 @@ pub trait ShardStore: fmt::Debug + Send + Sync {
 
     /// Returns how much a shard has and does.
     async fn metrics(&self, shard: &ShardId) -> Result<ShardMetrics, StoreError>;
+
+    /// Returns how much each of these shards has and does, in their order, for whoever looks at many of them again and again: a little late is soon
+    /// enough. As [`ShardStore::metrics`] of one after the other, unless a store knows a cheaper way.
+    async fn metrics_of(&self, shards: &[ShardId]) -> Vec<Result<ShardMetrics, StoreError>> {
+        let mut metrics = Vec::with_capacity(shards.len());
+        for shard in shards {
+            metrics.push(self.metrics(shard).await);
+        }
+        metrics
+    }
 
     /// Returns the cut that divides the rows of a shard in halves; `None` if they cannot be divided.
     async fn median(&self, shard: &ShardId) -> Result<Option<Cut>, StoreError>;

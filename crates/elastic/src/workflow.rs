@@ -176,11 +176,14 @@ impl Workflow {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let total = self.meter.total;
+        let (rows, bytes) = total
+            .filter(|_| progress::is_copied(self.phase()))
+            .unwrap_or_default();
         Progress {
             phase: self.phase(),
             paused: self.record.is_paused(),
-            rows: self.meter.rows,
-            bytes: self.meter.bytes,
+            rows: self.meter.rows.max(rows),
+            bytes: self.meter.bytes.max(bytes),
             changes: self.meter.changes,
             rows_total: total.map(|(rows, _)| rows),
             bytes_total: total.map(|(_, bytes)| bytes),

@@ -236,6 +236,12 @@ impl Execution {
         self.progress.ended + self.progress.given_up == self.progress.moves
     }
 
+    /// Whether somebody wants nothing more to be started at all.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled
+    }
+
     /// Returns the moves that run, in the order of the plan.
     pub fn running(&self) -> impl Iterator<Item = (MoveId, &Move)> {
         let all = (0..).map(MoveId).zip(&self.moves);

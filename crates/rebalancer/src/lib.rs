@@ -2,9 +2,9 @@
 //!
 //! A [`Policy`] turns a [`Cluster`] (nodes, partitions, who holds what) into a [`Plan`]: the moves that lead to what the policy
 //! wants, and what no move can mend. [`ReplicaPolicy`] gives work to the least loaded node and steals it from overloaded ones,
-//! [`LoadPolicy`] balances what shards were measured to need, [`RingPolicy`] follows a hash ring, [`TargetPolicy`] follows counts. A
-//! [`Sharder`] is the same as a thing that remembers: nodes and partitions are registered, and it says who serves what. Either can be
-//! made from the other: [`PolicySharder`], [`SharderPolicy`].
+//! [`LoadPolicy`] balances what shards were measured to need, [`PrimaryPolicy`] spreads primaries, [`ReplicatedPolicy`] does both,
+//! [`RingPolicy`] follows a hash ring, [`TargetPolicy`] follows counts. A [`Sharder`] is the same as a thing that remembers: nodes and
+//! partitions are registered, and it says who serves what. Either can be made from the other: [`PolicySharder`], [`SharderPolicy`].
 //!
 //! A [`Rebalancer`] makes a [`Proposal`] of a plan: bound to the revision of the map, within a [`Budget`], with its [`Impact`]. An
 //! [`Execution`] carries it out.
@@ -63,9 +63,11 @@ mod load_policy;
 mod placement;
 mod plan;
 mod policy;
+mod primaries;
 mod proposal;
 mod rebalancer;
 mod replica;
+mod replicated;
 mod ring;
 mod seats;
 pub mod sharder;
@@ -84,9 +86,11 @@ pub use crate::{
     load_policy::LoadPolicy,
     plan::{Crowded, Limits, Move, Plan, Reason, Step, Stuck, Together, UnderReplicated},
     policy::Policy,
+    primaries::PrimaryPolicy,
     proposal::{MapRevision, NotApplied, Proposal, StalePlan},
     rebalancer::{MoveRefused, Pinning, Rebalancer},
     replica::ReplicaPolicy,
+    replicated::ReplicatedPolicy,
     ring::RingPolicy,
     seats::Spread,
     sharder::{

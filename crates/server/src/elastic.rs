@@ -9,8 +9,10 @@
 mod content;
 mod failure;
 mod filling;
+mod flights;
 mod http;
 mod local;
+mod measure;
 mod members;
 mod placements;
 mod refusals;

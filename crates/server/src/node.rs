@@ -17,7 +17,7 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::{Addresses, Error as RegistryError, Store};
 use shardwright_store::Config;
-use shardwright_topology::{KeyspaceName, Location, NodeId};
+use shardwright_topology::{Halts, KeyspaceName, Location, NodeId};
 
 pub(crate) use self::copies::Copies;
 use self::{layout::Layout, peers::PeerAddresses};
@@ -25,7 +25,7 @@ pub use self::{layout::LayoutError, scrub::Scrubbing};
 use crate::{
     elastic::{self, Members},
     gateway::Gateway,
-    shard::{Memory, Shard},
+    shard::{CopyGap, Memory, Shard},
 };
 
 /// What a node is made of.
@@ -55,6 +55,8 @@ pub struct NodeOptions {
     pub file: Config,
     /// When the copies of the shards that it has the primaries of are compared.
     pub scrub: Scrubbing,
+    /// Who is told of each gap between two steps of an operation: a test that stops the process there.
+    pub halts: Halts<CopyGap>,
 }
 
 impl NodeOptions {
@@ -74,6 +76,7 @@ impl NodeOptions {
             memory: Memory::default(),
             file: Config::default(),
             scrub: Scrubbing::default(),
+            halts: Halts::default(),
         }
     }
 }

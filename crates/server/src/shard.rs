@@ -7,9 +7,11 @@ mod alarm;
 mod convert;
 mod copy_file;
 mod executor;
+mod gap;
 mod generations;
 mod interactive;
 pub mod logged_file;
+mod meter;
 mod read;
 mod remembered;
 mod round;
@@ -29,17 +31,19 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::Clock;
 use shardwright_store::{Config, Error as StoreError, Window};
-use shardwright_topology::{Lsn, Timestamp};
+use shardwright_topology::{Halts, Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk};
+pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk, meter::Meter};
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},
     state::open_state,
 };
 pub use self::{
+    gap::{CopyGap, UnknownCopyGap},
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
+    meter::Usage,
     read::{Fresh, ReadError, ReadLevel},
     scrub::{ScrubError, ScrubOptions, Scrubbed},
     write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
@@ -121,7 +125,17 @@ impl Shard {
     /// Starts the copy that is kept in a directory, or makes an empty one there; it runs in the present tokio runtime.
     #[must_use]
     pub fn start(shard: PartitionId, directory: PathBuf, options: ShardOptions) -> Self {
-        let data = Arc::new(CopyFile::new(directory.clone()));
+        Self::start_halting(shard, directory, options, Halts::default())
+    }
+
+    /// Starts it, and lets a test know of each gap between two steps of an operation.
+    pub(crate) fn start_halting(
+        shard: PartitionId,
+        directory: PathBuf,
+        options: ShardOptions,
+        halts: Halts<CopyGap>,
+    ) -> Self {
+        let data = Arc::new(CopyFile::new(shard.clone(), directory.clone(), halts));
         let open = open_state(Arc::clone(&data), shard.clone(), options.file);
         let home = InDirectory::new(directory, Options::default(), open);
         let peers = options.log.peers.clone();
@@ -232,6 +246,17 @@ impl Shard {
                 () = stopped(&mut stops) => Over::Stopped,
             }
         }
+    }
+
+    /// Returns how much this copy is used. It costs nothing to have that known: nothing runs for it.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.data.meter().usage()
+    }
+
+    /// Returns what counts how much this copy is used.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.data.meter()
     }
 
     /// Returns the clock of its deadlines.

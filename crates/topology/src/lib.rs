@@ -29,6 +29,7 @@
 //! - **attempt** ([`ShardRecord::begin_attempt`]): a configuration that is being tried and has committed nothing.
 //! - **log position** ([`Lsn`]): the number of a record in one shard's log.
 //! - **operation** ([`Operation`]): a split, a merge or a migration, in a [`Phase`], with **sources** and **targets**.
+//! - **gap** ([`Gap`]): the moment after a write of an operation and before the next one.
 //! - **hold** ([`Hold`]): the pointer from a shard to the operation that it takes part in.
 //! - **seal** ([`ShardRecord::seal_by`]): the end of a source's writes, until its operation is decided.
 //! - **map** ([`ShardMap`]): who owns what at one **revision**. Revisions and epochs are never compared.
@@ -67,7 +68,10 @@ pub use crate::{
     name::{InvalidName, KeyspaceName, NAME_MAX, NodeId, OperationId, ShardId},
     node::{Location, NodeRecord, NodeState, Role},
     number::{Epoch, Incarnation, Lsn},
-    operation::{Decision, InvalidOperation, MemberChange, Operation, OperationKind, Phase},
+    operation::{
+        Decision, Gap, Halts, InvalidOperation, MemberChange, Operation, OperationKind, Phase,
+        UnknownGap, Written,
+    },
     random_id::{ConfigId, InvalidRandomId, ReplicaId},
     registered_copies::RegisteredCopies,
     shard_map::{ChangeRefused, InvalidMap, Shard, ShardMap, ShardMapChange, Shards},

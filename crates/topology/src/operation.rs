@@ -1,9 +1,12 @@
 //! Elastic operations: the one record that switches routing for all shards that they touch.
 
+mod gap;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::gap::{Gap, Halts, UnknownGap, Written};
 use crate::{KeyspaceName, NodeId, OperationId, ShardId};
 
 /// What an operation does.
@@ -17,6 +20,25 @@ pub enum OperationKind {
     /// One shard moves: to a new shard of the same range, or, replicated, to other members of its own.
     Migrate,
 }
+
+impl OperationKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Split, Self::Merge, Self::Migrate];
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Split => "split",
+            Self::Merge => "merge",
+            Self::Migrate => "migrate",
+        })
+    }
+}
+
+// Whatever is added is in the lists.
+const _: () = assert!(OperationKind::ALL.len() == OperationKind::Migrate as usize + 1);
+const _: () = assert!(Phase::ALL.len() == Phase::Aborted as usize + 1);
 
 /// How far an operation is.
 ///
@@ -228,6 +250,16 @@ impl Operation {
     #[must_use]
     pub fn keeps(&self, shard: &ShardId) -> bool {
         self.sources.contains(shard) && self.targets.contains(shard)
+    }
+
+    /// Returns where it is once it has written something.
+    #[must_use]
+    pub fn gap(&self, written: Written) -> Gap {
+        Gap {
+            kind: self.kind,
+            phase: self.phase,
+            written,
+        }
     }
 
     /// Returns the operation one phase on, or back, or aborting.

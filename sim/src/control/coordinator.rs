@@ -180,6 +180,11 @@ impl Control {
                 failed.insert(partition.clone(), node.clone());
             }
             Notice::SteppedDown { .. }
+            | Notice::RebalanceDecided { .. }
+            | Notice::RebalanceBegun { .. }
+            | Notice::RebalanceRefused { .. }
+            | Notice::RebalanceEnded { .. }
+            | Notice::Automatic { .. }
             | Notice::NodeUp { .. }
             | Notice::UnderReplicated { .. }
             | Notice::NoReplica { .. }

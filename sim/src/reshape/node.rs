@@ -245,7 +245,9 @@ impl Reshape {
             copy.executor = Executor::default();
             copy.aside = Arc::new(Aside::new(copy.aside.home().to_owned()));
         }
-        copy.aside.forget_unfinished();
+        if let Ok(data) = copy.data.data() {
+            copy.aside.opened(data.file());
+        }
         let copy_handle = CopyHandle {
             shard: shard.clone(),
             port: port.clone(),

@@ -18,7 +18,7 @@ use shardwright_registry::{
 };
 use shardwright_server::{
     reshaping::{Aside, ShardCopies, ShardCopy, Standing, Way},
-    shard::{Fresh, ReadError, ReadLevel, Token as Place, Write, WriteError, Written},
+    shard::{Fresh, ReadError, ReadLevel, Token as Place, Usage, Write, WriteError, Written},
 };
 use shardwright_store::ShardFile;
 use shardwright_testkit::sim::{Outcome, Write as Change};
@@ -139,6 +139,10 @@ impl Way for SimWay {
         }
     }
 
+    async fn measure(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        self.send(node, request).await
+    }
+
     async fn pause(&self, lasting: Duration) {
         self.port.ask(Want::Pause(lasting)).await;
     }
@@ -199,6 +203,10 @@ impl ShardCopy for CopyHandle {
 
     fn standing(&self) -> Standing {
         lock(&self.shown).standing.clone()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     async fn turn(&self) -> Turn {

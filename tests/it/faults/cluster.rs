@@ -1,6 +1,10 @@
 //! Coordinators, three nodes and their clients, and the judgement of what the clients were answered.
 
-use std::{collections::BTreeSet, sync::MutexGuard, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::MutexGuard,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use shardwright_testkit::{
@@ -11,10 +15,10 @@ use tempfile::TempDir;
 
 use super::{
     access::{Access, Heard, Port},
-    copies::Contents,
     gaps::Gaps,
     links::Links,
     nodes::Node,
+    reshaping::has_copy,
     traffic::{Traffic, WRITERS},
     writers::{key, rows, steps},
 };
@@ -23,7 +27,7 @@ use crate::{
     processes::{clock, process::Process, turn},
 };
 
-/// How many nodes there are, each with a copy of every shard.
+/// How many copies each shard has, and as many nodes there usually are.
 pub(super) const NODES: usize = 3;
 
 /// Goals are for a machine that does nothing else. This one may take so many times the goal, the longest delay of a thread, and the gap
@@ -41,7 +45,9 @@ const SCHEMA: [&str; 3] = [
 pub(super) struct Cluster {
     pub(super) nodes: Vec<Node>,
     pub(super) links: Links,
-    coordinators: Vec<(Process, String)>,
+    pub(super) coordinators: Vec<(Process, String)>,
+    /// How many of them have been started.
+    started: usize,
     traffic: Traffic,
     gaps: Gaps,
     /// The longest gap without a fault.
@@ -60,26 +66,33 @@ impl Cluster {
     pub(super) fn on_sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let registry = format!("sqlite:{}", directory.path().join("registry.db").display());
-        Self::on(registry, None, directory)
+        Self::on(registry, None, directory, NODES)
+    }
+
+    /// A cluster on an SQLite registry with a node more than there are copies of a shard, under load.
+    pub(super) fn with_room() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let registry = format!("sqlite:{}", directory.path().join("registry.db").display());
+        Self::on(registry, None, directory, NODES + 1)
     }
 
     /// A cluster whose registry is in a nats-server, under load. `None` where there is no such program.
     pub(super) fn on_nats() -> Option<Self> {
         let nats = NatsCluster::start(&current()?, 1);
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Some(Self::on(nats.url(), Some(nats), directory))
+        Some(Self::on(nats.url(), Some(nats), directory, NODES))
     }
 
     /// A cluster on this registry, under load.
-    fn on(registry: String, nats: Option<NatsCluster>, directory: TempDir) -> Self {
+    fn on(registry: String, nats: Option<NatsCluster>, directory: TempDir, count: usize) -> Self {
         let turn = turn();
         let mut coordinators = Vec::new();
         for number in 1..=2 {
-            coordinators.push(start_coordinator(number, &registry, &directory));
+            coordinators.push(start_coordinator(number, &registry, &directory, &[]));
         }
         let links = Links::default();
         let start = |index| Node::start(index, directory.path(), &registry, &links);
-        let nodes: Vec<Node> = (0..NODES).map(start).collect();
+        let nodes: Vec<Node> = (0..count).map(start).collect();
         let access = Access::new();
         set_up(&access, &nodes[0]);
         let ports = nodes.iter().map(Node::port).collect();
@@ -87,6 +100,7 @@ impl Cluster {
             traffic: Traffic::start(ports),
             nodes,
             links,
+            started: coordinators.len(),
             coordinators,
             gaps: Gaps::default(),
             usual: Duration::ZERO,
@@ -134,7 +148,7 @@ impl Cluster {
     #[track_caller]
     pub(super) fn busiest(&self) -> usize {
         let counts = self.primaries();
-        let nodes = 0..NODES;
+        let nodes = 0..self.nodes.len();
         nodes.max_by_key(|node| counts[*node]).expect("a node")
     }
 
@@ -142,7 +156,7 @@ impl Cluster {
     #[track_caller]
     pub(super) fn idlest(&self) -> usize {
         let counts = self.primaries();
-        let nodes = 0..NODES;
+        let nodes = 0..self.nodes.len();
         nodes.min_by_key(|node| counts[*node]).expect("a node")
     }
 
@@ -164,7 +178,7 @@ impl Cluster {
 
     /// How many primaries each node has.
     #[track_caller]
-    fn primaries(&self) -> [usize; NODES] {
+    fn primaries(&self) -> Vec<usize> {
         let shards = until("a coordinator leads", || self.shards());
         let count = |node: &Node| {
             let own = shards
@@ -172,7 +186,7 @@ impl Cluster {
                 .filter(|shard| shard["primary"] == node.name());
             own.count()
         };
-        std::array::from_fn(|index| count(&self.nodes[index]))
+        self.nodes.iter().map(count).collect()
     }
 
     /// Waits until no primary is on a node.
@@ -228,15 +242,24 @@ impl Cluster {
     /// Ends the leading coordinator as a power failure would, and starts another one.
     #[track_caller]
     pub(super) fn kill_leading_coordinator(&mut self) {
-        let leader = until("a running coordinator leads", || {
-            let leader = self.ask_coordinators("/api/v1/status")?["leader"].clone();
-            let mut running = self.coordinators.iter();
-            running.position(|(process, _)| leader == process.name())
-        });
-        let (mut process, _) = self.coordinators.remove(leader);
-        let number = process.name()[1..].parse::<usize>().expect("a number") + 2;
+        let leader = until("a running coordinator leads", || self.leading_coordinator());
+        self.replace_coordinator(leader, &[]);
+    }
+
+    /// The coordinator that leads, of those that run.
+    pub(super) fn leading_coordinator(&self) -> Option<usize> {
+        let leader = self.ask_coordinators("/api/v1/status")?["leader"].clone();
+        let mut running = self.coordinators.iter();
+        running.position(|(process, _)| leader == process.name())
+    }
+
+    /// Ends a coordinator as a power failure would, and starts another one, with more on its command line.
+    pub(super) fn replace_coordinator(&mut self, index: usize, more: &[&str]) {
+        let (mut process, _) = self.coordinators.remove(index);
         process.kill();
-        let coordinator = start_coordinator(number, &self.registry, &self.directory);
+        self.started += 1;
+        let (number, registry) = (self.started, &self.registry);
+        let coordinator = start_coordinator(number, registry, &self.directory, more);
         self.coordinators.push(coordinator);
     }
 
@@ -270,12 +293,25 @@ impl Cluster {
         println!("{}", self.gaps);
         self.assert_rows(&writes);
         self.wait_until_copies_are_level();
+        let shards = until("a coordinator leads", || self.shards());
         for node in &mut self.nodes {
             node.kill();
         }
-        let contents: Vec<Contents> = self.nodes.iter().map(Node::contents).collect();
-        for (node, other) in self.nodes.iter().zip(&contents) {
-            assert_eq!(*other, contents[0], "{} has what n1 has", node.name());
+        let contents: BTreeMap<_, _> = self
+            .nodes
+            .iter()
+            .map(|node| (node.name(), node.contents()))
+            .collect();
+        for shard in &shards {
+            let id = shard["id"].as_str().expect("a name");
+            let members = contents.iter().filter(|(node, _)| has_copy(shard, node));
+            let copies: Vec<_> = members.map(|(node, has)| (node, has.get(id))).collect();
+            assert_eq!(copies.len(), NODES, "copies of {id}");
+            for (node, content) in &copies {
+                let (other, same) = copies[0];
+                assert!(content.is_some(), "{node} has {id}");
+                assert_eq!(*content, same, "{id} on {node} and on {other}");
+            }
         }
         println!(
             "{} writes, every one there once",
@@ -352,9 +388,14 @@ impl Cluster {
     }
 }
 
-fn start_coordinator(number: usize, registry: &str, directory: &TempDir) -> (Process, String) {
+fn start_coordinator(
+    number: usize,
+    registry: &str,
+    directory: &TempDir,
+    more: &[&str],
+) -> (Process, String) {
     let name = format!("c{number}");
-    let arguments = [
+    let usual = [
         "coordinator",
         "--id",
         &name,
@@ -372,6 +413,7 @@ fn start_coordinator(number: usize, registry: &str, directory: &TempDir) -> (Pro
         "--log",
         "info",
     ];
+    let arguments = [&usual, more].concat();
     let mut process = Process::start(&name, directory.path(), shardwright(), &arguments);
     let url = process.says("listening on ");
     (process, url)

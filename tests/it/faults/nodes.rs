@@ -89,8 +89,14 @@ impl Node {
 
     /// Starts the process anew.
     pub(super) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// Starts the process anew, with more on its command line.
+    pub(super) fn restart_with(&mut self, more: &[String]) {
         self.starts += 1;
-        self.process = run(&self.name, self.starts, &self.above, &self.arguments);
+        let arguments = [&self.arguments, more].concat();
+        self.process = run(&self.name, self.starts, &self.above, &arguments);
         self.find();
     }
 

@@ -9,12 +9,19 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use shardwright_testkit::{Dependant, until};
 
 use super::clock::{self, Moment};
+
+/// How often a process is looked at that is to stand still.
+#[cfg(target_os = "linux")]
+const WATCHED_EVERY: Duration = Duration::from_millis(5);
 
 /// A command without the settings of whoever runs the tests.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
@@ -84,6 +91,12 @@ impl Process {
         })
     }
 
+    /// Whether its log has this.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        let log = fs::read_to_string(&self.log);
+        log.is_ok_and(|log| log.contains(text))
+    }
+
     /// Everything that it said on standard output.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("no holder panics").clone()
@@ -113,6 +126,28 @@ impl Process {
         let before = clock::now();
         self.signal(Signal::STOP);
         before
+    }
+
+    /// Ends it as a power failure would as soon as it stands still by itself: it may hold a lock that others wait for.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn kill_when_it_stands_still(&self) {
+        let pid = Pid::from_child(self.child());
+        let this = pidfd_open(pid, PidfdFlags::empty()).expect("a process of our own");
+        let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        thread::spawn(move || {
+            // It is there until it has ended and that was asked for.
+            while let Ok(stat) = fs::read_to_string(&path) {
+                let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+                match state {
+                    Some("T") => {
+                        pidfd_send_signal(&this, Signal::KILL).expect("it has not ended");
+                        return;
+                    }
+                    Some("Z" | "X") | None => return,
+                    Some(_) => clock::pause(WATCHED_EVERY),
+                }
+            }
+        });
     }
 
     /// Lets it go on as if nothing had happened.

@@ -117,6 +117,65 @@ pub(crate) struct Plan {
     pub(crate) crowded: Vec<Lack>,
     pub(crate) stuck: Vec<Stuck>,
     pub(crate) refused: Option<SharderRefused>,
+    /// What shares a node that is to be apart.
+    #[serde(default)]
+    pub(crate) together: Vec<Stuck>,
+    /// How many moves are left for a later plan.
+    #[serde(default)]
+    pub(crate) deferred: u64,
+    /// What it costs, and what it leads to.
+    #[serde(default)]
+    pub(crate) impact: Option<Impact>,
+}
+
+/// What a plan costs, and what it leads to.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Impact {
+    pub(crate) data_movement_bytes: u64,
+    pub(crate) shards_affected: u64,
+    pub(crate) estimated_duration_secs: u64,
+    /// From 0 to 1.
+    pub(crate) load_improvement: f64,
+    pub(crate) hand_overs: u64,
+}
+
+/// How the balance stands.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Balance {
+    pub(crate) automatic: String,
+    pub(crate) pins: Vec<String>,
+    pub(crate) execution: Option<Execution>,
+    /// How many moves a command has begun.
+    #[serde(default)]
+    pub(crate) changes: Option<u64>,
+}
+
+impl Balance {
+    /// Whether a plan is being carried out.
+    pub(crate) fn is_running(&self) -> bool {
+        let execution = self.execution.as_ref();
+        execution.is_some_and(|execution| execution.state != "ended")
+    }
+}
+
+/// A plan that is carried out, or was last.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Execution {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) moves: u64,
+    pub(crate) running: u64,
+    pub(crate) done: u64,
+    pub(crate) given_up: u64,
+    pub(crate) left: Vec<Left>,
+}
+
+/// A move that is not done, and is not tried again.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Left {
+    pub(crate) shard: String,
+    pub(crate) kind: String,
+    pub(crate) why: String,
 }
 
 /// A step of a plan.
@@ -178,10 +237,21 @@ pub(crate) struct Operation {
     pub(crate) from: Option<String>,
     #[serde(default)]
     pub(crate) to: Option<String>,
+    /// What brings the shards of a merge together.
+    #[serde(default)]
+    pub(crate) moves: Vec<MemberMove>,
     pub(crate) paused: bool,
     pub(crate) reason: String,
     pub(crate) error: Option<String>,
     pub(crate) progress: Progress,
+}
+
+/// A member of a shard that moves before that becomes one with others.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct MemberMove {
+    pub(crate) shard: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
 }
 
 /// How far an operation is, as far as that is known.
@@ -202,6 +272,12 @@ pub(crate) struct Statistics {
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
     pub(crate) requests_per_second: Option<f64>,
+    #[serde(default)]
+    pub(crate) reads_per_second: Option<f64>,
+    #[serde(default)]
+    pub(crate) writes_per_second: Option<f64>,
+    #[serde(default)]
+    pub(crate) cpu: Option<f64>,
     pub(crate) operation: Option<String>,
     pub(crate) error: Option<String>,
 }

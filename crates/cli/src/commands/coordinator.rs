@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use shardwright_coordinator::{
-    Coordinator,
+    Coordinator, balance,
     core::{Replication, Settings as CoreSettings},
     failover::replication,
     http::{self, Api, Metrics},
@@ -14,13 +14,14 @@ use shardwright_topology::{Config, Incarnation, NodeId};
 
 use crate::{
     elastic::elastic_store,
+    halts,
     listening::Listening,
     process,
     registry::Location,
     settings::{
         ADVERTISE, ALLOW_SHORT_LEASES, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family, Given,
-        HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS, REPLICATION_FACTOR,
-        SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
+        HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS,
+        REPLICATION_FACTOR, SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
     },
     sharder::Sharder,
     signals::Ending,
@@ -67,6 +68,7 @@ impl Family for Coordinating {
         &SHARDS,
         &SHARDER,
         &BOOTSTRAP_WAIT,
+        &HALT_AT,
         &TOKEN_FILE,
         &LOG,
     ];
@@ -90,6 +92,7 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
     let shards = elastic_store(Arc::clone(&store) as Arc<dyn Store>, token.as_ref())?;
     let coordinator = Coordinator::builder(Arc::clone(&store) as Arc<dyn Store>, core, policy)
         .elastic(shards)
+        .halts(halts::of(settings)?)
         .token(token)
         .start();
     let api = Api::new(
@@ -118,16 +121,27 @@ async fn serve(settings: &Settings, allow_flush: bool, out: &mut dyn Write) -> a
 fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Result<CoreSettings> {
     let factor = settings.count(&REPLICATION_FACTOR)?;
     let bootstrap_wait = settings.duration(&BOOTSTRAP_WAIT)?;
+    let shards = settings.required(&SHARDS)?;
     Ok(CoreSettings {
         check_interval: timing.check_interval,
         timing: CoreSettings::timing_of(timing.heartbeat_timeout)?,
         replicas: settings.count(&REPLICAS)?,
         replication_factor: factor,
-        shards: settings.required(&SHARDS)?,
+        shards,
+        balance: balance(shards),
         bootstrap_wait,
         replication: replication(factor, bootstrap_wait)?,
         ..CoreSettings::new(id, Incarnation(rand::random()))
     })
+}
+
+/// How the leader balances: what it merges by itself leaves as many shards as a new cluster gets.
+pub(super) fn balance(shards: u32) -> balance::Settings {
+    let usual = balance::Settings::default();
+    balance::Settings {
+        shards_min: usual.shards_min.max(shards as usize),
+        ..usual
+    }
 }
 
 /// How shards are looked after that have so many copies.

@@ -70,7 +70,8 @@ pub(crate) struct Locate {
 ///
 /// The old owner stops serving before the new one starts. Of a partition only the assignment moves, and data that the old owner holds stays
 /// there. A shard that nodes keep is copied while it is written to, and no copy goes before that is done; `op` shows it and takes it back. A
-/// node that has a copy in sync already becomes the primary. Returns as soon as it has begun, unless it is to wait.
+/// node that has a copy in sync already becomes the primary. Plans leave it there, unless told otherwise. Returns as soon as it has begun, unless it
+/// is to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -91,6 +92,10 @@ pub(crate) struct Move {
     /// The keyspace, where several have a shard of this name.
     #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
+
+    /// Let plans move it again.
+    #[arg(long)]
+    no_pin: bool,
 
     #[command(flatten)]
     waiting: Waiting,
@@ -236,6 +241,7 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
         "keyspace": command.keyspace,
         "from": command.from,
         "to": command.to,
+        "pin": !command.no_pin,
     });
     let said = format!("{} goes to {}", command.shard, command.to);
     let connection = &command.connection;

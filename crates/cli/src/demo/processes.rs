@@ -71,15 +71,24 @@ impl Processes {
         let coordinator = Running::start(path, "coordinator", "c1", &coordinator)?;
         let mut nodes = Vec::new();
         for number in 1..=NODES {
-            let name = format!("n{number}");
-            let data = path.join(&name).display().to_string();
-            nodes.push(Running::start(path, "node", &name, &["--data", &data])?);
+            nodes.push(start_node(path, number)?);
         }
         Ok(Self {
             coordinator,
             nodes,
             directory,
         })
+    }
+
+    /// Starts one more node, and returns its name.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn add_node(&mut self) -> anyhow::Result<String> {
+        let node = start_node(self.directory.path(), NODES + 1)?;
+        let name = node.name.clone();
+        self.nodes.push(node);
+        Ok(name)
     }
 
     /// The directory in which everything of theirs is.
@@ -126,6 +135,12 @@ impl Processes {
         node.child.wait().context("wait for the end of a node")?;
         Ok((node.name.clone(), led(&node.name)))
     }
+}
+
+fn start_node(directory: &Path, number: usize) -> anyhow::Result<Running> {
+    let name = format!("n{number}");
+    let data = directory.join(&name).display().to_string();
+    Running::start(directory, "node", &name, &["--data", &data])
 }
 
 fn patience() -> Patience {

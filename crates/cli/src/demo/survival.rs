@@ -124,7 +124,7 @@ fn write_through_a_kill(
     client.execute(writing::TABLE, &[], Writing::Single)?;
     let mut writer = Writer::start(processes.client()?);
     writer.until(WRITES, interrupt)?;
-    reshaping::split_and_merge(processes, &mut writer, interrupt, out)?;
+    reshaping::split_move_and_merge(processes, &mut writer, interrupt, out)?;
     writer.take_gap();
     let (name, led) = processes.kill_a_primary()?;
     writeln!(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, marker::PhantomData, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource, value_parser};
 
-use super::{CONFIG_VARIABLE, File, Setting, SettingError, Settings, Source};
+use super::{CONFIG_VARIABLE, File, HALT_AT, Setting, SettingError, Settings, Source};
 
 /// Which settings a command takes.
 pub(crate) trait Family {
@@ -61,6 +61,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .long(setting.name)
         .env(setting.variable)
         .hide_env_values(true)
+        .hide(setting.name == HALT_AT.name)
         .help(help);
     match setting.value {
         Some(value) => argument.value_name(value),

@@ -58,6 +58,7 @@ impl Core {
             Command::AcceptLoss { partition, .. } | Command::Migrate { partition, .. } => {
                 Err(Refusal::NotReplicated { partition })
             }
+            Command::Gather { .. } => Ok(Done::with(0)),
             Command::Steer { operation, .. } => Err(Refusal::UnknownOperation { operation }),
             Command::Rebalance => {
                 self.is_dirty = true;

@@ -3,10 +3,10 @@
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
 use shardwright_topology::{
-    Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
+    Gap, Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
 };
 
-use super::{Notice, Refusal};
+use super::{Gathering, Notice, Refusal};
 use crate::protocol::{Ping, Pong};
 
 /// What a coordinator is told.
@@ -71,6 +71,8 @@ pub struct Change {
     pub expected: Option<Revision>,
     /// The new record; `None` deletes it.
     pub value: Option<Value>,
+    /// Where the move of a shard is once this is done, if it is a step of one.
+    pub gap: Option<Gap>,
 }
 
 /// A record that a coordinator writes.
@@ -226,6 +228,15 @@ pub enum Command {
         /// What is to become of it.
         steering: Steering,
     },
+    /// Have members of shards that commit on several move, one move of a shard after the other, until these shards can become one: answered with
+    /// [`Done::gathering`], and with a move of it as [`Done::operation`] as long as one is not over. Of shards that do not commit on several members
+    /// nothing moves.
+    Gather {
+        /// The merge for which that is done; `None` if it is only to be told what would be.
+        operation: Option<OperationId>,
+        /// The shards. For a merge, the new shard is made beside the first of them.
+        shards: Vec<PartitionId>,
+    },
     /// Carry out the whole plan, also what would wait for the cluster to calm down.
     Rebalance,
     /// Make a replica the primary.
@@ -270,6 +281,8 @@ pub struct Done {
     pub changes: usize,
     /// The operation that was begun or steered, which goes on.
     pub operation: Option<OperationId>,
+    /// What brings shards together, if that was asked for.
+    pub gathering: Option<Gathering>,
 }
 
 impl Done {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngCore;
 use shardwright_rebalancer::{Cluster, Partition, PartitionId, Plan, Policy};
 use shardwright_registry::{Key, LeaseWatcher, Revision, Seen, node_lease, node_of_lease};
-use shardwright_topology::{Incarnation, NodeId, ShardRecord, ShardState, Timestamp};
+use shardwright_topology::{Gap, Incarnation, NodeId, ShardRecord, ShardState, Timestamp};
 
 use super::{
     Action, Change, CommandId, Done, Event, Refusal, Settings, Value, WriteId, WriteOutcome,
@@ -95,8 +95,8 @@ pub(super) enum Purpose {
     },
     Shard(PartitionId),
     Replicated(PartitionId),
-    /// The next phase of a move, or what follows from it for its shard.
-    Operation,
+    /// A step of a move, which is there once it is done.
+    Operation(Gap),
     /// What a command about a move has asked for.
     Asked {
         command: CommandId,
@@ -366,10 +366,19 @@ impl Core {
         }
         let write = WriteId(self.next_write);
         self.next_write += 1;
+        let gap = match (&purpose, &value) {
+            (Purpose::Operation(gap), _) => Some(*gap),
+            (Purpose::Asked { .. }, Some(Value::Operation(operation))) => {
+                Some(operation.gap(shardwright_topology::Written::Phase))
+            }
+            (Purpose::Replicated(partition), _) => self.gap_of_members(partition),
+            _ => None,
+        };
         let change = Change {
             key,
             expected,
             value,
+            gap,
         };
         self.writes.insert(
             write,
@@ -428,7 +437,7 @@ impl Core {
             Purpose::Node
             | Purpose::Expire { .. }
             | Purpose::Replicated(_)
-            | Purpose::Operation
+            | Purpose::Operation(_)
             | Purpose::Asked { .. } => {}
         }
     }

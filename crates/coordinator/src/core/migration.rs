@@ -62,6 +62,8 @@ pub(super) struct Sight {
     pub(super) is_up: [bool; 2],
     /// Why the node can be given no copy any more.
     pub(super) refused: Option<String>,
+    /// Whether the merge that it was to prepare is aborted.
+    pub(super) is_for_nothing: bool,
     /// Whether another migration of the shard has begun after this one was decided.
     pub(super) is_followed: bool,
 }
@@ -141,6 +143,9 @@ fn undone(from: &NodeId, to: &NodeId, sight: &Sight) -> Option<String> {
     }
     if let Holder::Other(other) = &sight.holder {
         return Some(format!("the shard takes part in operation {other}"));
+    }
+    if sight.is_for_nothing {
+        return Some("the merge that it was to prepare is aborted".to_owned());
     }
     if sight.members.contains(to) {
         return Some(format!("node {to} has become a member otherwise"));

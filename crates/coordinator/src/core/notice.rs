@@ -221,6 +221,45 @@ pub enum Notice {
         /// The operation.
         operation: OperationId,
     },
+    /// The leader decided by itself on a split, a merge, a move or a hand-over.
+    RebalanceDecided {
+        /// What.
+        step: String,
+        /// Why.
+        reason: String,
+        /// Whether it only says so, and does nothing.
+        dry_run: bool,
+    },
+    /// A plan of moves is carried out from here on.
+    RebalanceBegun {
+        /// Its name.
+        plan: String,
+        /// How many moves and hand-overs it has.
+        moves: usize,
+        /// Whether the leader decided on it by itself.
+        automatic: bool,
+    },
+    /// A step that was decided on, or a move of a plan, was refused or failed.
+    RebalanceRefused {
+        /// What.
+        step: String,
+        /// Why not.
+        error: String,
+    },
+    /// Nothing is left to do of a plan of moves.
+    RebalanceEnded {
+        /// Its name.
+        plan: String,
+        /// How many moves are done.
+        done: usize,
+        /// How many are not, and are not tried again.
+        undone: usize,
+    },
+    /// Somebody wants the leader to act by itself, or not to.
+    Automatic {
+        /// What it is to do.
+        mode: &'static str,
+    },
 }
 
 impl Notice {
@@ -250,6 +289,11 @@ impl Notice {
             Self::OperationAborting { .. } => "operation-aborting",
             Self::WritersHeldBack { .. } => "writers-held-back",
             Self::OperationCollected { .. } => "operation-collected",
+            Self::RebalanceDecided { .. } => "rebalance-decided",
+            Self::RebalanceBegun { .. } => "rebalance-begun",
+            Self::RebalanceRefused { .. } => "rebalance-refused",
+            Self::RebalanceEnded { .. } => "rebalance-ended",
+            Self::Automatic { .. } => "automatic",
         }
     }
 }

@@ -124,6 +124,20 @@ pub enum Refusal {
         /// Its name.
         operation: OperationId,
     },
+    /// The shard has fewer copies than are needed beside those of the others.
+    #[error("{shard} has too few copies to become one with shards that have more")]
+    Apart {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A move that was to bring shards together has ended without effect.
+    #[error("{operation}, which was to bring the shards together, ended without effect: {reason}")]
+    NotGathered {
+        /// The move.
+        operation: OperationId,
+        /// Why.
+        reason: String,
+    },
     /// The move is not where that can be done.
     #[error("operation {operation} is {phase}")]
     OtherPhase {
@@ -176,6 +190,7 @@ impl Refusal {
             Self::NotTakenUp => "NOT_TAKEN_UP",
             Self::UnknownOperation { .. } => "OPERATION_NOT_FOUND",
             Self::OtherPhase { .. } => "TOO_LATE",
+            Self::Apart { .. } | Self::NotGathered { .. } => "APART",
             Self::LossNotNamed { .. } => "LOSS_NOT_NAMED",
             Self::NotReplicated { .. } => "NOT_REPLICATED",
             Self::Replication(refused) => refused.code(),

@@ -1,5 +1,6 @@
 //! The shards that commit on several members: what the machines that look after them are told, and what is done of what they want.
 
+mod gathering;
 mod machines;
 mod moves;
 mod news;
@@ -11,6 +12,7 @@ use shardwright_rebalancer::PartitionId;
 use shardwright_registry::Seen;
 use shardwright_topology::{KeyspaceName, NodeId, NodeState, ShardRecord, ShardState, Timestamp};
 
+pub(crate) use self::gathering::merge_of;
 pub(super) use self::machines::Replicated;
 use self::moves::Begun;
 use super::{
@@ -114,7 +116,9 @@ impl Core {
             && record.state != NodeState::Down
             && record.incarnation == contact.incarnation
         {
-            self.replicated.keeps_copies(node, Some(record));
+            if self.replicated.keeps_copies(node, Some(record)) {
+                self.version += 1;
+            }
             self.replicated.reported(node, contact.incarnation, copies);
         }
     }
@@ -203,6 +207,10 @@ impl Core {
         {
             let begun = self.steer(id, operation, *steering, actions);
             return Err(answer_of(begun));
+        }
+        if let Command::Gather { operation, shards } = &command {
+            let gathered = self.gather(operation.as_ref(), shards, actions);
+            return Err(Some(gathered));
         }
         let (Command::Move { partition, .. }
         | Command::Migrate { partition, .. }

@@ -7,6 +7,8 @@ use shardwright_failover::replication;
 use shardwright_registry::LeaseTiming;
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId};
 
+use crate::balance;
+
 /// What a coordinator is told once. All coordinators of a registry agree on the timing.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,6 +34,8 @@ pub struct Settings {
     pub replication: Replication,
     /// How splits and merges go about their work.
     pub operations: elastic::Settings,
+    /// How the shards that commit on several members are balanced.
+    pub balance: balance::Settings,
 }
 
 impl Settings {
@@ -62,10 +66,9 @@ impl Settings {
                 retention: Duration::from_secs(24 * 3_600),
                 // Clients wait while rows are compared again.
                 verify_sealed_rows: 1_000,
-                // The rows of a large shard are summed up in one call.
-                call_timeout: Duration::from_secs(600),
                 ..elastic::Settings::default()
             },
+            balance: balance::Settings::default(),
         }
     }
 

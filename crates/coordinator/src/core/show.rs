@@ -70,9 +70,18 @@ impl Core {
             } else {
                 BTreeMap::new()
             }),
+            keepers: Arc::new(self.replicated.keepers().cloned().collect()),
+            shards_revision: self.shards_revision(),
             plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }
+    }
+
+    /// The last change of any record of a shard.
+    fn shards_revision(&self) -> Revision {
+        let shards = self.mirror.shards.values();
+        let revisions = shards.map(|stored| stored.revision);
+        revisions.max().unwrap_or_default()
     }
 
     /// What workers have said of the copies that they hold at present.

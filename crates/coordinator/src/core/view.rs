@@ -1,6 +1,9 @@
 //! What a coordinator knows, for those who ask.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use shardwright_failover::replication::Condition;
@@ -37,6 +40,10 @@ pub struct View {
     pub replicated: Arc<BTreeMap<PartitionId, ReplicatedView>>,
     /// Which copies of such shards do not work. Only the leader hears it.
     pub troubles: Arc<BTreeMap<PartitionId, Vec<TroubleView>>>,
+    /// The nodes that keep copies of shards that commit on several members. Only the leader hears of all of them.
+    pub keepers: Arc<BTreeSet<NodeId>>,
+    /// The last change of any record of a shard.
+    pub shards_revision: Revision,
     /// What is planned and not yet begun. Only the leader has one.
     pub plan: Arc<Plan>,
     /// How many moves are under way.

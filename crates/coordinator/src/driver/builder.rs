@@ -5,10 +5,12 @@ use std::sync::Arc;
 use shardwright_elastic::ShardStore;
 use shardwright_rebalancer::Policy;
 use shardwright_registry::Store;
+use shardwright_topology::{Gap, Halts};
 use tokio::sync::{oneshot, watch};
 
 use super::{Coordinator, Driver, ping::Pinger};
 use crate::{
+    balance::{self, Balance},
     core::Settings,
     handle::Handle,
     http::Token,
@@ -24,6 +26,7 @@ pub struct Builder {
     policy: Box<dyn Policy>,
     token: Option<Token>,
     shards: Option<Arc<dyn ShardStore>>,
+    halts: Halts<Gap>,
 }
 
 impl Builder {
@@ -34,6 +37,7 @@ impl Builder {
             policy,
             token: None,
             shards: None,
+            halts: Halts::default(),
         }
     }
 
@@ -50,10 +54,18 @@ impl Builder {
         self
     }
 
+    /// Lets a test know of each gap between two writes of an operation that this coordinator carries out. Default nobody.
+    pub fn halts(mut self, halts: Halts<Gap>) -> Self {
+        self.halts = halts;
+        self
+    }
+
     /// Starts the coordinator, in the present tokio runtime.
     #[must_use]
     pub fn start(self) -> Coordinator {
-        let (mut handle, seat) = Handle::new(self.settings.id.clone());
+        let (handle, seat) = Handle::new(self.settings.id.clone());
+        let balance = Balance::new(&self.store, self.settings.balance.clone());
+        let mut handle = handle.with_balance(balance.clone());
         let leading = self.shards.map(|shards| {
             let (manager, watched) = watch::channel(None);
             let leading = Leading {
@@ -61,6 +73,8 @@ impl Builder {
                 registry: self.store.clone(),
                 shards,
                 settings: self.settings.operations,
+                policy: self.settings.balance.shards,
+                halts: self.halts.clone(),
                 manager,
             };
             (leading, Operations::new(watched))
@@ -69,14 +83,17 @@ impl Builder {
             handle = handle.clone().with_operations(operations);
             tokio::spawn(leading.run())
         });
+        let balancing = balance::Leading::start(handle.clone(), balance);
         let (stop, stopped) = oneshot::channel();
         let pinger = Pinger::new(self.settings.check_interval, self.token);
         let driver = Driver::new(self.store, self.settings, self.policy, pinger, seat);
+        let driver = driver.halting(self.halts);
         Coordinator {
             handle,
             stop: Some(stop),
             task: tokio::spawn(driver.run(stopped)),
             operations,
+            balancing,
         }
     }
 }

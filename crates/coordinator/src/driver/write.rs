@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use shardwright_registry::{
     Error, Key, LeaseRecord, Prefix, Record, Records, Revision, Seen, Store, StoreError, Stored,
 };
-use shardwright_topology::{NodeRecord, Operation, ShardRecord};
+use shardwright_topology::{Gap, Halts, NodeRecord, Operation, ShardRecord};
 use tokio::sync::mpsc;
 
 use super::Heard;
@@ -17,11 +17,16 @@ pub(super) fn spawn(
     write: WriteId,
     change: Change,
     limit: Duration,
+    halts: Halts<Gap>,
     heard: mpsc::UnboundedSender<Heard>,
 ) {
     tokio::spawn(async move {
+        let gap = change.gap;
         let written = tokio::time::timeout(limit, self::write(&store, change)).await;
         let (found, outcome) = written.unwrap_or((None, WriteOutcome::Unknown));
+        if let (Some(gap), WriteOutcome::Done(_)) = (gap, &outcome) {
+            halts.reached(gap);
+        }
         // A driver that has stopped wants to know nothing.
         let _sent = heard.send(Heard::Wrote {
             write,
@@ -54,6 +59,7 @@ pub(super) async fn write(store: &Arc<dyn Store>, change: Change) -> (Option<See
         key,
         expected,
         value,
+        gap: _,
     } = change;
     match value {
         Some(Value::Node(record)) => {

@@ -27,7 +27,11 @@ use self::{
     shapes::{NodeShape, PlanShape, ShardShape, StatusShape, assignments_of, find},
 };
 use super::{
-    Api, Problem, REVISION, body::JsonBody, metrics::count_request, operations::until_shown,
+    Api, Problem, REVISION,
+    balance::{Pinning, pin_moved},
+    body::JsonBody,
+    metrics::count_request,
+    operations::until_shown,
     query::Asked,
 };
 use crate::core::{Command, View};
@@ -225,8 +229,10 @@ async fn move_shard(
         keyspace,
         from,
         to,
+        pin,
     }): JsonBody<Move>,
 ) -> Result<Response, Problem> {
+    let moved = shard.clone();
     let command = |partition| {
         Ok(Command::Move {
             partition,
@@ -234,7 +240,11 @@ async fn move_shard(
             to,
         })
     };
-    reassign(&api, "move", &shard, keyspace.as_ref(), command).await
+    let answer = reassign(&api, "move", &shard, keyspace.as_ref(), command).await?;
+    if keyspace.is_none_or(|keyspace| keyspace == KeyspaceName::main()) {
+        pin_moved(&api, &moved, Pinning::of(pin)).await;
+    }
+    Ok(answer)
 }
 
 async fn promote(

@@ -26,7 +26,8 @@ use self::{
     shapes::{OperationShape, StatisticsShape},
 };
 use super::{
-    Api, Problem, REVISION, admin::list, body::JsonBody, metrics::count_request, query::Asked,
+    Api, Problem, REVISION, admin::list, balance::pin_moved, body::JsonBody,
+    metrics::count_request, query::Asked,
 };
 use crate::core::{Refusal, Steering, View};
 
@@ -124,8 +125,9 @@ async fn show(
     status: StatusCode,
 ) -> Result<Response, Problem> {
     let found = find(manager, id).await?;
-    let header = revision_of(&api.handle.view());
-    Ok((status, header, Json(OperationShape::of(&found))).into_response())
+    let view = api.handle.view();
+    let shape = OperationShape::of(&found).with_moves(&view);
+    Ok((status, revision_of(&view), Json(shape)).into_response())
 }
 
 async fn operations(
@@ -139,7 +141,9 @@ async fn operations(
     };
     let view = api.handle.view();
     let moves: Vec<_> = moves::all(&view).collect();
-    let shapes = all.iter().map(OperationShape::of);
+    let shapes = all
+        .iter()
+        .map(|status| OperationShape::of(status).with_moves(&view));
     let shapes = shapes.chain(moves.iter().map(OperationShape::moving));
     Ok(list(&view, &shapes.collect::<Vec<_>>()))
 }
@@ -191,12 +195,16 @@ async fn begin(
     let answer = match (request.migration(), record) {
         (Some((from, to)), Some(record)) => {
             let (from, to) = (from.cloned(), to.clone());
-            moves::begin(&api, &record, from, to, request.dry_run).await
+            let begun = moves::begin(&api, &record, from, to, request.dry_run).await;
+            if begun.is_ok() && !request.dry_run {
+                pin_moved(&api, &shard, request.pinning).await;
+            }
+            begun
         }
         (Some((Some(_), _)), None) => Err(Problem::bad_request(
             "from is for a shard that commits on several members: others have one copy",
         )),
-        _ => begin_managed(&api, &request).await,
+        _ => begin_managed(&api, request).await,
     };
     let outcome = answer
         .as_ref()
@@ -206,11 +214,16 @@ async fn begin(
 }
 
 /// Begins what copies rows, or says what it would do.
-async fn begin_managed(api: &Api, request: &AskedFor) -> Result<Response, Problem> {
+async fn begin_managed(api: &Api, mut request: AskedFor) -> Result<Response, Problem> {
     let manager = manager(api).await?;
+    let gathering = match request.is_merge() {
+        true => moves::gathering(api, &mut request.shards).await?,
+        false => Vec::new(),
+    };
     if request.dry_run {
         let work = within(api, request.plan(&manager), problem).await?;
-        return Ok(list(&api.handle.view(), &OperationShape::planned(&work)));
+        let shape = OperationShape::planned(&work).after(&gathering);
+        return Ok(list(&api.handle.view(), &shape));
     }
     let id = within(api, request.begin(&manager), problem).await?;
     show(api, &manager, &id, StatusCode::ACCEPTED).await

@@ -132,6 +132,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Holds { .. }
         | Refusal::NotInSync { .. }
         | Refusal::OtherPhase { .. }
+        | Refusal::Apart { .. }
+        | Refusal::NotGathered { .. }
         | Refusal::LossNotNamed { .. }
         | Refusal::NotReplicated { .. }
         | Refusal::Busy { .. }

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::counter;
 use shardwright_elastic::{
-    ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings, ShardConfig, ShardStore,
+    BalancePolicy, ElasticShardManager, Error, Nodes, Notice, RegistryJournal, Settings,
+    ShardConfig, ShardStore,
 };
 use shardwright_registry::{Registry, Store};
-use shardwright_topology::{KeyspaceName, NodeId, OperationId};
+use shardwright_topology::{Gap, Halts, KeyspaceName, NodeId, OperationId};
 use tokio::sync::{broadcast::error::RecvError, watch};
 
-use super::news;
+use super::{journal::LeadersJournal, news};
 use crate::{Handle, core::View};
 
 /// How long to wait after a manager could not be made.
@@ -41,6 +42,9 @@ pub(crate) struct Leading {
     pub(crate) registry: Arc<dyn Store>,
     pub(crate) shards: Arc<dyn ShardStore>,
     pub(crate) settings: Settings,
+    /// When shards are split and merged without being asked for.
+    pub(crate) policy: BalancePolicy,
+    pub(crate) halts: Halts<Gap>,
     /// Where the manager is shown.
     pub(crate) manager: watch::Sender<Option<ElasticShardManager>>,
 }
@@ -70,14 +74,28 @@ impl Leading {
 
     async fn make(&self) -> Result<ElasticShardManager, Error> {
         let registry = Registry::new(self.registry.clone(), KeyspaceName::main());
+        let (split, merge) = (&self.policy.split, &self.policy.merge);
+        let journal = LeadersJournal {
+            registry: RegistryJournal::new(registry)?.halting(self.halts.clone()),
+            handle: self.handle.clone(),
+            halts: self.halts.clone(),
+        };
         let config = ShardConfig {
             rebalance_interval_secs: UPKEEP_SECS,
+            split_threshold: split.cpu_threshold,
+            merge_threshold: merge.cpu_threshold,
             ..ShardConfig::default()
+        };
+        let policy = BalancePolicy {
+            // Where shards are is not for it to decide.
+            tolerance: f64::INFINITY,
+            ..self.policy
         };
         ElasticShardManager::builder(config)
             .nodes(Arc::new(Everywhere(self.shards.clone())))
-            .journal(Arc::new(RegistryJournal::new(registry)?))
+            .journal(Arc::new(journal))
             .settings(self.settings)
+            .policy(policy)
             .build()
             .await
     }

@@ -1,6 +1,7 @@
 //! The coordinator's HTTP interface: real coordinators on one store, real connections on loopback.
 
 mod admin;
+mod balance;
 mod collegedb;
 mod copies;
 mod door;

@@ -88,7 +88,7 @@ async fn registry() -> Arc<dyn Store> {
 }
 
 /// A coordinator that leads and has no store of rows.
-async fn leader() -> Server {
+pub(crate) async fn leader() -> Server {
     let server = Server::start(&registry().await, 1, Settings::default()).await;
     let knows = |view: &View| view.is_leading && view.operations.len() == 2;
     server.handle().view_when(knows).await;

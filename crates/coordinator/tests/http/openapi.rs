@@ -24,6 +24,7 @@ use shardwright_topology::{Epoch, Incarnation, ShardId};
 use tokio::net::TcpListener;
 
 use crate::{
+    balance::{call_about_balance, notices_of_balance},
     copies::{check_instructions, copy_state, copy_trouble, notices_of_copies},
     operations::{call_about_operations, notices_of_operations},
     schema::Document,
@@ -100,6 +101,7 @@ async fn the_admin_file_describes_the_coordinator() {
     call_the_rest(&document, &server, to).await;
     call_about_copies(&document).await;
     call_about_operations(&document).await;
+    call_about_balance(&document).await;
     call_collegedb(&document, &server).await;
     check_what_is_rare(&document);
     assert_eq!(
@@ -309,6 +311,7 @@ fn rare_notices(partition: PartitionId) -> Vec<Notice> {
     let (node, incarnation) = (name("n"), Incarnation(1));
     let mut notices = notices_of_copies(&partition);
     notices.extend(notices_of_operations());
+    notices.extend(notices_of_balance());
     notices.extend([
         Notice::SteppedDown {
             coordinator: name("c"),
@@ -348,6 +351,7 @@ fn no_path_of_the_server_is_left_out() {
     for file in [
         "http.rs",
         "http/admin.rs",
+        "http/balance.rs",
         "http/collegedb.rs",
         "http/operations.rs",
         "protocol.rs",

@@ -10,7 +10,9 @@ use shardwright_coordinator::{
     http::Settings,
     registry::{Partitioning, Registry, Store},
 };
-use shardwright_topology::{KeyspaceName, OperationId, OperationKind, Phase, ShardId, ShardRecord};
+use shardwright_topology::{
+    KeyspaceName, MemberChange, Operation, OperationId, OperationKind, Phase, ShardId, ShardRecord,
+};
 
 use crate::{
     openapi::call_as,
@@ -58,6 +60,10 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::with_rows(1_000).await
+    }
+
+    async fn with_rows(rows: usize) -> Self {
         let store = memory();
         let registry = Registry::new(store.clone(), KeyspaceName::main());
         let records = ShardRecord::even(registry.name(), 4).map(ShardRecord::replicated);
@@ -69,7 +75,7 @@ impl Scene {
         let parts = journal.shards().await.expect("the shards");
         let shards = MemoryShardStore::new();
         shards.add_parts(&parts);
-        for number in 0..400 {
+        for number in 0..rows {
             let key = format!("key-{number}").into_bytes();
             let owner = parts.iter().find(|part| part.extent.contains(&key));
             let owner = &owner.expect("every key has one").shard;
@@ -92,6 +98,29 @@ impl Scene {
         let server = self.server(1, operations).await;
         server.handle().view_when(|view| view.is_leading).await;
         server
+    }
+
+    /// Writes down a move that an operation has made before it began.
+    async fn note_a_move_of(&self, operation: &str) {
+        let (shard, id) = (ShardId::numbered(0), format!("{operation}-move-1"));
+        let id = OperationId::new(id).expect("a name");
+        let moved = Operation {
+            id: id.clone(),
+            keyspace: KeyspaceName::main(),
+            kind: OperationKind::Migrate,
+            sources: vec![shard.clone()],
+            targets: vec![shard],
+            phase: Phase::Done,
+            error: None,
+            paused: false,
+            members: Some(MemberChange {
+                from: name("n1"),
+                to: name("n2"),
+            }),
+        };
+        let registry = Registry::new(self.store.clone(), KeyspaceName::main());
+        let written = registry.operations().create(&id, moved).await;
+        written.expect("the store answers");
     }
 
     fn rows(&self, shard: &str) -> usize {
@@ -252,6 +281,11 @@ async fn the_next_leader_goes_on_with_what_is_under_way() {
     .await;
     let done = until(&second, &id, "done").await;
     assert_eq!(done["sources"], json!(["shard-2", "shard-3"]));
+    let progress = &done["progress"];
+    assert_eq!(
+        progress["rows"], progress["rows_total"],
+        "whoever copied them"
+    );
     wait("the view to show it", async || {
         shards(&second).await.len() == 3
     })
@@ -327,6 +361,24 @@ fn refusals() -> [(Value, u16, &'static str); 13] {
             "BAD_REQUEST",
         ),
     ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_are_bounds_unless_they_are_forced() {
+    let scene = Scene::with_rows(40).await;
+    let server = scene.leader(Pace::local()).await;
+    let split = json!({"kind": "split", "shards": ["shard-0"]});
+    let all = ["shard-0", "shard-1", "shard-2", "shard-3"];
+    let merge = json!({"kind": "merge", "shards": all});
+    for (body, code) in [(split, "TOO_FEW_KEYS"), (merge, "TOO_FEW_SHARDS")] {
+        server.post(PATH, body.clone()).await.refused(409, code);
+        let mut forced = body;
+        (forced["force"], forced["dry_run"]) = (json!(true), json!(true));
+        server.post(PATH, forced).await.ok();
+    }
+    let before = json!({"kind": "split", "shards": ["shard-0"], "at": "middle", "dry_run": true});
+    server.post(PATH, before).await.ok();
+    assert_eq!(server.get(PATH).await.ok(), json!([]), "nothing has begun");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,6 +471,12 @@ pub(crate) async fn call_about_operations(document: &Document) {
         about(Method::POST, &described, &path, &none).await.ok();
     }
     until(&server, &id, "verified").await;
+    scene.note_a_move_of(&id).await;
+    wait("the move to be shown", async || {
+        let shown = server.get(&named).await.ok();
+        shown["moves"][0]["operation"] == format!("{id}-move-1")
+    })
+    .await;
     about(Method::GET, &one, &named, &none).await.ok();
     about(Method::GET, PATH, PATH, &none).await.ok();
     let stats = about(

@@ -14,7 +14,7 @@ pub enum Resting {
         /// How much longer it has to.
         left: Duration,
     },
-    /// One of its shards was made by an operation a short while ago.
+    /// One of its shards was made by an operation a short while ago, or one was tried with it in vain.
     CoolDown {
         /// How much longer it rests.
         left: Duration,
@@ -32,7 +32,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Notes that an operation made a shard.
+    /// Notes that an operation made a shard, or was tried with it in vain.
     pub fn made(&mut self, now: Timestamp, shard: ShardId) {
         self.made.insert(shard, now);
     }

@@ -1,5 +1,7 @@
 //! A journal in a registry: for many processes, with the shards of a keyspace whose shards own ranges of positions.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use shardwright_registry::{
@@ -7,8 +9,8 @@ use shardwright_registry::{
     StoreError, Stored,
 };
 use shardwright_topology::{
-    Decision, NodeId, Operation, OperationId, OperationKind, Phase, Shard, ShardId, ShardMap,
-    ShardRecord, ShardState,
+    Decision, Gap, Halts, NodeId, Operation, OperationId, OperationKind, Phase, Shard, ShardId,
+    ShardMap, ShardRecord, ShardState, Written,
 };
 
 use super::{Entry, Journal, JournalError, Version};
@@ -31,6 +33,7 @@ use crate::{Extent, Part, Record, Work};
 pub struct RegistryJournal {
     registry: Registry,
     details: Records<Detail>,
+    halts: Halts<Gap>,
 }
 
 /// How often the shards are read before they make no map whatever happens meanwhile.
@@ -92,7 +95,22 @@ impl RegistryJournal {
     /// [`JournalError::Damaged`], if the name of the keyspace makes no key.
     pub fn new(registry: Registry) -> Result<Self, JournalError> {
         let details = registry.journals("elastic").map_err(failed)?;
-        Ok(Self { registry, details })
+        Ok(Self {
+            registry,
+            details,
+            halts: Halts::default(),
+        })
+    }
+
+    /// Returns the journal with a test that is told of each gap between two of its writes.
+    #[must_use]
+    pub fn halting(self, halts: Halts<Gap>) -> Self {
+        Self { halts, ..self }
+    }
+
+    /// Says that an operation has written something.
+    fn wrote(&self, operation: &Operation, written: Written) {
+        self.halts.reached(operation.gap(written));
     }
 
     async fn entry(&self, found: Stored<Operation>) -> Result<Option<Entry>, JournalError> {
@@ -167,7 +185,10 @@ impl RegistryJournal {
             }
         };
         match self.registry.update_shard(&shard, step).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.wrote(&record.operation, Written::Held);
+                Ok(())
+            }
             Err(RegistryError::Hold(_) | RegistryError::Refused(_)) => {
                 Err(JournalError::Stale { shard })
             }
@@ -191,7 +212,9 @@ impl RegistryJournal {
         };
         let step = |found: &ShardRecord| Ok(found.resolve(&ended.value)?);
         let resolved = self.registry.update_shard(shard, step).await;
-        resolved.map(drop).map_err(failed)
+        resolved.map_err(failed)?;
+        self.wrote(&ended.value, Written::Resolved);
+        Ok(())
     }
 
     /// Ends whatever holds an ended operation has left.
@@ -203,6 +226,7 @@ impl RegistryJournal {
                 let shard = &found.value.id;
                 let resolved = self.registry.update_shard(shard, step).await;
                 resolved.map_err(failed)?;
+                self.wrote(ended, Written::Resolved);
             }
         }
         Ok(())
@@ -256,11 +280,14 @@ impl RegistryJournal {
         if ours.is_none_or(|hold| hold.operation != *record.id()) {
             return Err(JournalError::Stale { shard });
         }
+        self.wrote(&record.operation, Written::Target);
         if replicated {
             return Ok(());
         }
         let assigned = self.registry.assign_shard(&shard, &part.node).await;
-        assigned.map(drop).map_err(failed)
+        assigned.map_err(failed)?;
+        self.wrote(&record.operation, Written::Target);
+        Ok(())
     }
 
     /// Lets go again if the operation was ended while it took hold of its shards: whoever ended it may have let go of them before.
@@ -298,16 +325,17 @@ impl RegistryJournal {
     }
 
     /// Removes the record of a shard that owns nothing any more.
-    async fn forget(&self, shard: &ShardId) -> Result<(), JournalError> {
+    async fn forget_shard(&self, ended: &Operation, shard: &ShardId) -> Result<(), JournalError> {
         let shards = self.registry.shards();
         let found = shards.get(shard).await.map_err(failed)?;
         let Some(retired) = found.filter(|found| found.value.state == ShardState::Retired) else {
             return Ok(());
         };
         match shards.delete(&retired).await {
-            Err(error) if !is_conflict(&error) => Err(failed(error)),
-            _ => Ok(()),
+            Err(error) if !is_conflict(&error) => return Err(failed(error)),
+            _ => self.wrote(ended, Written::Forgotten),
         }
+        Ok(())
     }
 }
 
@@ -339,10 +367,14 @@ impl Journal for RegistryJournal {
             if !self.write_detail(record).await.map_err(failed)? {
                 return Err(self.conflict(record.id()).await);
             }
+            self.wrote(&record.operation, Written::Work);
         }
         let (operations, operation) = (self.registry.operations(), record.operation.clone());
         match operations.put(record.id(), expected, operation).await {
-            Ok(stored) => Ok(Version(stored.revision.0)),
+            Ok(stored) => {
+                self.wrote(&record.operation, Written::Phase);
+                Ok(Version(stored.revision.0))
+            }
             Err(error) if is_conflict(&error) => Err(self.conflict(record.id()).await),
             Err(error) => Err(failed(error)),
         }
@@ -358,12 +390,13 @@ impl Journal for RegistryJournal {
             self.let_go(&found.value).await?;
             self.check_removed(&found.value).await?;
             for shard in found.value.sources.iter().chain(&found.value.targets) {
-                self.forget(shard).await?;
+                self.forget_shard(&found.value, shard).await?;
             }
             match operations.delete(&found).await {
                 Err(error) if is_conflict(&error) => return Err(self.conflict(id).await),
                 outcome => outcome.map_err(failed)?,
             }
+            self.wrote(&found.value, Written::Removed);
         }
         if let Some(detail) = self.details.get(id).await.map_err(failed)? {
             self.details.delete(&detail).await.map_err(failed)?;
@@ -375,6 +408,34 @@ impl Journal for RegistryJournal {
         let found = self.registry.operations().get(id).await.map_err(failed)?;
         let here = self.registry.name();
         Ok(found.is_some_and(|found| found.value.keyspace != *here))
+    }
+
+    async fn orphans(&self) -> Result<Vec<OperationId>, JournalError> {
+        // Listed first: of what is written down meanwhile the operation is seen.
+        let details = self.details.list().await.map_err(failed)?;
+        let operations = self.registry.operations().list().await.map_err(failed)?;
+        let known: BTreeSet<_> = operations.iter().map(|found| &found.value.id).collect();
+        let named = details.iter().map(|detail| detail.key.last_name());
+        let named = named.filter_map(|name| OperationId::new(name).ok());
+        Ok(named.filter(|id| !known.contains(id)).collect())
+    }
+
+    async fn forget(&self, id: &OperationId) -> Result<(), JournalError> {
+        let detail = self.details.get(id).await.map_err(failed)?;
+        if self
+            .registry
+            .operations()
+            .get(id)
+            .await
+            .map_err(failed)?
+            .is_some()
+        {
+            return Err(self.conflict(id).await);
+        }
+        match detail {
+            Some(detail) => self.details.delete(&detail).await.map_err(failed),
+            None => Ok(()),
+        }
     }
 
     async fn shards(&self) -> Result<Vec<Part>, JournalError> {
@@ -412,8 +473,9 @@ impl Journal for RegistryJournal {
         for shard in shards.chain(&record.operation.targets) {
             let step = |found: &ShardRecord| Ok(found.resolve(&record.operation)?);
             match self.registry.update_shard(shard, step).await {
+                Ok(_) => self.wrote(&record.operation, Written::Resolved),
                 // A target that was never created has nothing to let go of.
-                Ok(_) | Err(RegistryError::UnknownShard { .. }) => {}
+                Err(RegistryError::UnknownShard { .. }) => {}
                 Err(error) => return Err(failed(error)),
             }
         }

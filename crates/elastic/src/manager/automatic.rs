@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use shardwright_topology::OperationId;
+use shardwright_topology::{OperationId, ShardId};
 
 use super::{ElasticShardManager, Gating, Inner, Notice, SplitAt};
 use crate::{Error, RebalancePlan, Step, balance::Patience};
@@ -53,7 +53,16 @@ impl Inner {
         self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn begin_step(
+    /// Leaves shards alone for a while with which something was tried in vain: it is not tried again at once.
+    pub(super) fn rest(&self, shards: &[ShardId]) {
+        let now = self.clock.now();
+        let mut patience = self.patience();
+        for shard in shards {
+            patience.made(now, shard.clone());
+        }
+    }
+
+    pub(super) async fn begin_step(
         self: &Arc<Self>,
         step: Step,
         reason: String,
@@ -91,6 +100,7 @@ impl Inner {
             let outcome = self.begin_step(planned.step.clone(), planned.reason.clone());
             if let Err(error) = outcome.await {
                 let error = error.to_string();
+                self.rest(planned.step.sources());
                 self.tell(Notice::Refused { planned, error });
             }
         }

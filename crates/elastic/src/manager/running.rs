@@ -195,6 +195,11 @@ impl Inner {
             if phase == Phase::CleaningUp || phase.is_final() {
                 self.admit();
             }
+            if phase == Phase::Aborted {
+                let sources = workflow.record().work.sources.iter();
+                let sources: Vec<_> = sources.map(|part| part.shard.clone()).collect();
+                self.rest(&sources);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Upkeep: what operations leave behind is removed, and what others did is seen.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use shardwright_topology::{Decision, OperationId, Phase, ShardId};
 use tokio::time::timeout;
@@ -119,6 +119,12 @@ impl Inner {
                 self.trim(&entry).await;
             }
         }
+        for id in self.driver.journal().orphans().await.unwrap_or_default() {
+            // One that is just being written down is there long before.
+            if self.is_long_over(&id) && self.driver.journal().forget(&id).await.is_ok() {
+                self.forgotten(id);
+            }
+        }
     }
 
     async fn collect_orphans(&self, store: &dyn ShardStore) {
@@ -137,15 +143,7 @@ impl Inner {
     /// Removes the record of an operation that this process has known to be over for long enough.
     async fn trim(&self, entry: &Entry) {
         let id: &OperationId = entry.record.id();
-        let now = self.clock.now();
-        let since = {
-            let mut ended = self
-                .ended
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            *ended.entry(id.clone()).or_insert(now)
-        };
-        if now.since(since) < self.driver.settings().retention {
+        if !self.is_long_over(id) {
             return;
         }
         if self
@@ -156,14 +154,22 @@ impl Inner {
             .is_ok()
         {
             self.running().remove(id);
-            let mut ended = self
-                .ended
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            ended.remove(id);
-            let operation = id.clone();
-            drop(ended);
-            self.tell(Notice::Collected { operation });
+            self.forgotten(id.clone());
         }
+    }
+
+    /// Whether this process has known for long enough that an operation is over.
+    fn is_long_over(&self, id: &OperationId) -> bool {
+        let now = self.clock.now();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *ended.entry(id.clone()).or_insert(now);
+        self.driver.settings().retention <= now.since(since)
+    }
+
+    fn forgotten(&self, operation: OperationId) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.remove(&operation);
+        drop(ended);
+        self.tell(Notice::Collected { operation });
     }
 }

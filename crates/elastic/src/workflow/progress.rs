@@ -11,9 +11,9 @@ pub struct Progress {
     pub phase: Phase,
     /// Whether it waits because somebody asked it to.
     pub paused: bool,
-    /// Rows that were copied by this coordinator.
+    /// Rows that were copied by this coordinator; all of them, once none is left to be copied.
     pub rows: u64,
-    /// Bytes that were copied by this coordinator.
+    /// Bytes that were copied by this coordinator; all of them, once none is left to be copied.
     pub bytes: u64,
     /// Changes that were applied by this coordinator.
     pub changes: u64,
@@ -42,6 +42,22 @@ impl Progress {
             (Phase::Copying, _) => 0.0,
             _ => 1.0,
         }
+    }
+}
+
+/// Whether the targets have all rows of the sources, whoever copied them: another coordinator, or the nodes by themselves.
+pub(super) fn is_copied(phase: Phase) -> bool {
+    match phase {
+        Phase::Planned | Phase::Created | Phase::Copying | Phase::Aborting | Phase::Aborted => {
+            false
+        }
+        Phase::CatchingUp
+        | Phase::Verified
+        | Phase::Sealing
+        | Phase::Sealed
+        | Phase::Committed
+        | Phase::CleaningUp
+        | Phase::Done => true,
     }
 }
 

@@ -110,6 +110,25 @@ fn what_another_coordinator_has_applied_is_asked_of_the_target() {
 }
 
 #[test]
+fn an_operation_ends_without_effect_if_changes_are_not_kept_for_it() {
+    for kind in KINDS {
+        let mut world = World::new(kind, quick(), 40);
+        world.run(Trouble {
+            trims: true,
+            writes: true,
+            ..Trouble::none()
+        });
+        assert_eq!(world.phase(), Phase::Aborted, "{kind:?}");
+        assert!(
+            world.error().contains("no longer kept"),
+            "{}",
+            world.error()
+        );
+        world.check_end();
+    }
+}
+
+#[test]
 fn a_commit_is_not_taken_back() {
     let mut world = World::new(OperationKind::Split, quick(), 50);
     world.run(Trouble {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use shardwright_elastic::{
-    BalancePolicy, ElasticShardManager, Error, Extent, Gating, KeySpan, MemoryJournal, Notice,
-    Part, Settings, ShardConfig, ShardStrategy, SplitAt,
+    BalancePolicy, ElasticShardManager, Error, Extent, Gating, KeySpan, Layout, MemoryJournal,
+    Notice, Part, Settings, ShardConfig, ShardStrategy, SplitAt,
     topology::{KeyRange, NodeId, Phase, ShardId},
 };
 
@@ -140,6 +140,22 @@ async fn no_write_is_lost_while_shards_are_split_merged_and_moved() {
     }
 }
 
+/// Each key of `parent` belongs to a child, each child has some, and every other key stays where it was.
+fn check_moved(before: &Layout, after: &Layout, parent: &ShardId, children: &[ShardId; 2]) {
+    let mut of_child = [0, 0];
+    for key in expected(3_000, b"").keys() {
+        let owner = |layout: &Layout| layout.owner(key.as_bytes()).map(|part| part.shard.clone());
+        let (was, is) = (owner(before), owner(after));
+        if was.as_ref() != Some(parent) {
+            assert_eq!(was, is, "{key} is none of {parent}'s, and moved");
+            continue;
+        }
+        let child = children.iter().position(|child| Some(child) == is.as_ref());
+        of_child[child.unwrap_or_else(|| panic!("{key} went to {is:?}"))] += 1;
+    }
+    assert!(of_child.iter().all(|keys| *keys > 0), "{of_child:?}");
+}
+
 #[tokio::test]
 async fn shards_of_every_strategy_are_split() {
     let strategies = [
@@ -166,9 +182,11 @@ async fn shards_of_every_strategy_are_split() {
             (SplitAt::Middle, Gating::Force),
         ] {
             let shard = manager.shard_for_key("user:1234").expect("an owner");
+            let before = manager.layout();
             let split = manager.split_shard_at(shard.as_str(), at, gating).await;
-            split.expect("it can be divided");
+            let children = split.expect("it can be divided");
             check(&manager, &store, &expected(3_000, b"first"));
+            check_moved(&before, &manager.layout(), &shard, &children.into());
         }
         let names: Vec<_> = manager
             .layout()

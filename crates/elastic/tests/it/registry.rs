@@ -1,13 +1,13 @@
 //! Operations in a registry: shard maps follow them, and any manager on the registry goes on with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shardwright_elastic::{
     ElasticShardManager, Extent, Gating, Journal, JournalError, MemoryShardStore, Part, Record,
     RegistryJournal, Settings, ShardConfig, SplitAt, Work,
     topology::{
-        KeyRange, KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position, ShardId,
-        ShardState,
+        Gap, Halts, KeyRange, KeyspaceName, NodeId, OperationId, OperationKind, Phase, Position,
+        ShardId, ShardState, Written,
     },
 };
 use shardwright_registry::{MemoryStore, Partitioning, Registration, Registry};
@@ -35,11 +35,19 @@ async fn registry() -> Registry {
 
 async fn manager(registry: &Registry, stores: &[MemoryShardStore; 2]) -> ElasticShardManager {
     let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    manager_on(journal, stores, Settings::local()).await
+}
+
+async fn manager_on(
+    journal: RegistryJournal,
+    stores: &[MemoryShardStore; 2],
+    settings: Settings,
+) -> ElasticShardManager {
     ElasticShardManager::builder(ShardConfig::default())
         .store(node("n1"), Arc::new(stores[0].clone()))
         .store(node("n2"), Arc::new(stores[1].clone()))
         .journal(Arc::new(journal))
-        .settings(Settings::local())
+        .settings(settings)
         .build()
         .await
         .expect("a manager")
@@ -94,6 +102,75 @@ async fn the_shard_map_shows_what_was_split_moved_and_merged() {
         .expect("its record")
         .value;
     assert_eq!((gone.state, gone.hold), (ShardState::Retired, None));
+}
+
+/// A journal whose writer ends in a gap.
+fn ending_at(registry: &Registry, gap: Gap) -> RegistryJournal {
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    journal.halting(Halts::at(gap, 1, |gap| panic!("{ENDED} {gap}")))
+}
+
+const ENDED: &str = "the writer ends at";
+
+/// Whether something ended at a gap.
+async fn ended<T: Send + 'static>(run: impl Future<Output = T> + Send + 'static) -> bool {
+    match tokio::spawn(run).await {
+        Ok(_) => false,
+        Err(error) => {
+            let said = error.into_panic();
+            let said = said.downcast_ref::<String>().expect("a text");
+            assert!(said.starts_with(ENDED), "{said}");
+            true
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_writer_leaves_that_ends_before_or_after_the_operation_is_collected() {
+    let kind = OperationKind::Split;
+    let is_around = |gap: &Gap| gap.written == Written::Work || gap.phase == Phase::Done;
+    let gaps = Gap::all().filter(|gap| gap.kind == kind && is_around(gap));
+    for gap in gaps.filter(|gap| gap.written != Written::Resolved) {
+        let registry = registry().await;
+        let stores = [MemoryShardStore::new(), MemoryShardStore::new()];
+        let settings = Settings {
+            retention: Duration::ZERO,
+            ..Settings::local()
+        };
+        let first = manager_on(ending_at(&registry, gap), &stores, settings).await;
+        stores[0].add_parts(first.layout().parts());
+        let splits = first.clone();
+        // Whoever writes it is another task, which ends.
+        let split = ended(async move {
+            let split = splits.split_shard_at("shard-0", SplitAt::Middle, Gating::Force);
+            drop(split.await);
+        });
+        assert!(!split.await, "{gap}");
+        let collects = first.clone();
+        let is_at_end = ended(async move { collects.collect().await }).await;
+        let is_removal = matches!(gap.written, Written::Forgotten | Written::Removed);
+        assert_eq!(is_at_end, is_removal, "{gap}");
+        first.stop();
+
+        let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+        let next = manager_on(journal.clone(), &stores, settings).await;
+        loop {
+            next.collect().await;
+            let (entries, orphans) = (journal.list().await, journal.orphans().await);
+            if entries.expect("an answer").is_empty() && orphans.expect("an answer").is_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let shards = registry.shards().list().await.expect("the shards");
+        let retired = shards
+            .iter()
+            .filter(|found| found.value.state == ShardState::Retired);
+        assert_eq!(retired.count(), 0, "{gap}");
+        let map = registry.map().await.expect("the shards tile the space");
+        let expected = if gap.written == Written::Work { 2 } else { 3 };
+        assert_eq!(map.len(), expected, "{gap}");
+    }
 }
 
 fn migration(id: &str, journal: &[Part]) -> Record {

@@ -1,5 +1,6 @@
 //! Where a node answers what coordinators and other nodes ask for operations.
 
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::axum::{
     Router,
     body::Bytes,
@@ -19,6 +20,9 @@ use crate::node::Copies;
 /// The path.
 pub(super) const PATH: &str = "/shardwright/elastic";
 
+/// The path at which a node is asked about many shards at once.
+pub(super) const METRICS_PATH: &str = "/shardwright/elastic/metrics";
+
 /// How many bytes a request may have: a batch of records.
 const BODY_MAX: usize = 64 << 20;
 
@@ -27,6 +31,7 @@ pub(crate) fn router(copies: Copies, members: Members) -> Router {
     let local = Local::new(copies, members);
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
+        .route(METRICS_PATH, post(metrics))
         .with_state(local)
 }
 
@@ -45,4 +50,12 @@ async fn answer(State(local): State<Local<Copies>>, body: Bytes) -> Response {
             (StatusCode::BAD_REQUEST, why).into_response()
         }
     }
+}
+
+async fn metrics(State(local): State<Local<Copies>>, body: Bytes) -> Response {
+    let Some(shards) = wire::decode::<Vec<PartitionId>>(&body) else {
+        let why = "this is not a list of shards that this release understands\n";
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    };
+    wire::encode(&local.metrics_of(shards).await).into_response()
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_registry::{BoxError, Registry};
 use shardwright_sql::Placement;
@@ -18,6 +19,8 @@ use shardwright_topology::{
 use super::{
     Members, Way,
     content::{self, SumOf},
+    flights::Flights,
+    measure::{Counts, Rows},
     placements::Placements,
     refusals::{not_cut, not_fresh, not_read, not_taken, sealed, unknown},
     wire::{self, Answer, Ask, Refusal, Request, Said},
@@ -65,6 +68,10 @@ pub struct Local<S> {
     placements: Placements,
     /// How often the sources of operations were cut here.
     cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
+    /// How many rows its shards have.
+    pub(super) counts: Counts,
+    /// What is being read of whole shards.
+    flights: Flights,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -80,6 +87,8 @@ impl<S: ShardCopies> Local<S> {
             members,
             placements: Placements::default(),
             cuts: Arc::default(),
+            counts: Counts::default(),
+            flights: Flights::default(),
         }
     }
 
@@ -96,7 +105,18 @@ impl<S: ShardCopies> Local<S> {
     }
 
     /// Does what is asked, as far as this node has what it takes.
-    async fn answer_to(&self, Request { shard: id, ask }: Request) -> Answer {
+    async fn answer_to(&self, request: Request) -> Answer {
+        match request.ask {
+            Ask::Digest { .. } | Ask::DigestOfImport { .. } | Ask::Metrics | Ask::Median => {
+                let (local, asked) = (self.clone(), request.clone());
+                let answer = move || async move { local.answer_alone(asked).await }.boxed();
+                self.flights.join(&request, answer).await
+            }
+            _ => self.answer_alone(request).await,
+        }
+    }
+
+    async fn answer_alone(&self, Request { shard: id, ask }: Request) -> Answer {
         if let Ask::Remove { operation } = &ask {
             return self.remove(&id, operation).await;
         }
@@ -180,7 +200,7 @@ impl<S: ShardCopies> Local<S> {
                 let released = shard.release(&operation, APPENDING).await;
                 sealed(released.map(|_| Said::Done))
             }
-            Ask::Metrics => self.metrics(id, shard, fresh).await,
+            Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
             Ask::Median => self.median(id, shard, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))
@@ -290,8 +310,10 @@ impl<S: ShardCopies> Local<S> {
         if *count <= CUTS_MAX {
             return Ok(());
         }
-        let why = "too few members can keep aside what they hold";
-        Err(Refusal::Failed(why.to_owned()))
+        let why = format!(
+            "the shard was divided {CUTS_MAX} times, and too few members kept the same aside: begin again once all of them are there"
+        );
+        Err(Refusal::Failed(why))
     }
 
     async fn digest(
@@ -334,17 +356,6 @@ impl<S: ShardCopies> Local<S> {
         let found = self.registry(id).shard(&id.shard).await;
         let range = found.map_err(|error| unknown(&error))?.value.range;
         range.ok_or(Refusal::NotHeld)
-    }
-
-    async fn metrics(&self, id: &PartitionId, shard: &S::Copy, fresh: Fresh) -> Answer {
-        let placement = self.placement(id, shard, &fresh).await?;
-        let file = Arc::clone(&fresh.file);
-        read(shard, fresh, move |snapshot| {
-            let rows = content::count(snapshot, &placement)?;
-            let bytes = file.size_bytes()?;
-            Ok(Ok(Said::Metrics { bytes, rows }))
-        })
-        .await
     }
 
     async fn median(&self, id: &PartitionId, shard: &S::Copy, fresh: Fresh) -> Answer {
@@ -441,11 +452,11 @@ impl<S: ShardCopies> Local<S> {
 }
 
 /// Reads a snapshot on a thread that may wait.
-async fn read(
+pub(super) async fn read<T: Send + 'static>(
     copy: &impl ShardCopy,
     fresh: Fresh,
-    run: impl FnOnce(&Snapshot) -> Result<Answer, StoreError> + Send + 'static,
-) -> Answer {
+    run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
+) -> Result<T, Refusal> {
     let read = copy.aside_of_tasks(move || run(&fresh.file.snapshot()?));
     match read.await {
         Some(Ok(answer)) => answer,

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::{
     ClientError, Token,
@@ -12,15 +13,18 @@ use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{KeyspaceName, NodeId};
 
 use super::{
-    http::PATH,
+    http::{METRICS_PATH, PATH},
     wire::{self, Answer, Ask, Request},
 };
 
 /// How long it takes at most to connect to a node.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer is waited for: the rows of a large shard are summed up meanwhile.
-const ANSWER: Duration = Duration::from_secs(600);
+/// How long an answer is waited for. Whoever asks again meanwhile for what takes longer waits for the same.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long it is waited for what shards are used for.
+const METRICS: Duration = Duration::from_secs(10);
 
 /// How nodes are asked, and how it is waited until they are asked again.
 #[async_trait]
@@ -30,6 +34,12 @@ pub trait Way: fmt::Debug + Send + Sync {
     /// # Errors
     /// There was none: what was asked may be done, or may yet be.
     async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError>;
+
+    /// Sends a question what shards are used for, and returns the answer.
+    ///
+    /// # Errors
+    /// There was none.
+    async fn measure(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError>;
 
     /// Waits.
     async fn pause(&self, lasting: Duration);
@@ -118,21 +128,39 @@ impl Members {
     ) -> Result<Answer, BoxError> {
         let shard = shard.clone();
         let request = wire::encode(&Request { shard, ask });
-        let answer = self.way.send(node, request).await?;
-        Ok(wire::decode(&answer).ok_or(Garbled)?)
+        understood(&self.way.send(node, request).await?)
+    }
+
+    /// Asks a node how much it has of shards of which it has the primaries, and what they do. The answers are in their order.
+    pub(super) async fn metrics_of(
+        &self,
+        node: &NodeId,
+        shards: &[PartitionId],
+    ) -> Result<Vec<Answer>, BoxError> {
+        understood(&self.way.measure(node, wire::encode(&shards)).await?)
     }
 }
 
+fn understood<T: DeserializeOwned>(answer: &[u8]) -> Result<T, BoxError> {
+    Ok(wire::decode(answer).ok_or(Garbled)?)
+}
+
 impl OverHttp {
-    async fn post(&self, node: &NodeId, body: Vec<u8>) -> Result<Vec<u8>, Unanswered> {
+    async fn post(
+        &self,
+        node: &NodeId,
+        path: &str,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<Vec<u8>, Unanswered> {
         let found = self.registry.nodes().get(node).await?;
         let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
-        let url = format!("{}{PATH}", address.value.address);
+        let url = format!("{}{path}", address.value.address);
         let mut sending = self.client.post(url);
         if let Some(token) = &self.token {
             sending = sending.header(AUTHORIZATION, token.header());
         }
-        let response = sending.timeout(ANSWER).body(body).send().await?;
+        let response = sending.timeout(within).body(body).send().await?;
         let body = response.error_for_status()?.bytes().await?;
         Ok(body.to_vec())
     }
@@ -141,7 +169,11 @@ impl OverHttp {
 #[async_trait]
 impl Way for OverHttp {
     async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
-        Ok(self.post(node, request).await?)
+        Ok(self.post(node, PATH, request, ANSWER).await?)
+    }
+
+    async fn measure(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        Ok(self.post(node, METRICS_PATH, request, METRICS).await?)
     }
 
     async fn pause(&self, lasting: Duration) {

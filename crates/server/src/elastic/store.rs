@@ -1,5 +1,7 @@
 //! The shards of a keyspace as operations use them, wherever their primaries are.
 
+mod metrics;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -20,6 +22,7 @@ use shardwright_topology::{
     ShardState, Side,
 };
 
+use self::metrics::metrics_in;
 use super::{
     Members, Way,
     failure::Failure,
@@ -441,16 +444,13 @@ impl ShardStore for ClusterStore {
     }
 
     async fn metrics(&self, shard: &ShardId) -> Result<ShardMetrics, StoreError> {
-        let metrics = match self.ask(shard, Ask::Metrics).await {
-            Ok(Said::Metrics { bytes, rows }) => Ok(ShardMetrics {
-                storage_bytes: bytes,
-                key_count: usize::try_from(rows).unwrap_or(usize::MAX),
-                ..ShardMetrics::default()
-            }),
-            Ok(said) => Err(unexpected(&said)),
-            Err(error) => Err(error),
-        };
+        let said = self.ask(shard, Ask::Metrics).await;
+        let metrics = said.and_then(metrics_in);
         metrics.map_err(|error| error.of(shard, None))
+    }
+
+    async fn metrics_of(&self, shards: &[ShardId]) -> Vec<Result<ShardMetrics, StoreError>> {
+        self.metrics_by_node(shards).await
     }
 
     async fn median(&self, shard: &ShardId) -> Result<Option<Cut>, StoreError> {

@@ -88,6 +88,11 @@ pub(super) enum Said {
     Metrics {
         bytes: u64,
         rows: u64,
+        /// In a second.
+        reads: f64,
+        writes: f64,
+        /// The part of a processor.
+        cpu: f64,
     },
     Median(Option<Position>),
 }

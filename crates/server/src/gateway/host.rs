@@ -78,6 +78,7 @@ impl Host {
                 keep,
                 lasts_ms,
             } => {
+                shard.meter().read();
                 let fresh = fresh(&shard, freshness, within).await?;
                 let seat = self.seats.take(keep, self.copies.count());
                 let seat = tokio::time::timeout(within, seat).await;
@@ -96,7 +97,10 @@ impl Host {
                 number,
                 unit,
                 level,
-            } => write(&shard, basis, number, unit, level, within).await,
+            } => {
+                shard.meter().wrote();
+                write(&shard, basis, number, unit, level, within).await
+            }
             Ask::Recall { number } => recall(&shard, number, within).await,
             Ask::Begin {
                 basis,

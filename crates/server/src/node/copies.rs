@@ -21,7 +21,9 @@ use shardwright_quorum::log::{
 };
 use shardwright_registry::{Registry, Store};
 use shardwright_store::Config;
-use shardwright_topology::{Epoch, Incarnation, KeyspaceName, Member, NodeId, ReplicaId, ShardId};
+use shardwright_topology::{
+    Epoch, Halts, Incarnation, KeyspaceName, Member, NodeId, ReplicaId, ShardId,
+};
 use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking};
 
 use super::{
@@ -34,7 +36,7 @@ use super::{
 use crate::{
     elastic::ShardCopies,
     shard::{
-        Memory, Shard, ShardOptions,
+        CopyGap, Memory, Shard, ShardOptions,
         split::{Aside, ShardCopy},
     },
 };
@@ -59,6 +61,7 @@ pub(super) struct Shared {
     memory: Memory,
     file: Config,
     layout: Layout,
+    halts: Halts<CopyGap>,
     state: Mutex<State>,
     /// Told when a copy is opened or goes.
     changed: Notify,
@@ -99,6 +102,7 @@ impl Copies {
             memory: options.memory,
             file: options.file.clone(),
             layout,
+            halts: options.halts.clone(),
             state: Mutex::default(),
             changed: Notify::new(),
         });
@@ -175,15 +179,17 @@ impl Copies {
                 let registry = self.registry(&shard.keyspace);
                 let copy = Member { node, replica_id };
                 registry.forget_copy(&shard.shard, &copy).await?;
+                self.shared.halts.reached(CopyGap::Forgotten);
             }
         }
+        let halts = self.shared.halts.clone();
         let removed = spawn_blocking(move || {
             match left {
                 Some(open) => open.aside().leave(),
                 None => Aside::new(directory.clone()).leave(),
             }
             match directory.exists() {
-                true => deletion::remove(&directory),
+                true => deletion::remove(&directory, &halts),
                 false => Ok(()),
             }
         });
@@ -247,7 +253,8 @@ impl Copies {
             memory: shared.memory,
             file: shared.file.clone(),
         };
-        let opened = Shard::start(shard.clone(), shared.layout.copy(shard), options);
+        let (directory, halts) = (shared.layout.copy(shard), shared.halts.clone());
+        let opened = Shard::start_halting(shard.clone(), directory, options, halts);
         state.open.insert(shard.clone(), opened);
         shared.changed.notify_waiters();
     }
@@ -314,8 +321,9 @@ impl Copies {
             promised: status.promised.map_or(Epoch(0), |ballot| ballot.epoch),
         };
         deletion.release(registry).await?;
-        let directory = self.shared.layout.copy(shard);
-        let removed = spawn_blocking(move || deletion::remove(&directory)).await;
+        self.shared.halts.reached(CopyGap::Forgotten);
+        let (directory, halts) = (self.shared.layout.copy(shard), self.shared.halts.clone());
+        let removed = spawn_blocking(move || deletion::remove(&directory, &halts)).await;
         removed.map_err(io::Error::other)??;
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::{ffi::OsString, fs, io, path::Path};
 
 use shardwright_coordinator::failover::replication::{Instruction, Kept as StillNeeded};
 use shardwright_registry::{Error, Registry};
-use shardwright_topology::{Epoch, Member, ShardId};
+use shardwright_topology::{Epoch, Halts, Member, ShardId};
+
+use crate::shard::CopyGap;
 
 /// A copy that a coordinator has found to be of no use.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Deletion {
 }
 
 /// Removes what a copy has stored. It is renamed first, so that half of it is never taken for a copy.
-pub(super) fn remove(directory: &Path) -> io::Result<()> {
+pub(super) fn remove(directory: &Path, halts: &Halts<CopyGap>) -> io::Result<()> {
     let Some((parent, name)) = directory.parent().zip(directory.file_name()) else {
         return Ok(());
     };
@@ -56,6 +58,7 @@ pub(super) fn remove(directory: &Path) -> io::Result<()> {
     let going = parent.join(going);
     remove_if_there(&going)?;
     fs::rename(directory, &going)?;
+    halts.reached(CopyGap::Renamed);
     remove_if_there(&going)
 }
 

@@ -163,7 +163,8 @@ mod tests {
         fs::create_dir(&gone).expect("room");
         assert_eq!(layout.copies()?, [shard]);
         assert!(!gone.exists());
-        crate::node::deletion::remove(&copy).expect("it is there");
+        crate::node::deletion::remove(&copy, &shardwright_topology::Halts::default())
+            .expect("it is there");
         assert_eq!(layout.copies()?, []);
         Ok(())
     }

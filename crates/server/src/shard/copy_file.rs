@@ -10,17 +10,20 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{Kind, Point, Record, Snapshot, StateError, shard_log::Entry};
 use shardwright_store::ShardFile;
-use shardwright_topology::Lsn;
+use shardwright_topology::{Halts, Lsn};
 use tokio::sync::watch;
 
 use super::{
+    CopyGap,
     alarm::Alarm,
     convert::not_open,
     logged_file::{Came, Fate, LoggedFile},
+    meter::Meter,
     scrub::Held,
-    split::Aside,
+    split::{self, Aside},
     write::{Token, Write, WriteError},
 };
 
@@ -36,6 +39,8 @@ pub(super) struct CopyFile {
     held: Held,
     /// What it keeps aside for other shards.
     aside: Aside,
+    /// How much it is used.
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -67,13 +72,14 @@ pub(super) struct Changes {
 
 impl CopyFile {
     /// Returns the data of a copy in a directory, which is not open yet.
-    pub(super) fn new(home: PathBuf) -> Self {
+    pub(super) fn new(shard: PartitionId, home: PathBuf, halts: Halts<CopyGap>) -> Self {
         Self {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
             held: Held::default(),
-            aside: Aside::new(home),
+            aside: Aside::halting(home, halts),
+            meter: Meter::new(shard),
         }
     }
 
@@ -100,7 +106,7 @@ impl CopyFile {
     /// Takes data that was opened, in place of what was there before.
     pub(super) fn open(&self, data: LoggedFile) {
         self.held.forget();
-        self.aside.forget_unfinished();
+        self.aside.opened(data.file());
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
             data,
@@ -126,7 +132,8 @@ impl CopyFile {
         let slot = slot.as_mut().ok_or(WriteError::NotRunning)?;
         slot.committed = None;
         let interrupter = slot.data.interrupter();
-        let ran = alarm.during(interrupter, || slot.data.run(writes));
+        let data = &mut slot.data;
+        let ran = alarm.during(interrupter, || self.meter.during(|| data.run(writes)));
         let Some(ran) = ran.filter(|_| !alarm.has_rung()) else {
             slot.data.roll_back();
             return Ok(None);
@@ -158,12 +165,14 @@ impl CopyFile {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
             if record.kind == Kind::SplitBase {
-                slot.data.take(record, self.aside.home())?;
+                let source = slot.data.begin(record, self.aside.home())?;
+                self.aside.halts().reached(CopyGap::Taken);
+                split::base::forget(self.aside.home(), &source);
                 self.held.forget();
                 self.show_all(&slot.data);
                 return Ok(());
             }
-            let came = slot.data.apply(record)?;
+            let came = self.meter.during(|| slot.data.apply(record))?;
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
@@ -187,6 +196,11 @@ impl CopyFile {
     /// Returns what it keeps aside for other shards.
     pub(super) fn aside(&self) -> &Aside {
         &self.aside
+    }
+
+    /// Returns what counts how much it is used.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Makes durable what was applied, and returns how far that is.

@@ -19,6 +19,7 @@ use shardwright_store::{
     Absorb, ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica,
     ReplicaError, ShardFile, Synchronous, Window, Writer,
 };
+use shardwright_topology::ShardId;
 
 pub use self::batch::{Fate, Ran};
 use super::{
@@ -141,6 +142,13 @@ impl LoggedFile {
     /// # Errors
     /// [`StateError::Diverged`] if something else lies there, or nothing; other errors as of [`LoggedFile::apply`].
     pub fn take(&mut self, record: &Record, home: &Path) -> Result<(), StateError> {
+        let source = self.begin(record, home)?;
+        split::base::forget(home, &source);
+        Ok(())
+    }
+
+    /// Does what [`LoggedFile::take`] does but for removing what lies there, and returns of which shard that is.
+    pub(super) fn begin(&mut self, record: &Record, home: &Path) -> Result<ShardId, StateError> {
         let SplitBase::Take(take) = split::decode(record).map_err(state_error)? else {
             return Err(StateError::Diverged("this is nothing to begin with".into()));
         };
@@ -151,11 +159,10 @@ impl LoggedFile {
             .and_then(|snapshot| snapshot.last_of(&client));
         if taken.map_err(state_error)?.is_some() {
             // Somebody asked twice.
-            split::base::forget(home, &take.source);
             self.roll_back();
             let moved = self.writer.advance(applied_of(record), &[]);
             self.applied = record.point();
-            return moved.map_err(state_error);
+            return moved.map(|()| take.source).map_err(state_error);
         }
         let base = split::base::read(home, &take.source, take.at);
         if !base.is_some_and(|base| base.is_for(&take)) {
@@ -170,9 +177,7 @@ impl LoggedFile {
             None => self.begin_with(record, &from),
             Some(tables) => self.absorb(record, &from, tables),
         };
-        taken?;
-        split::base::forget(home, &take.source);
-        Ok(())
+        taken.map(|()| take.source)
     }
 
     /// Lets a file be the data from now on, durably.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use shardwright_coordinator::{
-    Coordinator,
+    Builder, Coordinator, Handle, balance,
     core::{Command, Done, Notice, Refusal, Replication, Settings},
     failover::replication,
     http::{Api, Settings as HttpSettings, bind, serve},
@@ -17,7 +17,7 @@ use shardwright_coordinator::{
 };
 use shardwright_quorum::log::Settings as LogSettings;
 use shardwright_server::{
-    Node, NodeOptions, Shard,
+    ClusterStore, Node, NodeOptions, Shard,
     node::Scrubbing,
     shard::{Memory, ReadLevel, Transaction, Write},
 };
@@ -53,8 +53,24 @@ struct Leader {
 impl Leader {
     /// Starts one, and waits until it leads.
     async fn start(store: &Arc<dyn Store>, settings: Settings) -> Self {
+        Self::of(store, Self::builder(store, settings)).await
+    }
+
+    /// Starts one that splits and merges shards, too.
+    async fn reshaping(store: &Arc<dyn Store>, settings: Settings) -> Self {
+        let shards = ClusterStore::new(Arc::clone(store), KeyspaceName::main(), None);
+        let shards = Arc::new(shards.expect("a client"));
+        let builder = Self::builder(store, settings).elastic(shards);
+        Self::of(store, builder).await
+    }
+
+    fn builder(store: &Arc<dyn Store>, settings: Settings) -> Builder {
         let policy = Box::new(ReplicaPolicy::default());
-        let coordinator = Coordinator::start(Arc::clone(store), settings, policy);
+        Coordinator::builder(Arc::clone(store), settings, policy)
+    }
+
+    async fn of(store: &Arc<dyn Store>, builder: Builder) -> Self {
+        let coordinator = builder.start();
         let listener = bind("127.0.0.1:0", None).await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let handle = coordinator.handle().clone();
@@ -227,18 +243,27 @@ impl Cluster {
         leader.as_ref().expect("one leads").url.clone()
     }
 
+    /// Stops the coordinator, and starts one that splits and merges shards, and balances so.
+    pub(crate) async fn balance(&self, nodes: u32, shards: u32, balance: balance::Settings) {
+        let leader = self.leader.lock().expect("a leader").take();
+        leader.expect("one leads").stop().await;
+        let mut settings = settings(2, nodes, shards);
+        settings.balance = balance;
+        settings.operations.calm = Duration::from_millis(100);
+        let next = Leader::reshaping(&self.store, settings).await;
+        *self.leader.lock().expect("a leader") = Some(next);
+    }
+
+    /// The coordinator that leads.
+    pub(crate) fn handle(&self) -> Handle {
+        let leader = self.leader.lock().expect("a leader");
+        let leader = leader.as_ref().expect("one leads");
+        leader.coordinator.handle().clone()
+    }
+
     /// Asks the coordinator that leads.
     pub(crate) async fn command(&self, command: Command) -> Result<Done, Refusal> {
-        let handle = {
-            let leader = self.leader.lock().expect("a leader");
-            leader
-                .as_ref()
-                .expect("one leads")
-                .coordinator
-                .handle()
-                .clone()
-        };
-        handle.command(command).await
+        self.handle().command(command).await
     }
 
     /// What the coordinator has told people.

@@ -143,7 +143,7 @@ impl Counting {
 }
 
 /// Asks again as long as the answer is that this may help, or none.
-async fn insist(asking: &Asking, node: &str, body: &Json) -> Json {
+pub(crate) async fn insist(asking: &Asking, node: &str, body: &Json) -> Json {
     let began = Instant::now();
     loop {
         match asking.post(node, body).await {

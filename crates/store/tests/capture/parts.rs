@@ -129,7 +129,10 @@ fn part_of(pair: &Pair, client: [u8; 16], even: bool) -> (ShardFile, Applied, bo
     let snapshot = pair.copy.snapshot().unwrap();
     assert_eq!(snapshot.part_to(&again, &part, go_on).unwrap(), made);
     for beside in ["-wal", "-shm", "-journal", "-whole"] {
-        let left = pair.directory.path().join(format!("again-{even}.db{beside}"));
+        let left = pair
+            .directory
+            .path()
+            .join(format!("again-{even}.db{beside}"));
         assert!(!left.exists(), "{left:?} is left beside a part");
     }
     let replica = Replica {

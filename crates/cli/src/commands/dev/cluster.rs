@@ -23,7 +23,10 @@ use tokio::{
 
 use super::home::Home;
 use crate::{
-    commands::coordinator::replication, elastic::elastic_store, listening::Listening, timing,
+    commands::coordinator::{balance, replication},
+    elastic::elastic_store,
+    listening::Listening,
+    timing,
 };
 
 /// Where everything is answered, unless said otherwise: where commands look for a coordinator.
@@ -196,6 +199,7 @@ fn core_settings(nodes: u32, shards: u32) -> anyhow::Result<CoreSettings> {
         timing: CoreSettings::timing_of(HEARTBEAT_TIMEOUT)?,
         replication_factor: factor,
         shards,
+        balance: balance(shards),
         replication: replication(factor, usual.bootstrap_wait)?,
         ..usual
     })

@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     failure::Failure,
+    halts,
     health::{self, Held},
     listening::Listening,
     pass_on::{self, Coordinators},
     process, registry,
     settings::{
-        ADVERTISE, ADVERTISE_PEERS, BUCKET, COORDINATOR_OR_REGISTRY, DATA, Family, Given,
+        ADVERTISE, ADVERTISE_PEERS, BUCKET, COORDINATOR_OR_REGISTRY, DATA, Family, Given, HALT_AT,
         HEARTBEAT_TIMEOUT, ID, LISTEN, LISTEN_PEERS, LOG, NATS_CREDS, REGION, REGISTRY, Setting,
         SettingError, Settings, TOKEN_FILE, ZONE,
     },
@@ -52,6 +53,7 @@ impl Family for Keeping {
         &NATS_CREDS,
         &ZONE,
         &REGION,
+        &HALT_AT,
         &TOKEN_FILE,
         &LOG,
     ];
@@ -148,6 +150,7 @@ fn options(
         },
         token: listening.token.clone(),
         log: timing::of_log(settings.duration(&HEARTBEAT_TIMEOUT)?),
+        halts: halts::of(settings)?,
         ..NodeOptions::new(listening.id(settings)?, directory, &listening.url)
     })
 }

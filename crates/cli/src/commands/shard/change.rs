@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Connection, Operation, Received},
+    client::{Connection, MemberMove, Operation, Received},
     commands::op::{self, Waiting},
 };
 
@@ -29,6 +29,10 @@ pub(crate) struct Split {
     #[arg(long, value_name = "WHERE", default_value = "median")]
     at: String,
 
+    /// Divide it at its median although it has few rows.
+    #[arg(long)]
+    force: bool,
+
     /// Only say where it would be divided.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
@@ -42,7 +46,7 @@ pub(crate) struct Split {
 
 /// Make one shard of neighbours.
 ///
-/// Their ranges have to follow each other. The new shard has a name of its own; rows are written and read meanwhile, but for a moment.
+/// Their ranges have to follow each other. Where they have too few copies on the same nodes, some of them move first. The new shard has a name of its own; rows are written and read meanwhile, but for a moment.
 /// Returns as soon as it has begun, unless it is to wait.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -53,7 +57,11 @@ pub(crate) struct Merge {
     #[arg(value_name = "SHARD", required = true, num_args = 2..)]
     shards: Vec<String>,
 
-    /// Only say whether they can be merged.
+    /// Merge them although the new shard is large, or hardly any other is left.
+    #[arg(long)]
+    force: bool,
+
+    /// Only say whether they can be merged, and what would move first.
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
 
@@ -70,6 +78,7 @@ impl Split {
             "kind": "split",
             "shards": [self.shard],
             "at": self.at,
+            "force": self.force,
             "dry_run": self.dry_run,
         });
         let operation = begin(&self.connection, &body)?;
@@ -86,11 +95,20 @@ impl Split {
 
 impl Merge {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let body = json!({"kind": "merge", "shards": self.shards, "dry_run": self.dry_run});
+        let body = json!({
+            "kind": "merge",
+            "shards": self.shards,
+            "force": self.force,
+            "dry_run": self.dry_run,
+        });
         let operation = begin(&self.connection, &body)?;
         let shards = self.shards.join(", ");
         if self.dry_run {
-            let said = format!("{shards} would be merged");
+            let moves = operation.moves.iter().map(|moved| {
+                let MemberMove { shard, from, to } = moved;
+                format!("{shard} would move from {from} to {to}\n")
+            });
+            let said = format!("{}{shards} would be merged", moves.collect::<String>());
             return op::finish(&self.connection, &operation, &said, out);
         }
         let connection = &self.connection;

@@ -11,7 +11,8 @@ use crate::{
 
 /// Print how much the shards with ranges have and do.
 ///
-/// Their nodes are asked at this moment. What one of them does not say is empty, with the reason.
+/// Their nodes are asked at this moment. Rates are of about the last half minute; cpu is the part of one processor that works for the shard
+/// where its primary is. What a node does not say is empty, with the reason.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,18 +44,27 @@ fn sheet(found: &[Received<Statistics>]) -> Sheet {
         "rows",
         "bytes",
         "requests/s",
+        "reads/s",
+        "writes/s",
+        "cpu",
         "operation",
         "error",
     ];
     let mut sheet = Sheet::with_columns(&columns);
     for shard in found {
-        let rate = shard.requests_per_second.map(|rate| format!("{rate:.1}"));
+        let rate = |rate: Option<f64>| rate.map(|rate| format!("{rate:.1}"));
+        let requests = rate(shard.requests_per_second);
+        let (reads, writes) = (rate(shard.reads_per_second), rate(shard.writes_per_second));
+        let cpu = shard.cpu.map(|part| format!("{:.1}%", part * 100.0));
         sheet.rows.push(vec![
             output::text(&shard.shard),
             output::optional(shard.primary.as_deref()),
             shard.rows.map_or(Value::Null, output::number),
             shard.bytes.map_or(Value::Null, output::number),
-            output::optional(rate.as_deref()),
+            output::optional(requests.as_deref()),
+            output::optional(reads.as_deref()),
+            output::optional(writes.as_deref()),
+            output::optional(cpu.as_deref()),
             output::optional(shard.operation.as_deref()),
             output::optional(shard.error.as_deref()),
         ]);

@@ -41,6 +41,7 @@ fn sight() -> Sight {
         to: None,
         is_up: [true; 2],
         refused: None,
+        is_for_nothing: false,
         is_followed: false,
     }
 }

@@ -148,16 +148,22 @@ impl Replicated {
         self.tell_all(|| Input::Tick);
     }
 
-    /// Takes in that a node keeps copies, or has kept some.
-    pub(super) fn keeps_copies(&mut self, node: &NodeId, record: Option<&NodeRecord>) {
+    /// Returns the nodes that keep copies, or have kept some.
+    pub(in crate::core) fn keepers(&self) -> impl Iterator<Item = &NodeId> {
+        self.keepers.keys()
+    }
+
+    /// Takes in that a node keeps copies, or has kept some. Returns whether that is new.
+    pub(super) fn keeps_copies(&mut self, node: &NodeId, record: Option<&NodeRecord>) -> bool {
         if !self.is_leading || self.keepers.contains_key(node) {
-            return;
+            return false;
         }
         self.keepers.insert(node.clone(), None);
         match record {
             Some(record) => self.node_changed(record),
             None => self.node_gone(node),
         }
+        true
     }
 
     /// Takes in the record of a node; of one that keeps no copies, nothing.

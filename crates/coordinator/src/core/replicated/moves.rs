@@ -6,8 +6,8 @@ use shardwright_failover::replication::Move;
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::{Key, Stored};
 use shardwright_topology::{
-    Decision, MemberChange, NodeId, NodeState, Operation, OperationId, OperationKind, Phase,
-    ShardRecord, ShardState, Timestamp,
+    Decision, Gap, MemberChange, NodeId, NodeState, Operation, OperationId, OperationKind, Phase,
+    ShardRecord, ShardState, Timestamp, Written,
 };
 
 use crate::core::{
@@ -29,7 +29,7 @@ pub(super) enum Begun {
 
 impl Core {
     /// Returns from where to where a shard would move, if it may. Who has the shard already, and is in sync, is left to a hand-over: `None`.
-    fn check_move(
+    pub(super) fn check_move(
         &self,
         partition: &PartitionId,
         from: Option<NodeId>,
@@ -84,21 +84,13 @@ impl Core {
         let Some(members) = self.check_move(partition, from, to)? else {
             return Ok(None);
         };
-        let operation = Operation {
-            id: OperationId::new(format!("move-{:016x}", self.rng.next_u64()))
-                .expect("digits make a valid name"),
-            keyspace: partition.keyspace.clone(),
-            kind: OperationKind::Migrate,
-            sources: vec![partition.shard.clone()],
-            targets: vec![partition.shard.clone()],
-            phase: Phase::Planned,
-            error: None,
-            paused: false,
-            members: Some(members),
-        };
+        let name = format!("move-{:016x}", self.rng.next_u64());
+        let name = OperationId::new(name).expect("digits make a valid name");
+        let operation = planned(name, partition, members);
         let done = Done {
             changes: 1,
             operation: Some(operation.id.clone()),
+            ..Done::default()
         };
         let key = key_of(&operation.id);
         let purpose = asked(id, done, partition);
@@ -180,6 +172,7 @@ impl Core {
         let mut done = Done {
             changes: 0,
             operation: Some(operation.clone()),
+            ..Done::default()
         };
         if next == value {
             return Ok(Begun::Is(done));
@@ -200,6 +193,16 @@ impl Core {
         found.map(|stored| &stored.value.id)
     }
 
+    /// Where the move of a shard is once its members have changed, if that is what they change for.
+    pub(in crate::core) fn gap_of_members(&self, partition: &PartitionId) -> Option<Gap> {
+        let mut moves = self.moves().map(|stored| &stored.value);
+        let found = moves.find(|operation| {
+            operation.phase == Phase::Committed
+                && partition_of(operation).as_ref() == Some(partition)
+        });
+        found.map(|operation| operation.gap(Written::Members))
+    }
+
     /// The nodes to which shards move that are not there yet.
     pub(super) fn targets(&self) -> BTreeMap<PartitionId, NodeId> {
         let open = self.moves().map(|stored| &stored.value);
@@ -211,7 +214,7 @@ impl Core {
         found.collect()
     }
 
-    fn moves(&self) -> impl Iterator<Item = &Stored<Operation>> {
+    pub(super) fn moves(&self) -> impl Iterator<Item = &Stored<Operation>> {
         let all = self.mirror.operations.values();
         all.filter(|stored| stored.value.members.is_some())
     }
@@ -276,6 +279,7 @@ impl Core {
             to: standing(&change.to),
             is_up: [&change.from, &change.to].map(|node| self.is_up(node)),
             refused: self.refused(&change.to),
+            is_for_nothing: self.is_for_nothing(operation),
             is_followed: is_decided
                 && operation.phase != Phase::Committed
                 && others.next().is_some(),
@@ -314,15 +318,21 @@ impl Core {
                 return;
             };
             next.error = error.clone().or(next.error);
+            let purpose = Purpose::Operation(next.gap(Written::Phase));
             let (key, value) = (stored.key.clone(), Some(Value::Operation(next)));
             let expected = Some(stored.revision);
-            self.write_at(key, expected, value, Purpose::Operation, actions);
+            self.write_at(key, expected, value, purpose, actions);
         } else if let Some(known) = self.mirror.shards.get(partition)
             && let Some(next) = next(&known.value).filter(|next| *next != known.value)
         {
             let (key, expected) = (known.key.clone(), Some(known.revision));
             let value = Some(Value::Shard(next));
-            self.write_at(key, expected, value, Purpose::Operation, actions);
+            let written = match step {
+                Step::Hold => Written::Held,
+                _ => Written::Resolved,
+            };
+            let purpose = Purpose::Operation(operation.gap(written));
+            self.write_at(key, expected, value, purpose, actions);
         }
     }
 
@@ -345,7 +355,8 @@ impl Core {
         });
         if RETENTION <= now.since(since) && !is_held {
             let (key, expected) = (stored.key.clone(), Some(stored.revision));
-            self.write_at(key, expected, None, Purpose::Operation, actions);
+            let purpose = Purpose::Operation(operation.gap(Written::Removed));
+            self.write_at(key, expected, None, purpose, actions);
         }
     }
 }
@@ -373,6 +384,25 @@ fn keeps_busy(operation: &Operation) -> bool {
     operation.phase.decision() == Decision::Open || operation.phase == Phase::Committed
 }
 
+/// The record of a move that is to begin.
+pub(super) fn planned(
+    id: OperationId,
+    partition: &PartitionId,
+    members: MemberChange,
+) -> Operation {
+    Operation {
+        id,
+        keyspace: partition.keyspace.clone(),
+        kind: OperationKind::Migrate,
+        sources: vec![partition.shard.clone()],
+        targets: vec![partition.shard.clone()],
+        phase: Phase::Planned,
+        error: None,
+        paused: false,
+        members: Some(members),
+    }
+}
+
 fn asked(command: CommandId, done: Done, partition: &PartitionId) -> Purpose {
     let partition = partition.clone();
     Purpose::Asked {
@@ -387,6 +417,6 @@ fn partition_of(operation: &Operation) -> Option<PartitionId> {
     Some(PartitionId::new(operation.keyspace.clone(), shard))
 }
 
-fn key_of(operation: &OperationId) -> Key {
+pub(super) fn key_of(operation: &OperationId) -> Key {
     Key::new(format!("op/{operation}")).expect("an operation's name makes a valid key")
 }

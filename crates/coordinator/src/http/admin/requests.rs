@@ -71,6 +71,8 @@ pub(super) struct Move {
     pub(super) keyspace: Option<KeyspaceName>,
     pub(super) from: Option<NodeId>,
     pub(super) to: NodeId,
+    /// Whether it stays there, whatever plans would do. It does, unless told otherwise.
+    pub(super) pin: Option<bool>,
 }
 
 /// A replica to promote.

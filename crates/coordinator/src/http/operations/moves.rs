@@ -19,7 +19,7 @@ use super::{
     within,
 };
 use crate::{
-    core::{Command, Refusal, Steering, View},
+    core::{Command, Gathering, Refusal, Relocation, Steering, View},
     http::{Api, Problem, admin::list},
 };
 
@@ -100,6 +100,29 @@ pub(super) async fn begin(
     let change = MemberChange { from, to };
     let planned = OperationShape::planned_move(&record.id, &change);
     Ok(list(&api.handle.view(), &planned))
+}
+
+/// Returns who moves before shards become one, and puts that one first beside which the new one is made. Nobody moves if these are no such shards.
+pub(super) async fn gathering(
+    api: &Api,
+    shards: &mut [ShardId],
+) -> Result<Vec<Relocation>, Problem> {
+    let view = api.handle.view();
+    if !shards.iter().all(|shard| record(&view, shard).is_some()) {
+        return Ok(Vec::new());
+    }
+    let partition = |shard: &ShardId| PartitionId::new(KeyspaceName::main(), shard.clone());
+    let command = Command::Gather {
+        operation: None,
+        shards: shards.iter().map(partition).collect(),
+    };
+    let done = within(api, api.handle.command(command), of_refusal).await?;
+    let Some(Gathering { first, moves }) = done.gathering else {
+        return Ok(Vec::new());
+    };
+    let place = shards.iter().position(|shard| *shard == first);
+    shards[..=place.unwrap_or(0)].rotate_right(1);
+    Ok(moves)
 }
 
 /// Holds a move up, lets it go on, takes it back, or begins the one that reverses it.

@@ -29,14 +29,16 @@ pub(super) fn problem(error: Error) -> Problem {
                 .hint("drain the node that is to lose its copy, or promote another one")
         }
         Error::AlreadyThere { .. } => conflict("HOLDS"),
-        Error::TooFewKeys { .. } => conflict("TOO_FEW_ROWS"),
+        Error::TooFewKeys { .. } => {
+            conflict("TOO_FEW_KEYS").hint("say where it is to be split, or force it")
+        }
         Error::Indivisible { .. } => conflict("INDIVISIBLE")
             .hint("split it at the middle, or at a position inside of its range"),
         Error::NotNeighbours { .. } => {
             conflict("NOT_NEIGHBOURS").hint("merge shards whose ranges follow each other")
         }
-        Error::TooLarge { .. } => conflict("TOO_LARGE"),
-        Error::TooFewShards { .. } => conflict("TOO_FEW_SHARDS"),
+        Error::TooLarge { .. } => conflict("TOO_LARGE").hint("merge fewer, or force it"),
+        Error::TooFewShards { .. } => conflict("TOO_FEW_SHARDS").hint("force it"),
         Error::NoCapacity { .. } => conflict("NO_CAPACITY"),
         Error::InOperation { .. } => Problem {
             is_retryable: true,
@@ -75,6 +77,7 @@ fn of_journal(error: &JournalError, message: String) -> Problem {
             is_retryable: true,
             ..Problem::new(StatusCode::CONFLICT, "IN_OPERATION", message)
         },
+        JournalError::Apart { .. } => Problem::new(StatusCode::CONFLICT, "APART", message),
         JournalError::Replicated { .. } => {
             Problem::new(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", message)
         }

@@ -4,14 +4,12 @@ use serde::Deserialize;
 use shardwright_elastic::{Cut, ElasticShardManager, Error, Gating, SplitAt, Work};
 use shardwright_topology::{NodeId, OperationId, OperationKind, Position, ShardId};
 
-use crate::http::Problem;
+use crate::http::{Problem, balance::Pinning};
 
 /// How many shards a merge takes at most.
 const SHARDS_MAX: usize = 1_000;
 
 /// A split, a merge or a move that is to begin.
-///
-/// Whoever asks for it has looked at the shards: their sizes are no reason to refuse it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Begin {
@@ -21,7 +19,11 @@ pub(super) struct Begin {
     to: Option<NodeId>,
     at: Option<String>,
     #[serde(default)]
+    force: bool,
+    #[serde(default)]
     dry_run: bool,
+    /// Whether a shard that moves stays there, whatever plans would do. It does, unless told otherwise.
+    pin: Option<bool>,
 }
 
 /// What is to begin, as far as that can be told without looking at the shards.
@@ -29,6 +31,8 @@ pub(super) struct Begin {
 pub(super) struct Asked {
     pub(super) shards: Vec<ShardId>,
     pub(super) dry_run: bool,
+    pub(super) pinning: Pinning,
+    gating: Gating,
     change: Change,
 }
 
@@ -48,7 +52,9 @@ impl Begin {
             from,
             to,
             at,
+            force,
             dry_run,
+            pin,
         } = self;
         let is_one = shards.len() == 1;
         let refused = match kind {
@@ -80,6 +86,11 @@ impl Begin {
         Ok(Asked {
             shards,
             dry_run,
+            pinning: Pinning::of(pin),
+            gating: match force || change.is_to_be_empty() {
+                true => Gating::Force,
+                false => Gating::Sizes,
+            },
             change,
         })
     }
@@ -101,6 +112,13 @@ fn split_at(at: Option<&str>) -> Result<SplitAt, Problem> {
     }
 }
 
+impl Change {
+    /// Whether shards may be empty: whoever names the place of a cut may divide a shard for rows that are yet to come.
+    fn is_to_be_empty(&self) -> bool {
+        matches!(self, Self::Split(SplitAt::Middle | SplitAt::Cut(_)))
+    }
+}
+
 impl Asked {
     /// What it is called where requests are counted.
     pub(super) fn method(&self) -> &'static str {
@@ -119,27 +137,34 @@ impl Asked {
         }
     }
 
+    /// Whether shards are to become one.
+    pub(super) fn is_merge(&self) -> bool {
+        matches!(self.change, Change::Merge)
+    }
+
     fn names(&self) -> Vec<&str> {
         self.shards.iter().map(ShardId::as_str).collect()
     }
 
     /// Begins it.
     pub(super) async fn begin(&self, manager: &ElasticShardManager) -> Result<OperationId, Error> {
-        let (names, force) = (self.names(), Gating::Force);
+        let (names, gating) = (self.names(), self.gating);
         match &self.change {
-            Change::Split(at) => manager.begin_split(names[0], at.clone(), force).await,
-            Change::Merge => manager.begin_merge(&names, force).await,
-            Change::Migrate { to, .. } => manager.begin_migrate(names[0], to.as_str(), force).await,
+            Change::Split(at) => manager.begin_split(names[0], at.clone(), gating).await,
+            Change::Merge => manager.begin_merge(&names, gating).await,
+            Change::Migrate { to, .. } => {
+                manager.begin_migrate(names[0], to.as_str(), gating).await
+            }
         }
     }
 
     /// Returns what it would do, and does nothing.
     pub(super) async fn plan(&self, manager: &ElasticShardManager) -> Result<Work, Error> {
-        let (names, force) = (self.names(), Gating::Force);
+        let (names, gating) = (self.names(), self.gating);
         match &self.change {
-            Change::Split(at) => manager.plan_split(names[0], at.clone(), force).await,
-            Change::Merge => manager.plan_merge(&names, force).await,
-            Change::Migrate { to, .. } => manager.plan_migrate(names[0], to.as_str(), force).await,
+            Change::Split(at) => manager.plan_split(names[0], at.clone(), gating).await,
+            Change::Merge => manager.plan_merge(&names, gating).await,
+            Change::Migrate { to, .. } => manager.plan_migrate(names[0], to.as_str(), gating).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use shardwright_topology::{
     Position, ShardId,
 };
 
-use crate::core::View;
+use crate::core::{Relocation, View, merge_of};
 
 /// An operation, or one that could begin.
 #[derive(Debug, Serialize)]
@@ -25,10 +25,23 @@ pub(super) struct OperationShape<'a> {
     /// From where to where a shard moves.
     from: Option<&'a NodeId>,
     to: Option<&'a NodeId>,
+    /// The moves that bring the sources of a merge together.
+    moves: Vec<MoveShape<'a>>,
     paused: bool,
     reason: &'a str,
     error: Option<&'a str>,
     progress: ProgressShape,
+}
+
+/// A move before a merge: one that has begun, or would.
+#[derive(Debug, Serialize)]
+pub(super) struct MoveShape<'a> {
+    /// The operation that it is; `null` if it has not begun.
+    operation: Option<&'a OperationId>,
+    shard: &'a ShardId,
+    from: &'a NodeId,
+    to: &'a NodeId,
+    phase: Phase,
 }
 
 /// How far an operation is. What is not known is `null`: only the leader that copied something knows how much it was.
@@ -64,6 +77,20 @@ impl<'a> OperationShape<'a> {
         }
     }
 
+    /// Shows the moves with it that would come first.
+    pub(super) fn after(mut self, moves: &'a [Relocation]) -> Self {
+        self.moves = moves.iter().map(MoveShape::planned).collect();
+        self
+    }
+
+    /// Shows the moves with it that are made for it.
+    pub(super) fn with_moves(mut self, view: &'a View) -> Self {
+        let moves = view.operations.iter();
+        let own = moves.filter(|operation| merge_of(&operation.id).as_ref() == self.id);
+        self.moves = own.filter_map(MoveShape::of).collect();
+        self
+    }
+
     /// Shows the move of a shard that commits on several members.
     pub(super) fn moving(change: &Change<'a>) -> Self {
         let operation = change.operation;
@@ -92,6 +119,7 @@ impl<'a> OperationShape<'a> {
             at: Vec::new(),
             from: Some(&members.from),
             to: Some(&members.to),
+            moves: Vec::new(),
             paused: false,
             reason: "asked for",
             error: None,
@@ -115,11 +143,36 @@ impl<'a> OperationShape<'a> {
             at: cuts(&work.targets),
             from: node(&work.sources),
             to: node(&work.targets),
+            moves: Vec::new(),
             paused: false,
             reason: &work.reason,
             error: None,
             progress: ProgressShape::default(),
         }
+    }
+}
+
+impl<'a> MoveShape<'a> {
+    fn planned(relocation: &'a Relocation) -> Self {
+        let Relocation { shard, members } = relocation;
+        Self {
+            operation: None,
+            shard,
+            from: &members.from,
+            to: &members.to,
+            phase: Phase::Planned,
+        }
+    }
+
+    fn of(operation: &'a Operation) -> Option<Self> {
+        let (members, shard) = (operation.members.as_ref()?, operation.sources.first()?);
+        Some(Self {
+            operation: Some(&operation.id),
+            shard,
+            from: &members.from,
+            to: &members.to,
+            phase: operation.phase,
+        })
     }
 }
 
@@ -196,6 +249,10 @@ pub(super) struct StatisticsShape<'a> {
     rows: Option<usize>,
     bytes: Option<u64>,
     requests_per_second: Option<f64>,
+    reads_per_second: Option<f64>,
+    writes_per_second: Option<f64>,
+    /// The part of a processor.
+    cpu: Option<f64>,
     /// The operation that it takes part in.
     operation: Option<&'a OperationId>,
     /// Why nothing is known.
@@ -218,6 +275,9 @@ impl<'a> StatisticsShape<'a> {
             rows: known.map(|known| known.key_count),
             bytes: known.map(|known| known.storage_bytes),
             requests_per_second: known.map(|known| known.operations_per_sec),
+            reads_per_second: known.map(|known| known.metrics.read_rate),
+            writes_per_second: known.map(|known| known.metrics.write_rate),
+            cpu: known.map(|known| known.metrics.cpu_usage),
             operation: known.and_then(|known| known.operation.as_ref()),
             error: found.err().map(ToString::to_string),
         }

@@ -37,6 +37,8 @@ pub(super) struct Trouble {
     pub(super) gone: Option<&'static str>,
     /// A page is stored with one wrong row.
     pub(super) corrupt: bool,
+    /// Sources keep no changes.
+    pub(super) trims: bool,
 }
 
 impl Trouble {
@@ -50,6 +52,7 @@ impl Trouble {
             lose_from: None,
             gone: None,
             corrupt: false,
+            trims: false,
         }
     }
 }
@@ -381,6 +384,16 @@ impl World {
         }
         if trouble.gone == Some(call.node.as_str()) {
             let outcome = Err(StoreError::Unavailable(Arc::new("gone".into())));
+            return self.tell(Event::Replied {
+                call: call.id,
+                outcome,
+            });
+        }
+        if trouble.trims
+            && let Request::Changes { shard, after, .. } = &call.request
+        {
+            let (shard, after) = (shard.clone(), *after);
+            let outcome = Err(StoreError::Trimmed { shard, after });
             return self.tell(Event::Replied {
                 call: call.id,
                 outcome,

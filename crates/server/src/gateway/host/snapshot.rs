@@ -179,13 +179,17 @@ impl Reading {
         run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let interrupter = self.snapshot.interrupter();
-        let done = alarm.during(interrupter, || run(self));
+        let shard = self.shard.clone();
+        let done = alarm.during(interrupter, || shard.meter().during(|| run(self)));
         done.unwrap_or(Err(Refusal::Later))
     }
 
     fn go_on(&mut self, step: Step) -> Answer {
         match step {
-            Step::Open(fragment) => self.open(&fragment).map(Said::Rows),
+            Step::Open(fragment) => {
+                self.shard.meter().read();
+                self.open(&fragment).map(Said::Rows)
+            }
             Step::More(number) => {
                 let cursor = self.cursors.remove(&number).ok_or(Refusal::NoSession)?;
                 self.next(number, cursor).map(Said::Rows)

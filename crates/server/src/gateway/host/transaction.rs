@@ -25,6 +25,7 @@ pub(in crate::gateway) struct Transaction {
 
 #[derive(Debug)]
 struct State {
+    shard: Shard,
     interactive: Interactive,
     ran: Vec<Ran>,
     room: Room,
@@ -33,6 +34,7 @@ struct State {
 impl State {
     /// Runs a statement; `None` if it returns more than there is room for.
     async fn run(&mut self, fragment: Fragment) -> Result<Option<Ran>, Refusal> {
+        self.shard.meter().wrote();
         let mut room = self.room;
         let run = move |member: &mut Member<'_>| {
             let ran = run_one(member, &fragment, &mut room)?;
@@ -77,6 +79,7 @@ pub(super) async fn begin(
     }
     let transaction = Transaction {
         state: Mutex::new(Some(State {
+            shard: shard.clone(),
             interactive,
             ran: Vec::new(),
             room: Room::default(),

@@ -7,6 +7,7 @@ use std::{
 
 use shardwright_quorum::log::{Record, StateError};
 use shardwright_store::ShardFile;
+use shardwright_topology::Halts;
 
 use super::{
     SplitBase,
@@ -14,7 +15,10 @@ use super::{
     cut::Holds,
     record::decode,
 };
-use crate::shard::convert::{fault_of, state_error};
+use crate::shard::{
+    CopyGap,
+    convert::{fault_of, state_error},
+};
 
 /// How long a cut waits for a reader of the file, and with it all records after it.
 const SNAPSHOT: Duration = Duration::from_millis(500);
@@ -25,16 +29,23 @@ pub struct Aside {
     home: PathBuf,
     bases: Bases,
     holds: Holds,
+    halts: Halts<CopyGap>,
 }
 
 impl Aside {
     /// Returns that of a copy whose process begins.
     #[must_use]
     pub fn new(home: PathBuf) -> Self {
+        Self::halting(home, Halts::default())
+    }
+
+    /// Returns the same, with a test that is told of each gap between two steps of an operation.
+    pub(in crate::shard) fn halting(home: PathBuf, halts: Halts<CopyGap>) -> Self {
         Self {
             home,
             bases: Bases::default(),
             holds: Holds::default(),
+            halts,
         }
     }
 
@@ -44,11 +55,12 @@ impl Aside {
         &self.home
     }
 
-    /// Forgets what an earlier process has not completed.
-    pub fn forget_unfinished(&self) {
+    /// Forgets what an earlier process has not completed, or has not removed after the data of this copy had begun with it.
+    pub fn opened(&self, file: &ShardFile) {
         if self.bases.first_making().is_none() {
             base::forget_unfinished(&self.home);
         }
+        base::forget_taken(&self.home, file);
     }
 
     /// Begins to keep aside what a record that was just applied says. What is returned makes it, while records are applied; `None` if the file
@@ -61,9 +73,13 @@ impl Aside {
             return Ok(None);
         };
         match file.snapshot_within(SNAPSHOT) {
-            Ok(snapshot) => Ok(Some(
-                self.bases.begin(&self.home, record.lsn, cut, snapshot),
-            )),
+            Ok(snapshot) => Ok(Some(self.bases.begin(
+                &self.home,
+                record.lsn,
+                cut,
+                snapshot,
+                self.halts.clone(),
+            ))),
             Err(error) => fault_of(&error).map_or(Ok(None), Err),
         }
     }
@@ -73,6 +89,11 @@ impl Aside {
     pub fn leave(&self) {
         self.bases.give_up();
         base::leave(&self.home);
+    }
+
+    /// Returns who is told of the gaps between two steps of an operation.
+    pub(in crate::shard) fn halts(&self) -> &Halts<CopyGap> {
+        &self.halts
     }
 
     pub(super) fn bases(&self) -> &Bases {

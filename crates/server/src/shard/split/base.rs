@@ -22,11 +22,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use shardwright_store::{DividedTable, Entry, Error as StoreError, Part, PartCopy, Snapshot};
-use shardwright_topology::{Lsn, OperationId, ShardId};
+use shardwright_store::{
+    DividedTable, Entry, Error as StoreError, Part, PartCopy, ShardFile, Snapshot,
+};
+use shardwright_topology::{Halts, Lsn, OperationId, ShardId};
 
 use super::{Cut, CutPart, NOTES, Take, import_client};
-use crate::shard::remembered::share;
+use crate::shard::{CopyGap, remembered::share};
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +78,14 @@ struct Work {
 
 impl Bases {
     /// Begins to make the parts of a cut, of a file that is in this snapshot; `home` is the directory of the copy.
-    pub(super) fn begin(&self, home: &Path, at: Lsn, cut: Cut, snapshot: Snapshot) -> Making {
+    pub(super) fn begin(
+        &self,
+        home: &Path,
+        at: Lsn,
+        cut: Cut,
+        snapshot: Snapshot,
+        halts: Halts<CopyGap>,
+    ) -> Making {
         let mut working = self.lock();
         for part in &cut.parts {
             let work = Work {
@@ -92,6 +101,7 @@ impl Bases {
             at,
             cut,
             snapshot,
+            halts,
         }
     }
 
@@ -131,11 +141,9 @@ impl Bases {
         self.lock().clear();
     }
 
-    /// Does something, unless a later cut has begun, or begins meanwhile.
-    fn while_latest<T>(&self, part: &CutPart, at: Lsn, run: impl FnOnce() -> T) -> Option<T> {
-        let working = self.lock();
-        let is_latest = working.get(&part.shard).is_some_and(|work| work.at == at);
-        is_latest.then(run)
+    /// Whether nobody wants a part any more, nor a later one.
+    fn is_given_up(&self, part: &CutPart) -> bool {
+        !self.lock().contains_key(&part.shard)
     }
 
     fn is_latest(&self, part: &CutPart, at: Lsn) -> bool {
@@ -170,6 +178,7 @@ pub struct Making {
     at: Lsn,
     cut: Cut,
     snapshot: Snapshot,
+    halts: Halts<CopyGap>,
 }
 
 impl Making {
@@ -181,17 +190,18 @@ impl Making {
             at,
             cut,
             snapshot,
+            halts,
         } = self;
         for part in &cut.parts {
             let is_wanted = || bases.is_latest(part, at);
             let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
             let made = made.and_then(|made| {
                 let Some(made) = made else { return Ok(()) };
-                let named = bases.while_latest(part, at, || made.name());
-                named.unwrap_or_else(|| {
-                    made.forget();
-                    Ok(())
-                })
+                made.name(&halts)?;
+                if bases.is_given_up(part) {
+                    made.take_back();
+                }
+                Ok(())
             });
             bases.end(part, at, made.err().map(|error| error.to_string()));
         }
@@ -276,6 +286,22 @@ pub(super) fn leave(home: &Path) {
     }
 }
 
+/// Removes what a copy has begun with already, and did not remove before its process ended.
+pub(super) fn forget_taken(directory: &Path, file: &ShardFile) {
+    let notes = names(directory).filter(|name| name.starts_with(BASE) && name.ends_with(".json"));
+    for note in notes {
+        let base = fs::read(directory.join(&note)).ok();
+        let Some(base) = base.and_then(|text| serde_json::from_slice::<Base>(&text).ok()) else {
+            continue;
+        };
+        let client = import_client(&base.operation, &base.source).0;
+        let taken = file.snapshot().and_then(|file| file.last_of(&client));
+        if matches!(taken, Ok(Some(_))) {
+            forget(directory, &base.source);
+        }
+    }
+}
+
 /// Removes the parts that a copy has not completed before its process ended.
 pub(super) fn forget_unfinished(directory: &Path) {
     for name in names(directory).filter(|name| name.starts_with(MAKING)) {
@@ -325,8 +351,8 @@ fn make(
 
 impl Unnamed {
     /// Lets it lie in the directory of the target's copy, durably.
-    fn name(&self) -> Result<(), StoreError> {
-        let named = self.move_there().map_err(|source| StoreError::Io {
+    fn name(&self, halts: &Halts<CopyGap>) -> Result<(), StoreError> {
+        let named = self.move_there(halts).map_err(|source| StoreError::Io {
             action: "keep a part of a shard in",
             path: self.directory.clone(),
             source,
@@ -334,9 +360,10 @@ impl Unnamed {
         named.inspect_err(|_| self.forget())
     }
 
-    fn move_there(&self) -> io::Result<()> {
+    fn move_there(&self, halts: &Halts<CopyGap>) -> io::Result<()> {
         let Base { source, at, .. } = &self.base;
         fs::rename(&self.made, file(&self.directory, source, *at))?;
+        halts.reached(CopyGap::Part);
         let text = serde_json::to_vec(&self.base).expect("plain values are JSON");
         let note = note(&self.directory, source, *at);
         let unnamed = note.with_extension("new");
@@ -345,7 +372,14 @@ impl Unnamed {
         file.sync_all()?;
         fs::rename(&unnamed, &note)?;
         // Both names have to last: the target's log will say that they are there.
-        File::open(&self.directory)?.sync_all()
+        File::open(&self.directory)?.sync_all()?;
+        halts.reached(CopyGap::Kept);
+        Ok(())
+    }
+
+    /// Removes it from there.
+    fn take_back(&self) {
+        forget(&self.directory, &self.base.source);
     }
 
     /// Removes it: nobody wants it any more.

@@ -15,6 +15,7 @@ use shardwright_store::{ShardFile, Value};
 use shardwright_topology::{Lsn, OperationId, Position, ShardId, Timestamp};
 
 use super::{BaseState, Cut, ImportError, Importing, ShardCopy, SplitBase, Take};
+use crate::shard::CopyGap;
 
 /// How long the records since are kept if nobody reads them.
 const HOLDING: Duration = Duration::from_secs(300);
@@ -75,6 +76,7 @@ pub(crate) trait Cutting: ShardCopy {
             let entry = Entry { after, ..entry };
             self.append(entry, Level::Quorum, within).await?
         };
+        self.aside().halts().reached(CopyGap::Cut);
         self.until_applied(appended.lsn, within).await?;
         for start in starts {
             self.hold(start, appended.lsn).await;
@@ -98,6 +100,7 @@ pub(crate) trait Cutting: ShardCopy {
             let _turn = self.turn().await;
             self.append(entry, Level::Quorum, within).await?
         };
+        self.aside().halts().reached(CopyGap::Begun);
         self.until_applied(appended.lsn, within).await?;
         Ok(appended.lsn)
     }

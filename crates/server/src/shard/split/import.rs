@@ -14,7 +14,7 @@ use shardwright_store::{
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 
 use super::{Cutting, Merging, NOTES, ShardCopy, import_client};
-use crate::shard::remembered::share;
+use crate::shard::{CopyGap, remembered::share};
 
 /// How long records are waited for that are known to be committed.
 const READING: Duration = Duration::from_secs(2);
@@ -184,6 +184,7 @@ pub(crate) trait Importing: ShardCopy {
             };
             self.append(entry, Level::Quorum, within).await?
         };
+        self.aside().halts().reached(CopyGap::Imported);
         self.until_applied(appended.lsn, within).await?;
         Ok(Imported { applied: through })
     }

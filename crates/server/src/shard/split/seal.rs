@@ -11,7 +11,7 @@ use shardwright_store::{Error as StoreError, Member, Value};
 use shardwright_topology::{Lsn, OperationId};
 
 use super::ShardCopy;
-use crate::shard::{Write, WriteError};
+use crate::shard::{CopyGap, Write, WriteError};
 
 /// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
 pub(crate) const NOTES: &str = "elastic.";
@@ -82,6 +82,7 @@ pub(crate) trait Sealing: ShardCopy {
             set_note(member, SEALED, &operation)
         })
         .await
+        .inspect(|_| self.aside().halts().reached(CopyGap::Sealed))
     }
 
     /// Lets clients write again, and never lets the operation seal the shard again.
@@ -99,6 +100,7 @@ pub(crate) trait Sealing: ShardCopy {
             member.execute(sql, &by).map(drop)
         })
         .await
+        .inspect(|_| self.aside().halts().reached(CopyGap::Released))
     }
 
     /// Writes with nothing else in the batch, and returns where that is.

@@ -11,7 +11,7 @@ use shardwright_topology::{Config, Lsn, Timestamp};
 use tokio::{sync::OwnedMutexGuard, task::spawn_blocking, time::timeout};
 
 use super::Aside;
-use crate::shard::{Fresh, ReadError, ReadLevel, Shard, Write, WriteError, Written};
+use crate::shard::{Fresh, ReadError, ReadLevel, Shard, Usage, Write, WriteError, Written};
 
 /// How far the log of a copy is, as the copy knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +42,9 @@ pub trait ShardCopy: Clone + Send + Sync + 'static {
 
     /// Returns how far its log is.
     fn standing(&self) -> Standing;
+
+    /// Returns how much it is used.
+    fn usage(&self) -> Usage;
 
     /// Waits until nobody else appends.
     fn turn(&self) -> impl Future<Output = Self::Turn> + Send;
@@ -110,6 +113,10 @@ impl ShardCopy for Shard {
             known_commit: status.known_commit,
             leads: status.leads.clone(),
         }
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage()
     }
 
     async fn turn(&self) -> Self::Turn {

@@ -1,0 +1,190 @@
+//! What the leader decides by itself: splits, merges and moves, each with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shardwright_elastic::{ElasticShardManager, Planned, ShardMetrics, Step as Reshaping};
+use shardwright_rebalancer::{Hysteresis, Move, PartitionId, Step};
+use shardwright_topology::{NodeId, ShardId, Timestamp};
+
+use super::{
+    Asked, Automatic, Options, Refused, Settings, leading::Leading, picture, record::Kept,
+};
+use crate::core::{Notice, View};
+
+/// What whoever decides remembers from one look to the next.
+#[derive(Debug)]
+pub(super) struct Deciding {
+    /// Lets moves wait until the cluster has calmed down.
+    hysteresis: Hysteresis,
+    /// What was said at the last look that would be done: it is said once.
+    said: BTreeSet<String>,
+}
+
+impl Deciding {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            hysteresis: Hysteresis::new(settings.patience),
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in that a shard was moved, or was not in vain: it rests.
+    pub(super) fn moved(&mut self, now: Timestamp, partition: &PartitionId) {
+        self.hysteresis.moved(now, partition);
+    }
+
+    /// Looks once, and begins what is due.
+    pub(super) async fn look(&mut self, leading: &Leading, now: Timestamp, kept: &Kept) {
+        let operations = leading.handle.operations();
+        let manager = operations.current();
+        if operations.has_store() && manager.is_none() {
+            // It has just begun to lead: nothing is measured yet.
+            return;
+        }
+        let metrics = match &manager {
+            Some(manager) => manager.measured().await,
+            None => BTreeMap::new(),
+        };
+        let is_dry = kept.automatic == Automatic::DryRun;
+        let mut said = BTreeSet::new();
+        let mut reshapes = false;
+        if let Some(manager) = &manager {
+            let decided = manager.decide(metrics.clone()).begin;
+            let view = leading.view();
+            let least = leading.balance.settings().shards_min;
+            let owning = picture::shards(&view).filter(|record| record.range.is_some());
+            let mut spare = owning.count().saturating_sub(least);
+            for planned in decided {
+                if let Reshaping::Merge { shards, .. } = &planned.step {
+                    if spare + 1 < shards.len() || !can_merge(&view, shards) {
+                        continue;
+                    }
+                    spare -= shards.len() - 1;
+                }
+                reshapes = true;
+                self.tell(
+                    leading,
+                    &mut said,
+                    planned.step.to_string(),
+                    planned.reason.clone(),
+                    is_dry,
+                );
+                if !is_dry {
+                    reshape(leading, manager, planned).await;
+                }
+            }
+        }
+        // Shards that are about to be divided are in no plan of moves, and change what there is to move.
+        if !reshapes || is_dry {
+            self.balance(leading, now, kept, &metrics, &mut said).await;
+        }
+        self.said = said;
+    }
+
+    async fn balance(
+        &mut self,
+        leading: &Leading,
+        now: Timestamp,
+        kept: &Kept,
+        metrics: &BTreeMap<ShardId, ShardMetrics>,
+        said: &mut BTreeSet<String>,
+    ) {
+        let view = leading.view();
+        let carried = kept.execution.as_ref();
+        let is_moving = carried.is_some_and(|carried| !carried.execution.is_finished());
+        if is_moving || view.open_operations() > 0 {
+            return;
+        }
+        let options = Options::default();
+        let proposed = super::propose::propose(
+            &view,
+            metrics,
+            &options,
+            &kept.pins,
+            leading.balance.settings(),
+        );
+        let Ok(proposed) = proposed else {
+            // There is nothing to balance on.
+            return;
+        };
+        let admitted = self.hysteresis.admit(now, &proposed.proposal.plan);
+        let is_dry = kept.automatic == Automatic::DryRun;
+        for planned in &admitted.moves {
+            let step = self::said(planned);
+            self.tell(leading, said, step, planned.reason.to_string(), is_dry);
+        }
+        if is_dry || admitted.moves.is_empty() {
+            return;
+        }
+        let plan = (picture::revision(&view), admitted.moves);
+        let begun = leading
+            .balance
+            .apply(&view, metrics, plan, Asked::Automatically);
+        match begun.await {
+            Ok(None) => {}
+            Ok(Some(carried)) => leading.push(Notice::RebalanceBegun {
+                plan: carried.id,
+                moves: carried.execution.progress().moves,
+                automatic: true,
+            }),
+            // Something has changed meanwhile: it is planned anew the next time.
+            Err(Refused::Stale(_) | Refused::InProgress { .. }) => {}
+            Err(error) => tracing::warn!(%error, "a plan was not begun"),
+        }
+    }
+
+    /// Says what is decided; of what is not done, once.
+    fn tell(
+        &self,
+        leading: &Leading,
+        said: &mut BTreeSet<String>,
+        step: String,
+        reason: String,
+        dry_run: bool,
+    ) {
+        if !dry_run || !self.said.contains(&step) {
+            let step = step.clone();
+            leading.push(Notice::RebalanceDecided {
+                step,
+                reason,
+                dry_run,
+            });
+        }
+        said.insert(step);
+    }
+}
+
+async fn reshape(leading: &Leading, manager: &ElasticShardManager, planned: Planned) {
+    let step = planned.step.to_string();
+    if let Err(error) = manager.begin_planned(planned).await {
+        let error = error.to_string();
+        leading.push(Notice::RebalanceRefused { step, error });
+    }
+}
+
+/// Says a move.
+pub(super) fn said(planned: &Move) -> String {
+    let shard = &planned.partition.shard;
+    match &planned.step {
+        Step::Promote { to } => format!("hand {shard} over to {to}"),
+        Step::Move { from, to } => format!("move {shard} from {from} to {to}"),
+        step => format!("{shard}: {step}"),
+    }
+}
+
+/// Whether shards can become one where they are: that needs copies of all of them on one node.
+fn can_merge(view: &View, shards: &[ShardId]) -> bool {
+    let members = |shard: &ShardId| -> BTreeSet<&NodeId> {
+        let record = picture::shards(view).find(|record| record.id == *shard);
+        let active = record.and_then(|record| record.active.as_ref());
+        let members = active.into_iter().flat_map(|config| &config.members);
+        members.map(|member| &member.node).collect()
+    };
+    let primary = |shard: &ShardId| {
+        let record = picture::shards(view).find(|record| record.id == *shard);
+        record.and_then(|record| record.primary())
+    };
+    let held: Vec<_> = shards.iter().map(members).collect();
+    let mut primaries = shards.iter().map(primary);
+    primaries.all(|node| node.is_some_and(|node| held.iter().all(|held| held.contains(node))))
+}

@@ -1,0 +1,246 @@
+//! Whoever leads: takes up what is being carried out, and decides by itself if it is to.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::counter;
+use shardwright_rebalancer::execution::{Action, Event, Execution, MoveId, Notice as Told};
+use shardwright_registry::Clock;
+use shardwright_topology::Timestamp;
+use tokio::task::JoinSet;
+
+use super::{
+    Automatic, Balance, Options, Refused,
+    automatic::Deciding,
+    carry::{Failed, carry},
+    picture,
+    record::{Carried, Kept},
+};
+use crate::{Handle, core::Notice};
+
+/// How long to wait after the registry failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What looks after the balance, whenever this coordinator leads.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    pub(crate) handle: Handle,
+    pub(crate) balance: Balance,
+}
+
+/// What is being carried out here.
+struct Driven {
+    id: String,
+    execution: Execution,
+    /// When it wants to be woken.
+    wake: Option<Timestamp>,
+    tasks: JoinSet<(MoveId, Result<(), Failed>)>,
+}
+
+impl Leading {
+    /// Looks after it while the coordinator leads, until its driver stops.
+    pub(crate) async fn run(self) {
+        let may_lead = |view: &crate::core::View| view.is_leading && view.is_complete;
+        while self.handle.view_when(may_lead).await.is_some() && self.handle.is_running() {
+            tokio::select! {
+                // What it has begun is taken up by the next one.
+                () = self.lead() => {}
+                _ = self.handle.view_when(|view| !view.is_leading) => {}
+            }
+        }
+    }
+
+    async fn lead(&self) {
+        let clock = Clock::start();
+        let mut deciding = Deciding::new(self.balance.settings());
+        let mut driven: Option<Driven> = None;
+        let mut look_at = clock.now();
+        loop {
+            let kept = self.load().await;
+            self.take_up(clock.now(), &kept, &mut driven).await;
+            let is_acting = kept.automatic != Automatic::Off;
+            if is_acting && look_at <= clock.now() {
+                look_at = clock.now() + self.balance.settings().interval;
+                deciding.look(self, clock.now(), &kept).await;
+                continue;
+            }
+            let event = {
+                let look_in = look_at.since(clock.now());
+                tokio::select! {
+                    () = self.balance.changed.notified() => None,
+                    () = tokio::time::sleep(look_in), if is_acting => None,
+                    event = next(&clock, driven.as_mut()) => Some(event),
+                }
+            };
+            if let (Some((event, why)), Some(driving)) = (event, &mut driven) {
+                self.tell_failure(driving, event, why, &mut deciding, clock.now());
+                if !self.handle_event(clock.now(), driving, event).await {
+                    driven = None;
+                }
+            }
+        }
+    }
+
+    async fn load(&self) -> Kept {
+        loop {
+            match self.balance.kept.load().await {
+                Ok(kept) => return kept,
+                Err(error) => {
+                    tracing::warn!(%error, "the registry does not say what is to be balanced");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes up what another one has begun, or somebody wants begun or ended.
+    async fn take_up(&self, now: Timestamp, kept: &Kept, driven: &mut Option<Driven>) {
+        let Some(carried) = &kept.execution else {
+            *driven = None;
+            return;
+        };
+        if driven.as_ref().is_none_or(|known| known.id != carried.id) {
+            if carried.execution.is_finished() {
+                *driven = None;
+                return;
+            }
+            *driven = self.resume(now, carried).await;
+        }
+        if let Some(known) = driven
+            && carried.is_cancelled
+            && !known.execution.is_cancelled()
+            && !self.handle_event(now, known, Event::Cancelled).await
+        {
+            *driven = None;
+        }
+    }
+
+    async fn resume(&self, now: Timestamp, carried: &Carried) -> Option<Driven> {
+        let mut driven = Driven {
+            id: carried.id.clone(),
+            execution: carried.execution.clone(),
+            wake: None,
+            tasks: JoinSet::new(),
+        };
+        let view = self.handle.view();
+        let cluster = picture::cluster(&view, &[].into(), &Options::default(), &[].into());
+        let mut actions = Vec::new();
+        driven.execution.resume(now, &cluster, &mut actions);
+        self.store_and_act(&mut driven, actions)
+            .await
+            .then_some(driven)
+    }
+
+    /// Takes an event in; `false` if others have taken over.
+    async fn handle_event(&self, now: Timestamp, driven: &mut Driven, event: Event) -> bool {
+        let mut actions = Vec::new();
+        driven.wake = None;
+        driven.execution.handle(now, event, &mut actions);
+        self.store_and_act(driven, actions).await
+    }
+
+    /// Has the registry keep how far it is, and does what follows from it then.
+    async fn store_and_act(&self, driven: &mut Driven, actions: Vec<Action>) -> bool {
+        loop {
+            let stored = self.balance.kept.change(|kept| {
+                let known = kept.execution.as_mut();
+                let Some(known) = known.filter(|known| known.id == driven.id) else {
+                    return Err(Refused::NotInProgress);
+                };
+                known.execution = driven.execution.clone();
+                Ok(())
+            });
+            match stored.await {
+                Ok(()) => break,
+                Err(Refused::Registry(error)) => {
+                    tracing::warn!(%error, "the registry does not keep how far a plan is");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(_) => return false,
+            }
+        }
+        for action in actions {
+            match action {
+                Action::Start { id, planned, .. } => {
+                    let handle = self.handle.clone();
+                    let moving = async move { (id, carry(&handle, &planned).await) };
+                    driven.tasks.spawn(moving);
+                }
+                Action::WakeAt(at) => driven.wake = Some(at),
+                Action::Notify(Told::Finished { progress }) => {
+                    self.push(Notice::RebalanceEnded {
+                        plan: driven.id.clone(),
+                        done: progress.ended,
+                        undone: progress.given_up,
+                    });
+                }
+                Action::Notify(_) => {}
+            }
+        }
+        true
+    }
+
+    /// Says why a move has failed, and lets its shard rest.
+    fn tell_failure(
+        &self,
+        driven: &Driven,
+        event: Event,
+        why: Option<String>,
+        deciding: &mut Deciding,
+        now: Timestamp,
+    ) {
+        let (Event::Ended { id } | Event::Failed { id, .. }) = event else {
+            return;
+        };
+        let mut running = driven.execution.running();
+        let Some((_, planned)) = running.find(|(running, _)| *running == id) else {
+            return;
+        };
+        deciding.moved(now, &planned.partition);
+        if let Some(error) = why {
+            self.push(Notice::RebalanceRefused {
+                step: super::automatic::said(planned),
+                error,
+            });
+        }
+    }
+
+    pub(super) fn push(&self, notice: Notice) {
+        counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
+        tracing::info!(?notice, "coordinator");
+        self.handle.events().push(notice);
+    }
+}
+
+/// Waits for what happens next to what is being carried out, and why if it failed.
+async fn next(clock: &Clock, driven: Option<&mut Driven>) -> (Event, Option<String>) {
+    let Some(Driven { wake, tasks, .. }) = driven else {
+        return std::future::pending().await;
+    };
+    let wake_in = wake.map(|at| at.since(clock.now()));
+    let woken = async {
+        match wake_in {
+            Some(wake_in) => tokio::time::sleep(wake_in).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Some(joined) = tasks.join_next() => match joined {
+            Ok((id, Ok(()))) => (Event::Ended { id }, None),
+            Ok((id, Err(Failed { fault, why }))) => (Event::Failed { id, fault }, Some(why)),
+            // A panic: whoever leads next takes the move up again.
+            Err(_) => (Event::Woken, None),
+        },
+        () = woken => (Event::Woken, None),
+    }
+}
+
+impl Leading {
+    /// Returns what is looked after in a task of its own.
+    pub(crate) fn start(handle: Handle, balance: Balance) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(Self { handle, balance }.run())
+    }
+
+    pub(super) fn view(&self) -> Arc<crate::core::View> {
+        self.handle.view()
+    }
+}

@@ -1,0 +1,193 @@
+//! Plans of the balance, with what they cost and what they lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use shardwright_elastic::ShardMetrics;
+use shardwright_rebalancer::{
+    Budget, Cluster, Impact, MapRevision, Move, Plan, Proposal, Rebalancer, ReplicatedPolicy, Step,
+};
+use shardwright_topology::{NodeId, ShardId};
+
+use super::{MOVES_MAX, Options, Refused, Settings, picture};
+use crate::core::View;
+
+/// A plan, and what it means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposed {
+    /// The plan, bound to the revision of the map.
+    pub proposal: Proposal,
+    /// What it costs, and what it leads to.
+    pub impact: RebalanceImpact,
+}
+
+/// What a plan costs, and what it leads to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct RebalanceImpact {
+    /// How many bytes are copied, as far as they are measured.
+    pub data_movement_bytes: u64,
+    /// How many shards change.
+    pub shards_affected: usize,
+    /// How long the copying takes, by estimate.
+    pub estimated_duration_secs: u64,
+    /// How much lower the load of the most loaded node is afterwards, from 0 to 1, as a part of what it is.
+    pub load_improvement: f64,
+    /// How many copies are made.
+    pub copies: usize,
+    /// How many primaries are handed over, which copies nothing.
+    pub hand_overs: usize,
+    /// The nodes that may have shards.
+    pub nodes: Vec<NodeLoad>,
+}
+
+/// What a plan does to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeLoad {
+    /// The node.
+    pub node: NodeId,
+    /// Its load before, in hundredths of its share: of what copies need and of what primaries do, half each.
+    pub percent_before: u64,
+    /// Its load afterwards.
+    pub percent_after: u64,
+    /// How many copies it gets.
+    pub gets: usize,
+    /// How many copies it loses.
+    pub loses: usize,
+    /// How many bytes are copied to it.
+    pub bytes_in: u64,
+}
+
+/// Plans, and does nothing.
+pub(super) fn propose(
+    view: &View,
+    metrics: &BTreeMap<ShardId, ShardMetrics>,
+    options: &Options,
+    pins: &BTreeSet<ShardId>,
+    settings: &Settings,
+) -> Result<Proposed, Refused> {
+    check(view, options)?;
+    let cluster = picture::cluster_of(view, metrics, options, pins, settings);
+    let has_shards = cluster.partitions().len() > 0;
+    if has_shards && !cluster.nodes().any(shardwright_rebalancer::Node::accepts) {
+        return Err(Refused::NoCapacity);
+    }
+    let mut policy = settings.policy;
+    policy.copies.spread = options.spread.unwrap_or(policy.copies.spread);
+    let rebalancer = Rebalancer {
+        budget: Budget {
+            moves_max: Some(options.moves_max.unwrap_or(MOVES_MAX).min(MOVES_MAX)),
+            bytes_max: options.bytes_max,
+        },
+        blend: policy.copies.blend,
+        policy,
+    };
+    let mut proposal = rebalancer.propose(picture::revision(view), &cluster);
+    // What leaves a node of weight 0 counts as urgent, and a budget leaves that in.
+    let most = rebalancer.budget.moves_max.unwrap_or(MOVES_MAX);
+    proposal.deferred += proposal.plan.moves.len().saturating_sub(most);
+    proposal.plan.moves.truncate(most);
+    let impact = impact(&cluster, &proposal.plan, policy, settings);
+    Ok(Proposed { proposal, impact })
+}
+
+/// Returns the proposal of some moves.
+pub(super) fn of_moves(revision: MapRevision, moves: Vec<Move>) -> Proposal {
+    Proposal {
+        revision,
+        plan: Plan {
+            moves,
+            ..Plan::default()
+        },
+        deferred: 0,
+        impact: Impact::default(),
+        pins: Vec::new(),
+    }
+}
+
+/// Returns what a proposal means, without moves of other shards.
+pub(super) fn considered(
+    view: &View,
+    metrics: &BTreeMap<ShardId, ShardMetrics>,
+    mut proposal: Proposal,
+    settings: &Settings,
+) -> Proposed {
+    let (options, pins) = (Options::default(), BTreeSet::new());
+    let cluster = picture::cluster_of(view, metrics, &options, &pins, settings);
+    let moves = &mut proposal.plan.moves;
+    moves.retain(|planned| cluster.partition(&planned.partition).is_some());
+    let impact = impact(&cluster, &proposal.plan, settings.policy, settings);
+    Proposed { proposal, impact }
+}
+
+fn check(view: &View, options: &Options) -> Result<(), Refused> {
+    let keeps = |node: &NodeId| picture::nodes(view).any(|known| known.record.id == *node);
+    if let Some(node) = options.weights.keys().find(|node| !keeps(node)) {
+        let node = node.clone();
+        return Err(Refused::UnknownNode { node });
+    }
+    let exists = |shard: &ShardId| picture::shards(view).any(|record| record.id == *shard);
+    let mut named = options.pins.iter().chain(options.apart.iter().flatten());
+    match named.find(|shard| !exists(shard)) {
+        Some(shard) => Err(Refused::UnknownShard {
+            shard: shard.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn impact(
+    cluster: &Cluster,
+    plan: &Plan,
+    policy: ReplicatedPolicy,
+    settings: &Settings,
+) -> RebalanceImpact {
+    let costs = Impact::of(cluster, plan, policy.copies.blend);
+    let mut after = cluster.clone();
+    let before = policy.percents(cluster);
+    // It was made from this cluster, so all of it fits.
+    for planned in &plan.moves {
+        let _fits = after.apply(planned);
+    }
+    let after = policy.percents(&after);
+    let most = |percents: &BTreeMap<NodeId, u64>| percents.values().copied().max().unwrap_or(0);
+    let touched = |id: &NodeId| costs.nodes.iter().find(|node| node.node == *id);
+    let nodes = before.iter().map(|(node, percent)| {
+        let costs = touched(node);
+        NodeLoad {
+            node: node.clone(),
+            percent_before: *percent,
+            percent_after: after.get(node).copied().unwrap_or(0),
+            gets: costs.map_or(0, |costs| costs.gets),
+            loses: costs.map_or(0, |costs| costs.loses),
+            bytes_in: costs.map_or(0, |costs| costs.bytes_in),
+        }
+    });
+    let is_hand_over = |planned: &&Move| matches!(planned.step, Step::Promote { .. });
+    let shards: BTreeSet<_> = plan
+        .moves
+        .iter()
+        .map(|planned| &planned.partition)
+        .collect();
+    RebalanceImpact {
+        data_movement_bytes: costs.bytes,
+        shards_affected: shards.len(),
+        estimated_duration_secs: costs.bytes.div_ceil(settings.bytes_per_second.max(1)),
+        load_improvement: gain(most(&before), most(&after)),
+        copies: costs.copies,
+        hand_overs: plan.moves.iter().filter(is_hand_over).count(),
+        nodes: nodes.collect(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a part that is shown")]
+fn gain(before: u64, after: u64) -> f64 {
+    let less = before.saturating_sub(after) as f64;
+    if before > 0 {
+        less / before as f64
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What the registry keeps of the balance: one record, which changes by compare-and-set.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use shardwright_rebalancer::execution::Execution;
+use shardwright_registry::{
+    Error as RegistryError, Prefix, Record, Records, Store, StoreError, Stored,
+};
+use shardwright_topology::{KeyspaceName, ShardId};
+
+use super::{Asked, Refused};
+
+/// What the leader does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Automatic {
+    /// Nothing: splits, merges and moves are for people.
+    #[default]
+    Off,
+    /// It says what it would do.
+    DryRun,
+    /// It splits hot shards, merges cold ones, and moves what is out of balance.
+    On,
+}
+
+impl Automatic {
+    /// Returns its name, as commands and events have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::DryRun => "dry-run",
+            Self::On => "on",
+        }
+    }
+}
+
+/// A plan that is carried out, or was.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// Its name.
+    pub id: String,
+    /// Who wanted it.
+    pub asked: Asked,
+    /// Whether somebody wants no further move to begin.
+    pub is_cancelled: bool,
+    /// How far it is.
+    pub execution: Execution,
+}
+
+impl Carried {
+    pub(super) fn new(asked: Asked, execution: Execution) -> Self {
+        Self {
+            id: format!("plan-{:016x}", rand::rng().next_u64()),
+            asked,
+            is_cancelled: false,
+            execution,
+        }
+    }
+}
+
+/// The record.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    pub(super) automatic: Automatic,
+    pub(super) pins: BTreeSet<ShardId>,
+    pub(super) execution: Option<Carried>,
+    /// Tells this value from an equal one of somebody else.
+    pub(super) writer: u64,
+}
+
+impl Record for Kept {
+    const KIND: &'static str = "balance";
+    const VERSION: u64 = 1;
+}
+
+/// How often a change is decided again after others changed the record first.
+const ATTEMPTS_MAX: usize = 30;
+
+/// Where the record is.
+#[derive(Debug, Clone)]
+pub(super) struct Keeper {
+    records: Records<Kept>,
+    name: KeyspaceName,
+}
+
+impl Keeper {
+    pub(super) fn new(store: &Arc<dyn Store>) -> Self {
+        let prefix = Prefix::new("balance/").expect("a valid prefix");
+        Self {
+            records: Records::new(store.clone(), prefix),
+            name: KeyspaceName::main(),
+        }
+    }
+
+    pub(super) async fn load(&self) -> Result<Kept, RegistryError> {
+        let found = self.records.get(&self.name).await?;
+        Ok(found.map(|stored| stored.value).unwrap_or_default())
+    }
+
+    /// Changes the record by a function that may be called again.
+    pub(super) async fn change<R>(
+        &self,
+        mut decide: impl FnMut(&mut Kept) -> Result<R, Refused>,
+    ) -> Result<R, Refused> {
+        let mut attempts = 0;
+        loop {
+            let found: Option<Stored<Kept>> = self.records.get(&self.name).await?;
+            let mut kept = found
+                .as_ref()
+                .map_or_else(Kept::default, |stored| stored.value.clone());
+            let result = decide(&mut kept)?;
+            kept.writer = rand::rng().next_u64();
+            let expected = found.map(|stored| stored.revision);
+            attempts += 1;
+            match self.records.put(&self.name, expected, kept).await {
+                Ok(_) => return Ok(result),
+                Err(RegistryError::Store(StoreError::Conflict { .. }))
+                    if attempts < ATTEMPTS_MAX => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The balance of shards that commit on several members: planned, begun, watched, and left to the leader.
+
+mod requests;
+mod shapes;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use metrics::counter;
+use serde::Deserialize;
+use shardwright_elastic::ShardMetrics;
+use shardwright_topology::ShardId;
+
+pub(in crate::http) use self::requests::Pinning;
+use self::{
+    requests::{Apply, Mode, Pin, Plan, Saved, Wanted},
+    shapes::{BalanceShape, RebalancePlanShape},
+};
+use super::{Api, Problem, admin::list, body::JsonBody, query::Asked};
+use crate::{
+    balance::{Asked as AskedBy, Balance, Options, Pinned, Proposed, Refused},
+    core::{Command, Notice, Refusal, View},
+};
+
+/// What the leader shows.
+pub(super) fn of_leader() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/rebalance", get(status))
+        .route("/api/v1/rebalance/plan", post(plan))
+}
+
+/// What the leader does.
+pub(super) fn commands() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/rebalance/apply", post(apply))
+        .route("/api/v1/rebalance/cancel", post(cancel))
+        .route("/api/v1/rebalance/auto", post(automatic))
+        .route("/api/v1/rebalance/pins", post(pin))
+}
+
+/// Nothing is asked for that the leader would not show anyway.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {
+    /// Whether the leader is to answer. It does.
+    #[serde(default, rename = "leader")]
+    _leader: bool,
+}
+
+fn balance(api: &Api) -> Result<&Balance, Problem> {
+    let balance = api.handle.balance();
+    balance.ok_or_else(|| Refusal::NoOperations.into())
+}
+
+/// Returns what there is to know once everything in the registry was seen.
+async fn view(api: &Api) -> Result<std::sync::Arc<View>, Problem> {
+    let known = api.handle.view_when(|view| view.is_complete);
+    let known = tokio::time::timeout(api.settings.leader_wait, known).await;
+    let behind = || Problem::from(Refusal::NotTakenUp);
+    known.ok().flatten().ok_or_else(behind)
+}
+
+/// What shards have and do; of a coordinator that asks no nodes, nothing.
+async fn measured(api: &Api) -> BTreeMap<ShardId, ShardMetrics> {
+    match api
+        .handle
+        .operations()
+        .manager(api.settings.leader_wait)
+        .await
+    {
+        Ok(manager) => manager.measured().await,
+        Err(_) => BTreeMap::new(),
+    }
+}
+
+/// Makes an answer of what was refused.
+fn problem(refused: Refused) -> Problem {
+    let message = refused.to_string();
+    let status = match &refused {
+        Refused::UnknownNode { .. } | Refused::UnknownShard { .. } => StatusCode::NOT_FOUND,
+        Refused::TooLong { .. } => StatusCode::BAD_REQUEST,
+        Refused::Registry(_) => return Problem::unavailable(refused.code(), message),
+        _ => StatusCode::CONFLICT,
+    };
+    let hint = match &refused {
+        Refused::NoCapacity => Some("start nodes, or give one of them a weight"),
+        Refused::Stale(_) => Some("plan again, and look at the new plan"),
+        Refused::InProgress { .. } => Some("wait until it is over, or cancel it"),
+        _ => None,
+    };
+    let problem = Problem {
+        is_retryable: matches!(refused, Refused::InProgress { .. }),
+        ..Problem::new(status, refused.code(), message)
+    };
+    match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+async fn status(
+    State(api): State<Api>,
+    Asked(Nothing { .. }): Asked<Nothing>,
+) -> Result<Response, Problem> {
+    shown(&api, StatusCode::OK, None).await
+}
+
+/// Answers with how the balance stands, and how many moves a command has begun.
+async fn shown(api: &Api, status: StatusCode, changes: Option<usize>) -> Result<Response, Problem> {
+    let balance = balance(api)?;
+    let known = balance.status().await.map_err(problem)?;
+    let shape = BalanceShape::of(&known, balance.settings(), changes);
+    Ok((status, list(&api.handle.view(), &shape)).into_response())
+}
+
+async fn proposed(api: &Api, options: &Options) -> Result<(Proposed, Response), Problem> {
+    let balance = balance(api)?;
+    let metrics = measured(api).await;
+    let view = view(api).await?;
+    let proposed = balance.propose(&view, &metrics, options).await;
+    let proposed = proposed.map_err(problem)?;
+    let answer = list(&view, &RebalancePlanShape::of(&proposed, &view));
+    Ok((proposed, answer))
+}
+
+async fn plan(
+    State(api): State<Api>,
+    JsonBody(Plan { options }): JsonBody<Plan>,
+) -> Result<Response, Problem> {
+    let (_, answer) = proposed(&api, &options).await?;
+    Ok(answer)
+}
+
+async fn apply(
+    State(api): State<Api>,
+    JsonBody(request): JsonBody<Apply>,
+) -> Result<Response, Problem> {
+    let (plan, dry_run) = request.checked()?;
+    let (plan, mut changes) = match plan {
+        Wanted::Saved(plan) if dry_run => {
+            let metrics = measured(&api).await;
+            let view = view(&api).await?;
+            let considered = balance(&api)?.consider(&view, &metrics, plan.parts());
+            let considered = considered.map_err(problem)?;
+            return Ok(list(&view, &RebalancePlanShape::of(&considered, &view)));
+        }
+        Wanted::Saved(plan) => (plan, 0),
+        Wanted::New(options) => {
+            let (proposed, answer) = proposed(&api, &options).await?;
+            if dry_run {
+                return Ok(answer);
+            }
+            // The planner of all other shards does what it would do, too, and at once.
+            let done = api.handle.command(Command::Rebalance).await?;
+            (Saved::of(&proposed), done.changes)
+        }
+    };
+    let metrics = measured(&api).await;
+    let view = view(&api).await?;
+    let applied = balance(&api)?.apply(&view, &metrics, plan.parts(), AskedBy::ByHand);
+    if let Some(carried) = applied.await.map_err(problem)? {
+        let moves = carried.execution.progress().moves;
+        changes += moves;
+        tell(
+            &api,
+            Notice::RebalanceBegun {
+                plan: carried.id,
+                moves,
+                automatic: false,
+            },
+        );
+    }
+    shown(&api, StatusCode::ACCEPTED, Some(changes)).await
+}
+
+fn tell(api: &Api, notice: Notice) {
+    counter!("shardwright_events_total", "event" => notice.kind()).increment(1);
+    api.handle.events().push(notice);
+}
+
+async fn cancel(
+    State(api): State<Api>,
+    JsonBody(requests::NoBody {}): JsonBody<requests::NoBody>,
+) -> Result<Response, Problem> {
+    balance(&api)?.cancel().await.map_err(problem)?;
+    shown(&api, StatusCode::OK, None).await
+}
+
+async fn automatic(
+    State(api): State<Api>,
+    JsonBody(Mode { mode }): JsonBody<Mode>,
+) -> Result<Response, Problem> {
+    let changed = balance(&api)?.set_automatic(mode).await;
+    changed.map_err(problem)?;
+    let mode = mode.as_str();
+    tell(&api, Notice::Automatic { mode });
+    shown(&api, StatusCode::OK, None).await
+}
+
+async fn pin(
+    State(api): State<Api>,
+    JsonBody(Pin { shard, pinned }): JsonBody<Pin>,
+) -> Result<Response, Problem> {
+    let to = if pinned { Pinned::Stays } else { Pinned::Free };
+    pin_to(&api, &shard, to).await?;
+    shown(&api, StatusCode::OK, None).await
+}
+
+async fn pin_to(api: &Api, shard: &ShardId, to: Pinned) -> Result<(), Problem> {
+    let view = view(api).await?;
+    let pinned = balance(api)?.set_pinned(&view, shard, to);
+    pinned.await.map_err(problem)
+}
+
+/// Has what somebody has begun to move stay where it is put, unless they say otherwise. Of other shards the core remembers that.
+pub(super) async fn pin_moved(api: &Api, shard: &ShardId, pinning: Pinning) {
+    let is_balanced = crate::balance::has(&api.handle.view(), shard);
+    if pinning == Pinning::Stays
+        && is_balanced
+        && let Err(problem) = pin_to(api, shard, Pinned::Stays).await
+    {
+        // The move goes on, and whoever asked is not told that it failed.
+        tracing::warn!(%shard, error = problem.message, "a shard that is moved was not pinned");
+    }
+}

@@ -14,6 +14,7 @@ mod clients;
 mod coordinator;
 mod executor;
 mod handling;
+mod history;
 mod missing;
 mod node;
 mod rules;

@@ -9,7 +9,7 @@ use shardwright_server::{
 };
 use shardwright_store::{Error as StoreError, Member, Value, ValueRef};
 use shardwright_testkit::{
-    history::{Append, AppendOutcome, Read, judge_appends},
+    history::Read,
     sim::{Pid, Sim},
 };
 use shardwright_topology::{Position, ShardId, ShardMap, Timestamp};
@@ -32,16 +32,16 @@ struct Client {
 }
 
 /// Something that was written, however often it is tried.
-struct Deed {
-    keys: Vec<i64>,
+pub(super) struct Deed {
+    pub(super) keys: Vec<i64>,
     client: usize,
     sequence: u64,
-    called: Timestamp,
+    pub(super) called: Timestamp,
     /// How many tries nobody has answered.
-    open: usize,
-    is_unknown: bool,
+    pub(super) open: usize,
+    pub(super) is_unknown: bool,
     /// When it was acknowledged, and where in the order of its keys it is.
-    answer: Option<(Timestamp, Vec<i64>)>,
+    pub(super) answer: Option<(Timestamp, Vec<i64>)>,
     /// The shard that it was tried at last.
     last: Option<ShardId>,
     /// Whether it came to another shard after nobody knew what had become of it.
@@ -55,12 +55,12 @@ struct Deed {
 pub(super) struct Clients {
     all: Vec<Client>,
     /// By the value that no other one has.
-    deeds: BTreeMap<i64, Deed>,
+    pub(super) deeds: BTreeMap<i64, Deed>,
     /// The tries that nobody has answered: of which value, and on which node.
     tries: BTreeMap<u64, (i64, Pid)>,
     /// The reads that nobody has answered: of which key, since when, on which node, by whom.
     readings: BTreeMap<u64, (i64, Timestamp, Pid, usize)>,
-    reads: BTreeMap<i64, Vec<Read<i64>>>,
+    pub(super) reads: BTreeMap<i64, Vec<Read<i64>>>,
 }
 
 impl Clients {
@@ -427,47 +427,6 @@ impl Reshape {
         self.clients.readings.retain(|_, (_, _, of, _)| *of != at);
     }
 
-    /// Judges what clients were told, given the values of each key at the end, in their order.
-    pub(super) fn judge(&self, end: &BTreeMap<i64, Vec<i64>>) -> Result<(), String> {
-        let none = Vec::new();
-        for key in 1..=KEYS {
-            let list = end.get(&key).unwrap_or(&none);
-            let deeds = self.clients.deeds.iter();
-            let deeds = deeds.filter(|(_, deed)| deed.keys.contains(&key));
-            let appends: Vec<Append<i64>> = deeds.map(append).collect();
-            let reads = self.clients.reads.get(&key).cloned().unwrap_or_default();
-            if let Some(violation) = judge_appends(list, &appends, &reads).first() {
-                return Err(format!("key {key}: {violation}"));
-            }
-        }
-        for (value, deed) in &self.clients.deeds {
-            let place = |key: &i64| end.get(key)?.iter().position(|it| it == value);
-            let there: Vec<Option<usize>> = deed.keys.iter().map(place).collect();
-            let is_one = there.iter().all(Option::is_some) || there.iter().all(Option::is_none);
-            if !is_one {
-                return Err(format!("{value} has happened in a part: {there:?}"));
-            }
-            let places = there
-                .iter()
-                .flatten()
-                .map(|at| i64::try_from(*at).unwrap_or(-1));
-            if let Some((_, told)) = &deed.answer
-                && *told != places.clone().collect::<Vec<_>>()
-            {
-                return Err(format!("{value} was told {told:?}, and is at {there:?}"));
-            }
-        }
-        if !self
-            .clients
-            .deeds
-            .values()
-            .any(|deed| deed.answer.is_some())
-        {
-            return Err("nothing was ever acknowledged".to_owned());
-        }
-        Ok(())
-    }
-
     /// Makes the tables, in the one shard that there is.
     fn create_tables(&mut self, sim: &mut Sim<Self>) {
         let shard = ShardId::numbered(0);
@@ -493,18 +452,5 @@ impl Reshape {
             deadline: sim.now(at) + TIMEOUT,
         };
         self.take_write(sim, at, &shard, attempt);
-    }
-}
-
-fn append((value, deed): (&i64, &Deed)) -> Append<i64> {
-    let outcome = match &deed.answer {
-        Some((at, _)) => AppendOutcome::Acknowledged(*at),
-        None if deed.is_unknown || deed.open > 0 => AppendOutcome::Unknown,
-        None => AppendOutcome::Refused,
-    };
-    Append {
-        value: *value,
-        called: deed.called,
-        outcome,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Missing {
     OutcomesShared,
     /// A target begins with what its source held at the record of the cut.
     BaseAtItsRecord,
-    /// A target takes in the rows of its own range.
+    /// A target takes in the rows of its own range, and has no others when it is compared.
     RecordsOfItsOwn,
     /// The sources go after the commit.
     CommitBeforeRetire,

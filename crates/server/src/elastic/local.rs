@@ -161,13 +161,7 @@ impl<S: ShardCopies> Local<S> {
                     count,
                     bytes,
                 };
-                let found = shard.records(wanted).await;
-                let found = found.map_err(|error| not_taken(&error))?;
-                Ok(Said::Changes {
-                    records: found.records,
-                    through: found.through,
-                    head: found.head,
-                })
+                records(shard, wanted).await
             }
             Ask::Apply {
                 operation,
@@ -179,8 +173,8 @@ impl<S: ShardCopies> Local<S> {
                 // Whoever comes too late finds that what it has was taken in long ago.
                 let merging = self.merging(id, &operation, &source).await?;
                 let (of, from) = ((&operation, &source), (after, through));
-                let imported = shard.import(of, from, records, merging, APPENDING);
-                let imported = imported.await.map_err(|error| not_taken(&error))?;
+                let imported = shard.import(of, from, records, merging, APPENDING).await;
+                let imported = imported.map_err(|error| not_taken(&error))?;
                 Ok(Said::Imported(imported.applied))
             }
             Ask::Digest { range } => self.digest(id, shard, fresh, (range, None)).await,
@@ -449,6 +443,17 @@ impl<S: ShardCopies> Local<S> {
         }
         Err(Refusal::NotHeld)
     }
+}
+
+/// Returns what a source has written.
+async fn records(copy: &impl ShardCopy, wanted: Wanted) -> Answer {
+    let found = copy.records(wanted).await;
+    let found = found.map_err(|error| not_taken(&error))?;
+    Ok(Said::Changes {
+        records: found.records,
+        through: found.through,
+        head: found.head,
+    })
 }
 
 /// Reads a snapshot on a thread that may wait.

@@ -137,13 +137,13 @@ impl Reshape {
         // A stream has one write at a time, and all are to be settled soon.
         let unsettled: Vec<i64> = unsettled.map(|(value, _)| *value).collect();
         if let Some(value) = unsettled.first()
-            && (client % 2 == 0 || sim.dice().chance(70))
+            && (client.is_multiple_of(2) || sim.dice().chance(70))
         {
             sim.mark(situations::AGAIN);
             return self.try_to_write(sim, *value);
         }
         let is_busy = |deed: &Deed| deed.client == client && deed.open > 0;
-        if client % 2 == 0 && self.clients.deeds.values().any(is_busy) {
+        if client.is_multiple_of(2) && self.clients.deeds.values().any(is_busy) {
             return;
         }
         let mut keys = vec![sim.dice().between(1..=KEYS)];
@@ -416,8 +416,13 @@ impl Reshape {
 
     /// A process has ended: nobody answers those who asked it.
     pub(super) fn is_gone(&mut self, at: Pid) {
-        let lost = self.clients.tries.extract_if(.., |_, (_, of)| *of == at);
-        for (value, _) in lost.map(|(_, one)| one).collect::<Vec<_>>() {
+        let mut lost = Vec::new();
+        self.clients.tries.retain(|_, (value, of)| {
+            let stays = *of != at;
+            lost.extend((!stays).then_some(*value));
+            stays
+        });
+        for value in lost {
             if let Some(deed) = self.clients.deeds.get_mut(&value) {
                 deed.open = deed.open.saturating_sub(1);
                 deed.is_unknown = true;

@@ -20,7 +20,7 @@ use super::{
     Members,
     content::{self, SumOf},
     flights::Flights,
-    measure::{Counts, Rows},
+    measure::Counts,
     placements::Placements,
     wire::{Answer, Ask, Refusal, Request, Said},
 };
@@ -159,7 +159,7 @@ impl Local {
                 let released = shard.release(&operation, APPENDING).await;
                 sealed(released.map(|_| Said::Done))
             }
-            Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
+            Ask::Metrics => self.metrics(id, shard, fresh).await,
             Ask::Median => self.median(id, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))

@@ -258,14 +258,15 @@ impl Balance {
             return Err(Refused::TooLong { moves });
         }
         let current = picture::revision(view);
+        if moves.is_empty() {
+            // Nothing of it depends on what the shards are like.
+            return Ok(None);
+        }
         let mut actions = Vec::new();
         let pace = self.settings.pace;
         // Nothing rests yet, and no time of this process means anything to the next one.
         let now = Timestamp::default();
         let execution = Execution::begin(now, &proposal, &cluster, current, pace, &mut actions)?;
-        if execution.is_finished() {
-            return Ok(None);
-        }
         let carried = Carried::new(asked, execution);
         let begun = self.kept.change(|kept| {
             let running = kept.execution.as_ref();

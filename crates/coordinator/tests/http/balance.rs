@@ -84,6 +84,11 @@ async fn a_saved_plan_is_carried_out_takes_up_what_has_begun_and_is_refused_when
     assert_eq!(considered["impact"]["copies"], 1);
     assert_eq!(state(&server).await, Value::Null, "nothing has begun");
 
+    let nothing = json!({"plan": {"revision": 1_000_000, "moves": []}});
+    let nothing = server.post(&apply, nothing).await;
+    assert_eq!(nothing.status, 202, "it depends on no shard: {nothing:?}");
+    assert_eq!(nothing.json()["changes"], 0);
+
     let begun = server.post(&apply, plan_at(revision)).await;
     assert_eq!(begun.status, 202, "{begun:?}");
     assert_eq!(begun.json()["changes"], 1);

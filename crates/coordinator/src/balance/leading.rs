@@ -1,11 +1,11 @@
 //! Whoever leads: takes up what is being carried out, and decides by itself if it is to.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use metrics::counter;
 use shardwright_rebalancer::execution::{Action, Event, Execution, MoveId, Notice as Told};
 use shardwright_registry::Clock;
-use shardwright_topology::Timestamp;
+use shardwright_topology::{ShardId, Timestamp};
 use tokio::task::JoinSet;
 
 use super::{
@@ -73,7 +73,7 @@ impl Leading {
             };
             if let (Some((event, why)), Some(driving)) = (event, &mut driven) {
                 self.tell_failure(driving, event, why, &mut deciding, clock.now());
-                if !self.handle_event(clock.now(), driving, event).await {
+                if !self.handle_events(clock.now(), driving, [event]).await {
                     driven = None;
                 }
             }
@@ -103,18 +103,27 @@ impl Leading {
                 *driven = None;
                 return;
             }
-            *driven = self.resume(now, carried).await;
+            *driven = self.resume(now, carried, &kept.pins).await;
         }
-        if let Some(known) = driven
-            && carried.is_cancelled
-            && !known.execution.is_cancelled()
-            && !self.handle_event(now, known, Event::Cancelled).await
-        {
+        let Some(known) = driven else {
+            return;
+        };
+        let mut wanted = Vec::new();
+        if carried.is_cancelled && !known.execution.is_cancelled() {
+            wanted.push(Event::Cancelled);
+        }
+        wanted.extend(unwanted(&known.execution, &kept.pins));
+        if !wanted.is_empty() && !self.handle_events(now, known, wanted).await {
             *driven = None;
         }
     }
 
-    async fn resume(&self, now: Timestamp, carried: &Carried) -> Option<Driven> {
+    async fn resume(
+        &self,
+        now: Timestamp,
+        carried: &Carried,
+        pins: &BTreeSet<ShardId>,
+    ) -> Option<Driven> {
         let mut driven = Driven {
             id: carried.id.clone(),
             execution: carried.execution.clone(),
@@ -124,17 +133,29 @@ impl Leading {
         let view = self.handle.view();
         let cluster = picture::cluster(&view, &[].into(), &Options::default(), &[].into());
         let mut actions = Vec::new();
+        for event in unwanted(&carried.execution, pins) {
+            driven.execution.handle(now, event, &mut actions);
+        }
+        // Whatever that has started is started by what follows, as all that runs.
+        actions.clear();
         driven.execution.resume(now, &cluster, &mut actions);
         self.store_and_act(&mut driven, actions)
             .await
             .then_some(driven)
     }
 
-    /// Takes an event in; `false` if others have taken over.
-    async fn handle_event(&self, now: Timestamp, driven: &mut Driven, event: Event) -> bool {
+    /// Takes events in; `false` if others have taken over.
+    async fn handle_events(
+        &self,
+        now: Timestamp,
+        driven: &mut Driven,
+        events: impl IntoIterator<Item = Event>,
+    ) -> bool {
         let mut actions = Vec::new();
         driven.wake = None;
-        driven.execution.handle(now, event, &mut actions);
+        for event in events {
+            driven.execution.handle(now, event, &mut actions);
+        }
         self.store_and_act(driven, actions).await
     }
 
@@ -209,6 +230,13 @@ impl Leading {
         tracing::info!(?notice, "coordinator");
         self.handle.events().push(notice);
     }
+}
+
+/// Returns what ends the moves of shards that somebody has pinned since, be it by moving them. Those that run go on to their ends.
+fn unwanted(execution: &Execution, pins: &BTreeSet<ShardId>) -> Vec<Event> {
+    let waiting = execution.waiting();
+    let pinned = waiting.filter(|(_, planned)| pins.contains(&planned.partition.shard));
+    pinned.map(|(id, _)| Event::Unwanted { id }).collect()
 }
 
 /// Waits for what happens next to what is being carried out, and why if it failed.

@@ -164,7 +164,7 @@ async fn apply(
             let Found { metrics, view } = Found::of(&api).await?;
             if dry_run {
                 let considered = balance(&api)?.consider(&view, &metrics, plan.parts());
-                let considered = considered.map_err(problem)?;
+                let considered = considered.await.map_err(problem)?;
                 return Ok(list(&view, &RebalancePlanShape::of(&considered, &view)));
             }
             changes += begin(&api, &view, &metrics, plan).await?;

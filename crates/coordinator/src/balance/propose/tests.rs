@@ -130,6 +130,19 @@ fn primaries_are_handed_over_and_nothing_is_copied() {
 }
 
 #[test]
+fn what_is_not_measured_shows_unless_the_shard_lacks_copies() {
+    let mut view = view(&THREE, &[ALL; 3]);
+    let loads = |count| measured(&vec![(1 << 20, 100.0); count]);
+    assert!(picture::is_measured(&view, &loads(3)));
+    assert!(!picture::is_measured(&view, &loads(2)));
+    let mut replicated = BTreeMap::clone(&view.replicated);
+    replicated.pop_last();
+    view.replicated = Arc::new(replicated);
+    assert!(picture::is_measured(&view, &loads(2)));
+    assert!(!picture::is_measured(&view, &loads(1)));
+}
+
+#[test]
 fn what_is_next_to_idle_moves_nothing() {
     let view = view(&THREE, &[ALL, &["n2", "n3", "n1"], &["n3", "n1", "n2"]]);
     let idle = [(1 << 20, 9.0), (1 << 20, 0.0), (1 << 20, 0.0)];

@@ -9,7 +9,8 @@
 //!                     leader: Execution ── hand-overs and moves ── core  v
 //! ```
 //! One place decides: what is planned here is of such shards alone, and what the planner of the core does is of all others. Whatever has begun is in the
-//! registry, so the next leader goes on with it. Where nothing is under way and the leader does nothing by itself, nothing runs.
+//! registry, so the next leader goes on with it. Where nothing is under way and the leader does nothing by itself, nothing runs, but that the record is
+//! read every few seconds: who led before may have answered a command a moment too late.
 
 mod automatic;
 mod carry;
@@ -277,7 +278,7 @@ impl Balance {
                 return Err(Refused::InProgress { id });
             }
             let execution = self.execution(&proposal, &cluster, &kept.pins)?;
-            let carried = execution.map(|execution| Carried::new(asked, execution));
+            let carried = execution.map(|execution| Carried::new(asked, execution, view.term));
             if carried.is_some() {
                 kept.execution.clone_from(&carried);
             }

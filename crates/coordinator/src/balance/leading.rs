@@ -20,6 +20,9 @@ use crate::{Handle, core::Notice};
 /// How long to wait after the registry failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How often the record is read while nothing happens: who led before may still have written what somebody asked of it.
+const READ_EVERY: Duration = Duration::from_secs(5);
+
 /// What looks after the balance, whenever this coordinator leads.
 #[derive(Debug)]
 pub(crate) struct Leading {
@@ -67,6 +70,7 @@ impl Leading {
                 let look_in = look_at.since(clock.now());
                 tokio::select! {
                     () = self.balance.changed.notified() => None,
+                    () = tokio::time::sleep(READ_EVERY) => None,
                     () = tokio::time::sleep(look_in), if is_acting => None,
                     event = next(&clock, driven.as_mut()) => Some(event),
                 }
@@ -162,13 +166,16 @@ impl Leading {
     /// Has the registry keep how far it is, and does what follows from it then.
     async fn store_and_act(&self, driven: &mut Driven, actions: Vec<Action>) -> bool {
         loop {
+            let view = self.view();
+            if !view.is_leading {
+                return false;
+            }
             let stored = self.balance.kept.change(|kept| {
                 let known = kept.execution.as_mut();
-                let Some(known) = known.filter(|known| known.id == driven.id) else {
-                    return Err(Refused::NotInProgress);
-                };
-                known.execution = driven.execution.clone();
-                Ok(())
+                let known = known.filter(|known| known.id == driven.id);
+                let is_ours =
+                    known.is_some_and(|known| known.advance(&driven.execution, view.term));
+                is_ours.then_some(()).ok_or(Refused::NotInProgress)
             });
             match stored.await {
                 Ok(()) => break,

@@ -17,6 +17,9 @@ const HAND_OVER: Duration = Duration::from_secs(60);
 /// How long a shard that lacks copies is waited for.
 const WHOLE: Duration = Duration::from_secs(60);
 
+/// How long it takes at most until a move that was begun is seen in the registry.
+const SEEN: Duration = Duration::from_secs(60);
+
 /// Why a move was not done.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -164,8 +167,13 @@ async fn ended(handle: &Handle, id: &OperationId) -> Result<(), Failed> {
         let mut all = view.operations.iter();
         all.find(|operation| operation.id == *id).cloned()
     };
-    let is_over = |view: &View| find(view).is_some_and(|found| found.phase.is_final());
     let failed = |fault, why| Err(Failed { fault, why });
+    let seen = handle.view_when(|view| find(view).is_some());
+    if tokio::time::timeout(SEEN, seen).await.is_err() {
+        return failed(Fault::Passing, "it was not seen to begin".to_owned());
+    }
+    // What was there and is gone is over, too.
+    let is_over = |view: &View| find(view).is_none_or(|found| found.phase.is_final());
     let Some(view) = handle.view_when(is_over).await else {
         return failed(Fault::Passing, "the coordinator stops".to_owned());
     };

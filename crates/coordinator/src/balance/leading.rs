@@ -1,12 +1,16 @@
 //! Whoever leads: takes up what is being carried out, and decides by itself if it is to.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::counter;
-use shardwright_rebalancer::execution::{Action, Event, Execution, MoveId, Notice as Told};
+use shardwright_rebalancer::execution::{Action, Event, Execution, Fault, MoveId, Notice as Told};
 use shardwright_registry::Clock;
 use shardwright_topology::{ShardId, Timestamp};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{
     Automatic, Balance, Options, Refused,
@@ -36,7 +40,9 @@ struct Driven {
     execution: Execution,
     /// When it wants to be woken.
     wake: Option<Timestamp>,
-    tasks: JoinSet<(MoveId, Result<(), Failed>)>,
+    tasks: JoinSet<Result<(), Failed>>,
+    /// Which moves they make.
+    moves: HashMap<Id, MoveId>,
 }
 
 impl Leading {
@@ -133,6 +139,7 @@ impl Leading {
             execution: carried.execution.clone(),
             wake: None,
             tasks: JoinSet::new(),
+            moves: HashMap::new(),
         };
         let view = self.handle.view();
         let cluster = picture::cluster(&view, &[].into(), &Options::default(), &[].into());
@@ -190,8 +197,9 @@ impl Leading {
             match action {
                 Action::Start { id, planned, .. } => {
                     let handle = self.handle.clone();
-                    let moving = async move { (id, carry(&handle, &planned).await) };
-                    driven.tasks.spawn(moving);
+                    let moving = async move { carry(&handle, &planned).await };
+                    let task = driven.tasks.spawn(moving);
+                    driven.moves.insert(task.id(), id);
                 }
                 Action::WakeAt(at) => driven.wake = Some(at),
                 Action::Notify(Told::Finished { progress }) => {
@@ -248,9 +256,12 @@ fn unwanted(execution: &Execution, pins: &BTreeSet<ShardId>) -> Vec<Event> {
 
 /// Waits for what happens next to what is being carried out, and why if it failed.
 async fn next(clock: &Clock, driven: Option<&mut Driven>) -> (Event, Option<String>) {
-    let Some(Driven { wake, tasks, .. }) = driven else {
+    let Some(driven) = driven else {
         return std::future::pending().await;
     };
+    let Driven {
+        wake, tasks, moves, ..
+    } = driven;
     let wake_in = wake.map(|at| at.since(clock.now()));
     let woken = async {
         match wake_in {
@@ -259,13 +270,27 @@ async fn next(clock: &Clock, driven: Option<&mut Driven>) -> (Event, Option<Stri
         }
     };
     tokio::select! {
-        Some(joined) = tasks.join_next() => match joined {
-            Ok((id, Ok(()))) => (Event::Ended { id }, None),
-            Ok((id, Err(Failed { fault, why }))) => (Event::Failed { id, fault }, Some(why)),
-            // A panic: whoever leads next takes the move up again.
-            Err(_) => (Event::Woken, None),
-        },
+        Some(joined) = tasks.join_next_with_id() => end_of(joined, moves),
         () = woken => (Event::Woken, None),
+    }
+}
+
+/// Returns what has become of a move whose task has ended.
+fn end_of(
+    joined: Result<(Id, Result<(), Failed>), JoinError>,
+    moves: &mut HashMap<Id, MoveId>,
+) -> (Event, Option<String>) {
+    let (task, outcome) = joined.unwrap_or_else(|error| {
+        let failed = Failed {
+            fault: Fault::Passing,
+            why: "its task panicked".to_owned(),
+        };
+        (error.id(), Err(failed))
+    });
+    match (moves.remove(&task), outcome) {
+        (Some(id), Ok(())) => (Event::Ended { id }, None),
+        (Some(id), Err(Failed { fault, why })) => (Event::Failed { id, fault }, Some(why)),
+        (None, _) => (Event::Woken, None),
     }
 }
 
@@ -277,5 +302,25 @@ impl Leading {
 
     pub(super) fn view(&self) -> Arc<crate::core::View> {
         self.handle.view()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_move_whose_task_panics_has_failed() {
+        let (mut tasks, mut moves) = (JoinSet::new(), HashMap::new());
+        let task = tasks.spawn(async { panic!("as it is to") });
+        moves.insert(task.id(), MoveId(3));
+        let joined = tasks.join_next_with_id().await.expect("there is one");
+        let (event, why) = end_of(joined, &mut moves);
+        let failed = Event::Failed {
+            id: MoveId(3),
+            fault: Fault::Passing,
+        };
+        assert_eq!((event, why.is_some()), (failed, true));
+        assert!(moves.is_empty());
     }
 }

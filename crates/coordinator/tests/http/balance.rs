@@ -267,8 +267,10 @@ pub(crate) async fn call_about_balance(document: &Document) {
     server.stop().await;
 
     let server = moves::leader().await;
-    let pin = json!({"shard": "shard-0", "pinned": true});
-    about(&server, Method::POST, "/pins", &pin).await.ok();
+    for pinned in [true, false] {
+        let pin = json!({"shard": "shard-0", "pinned": pinned});
+        about(&server, Method::POST, "/pins", &pin).await.ok();
+    }
     let revision = revision(&server).await;
     let mut plan = plan_at(revision);
     about(&server, Method::POST, "/apply", &plan).await;

@@ -302,6 +302,7 @@ impl Balance {
         if moves.is_empty() {
             return Ok(None);
         }
+        *moves = propose::with_roles(std::mem::take(moves), cluster);
         // Nothing rests yet, and no time of this process means anything to the next one.
         let now = Timestamp::default();
         let (at, mut actions) = (proposal.revision, Vec::new());

@@ -60,15 +60,7 @@ pub(super) async fn carry(handle: &Handle, planned: &Move) -> Result<(), Failed>
     let partition = &planned.partition;
     match &planned.step {
         Step::Promote { to } => hand_over(handle, partition, to).await,
-        Step::Move { from, to } => {
-            let has_primary = holders(&handle.view(), partition).next() == Some(from);
-            migrate(handle, partition, from, to).await?;
-            // Whoever had the primary gave it to any member in sync, and who gets the copy is to have its role.
-            match has_primary {
-                true => hand_over(handle, partition, to).await,
-                false => Ok(()),
-            }
-        }
+        Step::Move { from, to } => migrate(handle, partition, from, to).await,
         Step::Place { .. } | Step::Drop { .. } => Err(Failed {
             fault: Fault::Refused,
             why: "the number of copies is not changed for the balance".to_owned(),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use shardwright_elastic::ShardMetrics;
 use shardwright_rebalancer::{
-    Budget, Cluster, Impact, MapRevision, Move, Plan, Proposal, Rebalancer, ReplicatedPolicy, Step,
+    Budget, Cluster, Impact, MapRevision, Move, Partition, Plan, Proposal, Rebalancer,
+    ReplicatedPolicy, Step,
 };
 use shardwright_topology::{NodeId, ShardId};
 
@@ -102,6 +103,40 @@ pub(super) fn of_moves(revision: MapRevision, moves: Vec<Move>) -> Proposal {
         impact: Impact::default(),
         pins: Vec::new(),
     }
+}
+
+/// Returns moves with a hand-over behind those that move a primary. Whoever has the primary gives it to any member in sync when its copy leaves, and who
+/// gets the copy is to have the role: as a step of its own, that is tried again, and by the next leader, when only the copy has moved.
+pub(super) fn with_roles(moves: Vec<Move>, cluster: &Cluster) -> Vec<Move> {
+    let mut after = cluster.clone();
+    let numbers = moves.iter().zip(0..);
+    let last: BTreeMap<_, usize> = numbers
+        .map(|(planned, number)| (planned.partition.clone(), number))
+        .collect();
+    let mut lost = BTreeSet::new();
+    let mut steps = Vec::with_capacity(moves.len());
+    for (planned, number) in moves.into_iter().zip(0..) {
+        let (id, reason) = (planned.partition.clone(), planned.reason);
+        let before = after.partition(&id).and_then(Partition::primary);
+        match &planned.step {
+            Step::Move { from, .. } if before == Some(from) => drop(lost.insert(id.clone())),
+            Step::Promote { .. } => drop(lost.remove(&id)),
+            _ => {}
+        }
+        // One that does not fit is given up where it is carried out, and what follows of its shard with it.
+        let _fits = after.apply(&planned);
+        steps.push(planned);
+        let primary = after.partition(&id).and_then(Partition::primary);
+        if let Some(to) = primary.filter(|_| last[&id] == number && lost.contains(&id)) {
+            let step = Step::Promote { to: to.clone() };
+            steps.push(Move {
+                partition: id,
+                step,
+                reason,
+            });
+        }
+    }
+    steps
 }
 
 /// Returns what a proposal means, without moves of other shards.

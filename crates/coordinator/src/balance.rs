@@ -194,7 +194,7 @@ impl Balance {
         shard: &ShardId,
         to: Pinned,
     ) -> Result<(), Refused> {
-        let exists = |shard: &ShardId| picture::shards(view).any(|record| record.id == *shard);
+        let exists = |shard: &ShardId| picture::exists(view, shard);
         if !exists(shard) {
             let shard = shard.clone();
             return Err(Refused::UnknownShard { shard });

@@ -19,6 +19,13 @@ pub(super) fn shards(view: &View) -> impl Iterator<Item = &ShardRecord> {
     })
 }
 
+/// Whether there is such a shard, also while an operation takes it away that may not come to that.
+pub(super) fn exists(view: &View, shard: &ShardId) -> bool {
+    let main = KeyspaceName::main();
+    let mut shards = view.settled();
+    shards.any(|record| record.id == *shard && record.replicated && record.keyspace == main)
+}
+
 /// Returns the nodes that can have copies.
 pub(super) fn nodes(view: &View) -> impl Iterator<Item = &NodeView> {
     let nodes = view.nodes.iter();

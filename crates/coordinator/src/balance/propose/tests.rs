@@ -143,6 +143,17 @@ fn what_is_not_measured_shows_unless_the_shard_lacks_copies() {
 }
 
 #[test]
+fn a_shard_that_takes_no_writes_for_a_moment_is_still_there() {
+    let mut view = view(&THREE, &[ALL; 3]);
+    let mut shards = Vec::clone(&view.shards);
+    Arc::make_mut(&mut shards[1]).state = ShardState::Sealed;
+    Arc::make_mut(&mut shards[2]).state = ShardState::Importing;
+    view.shards = Arc::new(shards);
+    let exist = (0..4).filter(|number| picture::exists(&view, &ShardId::numbered(*number)));
+    assert_eq!(exist.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
 fn the_role_goes_with_the_copy_that_had_it_as_a_step_of_its_own() {
     let view = view(&THREE, &[FIRST, &["n2", "n1"], FIRST]);
     let cluster = picture::cluster(&view, &measured(&[]), &Options::default(), &[].into());

@@ -223,8 +223,12 @@ impl Balance {
         metrics: &BTreeMap<ShardId, ShardMetrics>,
         options: &Options,
     ) -> Result<Proposed, Refused> {
-        let kept = self.kept.load().await?;
-        propose::propose(view, metrics, options, &kept.pins, &self.settings)
+        let known = propose::Known {
+            view: view.clone(),
+            metrics: metrics.clone(),
+            pins: self.kept.load().await?.pins,
+        };
+        propose::propose_apart(known, options.clone(), self.settings.clone()).await
     }
 
     /// Returns what a plan that was made before means now, without what it has of other shards, and of those that are pinned.
@@ -272,6 +276,10 @@ impl Balance {
         }
         proposal.check(picture::revision(view))?;
         let begun = self.kept.change(|kept| {
+            if asked == Asked::Automatically && kept.automatic != Automatic::On {
+                // Somebody has said so while it was planned.
+                return Ok(None);
+            }
             let running = kept.execution.as_ref();
             if let Some(running) = running.filter(|running| !running.execution.is_finished()) {
                 let id = running.id.clone();

@@ -55,8 +55,12 @@ impl Deciding {
             let owning = picture::shards(&view).filter(|record| record.range.is_some());
             let mut spare = owning.count().saturating_sub(least);
             for planned in decided {
+                // All that comes before takes a while, the steps before too.
+                let Some(pins) = unless_changed(leading, kept).await else {
+                    return;
+                };
                 if let Reshaping::Merge { shards, .. } = &planned.step {
-                    let stays = shards.iter().any(|shard| kept.pins.contains(shard));
+                    let stays = shards.iter().any(|shard| pins.contains(shard));
                     // Shards that become one are brought together for it.
                     if spare + 1 < shards.len() || stays {
                         continue;
@@ -104,14 +108,8 @@ impl Deciding {
             self.hysteresis.admit(now, &Plan::default());
             return;
         }
-        let options = Options::default();
-        let proposed = super::propose::propose(
-            &view,
-            metrics,
-            &options,
-            &kept.pins,
-            leading.balance.settings(),
-        );
+        let balance = &leading.balance;
+        let proposed = balance.propose(&view, metrics, &Options::default()).await;
         let Ok(mut proposed) = proposed else {
             // There is nothing to balance on.
             return;
@@ -122,6 +120,9 @@ impl Deciding {
             plan.moves.retain(|planned| planned.reason.is_urgent());
         }
         let admitted = self.hysteresis.admit(now, plan);
+        if unless_changed(leading, kept).await.is_none() {
+            return;
+        }
         let is_dry = kept.automatic == Automatic::DryRun;
         for planned in &admitted.moves {
             let step = self::said(planned);
@@ -166,6 +167,12 @@ impl Deciding {
         }
         said.insert(step);
     }
+}
+
+/// Returns what is pinned by now, if the leader is still to do as it was.
+async fn unless_changed(leading: &Leading, kept: &Kept) -> Option<Vec<ShardId>> {
+    let status = leading.balance.status().await.ok()?;
+    (status.automatic == kept.automatic).then_some(status.pins)
 }
 
 async fn reshape(leading: &Leading, manager: &ElasticShardManager, planned: Planned) {

@@ -9,6 +9,7 @@ use shardwright_rebalancer::{
     ReplicatedPolicy, Step,
 };
 use shardwright_topology::{NodeId, ShardId};
+use tokio::task::JoinError;
 
 use super::{MOVES_MAX, Options, Refused, Settings, picture};
 use crate::core::View;
@@ -58,8 +59,38 @@ pub struct NodeLoad {
     pub bytes_in: u64,
 }
 
+/// What a plan is made from.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) view: View,
+    pub(super) metrics: BTreeMap<ShardId, ShardMetrics>,
+    pub(super) pins: BTreeSet<ShardId>,
+}
+
+/// Plans, where that holds up nobody: with thousands of shards it takes a while.
+pub(super) async fn propose_apart(
+    known: Known,
+    options: Options,
+    settings: Settings,
+) -> Result<Proposed, Refused> {
+    let planning = tokio::task::spawn_blocking(move || {
+        let Known {
+            view,
+            metrics,
+            pins,
+        } = &known;
+        propose(view, metrics, &options, pins, &settings)
+    });
+    match planning.await.map_err(JoinError::try_into_panic) {
+        Ok(proposed) => proposed,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and whoever waits with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 /// Plans, and does nothing.
-pub(super) fn propose(
+fn propose(
     view: &View,
     metrics: &BTreeMap<ShardId, ShardMetrics>,
     options: &Options,

@@ -9,7 +9,8 @@
 //!                     leader: Execution ── hand-overs and moves ── core  v
 //! ```
 //! One place decides: what is planned here is of such shards alone, and what the planner of the core does is of all others. Whatever has begun is in the
-//! registry, so the next leader goes on with it. Where nothing is under way and the leader does nothing by itself, nothing runs.
+//! registry, so the next leader goes on with it. Where nothing is under way and the leader does nothing by itself, nothing runs, but that the record is
+//! read every few seconds: who led before may have answered a command a moment too late.
 
 mod automatic;
 mod carry;
@@ -26,7 +27,9 @@ use std::{
 };
 
 use shardwright_elastic::ShardMetrics;
-use shardwright_rebalancer::{MapRevision, Move, StalePlan, execution::Execution};
+use shardwright_rebalancer::{
+    Cluster, MapRevision, Move, Proposal, StalePlan, execution::Execution,
+};
 use shardwright_registry::{Error as RegistryError, Store};
 use shardwright_topology::{NodeId, ShardId, Timestamp};
 use tokio::sync::Notify;
@@ -191,7 +194,7 @@ impl Balance {
         shard: &ShardId,
         to: Pinned,
     ) -> Result<(), Refused> {
-        let exists = |shard: &ShardId| picture::shards(view).any(|record| record.id == *shard);
+        let exists = |shard: &ShardId| picture::exists(view, shard);
         if !exists(shard) {
             let shard = shard.clone();
             return Err(Refused::UnknownShard { shard });
@@ -204,7 +207,10 @@ impl Balance {
             }
             Ok(())
         });
-        changed.await
+        changed.await?;
+        // What is being carried out may have moves of it that wait.
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Plans, and does nothing.
@@ -217,27 +223,34 @@ impl Balance {
         metrics: &BTreeMap<ShardId, ShardMetrics>,
         options: &Options,
     ) -> Result<Proposed, Refused> {
-        let kept = self.kept.load().await?;
-        propose::propose(view, metrics, options, &kept.pins, &self.settings)
+        let known = propose::Known {
+            view: view.clone(),
+            metrics: metrics.clone(),
+            pins: self.kept.load().await?.pins,
+        };
+        propose::propose_apart(known, options.clone(), self.settings.clone()).await
     }
 
-    /// Returns what a plan that was made before means now, without what it has of other shards.
+    /// Returns what a plan that was made before means now, without what it has of other shards, and of those that are pinned.
     ///
     /// # Errors
-    /// [`Refused::Stale`] if the shards are not as they were.
-    pub fn consider(
+    /// [`Refused::Stale`] if the shards are not as they were, [`Refused::Registry`].
+    pub async fn consider(
         &self,
         view: &View,
         metrics: &BTreeMap<ShardId, ShardMetrics>,
         (revision, moves): (MapRevision, Vec<Move>),
     ) -> Result<Proposed, Refused> {
-        let proposal = propose::of_moves(revision, moves);
+        let mut proposal = propose::of_moves(revision, moves);
         proposal.check(picture::revision(view))?;
+        let pins = self.kept.load().await?.pins;
+        let moves = &mut proposal.plan.moves;
+        moves.retain(|planned| !pins.contains(&planned.partition.shard));
         Ok(propose::considered(view, metrics, proposal, &self.settings))
     }
 
     /// Begins to carry a plan out, which goes on whoever leads; `None` if there is nothing to do. Moves of shards that do not commit on several members are
-    /// passed over.
+    /// passed over, and those of shards that are pinned.
     ///
     /// # Errors
     /// [`Refused::Stale`] if the shards are not as they were when the plan was made, [`Refused::InProgress`], [`Refused::TooLong`],
@@ -257,28 +270,52 @@ impl Balance {
             let moves = moves.len();
             return Err(Refused::TooLong { moves });
         }
-        let current = picture::revision(view);
-        let mut actions = Vec::new();
-        let pace = self.settings.pace;
-        // Nothing rests yet, and no time of this process means anything to the next one.
-        let now = Timestamp::default();
-        let execution = Execution::begin(now, &proposal, &cluster, current, pace, &mut actions)?;
-        if execution.is_finished() {
+        if moves.is_empty() {
+            // Nothing of it depends on what the shards are like.
             return Ok(None);
         }
-        let carried = Carried::new(asked, execution);
+        proposal.check(picture::revision(view))?;
         let begun = self.kept.change(|kept| {
+            if asked == Asked::Automatically && kept.automatic != Automatic::On {
+                // Somebody has said so while it was planned.
+                return Ok(None);
+            }
             let running = kept.execution.as_ref();
             if let Some(running) = running.filter(|running| !running.execution.is_finished()) {
                 let id = running.id.clone();
                 return Err(Refused::InProgress { id });
             }
-            kept.execution = Some(carried.clone());
-            Ok(())
+            let execution = self.execution(&proposal, &cluster, &kept.pins)?;
+            let carried = execution.map(|execution| Carried::new(asked, execution, view.term));
+            if carried.is_some() {
+                kept.execution.clone_from(&carried);
+            }
+            Ok(carried)
         });
-        begun.await?;
+        let begun = begun.await?;
         self.changed.notify_one();
-        Ok(Some(carried))
+        Ok(begun)
+    }
+
+    /// Returns what carries a plan out, without the moves of shards that were pinned since it was made; `None` if that leaves none.
+    fn execution(
+        &self,
+        proposal: &Proposal,
+        cluster: &Cluster,
+        pins: &BTreeSet<ShardId>,
+    ) -> Result<Option<Execution>, StalePlan> {
+        let mut proposal = proposal.clone();
+        let moves = &mut proposal.plan.moves;
+        moves.retain(|planned| !pins.contains(&planned.partition.shard));
+        if moves.is_empty() {
+            return Ok(None);
+        }
+        *moves = propose::with_roles(std::mem::take(moves), cluster);
+        // Nothing rests yet, and no time of this process means anything to the next one.
+        let now = Timestamp::default();
+        let (at, mut actions) = (proposal.revision, Vec::new());
+        let pace = self.settings.pace;
+        Execution::begin(now, &proposal, cluster, at, pace, &mut actions).map(Some)
     }
 
     /// Begins no further move of what is being carried out. Those that run go on to their ends.

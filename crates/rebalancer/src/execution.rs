@@ -1,7 +1,7 @@
 //! Carrying out a plan: what runs, what waits, what came of it.
 //!
 //! ```text
-//!   resume, Ended, Failed, Advanced, Woken, Paused, Continued, Cancelled
+//!   resume, Ended, Failed, Advanced, Woken, Paused, Continued, Cancelled, Unwanted
 //!                               |
 //!                               v
 //!                  +--------------------------+
@@ -205,6 +205,7 @@ impl Execution {
             Event::Paused => self.is_paused = true,
             Event::Continued => self.is_paused = false,
             Event::Cancelled => self.cancel(actions),
+            Event::Unwanted { id } => self.cancel_move(id, actions),
         }
         self.go_on(now, actions);
         if !was_finished {
@@ -246,6 +247,13 @@ impl Execution {
     pub fn running(&self) -> impl Iterator<Item = (MoveId, &Move)> {
         let all = (0..).map(MoveId).zip(&self.moves);
         all.filter(|(_, tracked)| matches!(tracked.state, State::Running { .. }))
+            .map(|(id, tracked)| (id, &tracked.planned))
+    }
+
+    /// Returns the moves that wait for their turn, or rest after a failure, in the order of the plan.
+    pub fn waiting(&self) -> impl Iterator<Item = (MoveId, &Move)> {
+        let all = (0..).map(MoveId).zip(&self.moves);
+        all.filter(|(_, tracked)| matches!(tracked.state, State::Waiting | State::Resting))
             .map(|(id, tracked)| (id, &tracked.planned))
     }
 
@@ -332,13 +340,18 @@ impl Execution {
     /// What waits is given up; what runs goes on to its end.
     fn cancel(&mut self, actions: &mut Vec<Action>) {
         self.is_cancelled = true;
-        for number in 0..self.moves.len() {
-            if let State::Waiting | State::Resting = self.moves[number].state {
-                let id = MoveId(number_of(number));
-                self.give_up(id, GivenUp::Cancelled, actions);
-            }
-        }
         self.resting.clear();
+        for number in 0..self.moves.len() {
+            self.cancel_move(MoveId(number_of(number)), actions);
+        }
+    }
+
+    fn cancel_move(&mut self, id: MoveId, actions: &mut Vec<Action>) {
+        let state = self.moves.get(id.0 as usize).map(|tracked| tracked.state);
+        if let Some(State::Waiting | State::Resting) = state {
+            self.resting.retain(|(_, number)| *number != id.0);
+            self.give_up(id, GivenUp::Cancelled, actions);
+        }
     }
 
     fn wait_again(&mut self, id: MoveId) {

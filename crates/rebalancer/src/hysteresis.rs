@@ -11,8 +11,8 @@ use crate::{Move, PartitionId, Plan};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Patience {
-    /// How long such moves must have been planned without a break, and nothing urgent with them. Default 30 s: longer than nodes take
-    /// to restart.
+    /// For how long moves of a partition must have been planned without a break, and nothing urgent with them, before it is moved. Default
+    /// 30 s: longer than nodes take to restart.
     pub calm: Duration,
     /// How long a partition that was moved stays where it is. Default 5 min.
     pub rest: Duration,
@@ -39,8 +39,8 @@ impl Default for Patience {
 #[derive(Debug, Clone)]
 pub struct Hysteresis {
     patience: Patience,
-    /// Since when plans improve the balance and do nothing urgent.
-    calm_since: Option<Timestamp>,
+    /// Since when plans that do nothing urgent move which partitions.
+    planned: BTreeMap<PartitionId, Timestamp>,
     moved: BTreeMap<PartitionId, Timestamp>,
 }
 
@@ -50,7 +50,7 @@ impl Hysteresis {
     pub fn new(patience: Patience) -> Self {
         Self {
             patience,
-            calm_since: None,
+            planned: BTreeMap::new(),
             moved: BTreeMap::new(),
         }
     }
@@ -60,16 +60,21 @@ impl Hysteresis {
         let urgent = |planned: &Move| planned.reason.is_urgent();
         self.moved
             .retain(|_, moved| now.since(*moved) < self.patience.rest);
-        if plan.is_empty() || plan.moves.iter().any(urgent) {
-            self.calm_since = None;
-        } else {
-            self.calm_since.get_or_insert(now);
+        let mut since = std::mem::take(&mut self.planned);
+        if !plan.moves.iter().any(urgent) {
+            let partitions = plan.moves.iter().map(|planned| &planned.partition);
+            self.planned = partitions
+                .map(|id| (id.clone(), since.remove(id).unwrap_or(now)))
+                .collect();
         }
-        let calm = self.calm_since;
-        let calm = calm.is_some_and(|since| now.since(since) >= self.patience.calm);
+        let is_calm = |id: &PartitionId| {
+            let since = self.planned.get(id);
+            since.is_some_and(|since| now.since(*since) >= self.patience.calm)
+        };
         let mut admitted = plan.clone();
         admitted.moves.retain(|planned| {
-            urgent(planned) || (calm && !self.moved.contains_key(&planned.partition))
+            let id = &planned.partition;
+            urgent(planned) || (is_calm(id) && !self.moved.contains_key(id))
         });
         admitted
     }
@@ -83,9 +88,12 @@ impl Hysteresis {
     /// then would let through no more than now.
     #[must_use]
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let calm = self.calm_since.map(|since| since + self.patience.calm);
+        let calm = self
+            .planned
+            .values()
+            .map(|since| *since + self.patience.calm);
         let rested = self.moved.values().map(|moved| *moved + self.patience.rest);
-        calm.into_iter().chain(rested).filter(|at| *at > now).min()
+        calm.chain(rested).filter(|at| *at > now).min()
     }
 }
 
@@ -143,6 +151,19 @@ mod tests {
         assert_eq!(admitted(13, &[Overloaded]), []);
         assert_eq!(admitted(20, &[]), []);
         assert_eq!(admitted(23, &[Overloaded]), []);
+    }
+
+    #[test]
+    fn each_partition_waits_for_its_own_moves_to_last() {
+        use Reason::Overloaded;
+        let (mut hysteresis, one) = (hysteresis(), plan(&[Overloaded]));
+        let both = plan(&[Overloaded, Overloaded]);
+        hysteresis.admit(at(0), &one);
+        assert_eq!(hysteresis.admit(at(10), &both), one, "the other one is new");
+        assert_eq!(hysteresis.wake_at(at(10)), Some(at(20)));
+        assert_eq!(hysteresis.admit(at(15), &one), one);
+        assert_eq!(hysteresis.admit(at(20), &both), one, "there was a break");
+        assert_eq!(hysteresis.admit(at(30), &both), both);
     }
 
     #[test]

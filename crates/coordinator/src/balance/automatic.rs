@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shardwright_elastic::{ElasticShardManager, Planned, ShardMetrics, Step as Reshaping};
-use shardwright_rebalancer::{Hysteresis, Move, PartitionId, Step};
+use shardwright_rebalancer::{Hysteresis, Move, PartitionId, Plan, Step};
 use shardwright_topology::{ShardId, Timestamp};
 
 use super::{
@@ -55,8 +55,12 @@ impl Deciding {
             let owning = picture::shards(&view).filter(|record| record.range.is_some());
             let mut spare = owning.count().saturating_sub(least);
             for planned in decided {
+                // All that comes before takes a while, the steps before too.
+                let Some(pins) = unless_changed(leading, kept).await else {
+                    return;
+                };
                 if let Reshaping::Merge { shards, .. } = &planned.step {
-                    let stays = shards.iter().any(|shard| kept.pins.contains(shard));
+                    let stays = shards.iter().any(|shard| pins.contains(shard));
                     // Shards that become one are brought together for it.
                     if spare + 1 < shards.len() || stays {
                         continue;
@@ -78,7 +82,8 @@ impl Deciding {
         }
         // Shards that are about to be divided are in no plan of moves, and change what there is to move.
         if !reshapes || is_dry {
-            self.balance(leading, now, kept, &metrics, &mut said).await;
+            let measured = (manager.is_some(), &metrics);
+            self.balance(leading, now, kept, measured, &mut said).await;
         }
         self.said = said;
     }
@@ -88,7 +93,7 @@ impl Deciding {
         leading: &Leading,
         now: Timestamp,
         kept: &Kept,
-        metrics: &BTreeMap<ShardId, ShardMetrics>,
+        (is_measuring, metrics): (bool, &BTreeMap<ShardId, ShardMetrics>),
         said: &mut BTreeSet<String>,
     ) {
         let view = leading.view();
@@ -99,21 +104,25 @@ impl Deciding {
             operations.filter(|operation| !operation.phase.is_final() && !operation.paused);
         // What they lead to is to be seen first. One that somebody holds up may stay so for long.
         if is_moving || running.next().is_some() {
+            // What was planned before says nothing of what comes of that.
+            self.hysteresis.admit(now, &Plan::default());
             return;
         }
-        let options = Options::default();
-        let proposed = super::propose::propose(
-            &view,
-            metrics,
-            &options,
-            &kept.pins,
-            leading.balance.settings(),
-        );
-        let Ok(proposed) = proposed else {
+        let balance = &leading.balance;
+        let proposed = balance.propose(&view, metrics, &Options::default()).await;
+        let Ok(mut proposed) = proposed else {
             // There is nothing to balance on.
             return;
         };
-        let admitted = self.hysteresis.admit(now, &proposed.proposal.plan);
+        let plan = &mut proposed.proposal.plan;
+        if is_measuring && !picture::is_measured(&view, metrics) {
+            // A guess in place of what a busy node does not say would move copies to and fro.
+            plan.moves.retain(|planned| planned.reason.is_urgent());
+        }
+        let admitted = self.hysteresis.admit(now, plan);
+        if unless_changed(leading, kept).await.is_none() {
+            return;
+        }
         let is_dry = kept.automatic == Automatic::DryRun;
         for planned in &admitted.moves {
             let step = self::said(planned);
@@ -158,6 +167,12 @@ impl Deciding {
         }
         said.insert(step);
     }
+}
+
+/// Returns what is pinned by now, if the leader is still to do as it was.
+async fn unless_changed(leading: &Leading, kept: &Kept) -> Option<Vec<ShardId>> {
+    let status = leading.balance.status().await.ok()?;
+    (status.automatic == kept.automatic).then_some(status.pins)
 }
 
 async fn reshape(leading: &Leading, manager: &ElasticShardManager, planned: Planned) {

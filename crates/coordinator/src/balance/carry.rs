@@ -17,6 +17,9 @@ const HAND_OVER: Duration = Duration::from_secs(60);
 /// How long a shard that lacks copies is waited for.
 const WHOLE: Duration = Duration::from_secs(60);
 
+/// How long it takes at most until a move that was begun is seen in the registry.
+const SEEN: Duration = Duration::from_secs(60);
+
 /// Why a move was not done.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -57,15 +60,7 @@ pub(super) async fn carry(handle: &Handle, planned: &Move) -> Result<(), Failed>
     let partition = &planned.partition;
     match &planned.step {
         Step::Promote { to } => hand_over(handle, partition, to).await,
-        Step::Move { from, to } => {
-            let has_primary = holders(&handle.view(), partition).next() == Some(from);
-            migrate(handle, partition, from, to).await?;
-            // Whoever had the primary gave it to any member in sync, and who gets the copy is to have its role.
-            match has_primary {
-                true => hand_over(handle, partition, to).await,
-                false => Ok(()),
-            }
-        }
+        Step::Move { from, to } => migrate(handle, partition, from, to).await,
         Step::Place { .. } | Step::Drop { .. } => Err(Failed {
             fault: Fault::Refused,
             why: "the number of copies is not changed for the balance".to_owned(),
@@ -164,8 +159,13 @@ async fn ended(handle: &Handle, id: &OperationId) -> Result<(), Failed> {
         let mut all = view.operations.iter();
         all.find(|operation| operation.id == *id).cloned()
     };
-    let is_over = |view: &View| find(view).is_some_and(|found| found.phase.is_final());
     let failed = |fault, why| Err(Failed { fault, why });
+    let seen = handle.view_when(|view| find(view).is_some());
+    if tokio::time::timeout(SEEN, seen).await.is_err() {
+        return failed(Fault::Passing, "it was not seen to begin".to_owned());
+    }
+    // What was there and is gone is over, too.
+    let is_over = |view: &View| find(view).is_none_or(|found| found.phase.is_final());
     let Some(view) = handle.view_when(is_over).await else {
         return failed(Fault::Passing, "the coordinator stops".to_owned());
     };

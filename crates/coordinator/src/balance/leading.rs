@@ -1,12 +1,16 @@
 //! Whoever leads: takes up what is being carried out, and decides by itself if it is to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::counter;
-use shardwright_rebalancer::execution::{Action, Event, Execution, MoveId, Notice as Told};
+use shardwright_rebalancer::execution::{Action, Event, Execution, Fault, MoveId, Notice as Told};
 use shardwright_registry::Clock;
-use shardwright_topology::Timestamp;
-use tokio::task::JoinSet;
+use shardwright_topology::{ShardId, Timestamp};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{
     Automatic, Balance, Options, Refused,
@@ -19,6 +23,9 @@ use crate::{Handle, core::Notice};
 
 /// How long to wait after the registry failed.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the record is read while nothing happens: who led before may still have written what somebody asked of it.
+const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// What looks after the balance, whenever this coordinator leads.
 #[derive(Debug)]
@@ -33,7 +40,9 @@ struct Driven {
     execution: Execution,
     /// When it wants to be woken.
     wake: Option<Timestamp>,
-    tasks: JoinSet<(MoveId, Result<(), Failed>)>,
+    tasks: JoinSet<Result<(), Failed>>,
+    /// Which moves they make.
+    moves: HashMap<Id, MoveId>,
 }
 
 impl Leading {
@@ -67,13 +76,14 @@ impl Leading {
                 let look_in = look_at.since(clock.now());
                 tokio::select! {
                     () = self.balance.changed.notified() => None,
+                    () = tokio::time::sleep(READ_EVERY) => None,
                     () = tokio::time::sleep(look_in), if is_acting => None,
                     event = next(&clock, driven.as_mut()) => Some(event),
                 }
             };
             if let (Some((event, why)), Some(driving)) = (event, &mut driven) {
                 self.tell_failure(driving, event, why, &mut deciding, clock.now());
-                if !self.handle_event(clock.now(), driving, event).await {
+                if !self.handle_events(clock.now(), driving, [event]).await {
                     driven = None;
                 }
             }
@@ -103,51 +113,76 @@ impl Leading {
                 *driven = None;
                 return;
             }
-            *driven = self.resume(now, carried).await;
+            *driven = self.resume(now, carried, &kept.pins).await;
         }
-        if let Some(known) = driven
-            && carried.is_cancelled
-            && !known.execution.is_cancelled()
-            && !self.handle_event(now, known, Event::Cancelled).await
-        {
+        let Some(known) = driven else {
+            return;
+        };
+        let mut wanted = Vec::new();
+        if carried.is_cancelled && !known.execution.is_cancelled() {
+            wanted.push(Event::Cancelled);
+        }
+        wanted.extend(unwanted(&known.execution, &kept.pins));
+        if !wanted.is_empty() && !self.handle_events(now, known, wanted).await {
             *driven = None;
         }
     }
 
-    async fn resume(&self, now: Timestamp, carried: &Carried) -> Option<Driven> {
+    async fn resume(
+        &self,
+        now: Timestamp,
+        carried: &Carried,
+        pins: &BTreeSet<ShardId>,
+    ) -> Option<Driven> {
         let mut driven = Driven {
             id: carried.id.clone(),
             execution: carried.execution.clone(),
             wake: None,
             tasks: JoinSet::new(),
+            moves: HashMap::new(),
         };
         let view = self.handle.view();
         let cluster = picture::cluster(&view, &[].into(), &Options::default(), &[].into());
         let mut actions = Vec::new();
+        for event in unwanted(&carried.execution, pins) {
+            driven.execution.handle(now, event, &mut actions);
+        }
+        // Whatever that has started is started by what follows, as all that runs.
+        actions.clear();
         driven.execution.resume(now, &cluster, &mut actions);
         self.store_and_act(&mut driven, actions)
             .await
             .then_some(driven)
     }
 
-    /// Takes an event in; `false` if others have taken over.
-    async fn handle_event(&self, now: Timestamp, driven: &mut Driven, event: Event) -> bool {
+    /// Takes events in; `false` if others have taken over.
+    async fn handle_events(
+        &self,
+        now: Timestamp,
+        driven: &mut Driven,
+        events: impl IntoIterator<Item = Event>,
+    ) -> bool {
         let mut actions = Vec::new();
         driven.wake = None;
-        driven.execution.handle(now, event, &mut actions);
+        for event in events {
+            driven.execution.handle(now, event, &mut actions);
+        }
         self.store_and_act(driven, actions).await
     }
 
     /// Has the registry keep how far it is, and does what follows from it then.
     async fn store_and_act(&self, driven: &mut Driven, actions: Vec<Action>) -> bool {
         loop {
+            let view = self.view();
+            if !view.is_leading {
+                return false;
+            }
             let stored = self.balance.kept.change(|kept| {
                 let known = kept.execution.as_mut();
-                let Some(known) = known.filter(|known| known.id == driven.id) else {
-                    return Err(Refused::NotInProgress);
-                };
-                known.execution = driven.execution.clone();
-                Ok(())
+                let known = known.filter(|known| known.id == driven.id);
+                let is_ours =
+                    known.is_some_and(|known| known.advance(&driven.execution, view.term));
+                is_ours.then_some(()).ok_or(Refused::NotInProgress)
             });
             match stored.await {
                 Ok(()) => break,
@@ -162,8 +197,9 @@ impl Leading {
             match action {
                 Action::Start { id, planned, .. } => {
                     let handle = self.handle.clone();
-                    let moving = async move { (id, carry(&handle, &planned).await) };
-                    driven.tasks.spawn(moving);
+                    let moving = async move { carry(&handle, &planned).await };
+                    let task = driven.tasks.spawn(moving);
+                    driven.moves.insert(task.id(), id);
                 }
                 Action::WakeAt(at) => driven.wake = Some(at),
                 Action::Notify(Told::Finished { progress }) => {
@@ -211,11 +247,21 @@ impl Leading {
     }
 }
 
+/// Returns what ends the moves of shards that somebody has pinned since, be it by moving them. Those that run go on to their ends.
+fn unwanted(execution: &Execution, pins: &BTreeSet<ShardId>) -> Vec<Event> {
+    let waiting = execution.waiting();
+    let pinned = waiting.filter(|(_, planned)| pins.contains(&planned.partition.shard));
+    pinned.map(|(id, _)| Event::Unwanted { id }).collect()
+}
+
 /// Waits for what happens next to what is being carried out, and why if it failed.
 async fn next(clock: &Clock, driven: Option<&mut Driven>) -> (Event, Option<String>) {
-    let Some(Driven { wake, tasks, .. }) = driven else {
+    let Some(driven) = driven else {
         return std::future::pending().await;
     };
+    let Driven {
+        wake, tasks, moves, ..
+    } = driven;
     let wake_in = wake.map(|at| at.since(clock.now()));
     let woken = async {
         match wake_in {
@@ -224,13 +270,27 @@ async fn next(clock: &Clock, driven: Option<&mut Driven>) -> (Event, Option<Stri
         }
     };
     tokio::select! {
-        Some(joined) = tasks.join_next() => match joined {
-            Ok((id, Ok(()))) => (Event::Ended { id }, None),
-            Ok((id, Err(Failed { fault, why }))) => (Event::Failed { id, fault }, Some(why)),
-            // A panic: whoever leads next takes the move up again.
-            Err(_) => (Event::Woken, None),
-        },
+        Some(joined) = tasks.join_next_with_id() => end_of(joined, moves),
         () = woken => (Event::Woken, None),
+    }
+}
+
+/// Returns what has become of a move whose task has ended.
+fn end_of(
+    joined: Result<(Id, Result<(), Failed>), JoinError>,
+    moves: &mut HashMap<Id, MoveId>,
+) -> (Event, Option<String>) {
+    let (task, outcome) = joined.unwrap_or_else(|error| {
+        let failed = Failed {
+            fault: Fault::Passing,
+            why: "its task panicked".to_owned(),
+        };
+        (error.id(), Err(failed))
+    });
+    match (moves.remove(&task), outcome) {
+        (Some(id), Ok(())) => (Event::Ended { id }, None),
+        (Some(id), Err(Failed { fault, why })) => (Event::Failed { id, fault }, Some(why)),
+        (None, _) => (Event::Woken, None),
     }
 }
 
@@ -242,5 +302,25 @@ impl Leading {
 
     pub(super) fn view(&self) -> Arc<crate::core::View> {
         self.handle.view()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_move_whose_task_panics_has_failed() {
+        let (mut tasks, mut moves) = (JoinSet::new(), HashMap::new());
+        let task = tasks.spawn(async { panic!("as it is to") });
+        moves.insert(task.id(), MoveId(3));
+        let joined = tasks.join_next_with_id().await.expect("there is one");
+        let (event, why) = end_of(joined, &mut moves);
+        let failed = Event::Failed {
+            id: MoveId(3),
+            fault: Fault::Passing,
+        };
+        assert_eq!((event, why.is_some()), (failed, true));
+        assert!(moves.is_empty());
     }
 }

@@ -19,6 +19,13 @@ pub(super) fn shards(view: &View) -> impl Iterator<Item = &ShardRecord> {
     })
 }
 
+/// Whether there is such a shard, also while an operation takes it away that may not come to that.
+pub(super) fn exists(view: &View, shard: &ShardId) -> bool {
+    let main = KeyspaceName::main();
+    let mut shards = view.settled();
+    shards.any(|record| record.id == *shard && record.replicated && record.keyspace == main)
+}
+
 /// Returns the nodes that can have copies.
 pub(super) fn nodes(view: &View) -> impl Iterator<Item = &NodeView> {
     let nodes = view.nodes.iter();
@@ -28,6 +35,18 @@ pub(super) fn nodes(view: &View) -> impl Iterator<Item = &NodeView> {
 /// Returns the revision of the last change of any shard's record: plans are bound to it.
 pub(super) fn revision(view: &View) -> MapRevision {
     MapRevision(view.shards_revision.0)
+}
+
+/// Whether it is known what each shard does that has all its copies. Others stay where they are anyway.
+pub(super) fn is_measured(view: &View, metrics: &BTreeMap<ShardId, ShardMetrics>) -> bool {
+    let mut asked = shards(view).filter(|record| record.range.is_some() && is_whole(view, record));
+    asked.all(|record| metrics.contains_key(&record.id))
+}
+
+fn is_whole(view: &View, record: &ShardRecord) -> bool {
+    let id = PartitionId::new(record.keyspace.clone(), record.id.clone());
+    let known = view.replicated.get(&id);
+    known.is_some_and(|known| known.condition == Condition::Whole)
 }
 
 /// Returns the cluster. What others are at work on, or have to mend first, stays where it is.
@@ -66,17 +85,13 @@ pub(super) fn cluster_of(
             continue;
         };
         let id = PartitionId::new(record.keyspace.clone(), record.id.clone());
-        let is_whole = view
-            .replicated
-            .get(&id)
-            .is_some_and(|known| known.condition == Condition::Whole);
         let is_up = |node| {
             let known = cluster.node(node);
             known.is_some_and(|node| node.standing == Standing::Accepting)
         };
         let is_settled = record.pending.is_none()
             && record.hold.is_none()
-            && is_whole
+            && is_whole(view, record)
             && !moving.contains(&record.id)
             && active.members.iter().all(|member| is_up(&member.node));
         let copies = u32::try_from(active.members.len()).unwrap_or(u32::MAX);

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use shardwright_elastic::ShardMetrics;
 use shardwright_rebalancer::{
-    Budget, Cluster, Impact, MapRevision, Move, Plan, Proposal, Rebalancer, ReplicatedPolicy, Step,
+    Budget, Cluster, Impact, MapRevision, Move, Partition, Plan, Proposal, Rebalancer,
+    ReplicatedPolicy, Step,
 };
 use shardwright_topology::{NodeId, ShardId};
+use tokio::task::JoinError;
 
 use super::{MOVES_MAX, Options, Refused, Settings, picture};
 use crate::core::View;
@@ -57,8 +59,38 @@ pub struct NodeLoad {
     pub bytes_in: u64,
 }
 
+/// What a plan is made from.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) view: View,
+    pub(super) metrics: BTreeMap<ShardId, ShardMetrics>,
+    pub(super) pins: BTreeSet<ShardId>,
+}
+
+/// Plans, where that holds up nobody: with thousands of shards it takes a while.
+pub(super) async fn propose_apart(
+    known: Known,
+    options: Options,
+    settings: Settings,
+) -> Result<Proposed, Refused> {
+    let planning = tokio::task::spawn_blocking(move || {
+        let Known {
+            view,
+            metrics,
+            pins,
+        } = &known;
+        propose(view, metrics, &options, pins, &settings)
+    });
+    match planning.await.map_err(JoinError::try_into_panic) {
+        Ok(proposed) => proposed,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and whoever waits with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 /// Plans, and does nothing.
-pub(super) fn propose(
+fn propose(
     view: &View,
     metrics: &BTreeMap<ShardId, ShardMetrics>,
     options: &Options,
@@ -102,6 +134,40 @@ pub(super) fn of_moves(revision: MapRevision, moves: Vec<Move>) -> Proposal {
         impact: Impact::default(),
         pins: Vec::new(),
     }
+}
+
+/// Returns moves with a hand-over behind those that move a primary. Whoever has the primary gives it to any member in sync when its copy leaves, and who
+/// gets the copy is to have the role: as a step of its own, that is tried again, and by the next leader, when only the copy has moved.
+pub(super) fn with_roles(moves: Vec<Move>, cluster: &Cluster) -> Vec<Move> {
+    let mut after = cluster.clone();
+    let numbers = moves.iter().zip(0..);
+    let last: BTreeMap<_, usize> = numbers
+        .map(|(planned, number)| (planned.partition.clone(), number))
+        .collect();
+    let mut lost = BTreeSet::new();
+    let mut steps = Vec::with_capacity(moves.len());
+    for (planned, number) in moves.into_iter().zip(0..) {
+        let (id, reason) = (planned.partition.clone(), planned.reason);
+        let before = after.partition(&id).and_then(Partition::primary);
+        match &planned.step {
+            Step::Move { from, .. } if before == Some(from) => drop(lost.insert(id.clone())),
+            Step::Promote { .. } => drop(lost.remove(&id)),
+            _ => {}
+        }
+        // One that does not fit is given up where it is carried out, and what follows of its shard with it.
+        let _fits = after.apply(&planned);
+        steps.push(planned);
+        let primary = after.partition(&id).and_then(Partition::primary);
+        if let Some(to) = primary.filter(|_| last[&id] == number && lost.contains(&id)) {
+            let step = Step::Promote { to: to.clone() };
+            steps.push(Move {
+                partition: id,
+                step,
+                reason,
+            });
+        }
+    }
+    steps
 }
 
 /// Returns what a proposal means, without moves of other shards.

@@ -49,16 +49,31 @@ pub struct Carried {
     pub is_cancelled: bool,
     /// How far it is.
     pub execution: Execution,
+    /// The term of the leader who wrote that: one of an earlier term does not write over it.
+    #[serde(default)]
+    pub term: u64,
 }
 
 impl Carried {
-    pub(super) fn new(asked: Asked, execution: Execution) -> Self {
+    pub(super) fn new(asked: Asked, execution: Execution, term: u64) -> Self {
         Self {
             id: format!("plan-{:016x}", rand::rng().next_u64()),
             asked,
             is_cancelled: false,
             execution,
+            term,
         }
+    }
+
+    /// Takes in how far it is; `false` if a later leader has said so already.
+    #[must_use]
+    pub(super) fn advance(&mut self, execution: &Execution, term: u64) -> bool {
+        if self.term > term {
+            return false;
+        }
+        self.execution.clone_from(execution);
+        self.term = term;
+        true
     }
 }
 
@@ -124,5 +139,46 @@ impl Keeper {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_rebalancer::{
+        Cluster, MapRevision, Move, PartitionId, Reason, Step,
+        execution::{Event, Pace},
+    };
+    use shardwright_topology::{NodeId, Timestamp};
+
+    use super::*;
+    use crate::balance::propose::of_moves;
+
+    #[test]
+    fn who_led_before_does_not_write_over_what_a_later_leader_wrote() {
+        let moved = Move {
+            partition: PartitionId::from(ShardId::numbered(0)),
+            step: Step::Promote {
+                to: NodeId::new("n1").unwrap(),
+            },
+            reason: Reason::Overloaded,
+        };
+        let (now, at) = (Timestamp::default(), MapRevision(7));
+        let (proposal, cluster) = (of_moves(at, vec![moved]), Cluster::new());
+        let pace = Pace::default();
+        let begun = Execution::begin(now, &proposal, &cluster, at, pace, &mut Vec::new());
+        let begun = begun.unwrap();
+        let mut done = begun.clone();
+        let ids: Vec<_> = begun.running().map(|(id, _)| id).collect();
+        done.handle(now, Event::Ended { id: ids[0] }, &mut Vec::new());
+
+        let mut carried = Carried::new(Asked::ByHand, begun.clone(), 3);
+        assert!(carried.advance(&done, 4));
+        assert!(!carried.advance(&begun, 3));
+        assert!(carried.execution.is_finished());
+        // What an earlier release has written has no term.
+        let mut old = serde_json::to_value(&carried).unwrap();
+        old.as_object_mut().unwrap().remove("term");
+        let mut old: Carried = serde_json::from_value(old).unwrap();
+        assert!(old.advance(&begun, 1));
     }
 }

@@ -3,7 +3,7 @@
 mod requests;
 mod shapes;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -59,7 +59,7 @@ fn balance(api: &Api) -> Result<&Balance, Problem> {
 }
 
 /// Returns what there is to know once everything in the registry was seen.
-async fn view(api: &Api) -> Result<std::sync::Arc<View>, Problem> {
+async fn view(api: &Api) -> Result<Arc<View>, Problem> {
     let known = api.handle.view_when(|view| view.is_complete);
     let known = tokio::time::timeout(api.settings.leader_wait, known).await;
     let behind = || Problem::from(Refusal::NotTakenUp);
@@ -119,13 +119,28 @@ async fn shown(api: &Api, status: StatusCode, changes: Option<usize>) -> Result<
     Ok((status, list(&api.handle.view(), &shape)).into_response())
 }
 
-async fn proposed(api: &Api, options: &Options) -> Result<(Proposed, Response), Problem> {
-    let balance = balance(api)?;
-    let metrics = measured(api).await;
-    let view = view(api).await?;
-    let proposed = balance.propose(&view, &metrics, options).await;
+/// What a plan is made from.
+struct Found {
+    metrics: BTreeMap<ShardId, ShardMetrics>,
+    view: Arc<View>,
+}
+
+impl Found {
+    async fn of(api: &Api) -> Result<Self, Problem> {
+        let metrics = measured(api).await;
+        let view = view(api).await?;
+        Ok(Self { metrics, view })
+    }
+}
+
+async fn proposed(
+    api: &Api,
+    Found { metrics, view }: &Found,
+    options: &Options,
+) -> Result<(Proposed, Response), Problem> {
+    let proposed = balance(api)?.propose(view, metrics, options).await;
     let proposed = proposed.map_err(problem)?;
-    let answer = list(&view, &RebalancePlanShape::of(&proposed, &view));
+    let answer = list(view, &RebalancePlanShape::of(&proposed, view));
     Ok((proposed, answer))
 }
 
@@ -133,7 +148,8 @@ async fn plan(
     State(api): State<Api>,
     JsonBody(Plan { options }): JsonBody<Plan>,
 ) -> Result<Response, Problem> {
-    let (_, answer) = proposed(&api, &options).await?;
+    let found = Found::of(&api).await?;
+    let (_, answer) = proposed(&api, &found, &options).await?;
     Ok(answer)
 }
 
@@ -142,41 +158,52 @@ async fn apply(
     JsonBody(request): JsonBody<Apply>,
 ) -> Result<Response, Problem> {
     let (plan, dry_run) = request.checked()?;
-    let (plan, mut changes) = match plan {
-        Wanted::Saved(plan) if dry_run => {
-            let metrics = measured(&api).await;
-            let view = view(&api).await?;
-            let considered = balance(&api)?.consider(&view, &metrics, plan.parts());
-            let considered = considered.map_err(problem)?;
-            return Ok(list(&view, &RebalancePlanShape::of(&considered, &view)));
+    let mut changes = 0;
+    match plan {
+        Wanted::Saved(plan) => {
+            let Found { metrics, view } = Found::of(&api).await?;
+            if dry_run {
+                let considered = balance(&api)?.consider(&view, &metrics, plan.parts());
+                let considered = considered.await.map_err(problem)?;
+                return Ok(list(&view, &RebalancePlanShape::of(&considered, &view)));
+            }
+            changes += begin(&api, &view, &metrics, plan).await?;
         }
-        Wanted::Saved(plan) => (plan, 0),
         Wanted::New(options) => {
-            let (proposed, answer) = proposed(&api, &options).await?;
+            let found = Found::of(&api).await?;
+            let (proposed, answer) = proposed(&api, &found, &options).await?;
             if dry_run {
                 return Ok(answer);
             }
-            // The planner of all other shards does what it would do, too, and at once.
-            let done = api.handle.command(Command::Rebalance).await?;
-            (Saved::of(&proposed), done.changes)
+            changes += begin(&api, &found.view, &found.metrics, Saved::of(&proposed)).await?;
+            // The planner of all other shards does what it would do, too, and at once. It changes records, which the plan above is bound to.
+            changes += api.handle.command(Command::Rebalance).await?.changes;
         }
-    };
-    let metrics = measured(&api).await;
-    let view = view(&api).await?;
-    let applied = balance(&api)?.apply(&view, &metrics, plan.parts(), AskedBy::ByHand);
-    if let Some(carried) = applied.await.map_err(problem)? {
-        let moves = carried.execution.progress().moves;
-        changes += moves;
-        tell(
-            &api,
-            Notice::RebalanceBegun {
-                plan: carried.id,
-                moves,
-                automatic: false,
-            },
-        );
     }
     shown(&api, StatusCode::ACCEPTED, Some(changes)).await
+}
+
+/// Begins to carry a plan out, and returns of how many moves.
+async fn begin(
+    api: &Api,
+    view: &View,
+    metrics: &BTreeMap<ShardId, ShardMetrics>,
+    plan: Saved,
+) -> Result<usize, Problem> {
+    let applied = balance(api)?.apply(view, metrics, plan.parts(), AskedBy::ByHand);
+    let Some(carried) = applied.await.map_err(problem)? else {
+        return Ok(0);
+    };
+    let moves = carried.execution.progress().moves;
+    tell(
+        api,
+        Notice::RebalanceBegun {
+            plan: carried.id,
+            moves,
+            automatic: false,
+        },
+    );
+    Ok(moves)
 }
 
 fn tell(api: &Api, notice: Notice) {

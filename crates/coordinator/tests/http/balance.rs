@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::{
-    balance::{NodeLoad, RebalanceImpact, Settings as BalanceSettings},
+    balance::{Asked, NodeLoad, RebalanceImpact, Settings as BalanceSettings},
     core::{Notice, Settings as CoreSettings},
     elastic::{BalancePolicy, Settings as Pace, SplitCriteria},
     http::Settings,
@@ -84,9 +84,14 @@ async fn a_saved_plan_is_carried_out_takes_up_what_has_begun_and_is_refused_when
     assert_eq!(considered["impact"]["copies"], 1);
     assert_eq!(state(&server).await, Value::Null, "nothing has begun");
 
+    let nothing = json!({"plan": {"revision": 1_000_000, "moves": []}});
+    let nothing = server.post(&apply, nothing).await;
+    assert_eq!(nothing.status, 202, "it depends on no shard: {nothing:?}");
+    assert_eq!(nothing.json()["changes"], 0);
+
     let begun = server.post(&apply, plan_at(revision)).await;
     assert_eq!(begun.status, 202, "{begun:?}");
-    assert_eq!(begun.json()["changes"], 1);
+    assert_eq!(begun.json()["changes"], 2, "the copy, and its role");
     // The same move was begun by somebody else before, and is held up: it is waited for.
     let running = state(&server).await;
     assert_eq!(
@@ -95,16 +100,51 @@ async fn a_saved_plan_is_carried_out_takes_up_what_has_begun_and_is_refused_when
     );
     let second = server.post(&apply, plan_at(revision)).await;
     assert_eq!(second.refused(409, "IN_PROGRESS")["retryable"], true);
+    // What waits is given up once the shard is to stay, and what runs goes on.
+    let pin = json!({"shard": "shard-0", "pinned": true});
+    server.post(&format!("{PATH}/pins"), pin).await.ok();
+    wait("only the move to be left", async || {
+        let state = state(&server).await;
+        (&state["running"], &state["given_up"]) == (&json!(1), &json!(1))
+    })
+    .await;
     server
         .post("/api/v1/operations/move-1/cancel", json!({}))
         .await
         .ok();
     wait("the end", async || state(&server).await["state"] == "ended").await;
     let ended = state(&server).await;
-    assert_eq!((&ended["given_up"], &ended["done"]), (&json!(1), &json!(0)));
+    assert_eq!((&ended["given_up"], &ended["done"]), (&json!(2), &json!(0)));
     assert_eq!(ended["left"][0]["why"], "refused");
+    let pinned = server.post(&apply, plan_at(revision)).await;
+    assert_eq!(pinned.json()["changes"], 0, "{pinned:?}");
     let cancel = server.post(&format!("{PATH}/cancel"), json!({})).await;
     cancel.refused(409, "NOT_IN_PROGRESS");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_one_writes_a_moment_too_late_is_taken_up() {
+    let (server, other) = moves::two().await;
+    let plan = plan_at(revision(&server).await)["plan"].clone();
+    let moves = serde_json::from_value(plan["moves"].clone()).expect("moves");
+    let at = serde_json::from_value(plan["revision"].clone()).expect("a revision");
+    let view = server.handle().view();
+    let late = other.handle().balance().expect("it balances");
+    let nothing = [].into();
+    let begun = late.apply(&view, &nothing, (at, moves), Asked::ByHand);
+    begun.await.expect("it is as it was").expect("a move");
+    late.cancel().await.expect("it is under way");
+    wait("what waits to be given up", async || {
+        state(&server).await["given_up"] == 1
+    })
+    .await;
+    server
+        .post("/api/v1/operations/move-1/cancel", json!({}))
+        .await
+        .ok();
+    wait("the end", async || state(&server).await["state"] == "ended").await;
+    other.stop().await;
     server.stop().await;
 }
 
@@ -262,8 +302,10 @@ pub(crate) async fn call_about_balance(document: &Document) {
     server.stop().await;
 
     let server = moves::leader().await;
-    let pin = json!({"shard": "shard-0", "pinned": true});
-    about(&server, Method::POST, "/pins", &pin).await.ok();
+    for pinned in [true, false] {
+        let pin = json!({"shard": "shard-0", "pinned": pinned});
+        about(&server, Method::POST, "/pins", &pin).await.ok();
+    }
     let revision = revision(&server).await;
     let mut plan = plan_at(revision);
     about(&server, Method::POST, "/apply", &plan).await;

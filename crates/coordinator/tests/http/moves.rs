@@ -89,7 +89,19 @@ async fn registry() -> Arc<dyn Store> {
 
 /// A coordinator that leads and has no store of rows.
 pub(crate) async fn leader() -> Server {
-    let server = Server::start(&registry().await, 1, Settings::default()).await;
+    leader_of(&registry().await).await
+}
+
+/// The same, and another coordinator that does not lead.
+pub(crate) async fn two() -> (Server, Server) {
+    let store = registry().await;
+    let first = leader_of(&store).await;
+    let second = Server::start(&store, 2, Settings::default()).await;
+    (first, second)
+}
+
+async fn leader_of(store: &Arc<dyn Store>) -> Server {
+    let server = Server::start(store, 1, Settings::default()).await;
     let knows = |view: &View| view.is_leading && view.operations.len() == 2;
     server.handle().view_when(knows).await;
     server

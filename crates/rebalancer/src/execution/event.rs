@@ -48,6 +48,11 @@ pub enum Event {
     Continued,
     /// Somebody wants nothing more to be started at all.
     Cancelled,
+    /// Somebody wants this move not to be started, nor tried again: its partition is to stay where it is.
+    Unwanted {
+        /// The move.
+        id: MoveId,
+    },
 }
 
 /// Why a move failed, as far as that decides what is done next.
@@ -74,7 +79,7 @@ pub enum GivenUp {
     TooOften,
     /// An earlier move of its partition was given up.
     Earlier,
-    /// Somebody wanted nothing more to be started.
+    /// Somebody wanted it, or anything more, not to be started.
     Cancelled,
 }
 

@@ -271,6 +271,27 @@ fn a_pause_lets_what_runs_end_and_a_cancellation_ends_the_rest() {
 }
 
 #[test]
+fn what_somebody_does_not_want_any_more_is_not_started_and_the_rest_is() {
+    let moves = [(0, "n1", "n2"), (1, "n1", "n3"), (2, "n1", "n4")];
+    let mut driven = begin(&moves, pace(1, 1));
+    driven.expect(&["start 0 #1"]);
+    let waiting: Vec<_> = driven.execution.waiting().map(|(id, _)| id.0).collect();
+    assert_eq!(waiting, [1, 2]);
+    let unwanted = |id| Event::Unwanted { id: MoveId(id) };
+    driven.on(NOW, unwanted(0), &[]);
+    driven.on(NOW, unwanted(1), &["gave up 1 Cancelled"]);
+    driven.on(NOW, unwanted(9), &[]);
+    let failed = Event::Failed {
+        id: MoveId(0),
+        fault: Fault::Passing,
+    };
+    driven.execution.handle(NOW, failed, &mut driven.actions);
+    driven.actions.clear();
+    driven.on(NOW, unwanted(0), &["gave up 0 Cancelled"]);
+    driven.on(NOW, ended(2), &["ended 2", "finished 1 of 3"]);
+}
+
+#[test]
 fn after_a_restart_only_what_is_not_done_is_started() {
     let moves = [
         (0, "n1", "n2"),

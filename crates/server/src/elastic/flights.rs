@@ -82,8 +82,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let ask = async |shard| number(flights.join(&about(shard), answer).await);
-        goes_on.add_permits(2);
-        let (one, same, other) = tokio::join!(ask(0), ask(0), ask(1));
+        let all_have_asked = async {
+            tokio::task::yield_now().await;
+            goes_on.add_permits(2);
+        };
+        let (one, same, other, ()) = tokio::join!(ask(0), ask(0), ask(1), all_have_asked);
         assert_eq!((one, same, other), (0, 0, 1));
         goes_on.add_permits(1);
         assert_eq!(ask(0).await, 2, "a later one is answered anew");

@@ -20,7 +20,7 @@ use super::{
     Members, Way,
     content::{self, SumOf},
     flights::Flights,
-    measure::{Counts, Rows},
+    measure::Counts,
     placements::Placements,
     refusals::{not_cut, not_fresh, not_read, not_taken, sealed, unknown},
     wire::{self, Answer, Ask, Refusal, Request, Said},
@@ -194,7 +194,7 @@ impl<S: ShardCopies> Local<S> {
                 let released = shard.release(&operation, APPENDING).await;
                 sealed(released.map(|_| Said::Done))
             }
-            Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
+            Ask::Metrics => self.metrics(id, shard, fresh).await,
             Ask::Median => self.median(id, shard, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))

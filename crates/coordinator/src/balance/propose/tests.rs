@@ -130,6 +130,56 @@ fn primaries_are_handed_over_and_nothing_is_copied() {
 }
 
 #[test]
+fn what_is_not_measured_shows_unless_the_shard_lacks_copies() {
+    let mut view = view(&THREE, &[ALL; 3]);
+    let loads = |count| measured(&vec![(1 << 20, 100.0); count]);
+    assert!(picture::is_measured(&view, &loads(3)));
+    assert!(!picture::is_measured(&view, &loads(2)));
+    let mut replicated = BTreeMap::clone(&view.replicated);
+    replicated.pop_last();
+    view.replicated = Arc::new(replicated);
+    assert!(picture::is_measured(&view, &loads(2)));
+    assert!(!picture::is_measured(&view, &loads(1)));
+}
+
+#[test]
+fn a_shard_that_takes_no_writes_for_a_moment_is_still_there() {
+    let mut view = view(&THREE, &[ALL; 3]);
+    let mut shards = Vec::clone(&view.shards);
+    Arc::make_mut(&mut shards[1]).state = ShardState::Sealed;
+    Arc::make_mut(&mut shards[2]).state = ShardState::Importing;
+    view.shards = Arc::new(shards);
+    let exist = (0..4).filter(|number| picture::exists(&view, &ShardId::numbered(*number)));
+    assert_eq!(exist.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn the_role_goes_with_the_copy_that_had_it_as_a_step_of_its_own() {
+    let view = view(&THREE, &[FIRST, &["n2", "n1"], FIRST]);
+    let cluster = picture::cluster(&view, &measured(&[]), &Options::default(), &[].into());
+    let moved = |shard, step| Move {
+        partition: PartitionId::from(ShardId::numbered(shard)),
+        step,
+        reason: Reason::Overloaded,
+    };
+    let copy = |shard, from, to| {
+        let (from, to) = (node(from), node(to));
+        moved(shard, Step::Move { from, to })
+    };
+    let role = |shard, to| moved(shard, Step::Promote { to: node(to) });
+    let moves = vec![
+        copy(0, "n1", "n2"),
+        copy(1, "n1", "n3"),
+        copy(0, "n2", "n3"),
+        copy(2, "n1", "n2"),
+        role(2, "n2"),
+    ];
+    let mut steps = moves.clone();
+    steps.insert(3, role(0, "n3"));
+    assert_eq!(with_roles(moves, &cluster), steps);
+}
+
+#[test]
 fn what_is_next_to_idle_moves_nothing() {
     let view = view(&THREE, &[ALL, &["n2", "n3", "n1"], &["n3", "n1", "n2"]]);
     let idle = [(1 << 20, 9.0), (1 << 20, 0.0), (1 << 20, 0.0)];

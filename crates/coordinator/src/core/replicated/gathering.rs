@@ -64,8 +64,13 @@ impl Core {
             let MemberChange { from, to } = change.clone();
             self.check_move(&partition, Some(from), to).map(drop)
         };
+        let has_heard = self.replicated.has_heard_of(&known);
         let Some(merge) = merge else {
-            let gathering = fewest(&known, &may)?;
+            let gathering = fewest(&known, &may);
+            let gathering = gathering.map_err(|refused| match has_heard {
+                true => refused,
+                false => Refusal::NotTakenUp,
+            })?;
             return Ok(Done {
                 gathering: Some(gathering),
                 ..Done::default()
@@ -77,6 +82,10 @@ impl Core {
                 operation: waits_for,
                 ..Done::default()
             });
+        }
+        if !has_heard {
+            // Nodes that have not answered yet would be taken for such as can be given nothing.
+            return Err(Refusal::NotTakenUp);
         }
         let gathering = beside_first(&known, &may)?;
         Ok(self.bring_together(merge, shards, gathering, actions))

@@ -8,7 +8,7 @@ use shardwright_topology::{
 };
 
 use super::desk::{Desk, id, settings, shard};
-use crate::core::{Command, Done, Value};
+use crate::core::{Command, Done, Refusal, Value};
 
 fn merge() -> OperationId {
     OperationId::new("merge").unwrap()
@@ -98,4 +98,21 @@ fn a_move_that_was_not_written_down_is_begun_although_that_of_another_shard_is_o
         desk.command(gather(3)).map(|done: Done| done.operation),
         Ok(None)
     );
+}
+
+#[test]
+fn whoever_has_just_begun_to_lead_hears_of_the_nodes_before_it_says_that_shards_stay_apart() {
+    let mut desk = apart(2);
+    let primary = desk.primary();
+    desk.kill(&primary);
+    desk.restart_with(settings());
+    desk.until("leader", |desk| desk.core.is_leading(desk.now));
+    let early = desk.command(gather(2)).unwrap_err();
+    assert_eq!(early, Refusal::NotTakenUp);
+    assert!(early.is_retryable());
+    desk.nodes.get_mut(&id(&primary)).unwrap().is_up = true;
+    for _ in 0..20 {
+        desk.step();
+    }
+    desk.command(gather(2)).expect("it has heard of all nodes");
 }

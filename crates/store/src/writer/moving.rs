@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use crate::{
@@ -29,6 +29,8 @@ const OVERTAKEN_MAX: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Moving {
     reached: Arc<Reached>,
+    /// The thread that was started last.
+    thread: Option<JoinHandle<()>>,
     /// How long the log was when a thread was started last.
     started_at: u32,
     /// How much of it was not in the file then.
@@ -115,17 +117,24 @@ impl Moving {
         Turn::Thread
     }
 
-    fn start(&self, path: &Arc<Path>, config: &Config) {
+    /// Waits for a thread that is under way: its connection keeps the log from being removed.
+    pub(super) fn end(&mut self) {
+        // One that has panicked has ended too.
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+
+    fn start(&mut self, path: &Arc<Path>, config: &Config) {
         self.reached.is_under_way.store(true, Ordering::Release);
         let under_way = UnderWay(Arc::clone(&self.reached));
         let (path, config) = (Arc::clone(path), bare(config));
         let moving = thread::Builder::new().name("checkpoint".to_owned());
         // Without a thread it is over at once, and tried again later.
-        let _started = moving.spawn(move || {
+        let started = moving.spawn(move || {
             let opened = Connection::open(&path, &config, Purpose::Write);
             let run = opened.and_then(|connection| passive(&connection));
             under_way.0.take(run);
         });
+        self.thread = started.ok();
     }
 }
 

@@ -61,7 +61,15 @@ use self::{
     rules::Rules,
     steward::Steward,
 };
-pub(crate) use self::{missing::Missing, numbers::Numbers, shard::Sqlite};
+pub(crate) use self::{
+    missing::Missing,
+    numbers::Numbers,
+    shard::{
+        Sqlite,
+        copy::{Copy as CopyOnDisk, Image},
+        in_memory,
+    },
+};
 
 /// What nodes say to each other.
 #[derive(Debug, Clone)]

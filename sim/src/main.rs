@@ -15,6 +15,7 @@ mod elastic;
 mod election;
 mod failover;
 mod log;
+mod reshape;
 
 use std::{
     num::NonZeroUsize,
@@ -65,6 +66,7 @@ fn cases() -> Vec<Case> {
         Case::of::<elastic::Elastic>(),
         Case::of::<log::Logs<log::Numbers>>(),
         Case::of::<log::Logs<log::Sqlite>>(),
+        Case::of::<reshape::Reshape>(),
     ]
 }
 
@@ -78,6 +80,7 @@ fn mutants() -> Vec<Case> {
         Case::mutants::<elastic::Elastic>(),
         Case::mutants::<log::Logs<log::Numbers>>(),
         Case::mutants::<log::Logs<log::Sqlite>>(),
+        Case::mutants::<reshape::Reshape>(),
     ]
     .into_iter()
     .flatten()
@@ -177,6 +180,7 @@ const FEW_SEEDS: u64 = 300;
 fn weight(case: &Case) -> u64 {
     match case.name {
         "shard" => 30,
+        "reshape" => 60,
         "elastic" => 6,
         _ => 1,
     }

@@ -115,22 +115,21 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the file of the shard that a node has.
+/// Returns the largest file of a shard that a node has: the catalog is one too, and small.
 fn file_of(node: &Path) -> anyhow::Result<PathBuf> {
-    let keyspace = node.join("shards").join("main");
-    let mut found = Vec::new();
-    for shard in fs::read_dir(&keyspace)? {
-        for file in fs::read_dir(shard?.path())? {
-            let file = file?;
-            let is_data = file.path().extension().is_some_and(|kind| kind == "db");
-            if is_data {
-                found.push((file.metadata()?.len(), file.path()));
+    let mut largest = None;
+    let mut left = vec![node.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                left.push(entry.path());
+            } else if entry.path().extension().is_some_and(|kind| kind == "db") {
+                largest = largest.max(Some((entry.metadata()?.len(), entry.path())));
             }
         }
     }
-    // The catalog is a shard too, and small.
-    let largest = found.into_iter().max().context("it has one")?;
-    Ok(largest.1)
+    Ok(largest.context("it has one")?.1)
 }
 
 /// Copies a file as SQLite does.

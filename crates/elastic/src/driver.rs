@@ -135,7 +135,11 @@ impl Driver {
         }
     }
 
-    fn carry_out(&self, id: &OperationId, action: Action) -> BoxFuture<'static, Event> {
+    /// Does what the workflow of an operation asks for, and returns what to tell it. [`Driver::run`] is a loop around it, for those who have a clock.
+    ///
+    /// Waking and telling is up to the caller: for that there is nothing to do here.
+    #[must_use]
+    pub fn carry_out(&self, id: &OperationId, action: Action) -> BoxFuture<'static, Event> {
         let (journal, id) = (self.journal.clone(), id.clone());
         match action {
             Action::Write {

@@ -130,7 +130,8 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Removes an operation that has ended.
     ///
     /// # Errors
-    /// [`JournalError::Conflict`] if somebody changed it meanwhile.
+    /// [`JournalError::Conflict`] if somebody changed it meanwhile, [`JournalError::Unavailable`] as long as something is left of it that nobody else
+    /// would know.
     async fn remove(&self, id: &OperationId, expected: Version) -> Result<(), JournalError>;
 
     /// Returns the operations of which only is left what they were to do: whoever wrote it died before it began, or while it was removed. One that is

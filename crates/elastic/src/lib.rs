@@ -87,6 +87,7 @@ pub use crate::{
     layout::{InvalidLayout, Layout, Part},
     manager::{
         Decisions, ElasticShardManager, Gating, ManagerBuilder, Notice, OperationStatus, SplitAt,
+        clear_left,
     },
     memory::{MemoryNode, MemoryShardStore},
     metrics::{ShardMetrics, ShardStatistics},

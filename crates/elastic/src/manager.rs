@@ -32,6 +32,7 @@ pub use self::{
     deciding::Decisions,
     notice::Notice,
     running::OperationStatus,
+    upkeep::clear_left,
 };
 use crate::{
     BalancePolicy, Error, Layout, Part, RebalancePlan, ShardConfig, ShardDataOps, ShardMetrics,

@@ -7,6 +7,7 @@
 //! as the records of the source's log.
 
 mod content;
+mod failure;
 mod filling;
 mod flights;
 mod http;
@@ -14,8 +15,13 @@ mod local;
 mod measure;
 mod members;
 mod placements;
+mod refusals;
 mod store;
 mod wire;
 
-pub use self::store::ClusterStore;
 pub(crate) use self::{http::router, members::Members};
+pub use self::{
+    local::{Local, ShardCopies},
+    members::Way,
+    store::ClusterStore,
+};

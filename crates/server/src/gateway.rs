@@ -41,6 +41,7 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use self::host::{is_sealed, shows_seal};
 pub(crate) use self::host::{outcome_elsewhere, outcome_of_both};
 use self::{engine::Engines, host::Host, numbers::Streams, tries::Tries};
 use crate::node::Copies;

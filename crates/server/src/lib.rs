@@ -106,6 +106,15 @@ pub use shardwright_quorum as quorum;
 /// The files.
 pub use shardwright_store as store;
 
+/// What operations do with the copies of nodes, for whoever has copies of another kind, such as a simulation.
+pub mod reshaping {
+    pub use crate::{
+        elastic::{Local, ShardCopies, Way},
+        gateway::{is_sealed, shows_seal},
+        shard::split::{Aside, Making, ShardCopy, Standing},
+    };
+}
+
 pub use self::{
     elastic::ClusterStore,
     node::{Node, NodeOptions},

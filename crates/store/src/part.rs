@@ -158,6 +158,10 @@ fn digest(path: &Path) -> Result<PartCopy> {
         if let Some(scrubbed) = scrub.slice(u64::MAX)? {
             drop(scrub);
             file.close()?;
+            // Readers alone remove nothing when they close, and nothing was written.
+            for suffix in LEFT_BESIDE.iter().filter(|suffix| !suffix.is_empty()) {
+                let _removed = fs::remove_file(beside(path, suffix));
+            }
             return Ok(PartCopy {
                 digest: scrubbed.digest,
                 rows: scrubbed.rows,

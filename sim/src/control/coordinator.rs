@@ -143,20 +143,7 @@ impl Control {
                     sim.mark(situations::FOUND_LET_GO);
                 }
             }
-            Notice::NodeDown { node, .. } => {
-                sim.mark(situations::EXPIRED);
-                if sim.is_paused(Self::pid(node.as_str())) {
-                    sim.mark(situations::STOOD_STILL);
-                }
-                if is_nobody_left(sim) {
-                    sim.mark(situations::NOBODY_LEFT);
-                }
-                let is_dead = !sim.is_up(Self::pid(node.as_str()));
-                let coordinators = (0..super::COORDINATORS).map(Pid);
-                if is_dead && coordinators.filter(|other| !sim.is_up(*other)).count() > 0 {
-                    sim.mark(situations::DIED_TOGETHER);
-                }
-            }
+            Notice::NodeDown { node, .. } => mark_down(sim, Self::pid(node.as_str())),
             Notice::Assigned {
                 partition,
                 from,
@@ -432,6 +419,21 @@ fn seen(stored: Stored<Value>) -> Seen {
 
 pub(super) fn node_key(node: &NodeId) -> Key {
     Key::new(format!("node/{node}")).expect("a key")
+}
+
+/// Marks how the process of a node went that is held to be down.
+fn mark_down(sim: &mut Sim<Control>, node: Pid) {
+    sim.mark(situations::EXPIRED);
+    if sim.is_paused(node) {
+        sim.mark(situations::STOOD_STILL);
+    }
+    if is_nobody_left(sim) {
+        sim.mark(situations::NOBODY_LEFT);
+    }
+    let coordinators = (0..super::COORDINATORS).map(Pid);
+    if !sim.is_up(node) && coordinators.filter(|other| !sim.is_up(*other)).count() > 0 {
+        sim.mark(situations::DIED_TOGETHER);
+    }
 }
 
 /// Whether no worker holds a lease.

@@ -7,7 +7,7 @@
 //! acknowledged may be lost or doubled, each client sees what it has written, and the members are equal.
 
 mod clients;
-mod copy;
+pub(crate) mod copy;
 mod executor;
 mod history;
 mod situations;
@@ -23,7 +23,7 @@ use shardwright_quorum::log::{Kind, Outcome, Point, ReadLevel, Record, shard_log
 use shardwright_server::shard::logged_file::Came;
 use shardwright_store::{Config, Digest};
 use shardwright_testkit::sim::{Pid, Sim, marks};
-use shardwright_topology::Lsn;
+use shardwright_topology::{Lsn, ShardId};
 use tempfile::TempDir;
 
 use self::{
@@ -31,6 +31,7 @@ use self::{
     copy::Copy,
     executor::Executor,
     history::History,
+    statements::{Contents, contents},
 };
 use super::{Content, Ending, Logs, Missing, situations as common};
 
@@ -89,7 +90,7 @@ const OF_THE_LOG: &[&str] = &[
 ];
 
 /// Where files are made that need not outlive the power: in memory, where that can be.
-fn in_memory() -> PathBuf {
+pub(crate) fn in_memory() -> PathBuf {
     let shared = Path::new("/dev/shm");
     if shared.is_dir() {
         shared.to_owned()
@@ -101,8 +102,15 @@ fn in_memory() -> PathBuf {
 impl Sqlite {
     fn copy(&mut self, at: Pid) -> &mut Copy {
         let (directory, config) = (self.directory.path(), &self.config);
-        let new = || Copy::new(directory.join(at.to_string()), config.clone());
+        let shard = ShardId::numbered(0);
+        let new = || Copy::new(directory.join(at.to_string()), shard, config.clone());
         self.copies.entry(at).or_insert_with(new)
+    }
+
+    /// Reads what clients read.
+    fn contents(&mut self, at: Pid) -> Result<Contents, String> {
+        let file = Arc::clone(self.copy(at).data()?.file());
+        contents(&file).map_err(|error| error.to_string())
     }
 
     /// Whether a client knows that the tables are there.
@@ -311,7 +319,7 @@ impl Content for Sqlite {
         let mut ends = Vec::new();
         for at in members {
             self.compare(*at)?;
-            ends.push((*at, self.copy(*at).contents()?));
+            ends.push((*at, self.contents(*at)?));
         }
         let (_, end) = ends.first().ok_or("there is no member")?;
         if let Some((at, _)) = ends.iter().find(|(_, other)| other != end) {

@@ -193,6 +193,32 @@ impl Core {
         }
     }
 
+    /// Answers a command about operations, or about what there is to do before one, now or once something is written; `None` if it is another one.
+    fn answer_about_operations(
+        &mut self,
+        id: CommandId,
+        command: &Command,
+        actions: &mut Vec<Action>,
+    ) -> Option<Option<Result<Done, Refusal>>> {
+        match command {
+            Command::Steer {
+                operation,
+                steering,
+            } => Some(answer_of(self.steer(id, operation, *steering, actions))),
+            Command::Gather {
+                operation,
+                shards,
+                pinned,
+            } => Some(Some(self.gather(
+                operation.as_ref(),
+                shards,
+                pinned,
+                actions,
+            ))),
+            _ => None,
+        }
+    }
+
     /// Takes a command about a shard that commits on several members, which is answered later, or refuses it. Gives other commands back.
     pub(super) fn replicated_command(
         &mut self,
@@ -200,22 +226,8 @@ impl Core {
         command: Command,
         actions: &mut Vec<Action>,
     ) -> Result<Command, Option<Result<Done, Refusal>>> {
-        if let Command::Steer {
-            operation,
-            steering,
-        } = &command
-        {
-            let begun = self.steer(id, operation, *steering, actions);
-            return Err(answer_of(begun));
-        }
-        if let Command::Gather {
-            operation,
-            shards,
-            pinned,
-        } = &command
-        {
-            let gathered = self.gather(operation.as_ref(), shards, pinned, actions);
-            return Err(Some(gathered));
+        if let Some(answer) = self.answer_about_operations(id, &command, actions) {
+            return Err(answer);
         }
         let (Command::Move { partition, .. }
         | Command::Migrate { partition, .. }

@@ -9,8 +9,8 @@ use shardwright_registry::{
     StoreError, Stored,
 };
 use shardwright_topology::{
-    Gap, Halts, NodeId, Operation, OperationId, OperationKind, Phase, Shard, ShardId, ShardMap,
-    ShardRecord, ShardState, Written,
+    Decision, Gap, Halts, NodeId, Operation, OperationId, OperationKind, Phase, Shard, ShardId,
+    ShardMap, ShardRecord, ShardState, Written,
 };
 
 use super::{Entry, Journal, JournalError, Version};
@@ -290,6 +290,40 @@ impl RegistryJournal {
         Ok(())
     }
 
+    /// Lets go again if the operation was ended while it took hold of its shards: whoever ended it may have let go of them before.
+    async fn check_held(&self, record: &Record) -> Result<(), JournalError> {
+        match self.get(record.id()).await? {
+            Some(found) if found.record.phase().decision() == Decision::Abort => {
+                self.resolve(&found.record).await?;
+                Err(self.conflict(record.id()).await)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that no node has a copy of a shard of an operation that has ended, if the shard owns nothing any more: without its record nobody
+    /// would know what that copy is.
+    async fn check_removed(&self, ended: &Operation) -> Result<(), JournalError> {
+        let registered = self.registry.copies().list().await.map_err(failed)?;
+        let has_copies = |shard: &ShardId| {
+            let mut nodes = registered.iter();
+            nodes.any(|node| node.value.copies.contains_key(shard))
+        };
+        let gone = match ended.phase.decision() {
+            Decision::Open => return Ok(()),
+            Decision::Commit => &ended.sources,
+            Decision::Abort => &ended.targets,
+        };
+        let mut left = gone.iter().filter(|shard| !ended.keeps(shard));
+        match left.find(|shard| has_copies(shard)) {
+            None => Ok(()),
+            Some(shard) => {
+                let why = format!("a node still has a copy of shard {shard}");
+                Err(JournalError::Unavailable(why.into()))
+            }
+        }
+    }
+
     /// Removes the record of a shard that owns nothing any more.
     async fn forget_shard(&self, ended: &Operation, shard: &ShardId) -> Result<(), JournalError> {
         let shards = self.registry.shards();
@@ -354,6 +388,7 @@ impl Journal for RegistryJournal {
                 return Err(self.conflict(id).await);
             }
             self.let_go(&found.value).await?;
+            self.check_removed(&found.value).await?;
             for shard in found.value.sources.iter().chain(&found.value.targets) {
                 self.forget_shard(&found.value, shard).await?;
             }
@@ -430,7 +465,7 @@ impl Journal for RegistryJournal {
         for part in &record.work.targets {
             self.create_target(record, part, replicated).await?;
         }
-        Ok(())
+        self.check_held(record).await
     }
 
     async fn resolve(&self, record: &Record) -> Result<(), JournalError> {

@@ -2,11 +2,31 @@
 
 use std::sync::{Arc, PoisonError};
 
-use shardwright_topology::{Decision, OperationId, Phase};
+use shardwright_topology::{Decision, OperationId, Phase, ShardId};
 use tokio::time::timeout;
 
 use super::{ElasticShardManager, Inner, Notice};
-use crate::{Entry, Error, Layout, Part, ShardStore};
+use crate::{Entry, Error, Journal, Layout, Part, ShardStore};
+
+/// Removes a shard that a store [lists](ShardStore::importing) as left by an operation, if the operation is over. Returns whether it has.
+///
+/// List first, so that an operation that begins meanwhile is not taken for one that never was.
+pub async fn clear_left(
+    journal: &dyn Journal,
+    store: &dyn ShardStore,
+    shard: &ShardId,
+    operation: &OperationId,
+) -> bool {
+    let is_over = match journal.get(operation).await {
+        // What came to hold the shard after the operation had let go would have copies of it made again.
+        Ok(Some(entry)) if entry.record.phase().is_final() => {
+            journal.resolve(&entry.record).await.is_ok()
+        }
+        Ok(None) => matches!(journal.is_foreign(operation).await, Ok(false)),
+        Ok(Some(_)) | Err(_) => false,
+    };
+    is_over && store.remove(operation, shard).await.is_ok()
+}
 
 impl ElasticShardManager {
     /// Reads the layout and the operations of the journal again: other managers on it may have changed them.
@@ -114,16 +134,7 @@ impl Inner {
             return;
         };
         for (shard, operation) in importing {
-            // Listed before the journal is read, so that an operation that begins is not taken for one that never was.
-            let is_over = match self.driver.journal().get(&operation).await {
-                Ok(Some(entry)) => entry.record.phase().is_final(),
-                Ok(None) => matches!(
-                    self.driver.journal().is_foreign(&operation).await,
-                    Ok(false)
-                ),
-                Err(_) => false,
-            };
-            if is_over && store.remove(&operation, &shard).await.is_ok() {
+            if clear_left(&**self.driver.journal(), store, &shard, &operation).await {
                 self.tell(Notice::Collected { operation });
             }
         }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use shardwright_elastic::{
-    ElasticShardManager, Error, Gating, Journal, MemoryShardStore, Nodes, RegistryJournal,
-    Settings, ShardConfig, ShardStore, SplitAt,
+    ElasticShardManager, Error, Extent, Gating, Journal, MemoryShardStore, Nodes, Part, Record,
+    RegistryJournal, Settings, ShardConfig, ShardStore, SplitAt, Version, Work, clear_left,
     topology::{
-        Conditions, ConfigId, Incarnation, KeyRange, KeyspaceName, Member, NodeId, Position,
-        Primary, Proposal, ReplicaId, ShardId, ShardRecord, ShardState,
+        Conditions, ConfigId, Incarnation, KeyRange, KeyspaceName, Member, NodeId, OperationId,
+        OperationKind, Phase, Position, Primary, Proposal, ReplicaId, ShardId, ShardRecord,
+        ShardState,
     },
 };
 use shardwright_registry::{MemoryStore, Partitioning, Registry};
@@ -170,4 +171,90 @@ async fn a_replicated_shard_is_not_moved_nor_merged_with_one_that_is_not() {
         let kept = record(&registry, &ShardId::numbered(number)).await;
         assert_eq!((kept.state, kept.hold), (ShardState::Serving, None));
     }
+}
+
+/// A split of the first shard that is written down, with its version.
+async fn planned(registry: &Registry, journal: &RegistryJournal) -> (Record, Version) {
+    let first = record(registry, &ShardId::numbered(0)).await;
+    let range = first.range.expect("it owns a range");
+    let part = |shard: &str, range: KeyRange| Part {
+        shard: ShardId::new(shard).expect("a name"),
+        node: node("n1"),
+        extent: Extent::range(range),
+    };
+    let (low, high) = range.halve().expect("it is wide");
+    let work = Work {
+        kind: OperationKind::Split,
+        sources: vec![part("shard-0", range)],
+        targets: vec![part("low", low), part("high", high)],
+        reason: "a test".to_owned(),
+    };
+    let id = OperationId::new("op").expect("a name");
+    let planned = Record::planned(id, KeyspaceName::main(), work).expect("it fits");
+    let version = journal.put(&planned, None).await.expect("it is new");
+    (planned, version)
+}
+
+/// Ends an operation without effect, from the record that was written last.
+async fn abort(journal: &RegistryJournal, (record, version): (Record, Version)) -> Version {
+    let aborting = record.advance(Phase::Aborting).expect("it is open");
+    let version = journal.put(&aborting, Some(version)).await;
+    journal.resolve(&aborting).await.expect("it is decided");
+    let aborted = aborting.advance(Phase::Aborted).expect("it is decided");
+    let version = journal.put(&aborted, Some(version.expect("nobody else writes")));
+    version.await.expect("nobody else writes")
+}
+
+#[tokio::test]
+async fn what_holds_shards_after_the_end_of_its_operation_is_let_go_of_before_it_is_removed() {
+    let registry = registry(2).await;
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    let planned = planned(&registry, &journal).await;
+    let id = planned.0.id().clone();
+    abort(&journal, planned).await;
+    // A coordinator that stood still writes the record of a target.
+    let target = ShardId::new("low").expect("a name");
+    let late = ShardRecord::target_of(
+        id.clone(),
+        KeyspaceName::main(),
+        target.clone(),
+        KeyRange::even(4).next().expect("the first"),
+    );
+    let created = registry.create_shard(late.replicated()).await;
+    created.expect("it is not there");
+    let store = MemoryShardStore::new();
+    assert!(clear_left(&journal, &store, &target, &id).await);
+    let left = record(&registry, &target).await;
+    assert_eq!((left.state, left.hold), (ShardState::Retired, None));
+}
+
+#[tokio::test]
+async fn an_operation_that_has_ended_is_known_as_long_as_a_node_has_what_is_left_of_it() {
+    let registry = registry(2).await;
+    let journal = RegistryJournal::new(registry.clone()).expect("a journal");
+    let planned = planned(&registry, &journal).await;
+    let id = planned.0.id().clone();
+    journal.hold(&planned.0).await.expect("nobody else has it");
+    let version = abort(&journal, planned).await;
+    let target = ShardId::new("low").expect("a name");
+    let copy = Member {
+        node: node("n1"),
+        replica_id: ReplicaId::from_bits(7),
+    };
+    let registered = registry.register_copy(&target, &copy).await;
+    registered.expect("the store is there");
+    let removed = journal.remove(&id, version).await;
+    assert!(removed.is_err_and(|error| error.is_retryable()));
+    assert!(
+        journal
+            .get(&id)
+            .await
+            .expect("the store is there")
+            .is_some()
+    );
+    let forgotten = registry.forget_copy(&target, &copy).await;
+    forgotten.expect("the store is there");
+    journal.remove(&id, version).await.expect("it has ended");
+    let left = registry.shards().get(&target).await;
+    assert_eq!(left.expect("the store is there"), None);
 }

@@ -6,20 +6,18 @@ use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_topology::{Config, NodeId, OperationId, ShardId};
 
 use super::{
-    local::{APPENDING, Local, not_cut, not_taken},
+    local::{APPENDING, Local, ShardCopies},
+    refusals::{not_cut, not_taken},
     wire::{Answer, Ask, Refusal, Said},
 };
-use crate::shard::{
-    Shard,
-    split::{Base, BaseState, Merging, Take},
-};
+use crate::shard::split::{Base, BaseState, Cutting, Importing, Merging, ShardCopy, Take};
 
-impl Local {
+impl<S: ShardCopies> Local<S> {
     /// Returns how much of a source a target has. It begins with what its members have kept aside, once enough of them have.
     pub(super) async fn imported(
         &self,
         id: &PartitionId,
-        shard: &Shard,
+        shard: &S::Copy,
         (operation, source): (&OperationId, &ShardId),
     ) -> Answer {
         let found = shard.imported(operation, source).await;
@@ -27,7 +25,7 @@ impl Local {
             return Ok(Said::Imported(imported.applied));
         }
         self.check_filled(id, operation).await?;
-        let leads = shard.status().borrow().leads.clone();
+        let leads = shard.standing().leads;
         let config = leads.ok_or(Refusal::NotPrimary { hint: None })?;
         let merging = self.merging(id, operation, source).await?;
         let joins = match merging.filter(|merging| !merging.is_first) {
@@ -155,7 +153,7 @@ impl Local {
                 target: id.shard.clone(),
             };
             let state = if member.node == *self.members.here() {
-                let copy = self.copies.shard(&source);
+                let copy = self.copies.copy(&source);
                 copy.map(|copy| copy.base(operation, &id.shard))
             } else {
                 match self.members.ask(&member.node, &source, ask).await {

@@ -1,7 +1,5 @@
 //! Where a node answers what coordinators and other nodes ask for operations.
 
-use std::sync::Arc;
-
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::axum::{
     Router,
@@ -14,11 +12,8 @@ use shardwright_http::axum::{
 
 use super::{
     Members,
-    flights::Flights,
     local::Local,
-    measure::Counts,
-    placements::Placements,
-    wire::{self, Refusal, Request},
+    wire::{self, Answer, Refusal},
 };
 use crate::node::Copies;
 
@@ -33,32 +28,31 @@ const BODY_MAX: usize = 64 << 20;
 
 /// Returns the route of a node.
 pub(crate) fn router(copies: Copies, members: Members) -> Router {
-    let local = Local {
-        copies,
-        members,
-        placements: Placements::default(),
-        cuts: Arc::default(),
-        counts: Counts::default(),
-        flights: Flights::default(),
-    };
+    let local = Local::new(copies, members);
     Router::new()
         .route(PATH, post(answer).layer(DefaultBodyLimit::max(BODY_MAX)))
         .route(METRICS_PATH, post(metrics))
         .with_state(local)
 }
 
-async fn answer(State(local): State<Local>, body: Bytes) -> Response {
-    let Some(request) = wire::decode::<Request>(&body) else {
-        let why = "this is not a request that this release understands\n";
-        return (StatusCode::BAD_REQUEST, why).into_response();
-    };
+async fn answer(State(local): State<Local<Copies>>, body: Bytes) -> Response {
     // Whoever has gone by then gets no answer, and the request is carried out all the same.
-    let answered = tokio::spawn(async move { local.answer(request).await }).await;
-    let answer = answered.unwrap_or_else(|_| Err(Refusal::Later("it panicked".to_owned())));
-    wire::encode(&answer).into_response()
+    let answered = tokio::spawn(async move { local.answer(&body).await }).await;
+    let panicked = || {
+        Some(wire::encode(&Answer::Err(Refusal::Later(
+            "it panicked".into(),
+        ))))
+    };
+    match answered.unwrap_or_else(|_| panicked()) {
+        Some(answer) => answer.into_response(),
+        None => {
+            let why = "this is not a request that this release understands\n";
+            (StatusCode::BAD_REQUEST, why).into_response()
+        }
+    }
 }
 
-async fn metrics(State(local): State<Local>, body: Bytes) -> Response {
+async fn metrics(State(local): State<Local<Copies>>, body: Bytes) -> Response {
     let Some(shards) = wire::decode::<Vec<PartitionId>>(&body) else {
         let why = "this is not a list of shards that this release understands\n";
         return (StatusCode::BAD_REQUEST, why).into_response();

@@ -8,29 +8,29 @@ use std::{
 
 use futures_util::FutureExt;
 use shardwright_coordinator::rebalancer::PartitionId;
-use shardwright_quorum::log::shard_log::AppendError;
-use shardwright_registry::{Error as RegistryError, Registry};
+use shardwright_registry::{BoxError, Registry};
 use shardwright_sql::Placement;
 use shardwright_store::{Error as StoreError, Snapshot};
 use shardwright_topology::{
-    Decision, KeyRange, Lsn, Operation, OperationId, ShardId, ShardRecord, Side,
+    Decision, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, ShardId, ShardRecord,
+    Side,
 };
 
 use super::{
-    Members,
+    Members, Way,
     content::{self, SumOf},
     flights::Flights,
     measure::{Counts, Rows},
     placements::Placements,
-    wire::{Answer, Ask, Refusal, Request, Said},
+    refusals::{not_cut, not_fresh, not_read, not_taken, sealed, unknown},
+    wire::{self, Answer, Ask, Refusal, Request, Said},
 };
-use crate::{
-    node::Copies,
-    shard::{
-        Fresh, ReadError, ReadLevel, Shard, WriteError,
-        split::{BaseState, Cut, CutError, CutPart, ImportError, SealError, Wanted, import_client},
+use crate::shard::{
+    Fresh, ReadLevel,
+    split::{
+        BaseState, Cut, CutPart, Cutting, Importing, Sealing, ShardCopy, Wanted, import_client,
+        schema_number,
     },
-    threads::in_background,
 };
 
 /// How long the log may take for one record.
@@ -42,18 +42,36 @@ const SEALING: Duration = Duration::from_secs(2);
 /// How long the primary waits for its data.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Answers for the copies of a node.
+/// The copies that a node has. Clones are the same ones.
+pub trait ShardCopies: Clone + Send + Sync + 'static {
+    /// One of them.
+    type Copy: ShardCopy;
+
+    /// Returns the copy of a shard; `None` if there is none.
+    fn copy(&self, shard: &PartitionId) -> Option<Self::Copy>;
+
+    /// Returns the registry of a keyspace.
+    fn registry(&self, keyspace: &KeyspaceName) -> Registry;
+
+    /// Removes the copy of a shard that owns nothing any more; again does nothing.
+    ///
+    /// # Errors
+    /// Why it is there, or a part of it.
+    fn retire(&self, shard: &PartitionId) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// Does for operations what the copies of a node have to do with them. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Local {
-    pub(super) copies: Copies,
+pub struct Local<S> {
+    pub(super) copies: S,
     pub(super) members: Members,
-    pub(super) placements: Placements,
+    placements: Placements,
     /// How often the sources of operations were cut here.
-    pub(super) cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
+    cuts: Arc<Mutex<HashMap<OperationId, u32>>>,
     /// How many rows its shards have.
     pub(super) counts: Counts,
     /// What is being read of whole shards.
-    pub(super) flights: Flights,
+    flights: Flights,
 }
 
 /// How often a source is cut for one operation before that is given up.
@@ -62,9 +80,32 @@ const CUTS_MAX: u32 = 8;
 /// Of how many operations it is known how often that was.
 const CUTS_KNOWN: usize = 1_000;
 
-impl Local {
+impl<S: ShardCopies> Local<S> {
+    pub(super) fn new(copies: S, members: Members) -> Self {
+        Self {
+            copies,
+            members,
+            placements: Placements::default(),
+            cuts: Arc::default(),
+            counts: Counts::default(),
+            flights: Flights::default(),
+        }
+    }
+
+    /// Returns that of a node with these copies, which asks the others in some way.
+    #[must_use]
+    pub fn through(here: NodeId, copies: S, registry: Registry, way: Arc<dyn Way>) -> Self {
+        Self::new(copies, Members::through(here, registry, way))
+    }
+
+    /// Does what a request says, and returns the answer; `None` if it is none that this release understands.
+    pub async fn answer(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let request = wire::decode::<Request>(request)?;
+        Some(wire::encode(&self.answer_to(request).await))
+    }
+
     /// Does what is asked, as far as this node has what it takes.
-    pub(super) async fn answer(&self, request: Request) -> Answer {
+    async fn answer_to(&self, request: Request) -> Answer {
         match request.ask {
             Ask::Digest { .. } | Ask::DigestOfImport { .. } | Ask::Metrics | Ask::Median => {
                 let (local, asked) = (self.clone(), request.clone());
@@ -79,7 +120,7 @@ impl Local {
         if let Ask::Remove { operation } = &ask {
             return self.remove(&id, operation).await;
         }
-        let shard = self.copies.shard(&id);
+        let shard = self.copies.copy(&id);
         let shard = shard.ok_or(Refusal::NotPrimary { hint: None })?;
         if let Ask::Base { operation, target } = &ask {
             shard.hold_while_making().await;
@@ -93,7 +134,7 @@ impl Local {
     async fn answer_primary(
         &self,
         id: &PartitionId,
-        shard: &Shard,
+        shard: &S::Copy,
         fresh: Fresh,
         ask: Ask,
     ) -> Answer {
@@ -114,19 +155,13 @@ impl Local {
                 let wanted = Wanted {
                     tells: source.start() == range.start(),
                     range,
-                    placement: self.placement(id, &fresh).await?,
+                    placement: self.placement(id, shard, &fresh).await?,
                     after,
                     up_to,
                     count,
                     bytes,
                 };
-                let found = shard.records(wanted).await;
-                let found = found.map_err(|error| not_taken(&error))?;
-                Ok(Said::Changes {
-                    records: found.records,
-                    through: found.through,
-                    head: found.head,
-                })
+                records(shard, wanted).await
             }
             Ask::Apply {
                 operation,
@@ -138,18 +173,18 @@ impl Local {
                 // Whoever comes too late finds that what it has was taken in long ago.
                 let merging = self.merging(id, &operation, &source).await?;
                 let (of, from) = ((&operation, &source), (after, through));
-                let imported = shard.import(of, from, records, merging, APPENDING);
-                let imported = imported.await.map_err(|error| not_taken(&error))?;
+                let imported = shard.import(of, from, records, merging, APPENDING).await;
+                let imported = imported.map_err(|error| not_taken(&error))?;
                 Ok(Said::Imported(imported.applied))
             }
-            Ask::Digest { range } => self.digest(id, fresh, range, None).await,
+            Ask::Digest { range } => self.digest(id, shard, fresh, (range, None)).await,
             Ask::DigestOfImport {
                 operation,
                 source,
                 range,
             } => {
                 let client = import_client(&operation, &source).0;
-                self.digest(id, fresh, range, Some(client)).await
+                self.digest(id, shard, fresh, (range, Some(client))).await
             }
             Ask::Seal { operation } => {
                 self.check_open(id, &operation).await?;
@@ -160,7 +195,7 @@ impl Local {
                 sealed(released.map(|_| Said::Done))
             }
             Ask::Metrics => self.metrics(id, shard, fresh, Rows::Exact).await,
-            Ask::Median => self.median(id, fresh).await,
+            Ask::Median => self.median(id, shard, fresh).await,
             Ask::Base { .. } | Ask::Remove { .. } => {
                 Err(Refusal::Failed("it is for no primary".to_owned()))
             }
@@ -175,12 +210,12 @@ impl Local {
     async fn cut(
         &self,
         id: &PartitionId,
-        shard: &Shard,
+        shard: &S::Copy,
         fresh: Fresh,
         (operation, again): (OperationId, bool),
     ) -> Answer {
         self.check_open(id, &operation).await?;
-        let placement = self.placement(id, &fresh).await?;
+        let placement = self.placement(id, shard, &fresh).await?;
         let mut parts = self.parts(id, &operation).await?;
         let mut at = None;
         for part in std::mem::take(&mut parts) {
@@ -211,14 +246,14 @@ impl Local {
     async fn is_cut(
         &self,
         id: &PartitionId,
-        shard: &Shard,
+        shard: &S::Copy,
         operation: &OperationId,
         target: &ShardId,
         again: bool,
     ) -> Result<Option<Lsn>, Refusal> {
         let copy = self
             .copies
-            .shard(&PartitionId::new(id.keyspace.clone(), target.clone()));
+            .copy(&PartitionId::new(id.keyspace.clone(), target.clone()));
         if let Some(copy) = copy
             && let Ok(Some(imported)) = copy.imported(operation, &id.shard).await
         {
@@ -278,11 +313,11 @@ impl Local {
     async fn digest(
         &self,
         id: &PartitionId,
+        shard: &S::Copy,
         fresh: Fresh,
-        range: KeyRange,
-        imported: Option<[u8; 16]>,
+        (range, imported): (KeyRange, Option<[u8; 16]>),
     ) -> Answer {
-        let placement = self.placement(id, &fresh).await?;
+        let placement = self.placement(id, shard, &fresh).await?;
         let own = self.range(id).await?;
         let sum_of = match (imported, own == range) {
             // A part of what is here, which has to be all of the other one.
@@ -291,7 +326,7 @@ impl Local {
             // One of several that become one: what all of them have whole comes from one of them.
             (None, true) | (Some(_), false) => SumOf::Divided(range),
         };
-        read(fresh, move |snapshot| {
+        read(shard, fresh, move |snapshot| {
             let position = match imported {
                 Some(client) => snapshot.last_of(&client)?.map(|(sequence, _)| sequence),
                 None => snapshot.replica()?.map(|replica| replica.applied.lsn),
@@ -317,10 +352,10 @@ impl Local {
         range.ok_or(Refusal::NotHeld)
     }
 
-    async fn median(&self, id: &PartitionId, fresh: Fresh) -> Answer {
-        let placement = self.placement(id, &fresh).await?;
+    async fn median(&self, id: &PartitionId, shard: &S::Copy, fresh: Fresh) -> Answer {
+        let placement = self.placement(id, shard, &fresh).await?;
         let range = self.range(id).await?;
-        read(fresh, move |snapshot| {
+        read(shard, fresh, move |snapshot| {
             let median = content::median(snapshot, &placement, range)?;
             Ok(Ok(Said::Median(median)))
         })
@@ -348,9 +383,11 @@ impl Local {
     pub(super) async fn placement(
         &self,
         id: &PartitionId,
+        shard: &S::Copy,
         fresh: &Fresh,
     ) -> Result<Arc<Placement>, Refusal> {
-        let here = schema_number_of(fresh).await?;
+        let here = schema_number(shard, Arc::clone(&fresh.file)).await;
+        let here = here.map_err(|error| not_taken(&error))?;
         if let Some(known) = self.placements.of(&id.keyspace, here) {
             return Ok(known);
         }
@@ -408,80 +445,27 @@ impl Local {
     }
 }
 
-/// Returns the number of the schema that a shard has.
-async fn schema_number_of(fresh: &Fresh) -> Result<u64, Refusal> {
-    let number = fresh.schema_number().await;
-    number.map_err(|error| not_taken(&error))
+/// Returns what a source has written.
+async fn records(copy: &impl ShardCopy, wanted: Wanted) -> Answer {
+    let found = copy.records(wanted).await;
+    let found = found.map_err(|error| not_taken(&error))?;
+    Ok(Said::Changes {
+        records: found.records,
+        through: found.through,
+        head: found.head,
+    })
 }
 
 /// Reads a snapshot, which may take long, on a thread that gives way to whoever reads and writes.
 pub(super) async fn read<T: Send + 'static>(
+    copy: &impl ShardCopy,
     fresh: Fresh,
     run: impl FnOnce(&Snapshot) -> Result<Result<T, Refusal>, StoreError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match in_background("sum", move || run(&fresh.file.snapshot()?)).await {
+    let read = copy.in_background("sum", move || run(&fresh.file.snapshot()?));
+    match read.await {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => Err(not_read(&error)),
         None => Err(Refusal::Later("it was not read".into())),
     }
-}
-
-pub(super) fn not_fresh(error: ReadError) -> Refusal {
-    match error {
-        ReadError::NotPrimary { hint } => Refusal::NotPrimary { hint },
-        other => Refusal::Later(other.to_string()),
-    }
-}
-
-fn not_read(error: &StoreError) -> Refusal {
-    if error.is_retryable() {
-        Refusal::Later(error.to_string())
-    } else {
-        Refusal::Failed(error.to_string())
-    }
-}
-
-pub(super) fn not_cut(error: &CutError) -> Refusal {
-    match error {
-        CutError::SchemaChanged => Refusal::Later(error.to_string()),
-        CutError::Read(error) => not_taken(error),
-        CutError::Append(error) => not_appended(error.clone()),
-    }
-}
-
-fn not_appended(error: AppendError) -> Refusal {
-    match error {
-        AppendError::NotPrimary { hint } => Refusal::NotPrimary { hint },
-        AppendError::TooLarge { .. } => Refusal::Failed(error.to_string()),
-        other => Refusal::Later(other.to_string()),
-    }
-}
-
-pub(super) fn not_taken(error: &ImportError) -> Refusal {
-    match error {
-        ImportError::Trimmed => Refusal::Trimmed,
-        ImportError::SchemaChanged => Refusal::Failed(error.to_string()),
-        ImportError::NotBegun | ImportError::NotRunning => Refusal::Later(error.to_string()),
-        ImportError::Append(error) => not_appended(error.clone()),
-        ImportError::Store(error) => not_read(error),
-    }
-}
-
-fn sealed(outcome: Result<Said, SealError>) -> Answer {
-    outcome.map_err(|error| not_sealed(&error))
-}
-
-fn not_sealed(error: &SealError) -> Refusal {
-    match error {
-        SealError::Ended => Refusal::Ended,
-        SealError::Held(_) => Refusal::NotHeld,
-        SealError::Write(WriteError::NotPrimary { hint }) => {
-            Refusal::NotPrimary { hint: hint.clone() }
-        }
-        SealError::Announced | SealError::Write(_) => Refusal::Later(error.to_string()),
-    }
-}
-
-pub(super) fn unknown(error: &RegistryError) -> Refusal {
-    Refusal::Later(format!("the registry does not say: {error}"))
 }

@@ -16,10 +16,11 @@ use shardwright_topology::{Lsn, Timestamp};
 
 use super::{
     content,
-    local::{Local, not_fresh, read},
+    local::{Local, ShardCopies, read},
+    refusals::not_fresh,
     wire::{Answer, Refusal, Said},
 };
-use crate::shard::{Fresh, ReadLevel, Shard};
+use crate::shard::{Fresh, ReadLevel, split::ShardCopy};
 
 /// How many shards are measured at the same time for one question.
 const AT_ONCE: usize = 4;
@@ -82,13 +83,13 @@ impl Counts {
     }
 }
 
-impl Local {
+impl<S: ShardCopies> Local<S> {
     /// Returns how much each of these shards has and does, as far as this node is the primary.
     pub(super) async fn metrics_of(&self, shards: Vec<PartitionId>) -> Vec<Answer> {
         let answers = stream::iter(shards).map(async |id| {
-            let shard = self.copies.shard(&id);
+            let shard = self.copies.copy(&id);
             let shard = shard.ok_or(Refusal::NotPrimary { hint: None })?;
-            if shard.status().borrow().leading().is_none() {
+            if shard.standing().leads.is_none() {
                 return Err(Refusal::NotPrimary { hint: None });
             }
             // Whoever it was a moment ago knows as well as anybody what the shard is used for: no member has to be asked.
@@ -102,13 +103,13 @@ impl Local {
     pub(super) async fn metrics(
         &self,
         id: &PartitionId,
-        shard: &Shard,
+        shard: &S::Copy,
         fresh: Fresh,
         exactness: Rows,
     ) -> Answer {
         let rows = match self.counts.rows(id, fresh.token.lsn, exactness) {
             Some(rows) => rows,
-            None => self.count(id, &fresh).await?,
+            None => self.count(id, shard, &fresh).await?,
         };
         let bytes = fresh.file.size_bytes();
         let bytes = bytes.map_err(|error| Refusal::Later(error.to_string()))?;
@@ -122,10 +123,15 @@ impl Local {
         })
     }
 
-    async fn count(&self, id: &PartitionId, fresh: &Fresh) -> Result<u64, Refusal> {
-        let placement = self.placement(id, fresh).await?;
+    async fn count(
+        &self,
+        id: &PartitionId,
+        shard: &S::Copy,
+        fresh: &Fresh,
+    ) -> Result<u64, Refusal> {
+        let placement = self.placement(id, shard, fresh).await?;
         let (at, since) = (fresh.token.lsn, self.counts.clock.now());
-        let counted = read(fresh.clone(), move |snapshot| {
+        let counted = read(shard, fresh.clone(), move |snapshot| {
             Ok(Ok(content::count(snapshot, &placement)?))
         });
         let rows = counted.await?;
@@ -135,7 +141,7 @@ impl Local {
             since,
             took: self.counts.clock.now().since(since),
         };
-        let is_here = |id: &PartitionId| self.copies.shard(id).is_some();
+        let is_here = |id: &PartitionId| self.copies.copy(id).is_some();
         self.counts.learn(id.clone(), counted, is_here);
         Ok(rows)
     }

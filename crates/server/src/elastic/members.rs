@@ -1,7 +1,8 @@
 //! The nodes of a cluster, as they are asked by name for what operations need.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_http::{
@@ -25,14 +26,48 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How long it is waited for what shards are used for.
 const METRICS: Duration = Duration::from_secs(10);
 
+/// How nodes are asked, and how it is waited until they are asked again.
+#[async_trait]
+pub trait Way: fmt::Debug + Send + Sync {
+    /// Sends a request to a node, and returns its answer.
+    ///
+    /// # Errors
+    /// There was none: what was asked may be done, or may yet be.
+    async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError>;
+
+    /// Sends a question what shards are used for, and returns the answer.
+    ///
+    /// # Errors
+    /// There was none.
+    async fn measure(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError>;
+
+    /// Waits.
+    async fn pause(&self, lasting: Duration);
+
+    /// Draws a number, from which the lengths of some waits follow.
+    fn seed(&self) -> u64;
+}
+
 /// The nodes, as they are asked by name.
 #[derive(Debug, Clone)]
 pub(crate) struct Members {
     here: NodeId,
     registry: Registry,
+    way: Arc<dyn Way>,
+}
+
+/// Over HTTP, to the addresses that the registry has.
+#[derive(Debug)]
+struct OverHttp {
+    registry: Registry,
     client: Client,
     token: Option<Token>,
 }
+
+/// What a node said is nothing that this release says.
+#[derive(Debug, thiserror::Error)]
+#[error("the node answers something that is not understood")]
+struct Garbled;
 
 /// Why a node gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +78,6 @@ enum Unanswered {
     Registry(#[from] shardwright_registry::Error),
     #[error("the node does not answer")]
     Lost(#[from] reqwest::Error),
-    #[error("the node answers something that is not understood")]
-    Garbled,
 }
 
 impl Members {
@@ -54,12 +87,26 @@ impl Members {
         keyspace: KeyspaceName,
         token: Option<Token>,
     ) -> Result<Self, ClientError> {
-        Ok(Self {
-            here,
-            registry: Registry::new(store, keyspace),
+        let registry = Registry::new(store, keyspace);
+        let way = OverHttp {
+            registry: registry.clone(),
             client: shardwright_http::client(CONNECT)?,
             token,
-        })
+        };
+        Ok(Self::through(here, registry, Arc::new(way)))
+    }
+
+    pub(super) fn through(here: NodeId, registry: Registry, way: Arc<dyn Way>) -> Self {
+        Self {
+            here,
+            registry,
+            way,
+        }
+    }
+
+    /// Returns how they are asked.
+    pub(super) fn way(&self) -> &dyn Way {
+        &*self.way
     }
 
     /// Returns the registry of the keyspace.
@@ -80,8 +127,8 @@ impl Members {
         ask: Ask,
     ) -> Result<Answer, BoxError> {
         let shard = shard.clone();
-        let body = wire::encode(&Request { shard, ask });
-        Ok(self.send(node, PATH, body, ANSWER).await?)
+        let request = wire::encode(&Request { shard, ask });
+        understood(&self.way.send(node, request).await?)
     }
 
     /// Asks a node how much it has of shards of which it has the primaries, and what they do. The answers are in their order.
@@ -90,17 +137,22 @@ impl Members {
         node: &NodeId,
         shards: &[PartitionId],
     ) -> Result<Vec<Answer>, BoxError> {
-        let body = wire::encode(&shards);
-        Ok(self.send(node, METRICS_PATH, body, METRICS).await?)
+        understood(&self.way.measure(node, wire::encode(&shards)).await?)
     }
+}
 
-    async fn send<T: DeserializeOwned>(
+fn understood<T: DeserializeOwned>(answer: &[u8]) -> Result<T, BoxError> {
+    Ok(wire::decode(answer).ok_or(Garbled)?)
+}
+
+impl OverHttp {
+    async fn post(
         &self,
         node: &NodeId,
         path: &str,
         body: Vec<u8>,
         within: Duration,
-    ) -> Result<T, Unanswered> {
+    ) -> Result<Vec<u8>, Unanswered> {
         let found = self.registry.nodes().get(node).await?;
         let address = found.ok_or_else(|| Unanswered::Unknown(node.clone()))?;
         let url = format!("{}{path}", address.value.address);
@@ -110,6 +162,25 @@ impl Members {
         }
         let response = sending.timeout(within).body(body).send().await?;
         let body = response.error_for_status()?.bytes().await?;
-        wire::decode(&body).ok_or(Unanswered::Garbled)
+        Ok(body.to_vec())
+    }
+}
+
+#[async_trait]
+impl Way for OverHttp {
+    async fn send(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        Ok(self.post(node, PATH, request, ANSWER).await?)
+    }
+
+    async fn measure(&self, node: &NodeId, request: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        Ok(self.post(node, METRICS_PATH, request, METRICS).await?)
+    }
+
+    async fn pause(&self, lasting: Duration) {
+        tokio::time::sleep(lasting).await;
+    }
+
+    fn seed(&self) -> u64 {
+        rand::random()
     }
 }

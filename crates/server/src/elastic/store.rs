@@ -16,7 +16,7 @@ use shardwright_elastic::{
     ShardStore, StoreError,
 };
 use shardwright_http::{ClientError, Token};
-use shardwright_registry::{BoxError, Store};
+use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{
     Backoff, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, Phase, ShardId,
     ShardState, Side,
@@ -24,7 +24,8 @@ use shardwright_topology::{
 
 use self::metrics::metrics_in;
 use super::{
-    Members,
+    Members, Way,
+    failure::Failure,
     wire::{self, Ask, Refusal, Said},
 };
 
@@ -63,22 +64,33 @@ impl ClusterStore {
         keyspace: KeyspaceName,
         token: Option<Token>,
     ) -> Result<Self, ClientError> {
-        let here = NodeId::new("coordinator").expect("it is a name");
-        Ok(Self {
-            members: Members::new(here, store, keyspace.clone(), token)?,
-            keyspace,
+        let members = Members::new(here(), store, keyspace, token)?;
+        Ok(Self::of(members))
+    }
+
+    /// Returns the store of the keyspace of a registry, whose nodes are asked in some way.
+    #[must_use]
+    pub fn through(registry: Registry, way: Arc<dyn Way>) -> Self {
+        Self::of(Members::through(here(), registry, way))
+    }
+
+    fn of(members: Members) -> Self {
+        Self {
+            keyspace: members.registry().name().clone(),
+            members,
             primaries: Arc::default(),
-        })
+        }
     }
 
     /// Asks the primary of a shard, and the next one if it has moved.
     async fn ask(&self, shard: &ShardId, ask: Ask) -> Result<Said, Failure> {
         let id = PartitionId::new(self.keyspace.clone(), shard.clone());
-        let mut waits = Backoff::new(WAITS.0, WAITS.1, rand::random());
+        let way = self.members.way();
+        let mut waits = Backoff::new(WAITS.0, WAITS.1, way.seed());
         let mut last = Failure::Lost("nobody is the primary of the shard".into());
         for _ in 0..TRIES {
             let Some(node) = self.primary(shard).await? else {
-                tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+                way.pause(waits.next().unwrap_or(WAITS.1)).await;
                 continue;
             };
             match self.members.ask(&node, &id, ask.clone()).await {
@@ -93,7 +105,7 @@ impl ClusterStore {
                     self.remember(shard, None);
                 }
             }
-            tokio::time::sleep(waits.next().unwrap_or(WAITS.1)).await;
+            way.pause(waits.next().unwrap_or(WAITS.1)).await;
         }
         Err(last)
     }
@@ -160,39 +172,9 @@ impl ClusterStore {
     }
 }
 
-/// Why a shard did not do what was asked.
-#[derive(Debug)]
-enum Failure {
-    Unknown,
-    Refused(Refusal),
-    Lost(BoxError),
-}
-
-impl Failure {
-    /// Says it as the contract does.
-    fn of(self, shard: &ShardId, operation: Option<&OperationId>) -> StoreError {
-        let shard = shard.clone();
-        let failed = |why: String| StoreError::Failed(Arc::new(why.into()));
-        let unavailable = |why: BoxError| StoreError::Unavailable(Arc::new(why));
-        let refusal = match self {
-            Self::Unknown => return StoreError::Unknown { shard },
-            Self::Lost(error) => return unavailable(error),
-            Self::Refused(refusal) => refusal,
-        };
-        match (refusal, operation.cloned()) {
-            (Refusal::NotPrimary { .. }, _) => unavailable("the primary has moved".into()),
-            (Refusal::Later(why), _) => unavailable(why.into()),
-            (Refusal::NoBase, _) => unavailable("no part of the source is kept aside".into()),
-            (Refusal::Ended, Some(operation)) => StoreError::Ended { shard, operation },
-            (Refusal::NotHeld, Some(operation)) => StoreError::NotHeld { shard, operation },
-            (Refusal::Trimmed, _) => StoreError::Trimmed {
-                shard,
-                after: Lsn(0),
-            },
-            (Refusal::Failed(why), _) => failed(why),
-            (refusal @ (Refusal::Ended | Refusal::NotHeld), None) => failed(format!("{refusal:?}")),
-        }
-    }
+/// As who it asks.
+fn here() -> NodeId {
+    NodeId::new("coordinator").expect("it is a name")
 }
 
 fn unexpected(said: &Said) -> Failure {
@@ -441,8 +423,10 @@ impl ShardStore for ClusterStore {
             let mut nodes = registered.iter();
             nodes.any(|node| node.value.copies.contains_key(shard))
         };
-        let targets_of = |operation: &Operation, shard: &ShardId| {
-            operation.phase == Phase::Aborted && operation.targets.contains(shard)
+        let is_of = |operation: &Operation, shard: &ShardId| match operation.phase {
+            Phase::Aborted => operation.targets.contains(shard),
+            Phase::Done => operation.sources.contains(shard),
+            _ => false,
         };
         let importing = shards.into_iter().filter_map(|stored| {
             let record = stored.value;
@@ -450,10 +434,10 @@ impl ShardStore for ClusterStore {
                 let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
                 return Some((record.id, hold.operation));
             }
-            // What a node had that was away when an operation was aborted.
+            // What a node had that was away when an operation ended, or what it was told to make just then.
             let is_left = record.state == ShardState::Retired && has_copies(&record.id);
             let mut operations = operations.iter().map(|stored| &stored.value);
-            let of = operations.find(|operation| is_left && targets_of(operation, &record.id))?;
+            let of = operations.find(|operation| is_left && is_of(operation, &record.id))?;
             Some((record.id, of.id.clone()))
         });
         Ok(importing.collect())

@@ -17,6 +17,7 @@ use shardwright_store::{Error as StoreError, Member};
 use tokio::task::spawn_blocking;
 
 pub(super) use self::basis::WRITER;
+pub use self::basis::{is_sealed, shows_seal};
 pub(crate) use self::returned::{outcome_elsewhere, outcome_of_both};
 use self::{
     returned::{Room, run_one, too_much_returned},

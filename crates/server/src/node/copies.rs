@@ -33,7 +33,13 @@ use super::{
     report::{report, trouble},
     scrub,
 };
-use crate::shard::{CopyGap, Memory, Shard, ShardOptions};
+use crate::{
+    elastic::ShardCopies,
+    shard::{
+        CopyGap, Memory, Shard, ShardOptions,
+        split::{Aside, ShardCopy},
+    },
+};
 
 /// How often the records of shards are read although nothing was heard of a change.
 const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -162,6 +168,8 @@ impl Copies {
 
     async fn remove_retired(&self, shard: &PartitionId) -> Result<(), Kept> {
         let open = self.state().open.remove(shard);
+        let directory = self.shared.layout.copy(shard);
+        let left = open.clone();
         if let Some(open) = open {
             self.shared.changed.notify_waiters();
             open.stop().await;
@@ -174,10 +182,16 @@ impl Copies {
                 self.shared.halts.reached(CopyGap::Forgotten);
             }
         }
-        let (directory, halts) = (self.shared.layout.copy(shard), self.shared.halts.clone());
-        let removed = spawn_blocking(move || match directory.exists() {
-            true => deletion::remove(&directory, &halts),
-            false => Ok(()),
+        let halts = self.shared.halts.clone();
+        let removed = spawn_blocking(move || {
+            match left {
+                Some(open) => open.aside().leave(),
+                None => Aside::new(directory.clone()).leave(),
+            }
+            match directory.exists() {
+                true => deletion::remove(&directory, &halts),
+                false => Ok(()),
+            }
         });
         Ok(removed.await.map_err(io::Error::other)??)
     }
@@ -370,6 +384,22 @@ impl worker::Copies for Copies {
                 }
             }
         }
+    }
+}
+
+impl ShardCopies for Copies {
+    type Copy = Shard;
+
+    fn copy(&self, shard: &PartitionId) -> Option<Shard> {
+        self.shard(shard)
+    }
+
+    fn registry(&self, keyspace: &KeyspaceName) -> Registry {
+        self.registry(keyspace)
+    }
+
+    async fn retire(&self, shard: &PartitionId) -> Result<(), BoxError> {
+        Ok(self.retire(shard).await?)
     }
 }
 

@@ -5,9 +5,8 @@
 
 use std::{
     io::Read,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -20,11 +19,11 @@ use tokio::sync::watch;
 use super::{
     CopyGap,
     alarm::Alarm,
-    convert::{fault_of, not_open, state_error},
+    convert::not_open,
     logged_file::{Came, Fate, LoggedFile},
     meter::Meter,
     scrub::Held,
-    split::{self, Bases, Holds, SplitBase},
+    split::{self, Aside},
     write::{Token, Write, WriteError},
 };
 
@@ -39,17 +38,10 @@ pub(super) struct CopyFile {
     /// What it held when it was compared.
     held: Held,
     /// What it keeps aside for other shards.
-    bases: Bases,
-    /// Who is yet to read its log.
-    holds: Holds,
+    aside: Aside,
     /// How much it is used.
     meter: Meter,
-    home: PathBuf,
-    halts: Halts<CopyGap>,
 }
-
-/// How long a cut waits for a reader of the file, and with it all records after it.
-const SNAPSHOT: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Slot {
@@ -86,17 +78,9 @@ impl CopyFile {
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
             held: Held::default(),
-            bases: Bases::default(),
-            holds: Holds::default(),
+            aside: Aside::halting(home, halts),
             meter: Meter::new(shard),
-            home,
-            halts,
         }
-    }
-
-    /// Returns who is told of the gaps between two steps of an operation.
-    pub(super) fn halts(&self) -> &Halts<CopyGap> {
-        &self.halts
     }
 
     /// Returns the file for those who read; `None` while it is not open.
@@ -122,10 +106,7 @@ impl CopyFile {
     /// Takes data that was opened, in place of what was there before.
     pub(super) fn open(&self, data: LoggedFile) {
         self.held.forget();
-        if self.bases.first_making().is_none() {
-            split::base::forget_unfinished(&self.home);
-        }
-        split::base::forget_taken(&self.home, data.file());
+        self.aside.opened(data.file());
         let mut slot = self.lock();
         let slot = slot.insert(Slot {
             data,
@@ -184,9 +165,9 @@ impl CopyFile {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
             if record.kind == Kind::SplitBase {
-                let source = slot.data.begin(record, &self.home)?;
-                self.halts.reached(CopyGap::Taken);
-                split::base::forget(&self.home, &source);
+                let source = slot.data.begin(record, self.aside.home())?;
+                self.aside.halts().reached(CopyGap::Taken);
+                split::base::forget(self.aside.home(), &source);
                 self.held.forget();
                 self.show_all(&slot.data);
                 return Ok(());
@@ -206,39 +187,20 @@ impl CopyFile {
 
     /// Begins to keep aside what other shards are to begin with.
     fn cut(&self, record: &Record, file: &ShardFile) -> Result<(), StateError> {
-        let SplitBase::Cut(cut) = split::decode(record).map_err(state_error)? else {
-            return Ok(());
-        };
-        match file.snapshot_within(SNAPSHOT) {
-            Ok(snapshot) => {
-                let halts = self.halts.clone();
-                self.bases
-                    .begin(&self.home, record.lsn, cut, snapshot, halts);
-            }
-            // Others have it, and this copy gets it from them.
-            Err(error) => return fault_of(&error).map_or(Ok(()), Err),
+        if let Some(making) = self.aside.cut(record, file)? {
+            making.begin();
         }
         Ok(())
     }
 
     /// Returns what it keeps aside for other shards.
-    pub(super) fn bases(&self) -> &Bases {
-        &self.bases
-    }
-
-    /// Returns who is yet to read its log.
-    pub(super) fn holds(&self) -> &Holds {
-        &self.holds
+    pub(super) fn aside(&self) -> &Aside {
+        &self.aside
     }
 
     /// Returns what counts how much it is used.
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
-    }
-
-    /// Returns the directory of the copy.
-    pub(super) fn home(&self) -> &Path {
-        &self.home
     }
 
     /// Makes durable what was applied, and returns how far that is.

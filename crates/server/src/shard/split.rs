@@ -9,19 +9,26 @@
 //! The log orders all of it, so that every copy does the same, and whoever is primary goes on where the one before was. A copy of a target
 //! that has no part, or another one, is made anew from the others.
 
+mod aside;
 pub(super) mod base;
 mod cut;
 mod import;
 mod merging;
 mod record;
 mod seal;
+mod shard_copy;
 
-pub(super) use self::{base::Bases, cut::Holds, record::decode};
+pub(super) use self::record::decode;
+pub use self::{
+    aside::Aside,
+    base::Making,
+    shard_copy::{ShardCopy, Standing},
+};
 pub(crate) use self::{
     base::{Base, BaseState},
-    cut::CutError,
-    import::{ImportError, SourceRecord, Wanted},
+    cut::{CutError, Cutting, schema_number},
+    import::{ImportError, Importing, SourceRecord, Wanted},
     merging::Merging,
     record::{Cut, CutPart, SplitBase, Take, import_client},
-    seal::{NOTES, SEALED, SHIFT, SealError},
+    seal::{NOTES, SEALED, SHIFT, SealError, Sealing},
 };

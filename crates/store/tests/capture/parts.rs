@@ -128,6 +128,13 @@ fn part_of(pair: &Pair, client: [u8; 16], even: bool) -> (ShardFile, Applied, bo
     let again = pair.directory.path().join(format!("again-{even}.db"));
     let snapshot = pair.copy.snapshot().unwrap();
     assert_eq!(snapshot.part_to(&again, &part, go_on).unwrap(), made);
+    for beside in ["-wal", "-shm", "-journal", "-whole"] {
+        let left = pair
+            .directory
+            .path()
+            .join(format!("again-{even}.db{beside}"));
+        assert!(!left.exists(), "{left:?} is left beside a part");
+    }
     let replica = Replica {
         id: [9; 16],
         applied: Applied {

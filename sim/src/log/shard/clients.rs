@@ -377,7 +377,7 @@ impl Logs<Sqlite> {
         }
         for (name, _) in ready {
             let reading = self.content.readings.remove(&name);
-            let contents = self.content.copy(at).contents();
+            let contents = self.content.contents(at);
             match (reading, contents) {
                 (Some(reading), Ok(contents)) => self.show_contents(sim, reading, contents),
                 (_, Err(error)) => {

@@ -14,8 +14,6 @@ use shardwright_store::{Config, Digest, RowDigest};
 use shardwright_testkit::Dice;
 use shardwright_topology::ShardId;
 
-use super::statements::{Contents, contents};
-
 /// All data of a copy, as one file.
 #[derive(Clone)]
 pub(crate) struct Image(Arc<[u8]>);
@@ -28,8 +26,9 @@ impl fmt::Debug for Image {
 
 /// The data of a copy.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(crate) struct Copy {
     directory: PathBuf,
+    shard: PartitionId,
     config: Config,
     data: Option<LoggedFile>,
     /// What was there at the last sync.
@@ -95,9 +94,10 @@ fn told(error: impl std::error::Error) -> String {
 }
 
 impl Copy {
-    pub(super) fn new(directory: PathBuf, config: Config) -> Self {
+    pub(crate) fn new(directory: PathBuf, shard: ShardId, config: Config) -> Self {
         Self {
             directory,
+            shard: PartitionId::from(shard),
             config,
             data: None,
             synced: Files::default(),
@@ -106,23 +106,23 @@ impl Copy {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.data.is_some()
     }
 
-    pub(super) fn data(&mut self) -> Result<&mut LoggedFile, String> {
+    pub(crate) fn data(&mut self) -> Result<&mut LoggedFile, String> {
         self.data
             .as_mut()
             .ok_or_else(|| "the data is not open".to_owned())
     }
 
     /// Opens what is there, and returns how far it is.
-    pub(super) fn open(&mut self) -> Result<Point, String> {
+    pub(crate) fn open(&mut self) -> Result<Point, String> {
         self.arriving.clear();
         self.data = None;
         fs::create_dir_all(&self.directory).map_err(told)?;
-        let shard = PartitionId::from(ShardId::numbered(0));
-        let data = LoggedFile::open(&self.directory, &shard, self.config.clone()).map_err(told)?;
+        let data =
+            LoggedFile::open(&self.directory, &self.shard, self.config.clone()).map_err(told)?;
         let saved = data.saved();
         self.data = Some(data);
         self.note_synced()?;
@@ -130,7 +130,7 @@ impl Copy {
     }
 
     /// Takes all away.
-    pub(super) fn clear(&mut self) -> Result<(), String> {
+    pub(crate) fn clear(&mut self) -> Result<(), String> {
         self.data = None;
         self.aside = None;
         if self.directory.exists() {
@@ -140,7 +140,7 @@ impl Copy {
     }
 
     /// Ends the process, or the power of its machine, and leaves what is on the disk then. Returns whether commits are gone with it.
-    pub(super) fn crash(&mut self, dice: &mut Dice) -> Result<bool, String> {
+    pub(crate) fn crash(&mut self, dice: &mut Dice) -> Result<bool, String> {
         let Some(data) = &self.data else {
             return Ok(false);
         };
@@ -165,13 +165,19 @@ impl Copy {
         Ok(files.log.len() < length)
     }
 
-    pub(super) fn apply(&mut self, record: &Record) -> Result<Came, String> {
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<Came, String> {
         let came = self.data()?.apply(record).map_err(told)?;
         self.note_checkpoint()?;
         Ok(came)
     }
 
-    pub(super) fn save(&mut self) -> Result<(), String> {
+    /// Applies a record that says what the copy begins with, which lies in `home`.
+    pub(crate) fn take(&mut self, record: &Record, home: &Path) -> Result<(), String> {
+        self.data()?.take(record, home).map_err(told)?;
+        self.note_synced()
+    }
+
+    pub(crate) fn save(&mut self) -> Result<(), String> {
         self.data()?.save().map_err(told)?;
         self.note_synced()
     }
@@ -197,7 +203,7 @@ impl Copy {
         Ok(())
     }
 
-    pub(super) fn image(&mut self, applied: Point) -> Result<Image, String> {
+    pub(crate) fn image(&mut self, applied: Point) -> Result<Image, String> {
         let mut snapshot = self.data()?.snapshot().map_err(told)?;
         if snapshot.base != applied {
             return Err(format!(
@@ -210,11 +216,11 @@ impl Copy {
         Ok(Image(content.into()))
     }
 
-    pub(super) fn receives(&mut self, point: Point, image: Image) {
+    pub(crate) fn receives(&mut self, point: Point, image: Image) {
         self.arriving.push((point, image));
     }
 
-    pub(super) fn stores(&mut self, point: Point) -> bool {
+    pub(crate) fn stores(&mut self, point: Point) -> bool {
         let mut arrived = self
             .arriving
             .extract_if(.., |(reached, _)| *reached == point);
@@ -225,7 +231,7 @@ impl Copy {
         true
     }
 
-    pub(super) fn install(&mut self, base: Point) -> Result<(), String> {
+    pub(crate) fn install(&mut self, base: Point) -> Result<(), String> {
         let aside = self.aside.take_if(|(reached, _)| *reached == base);
         let (_, image) = aside.ok_or_else(|| format!("no snapshot of {base:?} is stored"))?;
         self.data()?
@@ -235,7 +241,7 @@ impl Copy {
     }
 
     /// Digests what the copy holds, the outcomes of writes included.
-    pub(super) fn digest(&mut self) -> Result<(Digest, Digest), String> {
+    pub(crate) fn digest(&mut self) -> Result<(Digest, Digest), String> {
         let snapshot = self.data()?.file().snapshot().map_err(told)?;
         let mut outcomes = RowDigest::new();
         let all = snapshot.query(
@@ -248,11 +254,5 @@ impl Copy {
         );
         let _all = all.map_err(told)?;
         Ok((snapshot.content_digest().map_err(told)?, outcomes.finish()))
-    }
-
-    /// Reads what clients read.
-    pub(super) fn contents(&mut self) -> Result<Contents, String> {
-        let file = Arc::clone(self.data()?.file());
-        contents(&file).map_err(told)
     }
 }

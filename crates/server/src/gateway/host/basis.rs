@@ -29,6 +29,26 @@ struct Known {
 }
 
 impl Known {
+    /// Looks in a transaction that writes.
+    fn of(member: &mut Member<'_>) -> Result<Self, StoreError> {
+        let mut known = Self::default();
+        let _ = member.query(LOOK_TO_WRITE, (), |row| {
+            known.take(row);
+            ControlFlow::<()>::Continue(())
+        })?;
+        Ok(known)
+    }
+
+    /// Looks in a snapshot that is read.
+    fn shown_by(snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let mut known = Self::default();
+        let _ = snapshot.query(LOOK, (), |row| {
+            known.take(row);
+            ControlFlow::<()>::Continue(())
+        })?;
+        Ok(known)
+    }
+
     fn take(&mut self, row: &Row<'_>) {
         let number = row.get(1).as_i64().and_then(|n| u64::try_from(n).ok());
         match row.get(0).as_str() {
@@ -44,11 +64,7 @@ impl Known {
 impl Basis {
     /// Looks in a transaction that writes.
     pub(super) fn check(self, member: &mut Member<'_>, reason: &Reason) -> Result<(), StoreError> {
-        let mut known = Known::default();
-        let _ = member.query(LOOK_TO_WRITE, (), |row| {
-            known.take(row);
-            ControlFlow::<()>::Continue(())
-        })?;
+        let known = Known::of(member)?;
         let compared = self.compare(&known);
         let allowed = compared.and_then(|()| match self.schema {
             Some(_) if is_announced(known.announced) => Err(Refusal::Announced),
@@ -62,12 +78,8 @@ impl Basis {
 
     /// Looks in the snapshot that is read.
     pub(super) fn check_snapshot(self, snapshot: &Snapshot) -> Result<(), Refusal> {
-        let mut known = Known::default();
-        let looked = snapshot.query(LOOK, (), |row| {
-            known.take(row);
-            ControlFlow::<()>::Continue(())
-        });
-        let _ = looked.map_err(|error| super::fault(&error, false))?;
+        let known = Known::shown_by(snapshot);
+        let known = known.map_err(|error| super::fault(&error, false))?;
         match self.schema {
             Some(_) => self.compare(&known),
             None => Self::default().compare(&known),
@@ -88,6 +100,22 @@ impl Basis {
         }
         Ok(())
     }
+}
+
+/// Returns whether a shard takes nothing from gateways any more, as a transaction that writes finds it.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn is_sealed(member: &mut Member<'_>) -> Result<bool, StoreError> {
+    Ok(Known::of(member)?.is_sealed)
+}
+
+/// Returns whether a shard answers nothing to gateways any more, as a snapshot shows it.
+///
+/// # Errors
+/// What SQLite reports.
+pub fn shows_seal(snapshot: &Snapshot) -> Result<bool, StoreError> {
+    Ok(Known::shown_by(snapshot)?.is_sealed)
 }
 
 #[cfg(test)]

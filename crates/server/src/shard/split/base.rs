@@ -14,7 +14,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -69,7 +69,7 @@ pub(crate) enum BaseState {
 
 /// The parts that a copy makes. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(in crate::shard) struct Bases(Arc<Mutex<HashMap<ShardId, Work>>>);
+pub(super) struct Bases(Arc<Mutex<HashMap<ShardId, Work>>>);
 
 /// What is done for one target.
 #[derive(Debug)]
@@ -81,45 +81,35 @@ struct Work {
 
 impl Bases {
     /// Begins to make the parts of a cut, of a file that is in this snapshot; `home` is the directory of the copy.
-    pub(in crate::shard) fn begin(
+    pub(super) fn begin(
         &self,
         home: &Path,
         at: Lsn,
         cut: Cut,
         snapshot: Snapshot,
         halts: Halts<CopyGap>,
-    ) {
-        {
-            let mut working = self.lock();
-            for part in &cut.parts {
-                let work = Work {
-                    operation: cut.operation.clone(),
-                    at,
-                    failed: None,
-                };
-                working.insert(part.shard.clone(), work);
-            }
+    ) -> Making {
+        let mut working = self.lock();
+        for part in &cut.parts {
+            let work = Work {
+                operation: cut.operation.clone(),
+                at,
+                failed: None,
+            };
+            working.insert(part.shard.clone(), work);
         }
-        let (bases, home) = (self.clone(), home.to_owned());
-        let making = thread::Builder::new().name("split".to_owned());
-        let failed = cut.clone();
-        let begun = making.spawn(move || {
-            give_way();
-            for part in &cut.parts {
-                let is_wanted = || bases.is_latest(part, at);
-                let made = make(&home, at, &cut, part, &snapshot, &is_wanted, &halts);
-                bases.end(part, at, made.err().map(|error| error.to_string()));
-            }
-        });
-        if let Err(error) = begun {
-            for part in &failed.parts {
-                self.end(part, at, Some(error.to_string()));
-            }
+        Making {
+            bases: self.clone(),
+            home: home.to_owned(),
+            at,
+            cut,
+            snapshot,
+            halts,
         }
     }
 
     /// Returns how far the part of a target is.
-    pub(in crate::shard) fn state(
+    pub(super) fn state(
         &self,
         home: &Path,
         operation: &OperationId,
@@ -143,10 +133,20 @@ impl Bases {
     }
 
     /// Returns the first record that is still to be read for one of the parts that are being made.
-    pub(in crate::shard) fn first_making(&self) -> Option<Lsn> {
+    pub(super) fn first_making(&self) -> Option<Lsn> {
         let working = self.lock();
         let making = working.values().filter(|work| work.failed.is_none());
         making.map(|work| work.at).min()
+    }
+
+    /// Gives up all that is being made.
+    pub(super) fn give_up(&self) {
+        self.lock().clear();
+    }
+
+    /// Whether nobody wants a part any more, nor a later one.
+    fn is_given_up(&self, part: &CutPart) -> bool {
+        !self.lock().contains_key(&part.shard)
     }
 
     fn is_latest(&self, part: &CutPart, at: Lsn) -> bool {
@@ -170,6 +170,59 @@ impl Bases {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Work>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The parts of a cut that are to be made.
+#[derive(Debug)]
+pub struct Making {
+    bases: Bases,
+    home: PathBuf,
+    at: Lsn,
+    cut: Cut,
+    snapshot: Snapshot,
+    halts: Halts<CopyGap>,
+}
+
+impl Making {
+    /// Makes them, one after the other, as far as they are still wanted.
+    pub fn run(self) {
+        let Self {
+            bases,
+            home,
+            at,
+            cut,
+            snapshot,
+            halts,
+        } = self;
+        for part in &cut.parts {
+            let is_wanted = || bases.is_latest(part, at);
+            let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
+            let made = made.and_then(|made| {
+                let Some(made) = made else { return Ok(()) };
+                made.name(&halts)?;
+                if bases.is_given_up(part) {
+                    made.take_back();
+                }
+                Ok(())
+            });
+            bases.end(part, at, made.err().map(|error| error.to_string()));
+        }
+    }
+
+    /// Makes them on a thread of its own.
+    pub(in crate::shard) fn begin(self) {
+        let (bases, at, parts) = (self.bases.clone(), self.at, self.cut.parts.clone());
+        let making = thread::Builder::new().name("split".to_owned());
+        let making = making.spawn(move || {
+            give_way();
+            self.run();
+        });
+        if let Err(error) = making {
+            for part in &parts {
+                bases.end(part, at, Some(error.to_string()));
+            }
+        }
     }
 }
 
@@ -229,8 +282,19 @@ pub(in crate::shard) fn forget(directory: &Path, source: &ShardId) {
     }
 }
 
+/// Removes what a copy that is no more has kept aside for others, in their directories: who was to begin with it has done so.
+pub(super) fn leave(home: &Path) {
+    let (Some(own), Some(keyspace)) = (own_name(home), home.parent()) else {
+        return;
+    };
+    let others = fs::read_dir(keyspace).into_iter().flatten().flatten();
+    for other in others {
+        forget(&other.path(), &own);
+    }
+}
+
 /// Removes what a copy has begun with already, and did not remove before its process ended.
-pub(in crate::shard) fn forget_taken(directory: &Path, file: &ShardFile) {
+pub(super) fn forget_taken(directory: &Path, file: &ShardFile) {
     let notes = names(directory).filter(|name| name.starts_with(BASE) && name.ends_with(".json"));
     for note in notes {
         let base = fs::read(directory.join(&note)).ok();
@@ -246,7 +310,7 @@ pub(in crate::shard) fn forget_taken(directory: &Path, file: &ShardFile) {
 }
 
 /// Removes the parts that a copy has not completed before its process ended.
-pub(in crate::shard) fn forget_unfinished(directory: &Path) {
+pub(super) fn forget_unfinished(directory: &Path) {
     for name in names(directory).filter(|name| name.starts_with(MAKING)) {
         // What stays takes room, and is in nobody's way.
         let _removed = fs::remove_file(directory.join(name));
@@ -256,6 +320,13 @@ pub(in crate::shard) fn forget_unfinished(directory: &Path) {
 const BASE: &str = "base-";
 const MAKING: &str = "making-";
 
+/// A part that is complete, and has no name yet.
+struct Unnamed {
+    made: PathBuf,
+    directory: PathBuf,
+    base: Base,
+}
+
 fn make(
     home: &Path,
     at: Lsn,
@@ -263,19 +334,13 @@ fn make(
     part: &CutPart,
     snapshot: &Snapshot,
     is_latest: &dyn Fn() -> bool,
-    halts: &Halts<CopyGap>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Unnamed>, StoreError> {
     let directory = directory_of(home, &part.shard);
     // Its copy may be removed meanwhile: the operation was cancelled.
     let is_wanted = || is_latest() && directory.exists();
     if !is_wanted() {
-        return Ok(());
+        return Ok(None);
     }
-    let failed = |source| StoreError::Io {
-        action: "keep a part of a shard in",
-        path: directory.clone(),
-        source,
-    };
     let made = home.join(format!("{MAKING}{}-{}.db", part.shard, at.0));
     let copied = write_part(&made, at, cut, part, snapshot, &is_wanted)?;
     let base = Base {
@@ -284,23 +349,51 @@ fn make(
         at,
         digest: *copied.digest.as_bytes(),
     };
-    fs::rename(&made, file(&directory, &cut.source, at)).map_err(failed)?;
-    halts.reached(CopyGap::Part);
-    let text = serde_json::to_vec(&base).expect("plain values are JSON");
-    let note = note(&directory, &cut.source, at);
-    let unnamed = note.with_extension("new");
-    let written = File::create(&unnamed).and_then(|mut file| {
+    Ok(Some(Unnamed {
+        made,
+        directory,
+        base,
+    }))
+}
+
+impl Unnamed {
+    /// Lets it lie in the directory of the target's copy, durably.
+    fn name(&self, halts: &Halts<CopyGap>) -> Result<(), StoreError> {
+        let named = self.move_there(halts).map_err(|source| StoreError::Io {
+            action: "keep a part of a shard in",
+            path: self.directory.clone(),
+            source,
+        });
+        named.inspect_err(|_| self.forget())
+    }
+
+    fn move_there(&self, halts: &Halts<CopyGap>) -> io::Result<()> {
+        let Base { source, at, .. } = &self.base;
+        fs::rename(&self.made, file(&self.directory, source, *at))?;
+        halts.reached(CopyGap::Part);
+        let text = serde_json::to_vec(&self.base).expect("plain values are JSON");
+        let note = note(&self.directory, source, *at);
+        let unnamed = note.with_extension("new");
+        let mut file = File::create(&unnamed)?;
         file.write_all(&text)?;
-        file.sync_all()
-    });
-    written.map_err(failed)?;
-    fs::rename(&unnamed, &note).map_err(failed)?;
-    // Both names have to last: the target's log will say that they are there.
-    File::open(&directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)?;
-    halts.reached(CopyGap::Kept);
-    Ok(())
+        file.sync_all()?;
+        fs::rename(&unnamed, &note)?;
+        // Both names have to last: the target's log will say that they are there.
+        File::open(&self.directory)?.sync_all()?;
+        halts.reached(CopyGap::Kept);
+        Ok(())
+    }
+
+    /// Removes it from there.
+    fn take_back(&self) {
+        forget(&self.directory, &self.base.source);
+    }
+
+    /// Removes it: nobody wants it any more.
+    fn forget(&self) {
+        // What stays is of no operation that anybody asks for.
+        let _removed = fs::remove_file(&self.made);
+    }
 }
 
 fn write_part(
@@ -336,4 +429,24 @@ fn write_part(
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_aside_goes_with_the_copy_that_kept_it() -> io::Result<()> {
+        let keyspace = tempfile::tempdir()?;
+        let [source, target] = ["source", "target"].map(|name| keyspace.path().join(name));
+        fs::create_dir_all(&source)?;
+        fs::create_dir_all(&target)?;
+        for name in ["base-source-7.db", "base-source-7.json", "base-other-7.db"] {
+            fs::write(target.join(name), "")?;
+        }
+        leave(&source);
+        assert_eq!(names(&target).collect::<Vec<_>>(), ["base-other-7.db"]);
+        assert!(source.exists());
+        Ok(())
+    }
 }

@@ -12,10 +12,9 @@ use shardwright_store::{
     ChangeSet, Error as StoreError, META_TABLE, ReplicaError, ShardFile, ValueRef,
 };
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
-use tokio::task::spawn_blocking;
 
-use super::{Merging, NOTES, import_client};
-use crate::shard::{CopyGap, Shard, remembered::share};
+use super::{Cutting, Merging, NOTES, ShardCopy, import_client};
+use crate::shard::{CopyGap, remembered::share};
 
 /// How long records are waited for that are known to be committed.
 const READING: Duration = Duration::from_secs(2);
@@ -90,24 +89,24 @@ pub(crate) enum ImportError {
     Store(#[from] StoreError),
 }
 
-impl Shard {
+/// What a source and a target do with records.
+pub(crate) trait Importing: ShardCopy {
     /// Returns records that are committed, as far as they concern some rows. Ends at once if there are none yet.
     ///
     /// # Errors
     /// [`ImportError`].
-    pub(crate) async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
-        let shown = self.status().borrow().known_commit;
+    async fn records(&self, wanted: Wanted) -> Result<SourceRecords, ImportError> {
+        let shown = self.standing().known_commit;
         // A place that is named is committed, though that may not be shown yet.
         let last = wanted.up_to.unwrap_or(shown);
         self.hold(wanted.range.start(), wanted.after).await;
         let (mut records, mut through, mut bytes) = (Vec::new(), wanted.after, 0);
         while through < last && records.len() < wanted.count && bytes < wanted.bytes {
-            let read = tokio::time::timeout(READING, self.log().read_from(through)).await;
-            let some = match read {
-                Ok(Ok(some)) => some,
-                Ok(Err(ReadError::Trimmed { .. })) => return Err(ImportError::Trimmed),
-                Ok(Err(_)) => return Err(ImportError::NotRunning),
-                Err(_) => break,
+            let some = match self.read_from(through, READING).await {
+                Some(Ok(some)) => some,
+                Some(Err(ReadError::Trimmed { .. })) => return Err(ImportError::Trimmed),
+                Some(Err(_)) => return Err(ImportError::NotRunning),
+                None => break,
             };
             for record in some.iter().take_while(|record| record.lsn <= last) {
                 let one = part_of(record, &wanted)?;
@@ -133,15 +132,15 @@ impl Shard {
     ///
     /// # Errors
     /// [`ImportError`].
-    pub(crate) async fn imported(
+    async fn imported(
         &self,
         operation: &OperationId,
         source: &ShardId,
     ) -> Result<Option<Imported>, ImportError> {
-        let file = self.data.file().ok_or(ImportError::NotRunning)?;
+        let file = self.file().ok_or(ImportError::NotRunning)?;
         let client = import_client(operation, source).0;
-        let read = spawn_blocking(move || last_import(&file, &client)).await;
-        Ok(read.map_err(|_| ImportError::NotRunning)??)
+        let read = self.aside_of_tasks(move || last_import(&file, &client));
+        Ok(read.await.ok_or(ImportError::NotRunning)??)
     }
 
     /// Takes in what a source has written after a record, up to another one, unless that has happened. Returns how far this copy, which has to
@@ -149,7 +148,7 @@ impl Shard {
     ///
     /// # Errors
     /// [`ImportError`]: what is not known to be in the log may be in it.
-    pub(crate) async fn import(
+    async fn import(
         &self,
         (operation, source): (&OperationId, &ShardId),
         (after, through): (Lsn, Lsn),
@@ -159,19 +158,19 @@ impl Shard {
     ) -> Result<Imported, ImportError> {
         let client = import_client(operation, source);
         let appended = {
-            let _turn = self.turn.lock().await;
+            let _turn = self.turn().await;
             let place = self.until_all_applied(within).await?;
             let here = self.imported(operation, source).await?;
             let here = here.ok_or(ImportError::NotBegun)?;
             if here.applied != after {
                 return Ok(here);
             }
-            let file = self.data.file().ok_or(ImportError::NotRunning)?;
-            let taken = spawn_blocking(move || match merging {
+            let file = self.file().ok_or(ImportError::NotRunning)?;
+            let taken = self.aside_of_tasks(move || match merging {
                 None => taken(records),
                 Some(merging) => merging.take(records, &file),
             });
-            let (changes, mut members) = taken.await.map_err(|_| ImportError::NotRunning)??;
+            let (changes, mut members) = taken.await.ok_or(ImportError::NotRunning)??;
             members.push(BatchMember {
                 client,
                 sequence: through.0,
@@ -184,28 +183,26 @@ impl Shard {
                 payload: ChangeSet::joined(&changes).into_bytes(),
                 after: Some(place),
             };
-            self.log.append(entry, Level::Quorum, within).await?
+            self.append(entry, Level::Quorum, within).await?
         };
-        self.data.halts().reached(CopyGap::Imported);
-        self.until_place(appended.lsn, within).await?;
+        self.aside().halts().reached(CopyGap::Imported);
+        self.until_applied(appended.lsn, within).await?;
         Ok(Imported { applied: through })
     }
 
     /// Waits until this copy has applied all that its log has, and returns how far that is.
-    pub(super) async fn until_all_applied(&self, within: Duration) -> Result<Lsn, ImportError> {
-        let last = self.status().borrow().last.lsn;
-        self.until_place(last, within).await
+    async fn until_all_applied(&self, within: Duration) -> Result<Lsn, ImportError> {
+        self.until_applied(self.standing().last, within).await
     }
 
-    pub(super) async fn until_place(&self, lsn: Lsn, within: Duration) -> Result<Lsn, ImportError> {
-        let mut places = self.data.places();
-        let applied = places.wait_for(|place| place.is_some_and(|place| place.lsn >= lsn));
-        match tokio::time::timeout(within, applied).await {
-            Ok(Ok(place)) => Ok(place.map_or(lsn, |place| place.lsn)),
-            _ => Err(ImportError::NotRunning),
-        }
+    /// Waits until this copy has applied a record, and returns how far it is.
+    async fn until_applied(&self, lsn: Lsn, within: Duration) -> Result<Lsn, ImportError> {
+        let place = self.until_place(lsn, within).await;
+        place.ok_or(ImportError::NotRunning)
     }
 }
+
+impl<C: ShardCopy> Importing for C {}
 
 /// Changes, and the writes with numbers that made them.
 pub(super) type Taken = (Vec<ChangeSet>, Vec<BatchMember>);

@@ -10,7 +10,8 @@ use shardwright_sql::shards::{ANNOUNCED_KEY, is_announced};
 use shardwright_store::{Error as StoreError, Member, Value};
 use shardwright_topology::{Lsn, OperationId};
 
-use crate::shard::{CopyGap, Shard, Write, WriteError};
+use super::ShardCopy;
+use crate::shard::{CopyGap, Write, WriteError};
 
 /// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
 pub(crate) const NOTES: &str = "elastic.";
@@ -53,16 +54,13 @@ pub(crate) enum SealError {
 /// Where the transaction leaves why it did nothing.
 type Reason = Arc<Mutex<Option<SealError>>>;
 
-impl Shard {
+/// What ends the writes of a source, and lets them go on.
+pub(crate) trait Sealing: ShardCopy {
     /// Ends what clients write, and returns the last record that counts. Again returns a place at which nothing has changed since.
     ///
     /// # Errors
     /// [`SealError`]: it may be sealed only if that is not known to be written.
-    pub(crate) async fn seal(
-        &self,
-        operation: &OperationId,
-        within: Duration,
-    ) -> Result<Lsn, SealError> {
+    async fn seal(&self, operation: &OperationId, within: Duration) -> Result<Lsn, SealError> {
         let (operation, ended) = (operation.to_string(), ended_key(operation));
         self.write_alone(within, move |member, reason| {
             if note_of(member, &ended)?.is_some() {
@@ -84,18 +82,14 @@ impl Shard {
             set_note(member, SEALED, &operation)
         })
         .await
-        .inspect(|_| self.data.halts().reached(CopyGap::Sealed))
+        .inspect(|_| self.aside().halts().reached(CopyGap::Sealed))
     }
 
     /// Lets clients write again, and never lets the operation seal the shard again.
     ///
     /// # Errors
     /// [`SealError::Write`].
-    pub(crate) async fn release(
-        &self,
-        operation: &OperationId,
-        within: Duration,
-    ) -> Result<Lsn, SealError> {
+    async fn release(&self, operation: &OperationId, within: Duration) -> Result<Lsn, SealError> {
         let (operation, ended) = (operation.to_string(), ended_key(operation));
         self.write_alone(within, move |member, _| {
             if note_of(member, &ended)?.is_none() {
@@ -106,7 +100,7 @@ impl Shard {
             member.execute(sql, &by).map(drop)
         })
         .await
-        .inspect(|_| self.data.halts().reached(CopyGap::Released))
+        .inspect(|_| self.aside().halts().reached(CopyGap::Released))
     }
 
     /// Writes with nothing else in the batch, and returns where that is.
@@ -120,7 +114,7 @@ impl Shard {
         let run = move |member: &mut Member<'_>| run(member, &noted).map(|()| Vec::new());
         let mut write = Write::new(run).until(Level::Quorum, within);
         write.exclusive = true;
-        match self.write(write).await {
+        match self.write_in_turn(write).await {
             Ok(written) => Ok(written.token.lsn),
             Err(error) => {
                 let noted = reason.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -129,6 +123,8 @@ impl Shard {
         }
     }
 }
+
+impl<C: ShardCopy> Sealing for C {}
 
 fn ended_key(operation: &OperationId) -> String {
     format!("{ENDED}{operation}")

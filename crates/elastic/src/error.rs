@@ -133,7 +133,8 @@ pub enum Error {
         shard: ShardId,
         /// Where it is.
         node: NodeId,
-        /// For how long it was asked: [`Settings::call_timeout`](crate::Settings::call_timeout).
+        /// For how long it was asked: [`Settings::call_timeout`](crate::Settings::call_timeout), or
+        /// [`Settings::reading_timeout`](crate::Settings::reading_timeout) for what takes reading all of the shard.
         within: Duration,
     },
     /// The journal does not say whether the operation was written down. Its shards stay reserved, and that is found out: then it runs, and is

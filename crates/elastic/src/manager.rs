@@ -12,6 +12,7 @@ mod upkeep;
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
@@ -293,13 +294,13 @@ impl Inner {
         self.driver.nodes().store(node).ok_or_else(unknown)
     }
 
-    /// Waits for what a store says of a shard, not longer than a call may take.
+    /// Waits so long for what a store says of a shard.
     async fn said<T>(
         &self,
         part: &Part,
+        within: Duration,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Error> {
-        let within = self.driver.settings().call_timeout;
         match tokio::time::timeout(within, call).await {
             Ok(outcome) => Ok(outcome?),
             Err(_) => Err(Error::Silent {
@@ -310,9 +311,38 @@ impl Inner {
         }
     }
 
+    /// Waits for what a store finds by reading a whole shard. One that could not be waited for is asked again: it may read on meanwhile, and
+    /// whoever asks the same then gets what that one finds.
+    async fn read<T, F>(&self, part: &Part, call: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let settings = self.driver.settings();
+        let reading = async {
+            loop {
+                let mut asked = pin!(call());
+                if let Ok(said) = tokio::time::timeout(settings.call_timeout, &mut asked).await {
+                    return said;
+                }
+                match asked.await {
+                    Err(StoreError::Unavailable(_)) => {}
+                    said => return said,
+                }
+            }
+        };
+        self.said(part, settings.reading_timeout, reading).await
+    }
+
     async fn metrics(&self, part: &Part) -> Result<ShardMetrics, Error> {
         let store = self.store(&part.node)?;
-        self.said(part, store.metrics(&part.shard)).await
+        let within = self.driver.settings().call_timeout;
+        self.said(part, within, store.metrics(&part.shard)).await
+    }
+
+    /// Returns how much a shard has, for an operation that begins only if that is in its bounds.
+    async fn size(&self, part: &Part) -> Result<ShardMetrics, Error> {
+        let store = self.store(&part.node)?;
+        self.read(part, || store.metrics(&part.shard)).await
     }
 
     /// Asks each store once what all of its shards do. Those of which it says nothing are missing.

@@ -32,6 +32,9 @@ pub struct Settings {
     pub poll: Duration,
     /// How long a call may take before it is repeated, or given up if nothing has begun by it. Default 30 s.
     pub call_timeout: Duration,
+    /// How long a store may read a whole shard, to count its rows or to find its median, before an operation begins. Longer than a call: nothing is
+    /// kept of what it finds for whoever does not wait for it. Default 10 min.
+    pub reading_timeout: Duration,
     /// How long to wait after a call has failed. Default 200 ms.
     pub retry: Duration,
     /// How many rows a copy may have to be compared a second time while the sources are sealed. Default 100,000. It is compared whatever it has if the
@@ -61,6 +64,7 @@ impl Default for Settings {
             patience_per_gib: Duration::from_secs(60),
             poll: Duration::from_millis(50),
             call_timeout: Duration::from_secs(30),
+            reading_timeout: Duration::from_secs(600),
             retry: Duration::from_millis(200),
             verify_sealed_rows: 100_000,
             grace: Duration::from_secs(3_600),

@@ -475,7 +475,10 @@ impl WriterSlot {
     pub(crate) fn close(&self) -> Result<()> {
         let idle = self.lock().idle.take();
         match idle {
-            Some(connection) => connection.inner.close(),
+            Some(mut connection) => {
+                connection.moving.end();
+                connection.inner.close()
+            }
             None => Ok(()),
         }
     }

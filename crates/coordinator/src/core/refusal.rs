@@ -115,7 +115,7 @@ pub enum Refusal {
     /// This coordinator was started without what carries splits and merges out.
     #[error("this coordinator carries out no splits, merges and moves")]
     NoOperations,
-    /// This coordinator has just begun to lead, or ceases to, or there is no shard yet.
+    /// This coordinator has just begun to lead and has yet to hear of nodes, or ceases to, or there is no shard yet.
     #[error("the leader has not taken up the operations yet")]
     NotTakenUp,
     /// There is no such move of a shard that commits on several members.

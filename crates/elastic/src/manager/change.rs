@@ -229,7 +229,7 @@ impl Inner {
         self.free(&part)?;
         if gating == Gating::Sizes {
             let (keys, needed) = (
-                self.metrics(&part).await?.key_count,
+                self.size(&part).await?.key_count,
                 self.policy.split.min_keys,
             );
             if keys < needed {
@@ -244,7 +244,7 @@ impl Inner {
         let cut = match at {
             SplitAt::Median => {
                 let store = self.store(&part.node)?;
-                self.said(&part, store.median(&part.shard)).await?
+                self.read(&part, || store.median(&part.shard)).await?
             }
             SplitAt::Middle => part.extent.middle(),
             SplitAt::Key(key) => part
@@ -313,7 +313,7 @@ impl Inner {
         let (mut keys, mut largest) = (0, (0, sources[0].node.clone()));
         for part in &sources {
             self.free(part)?;
-            let metrics = self.metrics(part).await?;
+            let metrics = self.size(part).await?;
             keys += metrics.key_count;
             if metrics.storage_bytes > largest.0 {
                 largest = (metrics.storage_bytes, part.node.clone());
@@ -393,9 +393,9 @@ impl Inner {
         };
         let mut there = 0;
         for other in self.layout().parts().filter(|other| other.node == *node) {
-            there += self.metrics(other).await?.storage_bytes;
+            there += self.size(other).await?.storage_bytes;
         }
-        let bytes = self.metrics(part).await?.storage_bytes;
+        let bytes = self.size(part).await?.storage_bytes;
         let room = most.saturating_sub(there);
         if bytes <= room {
             return Ok(());

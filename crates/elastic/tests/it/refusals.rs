@@ -1,6 +1,6 @@
 //! What is refused changes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use shardwright_elastic::{
     BalancePolicy, ElasticShardManager, Error, Gating, MergeCriteria, ShardConfig, ShardStrategy,
@@ -146,4 +146,19 @@ async fn a_stale_plan_is_refused_whole() {
     assert!(manager.layout().part("shard-1").is_none());
     let stale = manager.execute_rebalance(plan).await;
     assert!(matches!(stale, Err(Error::StalePlan { .. })), "{stale:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_takes_longer_to_read_than_a_call_may_take_is_split_at_its_median() {
+    let store = Arc::new(OwnStore::default());
+    let config = ShardConfig {
+        strategy: ShardStrategy::HashRanges,
+        ..ShardConfig::default()
+    };
+    let manager = filled(config, &store, 100).await;
+    store.is_slow.store(true, Ordering::SeqCst);
+    let split = manager.begin_split("shard-1", SplitAt::Median, Gating::Force);
+    let split = split.await.expect("it is waited for");
+    assert!(!store.is_slow.load(Ordering::SeqCst), "it was read");
+    manager.committed(&split).await.expect("it commits");
 }

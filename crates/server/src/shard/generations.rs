@@ -92,7 +92,7 @@ impl Generations {
                 .strip_prefix(&current)
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
             if (is_data && !is_current) || name.starts_with(RECEIVED) {
-                fs::remove_file(self.directory.join(name))?;
+                remove(&self.directory.join(name))?;
             }
         }
         Ok(())
@@ -132,6 +132,14 @@ fn number(name: &str) -> Option<u64> {
         .ok()
 }
 
+/// Removes a file. One that has been open until now takes its log away itself when the last connection closes, which may be at any moment.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// A snapshot on its way.
 struct Sent {
     path: PathBuf,
@@ -164,6 +172,17 @@ impl Drop for Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_has_removed_meanwhile_is_gone_too() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let log = directory.path().join("shard-1.db-wal");
+        fs::write(&log, "")?;
+        remove(&log)?;
+        remove(&log)?;
+        assert!(!log.exists());
+        Ok(())
+    }
 
     #[test]
     fn the_highest_number_is_in_use_and_the_rest_goes() -> io::Result<()> {

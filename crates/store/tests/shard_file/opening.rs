@@ -1,6 +1,9 @@
 //! Creating a shard file, opening it, and every reason to refuse one.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use shardwright_store::{Access, Config, Encoding, Error, Expect, Identity, ShardFile, Value};
 
@@ -129,11 +132,33 @@ fn a_closed_file_leaves_no_log_behind() {
     let error = held.close().unwrap_err();
     assert!(matches!(error, Error::InUse { handles: 1, .. }), "{error}");
     file.close().unwrap();
-    let names: Vec<_> = std::fs::read_dir(directory.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(names, ["shard-0.db"]);
+    assert_eq!(names_in(directory.path()), ["shard-0.db"]);
+}
+
+#[test]
+fn a_file_that_is_closed_while_its_log_moves_leaves_none_behind() {
+    let config = Config {
+        checkpoint_pages: 5,
+        ..config()
+    };
+    for _ in 0..3 {
+        let (directory, file) = filled(1, &config);
+        let write = |sql: &str| file.writer().unwrap().execute(sql, ()).unwrap();
+        write("CREATE TABLE large (v)");
+        let snapshot = file.snapshot().unwrap();
+        for _ in 0..4 {
+            write("INSERT INTO large VALUES (zeroblob(4000000))");
+        }
+        drop(snapshot);
+        write("INSERT INTO large VALUES (zeroblob(40000))");
+        file.close().unwrap();
+        assert_eq!(names_in(directory.path()), ["shard-0.db"]);
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<OsString> {
+    let names = std::fs::read_dir(directory).unwrap();
+    names.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{
-    Config, Decision, KeyspaceName, MemberChange, Operation, OperationId, Phase, ShardId, Written,
+    Config, Decision, MemberChange, Operation, OperationId, Phase, ShardId, Written,
 };
 
 use super::moves::{key_of, planned};
@@ -64,27 +64,36 @@ impl Core {
             let MemberChange { from, to } = change.clone();
             self.check_move(&partition, Some(from), to).map(drop)
         };
+        let has_heard = self.replicated.has_heard_of(&known);
         let Some(merge) = merge else {
-            let gathering = fewest(&known, &may)?;
+            let gathering = fewest(&known, &may);
+            let gathering = gathering.map_err(|refused| match has_heard {
+                true => refused,
+                false => Refusal::NotTakenUp,
+            })?;
             return Ok(Done {
                 gathering: Some(gathering),
                 ..Done::default()
             });
         };
-        let (begun, waits_for) = self.moves_of(merge)?;
+        let waits_for = self.unfinished_move(merge)?;
         if waits_for.is_some() {
             return Ok(Done {
                 operation: waits_for,
                 ..Done::default()
             });
         }
+        if !has_heard {
+            // Nodes that have not answered yet would be taken for such as can be given nothing.
+            return Err(Refusal::NotTakenUp);
+        }
         let gathering = beside_first(&known, &may)?;
-        Ok(self.bring_together(merge, begun, keyspace, gathering, actions))
+        Ok(self.bring_together(merge, shards, gathering, actions))
     }
 
-    /// Returns how many moves of a merge have begun, and one that is not over.
-    fn moves_of(&self, merge: &OperationId) -> Result<(usize, Option<OperationId>), Refusal> {
-        let (mut begun, mut waits_for) = (0, None);
+    /// Returns a move of a merge that is not over.
+    fn unfinished_move(&self, merge: &OperationId) -> Result<Option<OperationId>, Refusal> {
+        let mut waits_for = None;
         for stored in self.moves() {
             let operation = &stored.value;
             if merge_of(&operation.id).as_ref() != Some(merge) {
@@ -96,30 +105,29 @@ impl Core {
                     reason: operation.error.clone().unwrap_or_default(),
                 });
             }
-            begun += 1;
             if !operation.phase.is_final() {
                 waits_for = Some(operation.id.clone());
             }
         }
-        Ok((begun, waits_for))
+        Ok(waits_for)
     }
 
     /// Begins the first move of each shard.
     fn bring_together(
         &mut self,
         merge: &OperationId,
-        begun: usize,
-        keyspace: &KeyspaceName,
+        shards: &[PartitionId],
         gathering: Gathering,
         actions: &mut Vec<Action>,
     ) -> Done {
         let mut firsts = gathering.moves.clone();
         firsts.dedup_by(|next, one| next.shard == one.shard);
         let mut done = Done::default();
-        for (number, relocation) in (begun + 1..).zip(firsts) {
-            let name = OperationId::new(format!("{merge}{MOVE}{number}"));
-            let name = name.expect("the name of an operation and a number are one");
-            let partition = PartitionId::new(keyspace.clone(), relocation.shard);
+        for relocation in firsts {
+            let place = shards.iter().position(|id| id.shard == relocation.shard);
+            let place = place.expect("only these shards are brought together");
+            let name = self.next_name(merge, place, shards.len());
+            let partition = shards[place].clone();
             let operation = planned(name.clone(), &partition, relocation.members);
             let purpose = Purpose::Operation(operation.gap(Written::Phase));
             let value = Some(Value::Operation(operation));
@@ -130,6 +138,21 @@ impl Core {
         }
         done.gathering = Some(gathering);
         done
+    }
+
+    /// Returns the name of the next move of a shard, by its place among those of the merge, of which the first never moves. The others take turns with
+    /// the numbers: if it is not known whether a move was written down it is written under the same name again, and that of another shard
+    /// has none of its names.
+    fn next_name(&self, merge: &OperationId, place: usize, shards: usize) -> OperationId {
+        let mut number = place;
+        loop {
+            let name = OperationId::new(format!("{merge}{MOVE}{number}"));
+            let name = name.expect("the name of an operation and a number are one");
+            if !self.mirror.operations.contains_key(&name) {
+                return name;
+            }
+            number += shards - 1;
+        }
     }
 
     /// Whether a move was to bring the shards of a merge together that is aborted.

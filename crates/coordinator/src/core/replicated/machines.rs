@@ -8,7 +8,8 @@ use shardwright_failover::{
 };
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{
-    Incarnation, KeyspaceName, NodeId, NodeRecord, NodeState, OperationId, Timestamp,
+    Config, Incarnation, KeyspaceName, NodeId, NodeRecord, NodeState, OperationId, ShardId,
+    Timestamp,
 };
 
 use crate::{core::WriteOutcome, protocol::CopyState};
@@ -146,6 +147,22 @@ impl Replicated {
 
     pub(in crate::core) fn tick(&mut self) {
         self.tell_all(|| Input::Tick);
+    }
+
+    /// Whether all nodes of the members have answered this leader, or are known to be down: as long as they have not, none of them is up as far as it
+    /// knows.
+    pub(super) fn has_heard_of(&self, shards: &[(&ShardId, &Config)]) -> bool {
+        let members = shards.iter().flat_map(|(_, config)| &config.members);
+        let mut nodes = members.map(|member| &member.node);
+        self.is_leading
+            && nodes.all(|node| match self.keepers.get(node) {
+                Some(Some(record)) => {
+                    let has_answered = self.up.get(node) == Some(&record.incarnation);
+                    has_answered || record.state == NodeState::Down
+                }
+                // It is not there any more, or has no copies.
+                Some(None) | None => true,
+            })
     }
 
     /// Returns the nodes that keep copies, or have kept some.

@@ -2,6 +2,7 @@
 
 mod desk;
 mod disk;
+mod gathering;
 mod moving;
 
 use std::time::Duration;

@@ -43,9 +43,10 @@ pub(super) struct Desk {
     /// Whether the registry takes the leases of coordinators, and those of nodes.
     pub(super) takes_leases: bool,
     pub(super) takes_node_leases: bool,
-    /// How many of the next writes of shards, and of nodes, are lost, and nobody knows it.
+    /// How many of the next writes of shards, of nodes, and of operations, are lost, and nobody knows it.
     pub(super) writes_lost: usize,
     pub(super) node_writes_lost: usize,
+    pub(super) operation_writes_lost: usize,
     pub(super) reads: usize,
     /// The keyspaces that were to be created: how many shards, and whether they are replicated.
     pub(super) created: Vec<(u32, bool)>,
@@ -124,6 +125,7 @@ impl Desk {
             takes_node_leases: true,
             writes_lost: 0,
             node_writes_lost: 0,
+            operation_writes_lost: 0,
             reads: 0,
             created: Vec::new(),
         };
@@ -189,7 +191,7 @@ impl Desk {
         self.nodes.get_mut(&id(name)).unwrap().is_up = false;
     }
 
-    fn put(&mut self, key: &str, value: Value) -> Revision {
+    pub(super) fn put(&mut self, key: &str, value: Value) -> Revision {
         let key = Key::new(key).unwrap();
         self.show(key.clone(), |revision| value.seen(key, revision))
     }
@@ -343,6 +345,10 @@ impl Desk {
         }
         if matches!(&value, Value::Node(_)) && self.node_writes_lost > 0 {
             self.node_writes_lost -= 1;
+            return WriteOutcome::Unknown;
+        }
+        if matches!(&value, Value::Operation(_)) && self.operation_writes_lost > 0 {
+            self.operation_writes_lost -= 1;
             return WriteOutcome::Unknown;
         }
         if found != change.expected {

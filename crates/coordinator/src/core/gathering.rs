@@ -1,8 +1,9 @@
 //! Which members of shards have to move before these can become one shard: all their rows have to be where that is made.
 //!
 //! What a merge makes begins on the nodes of the members of one of its sources, with the primary where the primary of that one is. There each
-//! of its copies takes in what the copy of each other source on the same node holds. So the node of that primary needs a copy of each source, and
-//! so do as many of the others as make a write durable. A copy that has less is made anew from those.
+//! of its copies takes in what the copy of each other source on the same node holds. So each of these nodes needs a copy of each source: one that has
+//! less is made anew from the others, and until then the new shard is short of a copy. That is put up with only where a copy can move to no such node,
+//! as when it is down; the node of the primary, and as many others as make a write durable, have to have all.
 
 use std::collections::BTreeSet;
 
@@ -77,10 +78,13 @@ fn missing(
 ) -> Result<Vec<Relocation>, Refusal> {
     let wanted: BTreeSet<&NodeId> = first.members.iter().map(|member| &member.node).collect();
     let mut here: BTreeSet<&NodeId> = config.members.iter().map(|member| &member.node).collect();
-    let needed = (first.w as usize).min(here.len());
+    let (needed, most) = (
+        (first.w as usize).min(here.len()),
+        wanted.len().min(here.len()),
+    );
     let primary = &first.primary.node;
     let mut moves = Vec::new();
-    while !here.contains(primary) || here.intersection(&wanted).count() < needed {
+    while !here.contains(primary) || here.intersection(&wanted).count() < most {
         // Those that are of no use here first, and the primary last: it would have to hand over.
         let is_wanted = |node: &NodeId| wanted.contains(node);
         let mut from: Vec<&NodeId> = here.iter().copied().collect();
@@ -105,6 +109,9 @@ fn missing(
             is_allowed
         });
         let Some((from, to)) = chosen else {
+            if here.contains(primary) && needed <= here.intersection(&wanted).count() {
+                break;
+            }
             let shard = shard.clone();
             return Err(refused.unwrap_or(Refusal::Apart { shard }));
         };

@@ -71,11 +71,16 @@ fn check(shards: &[&[&str]], first: &str, expected: &[&str]) {
 }
 
 #[test]
-fn shards_with_enough_copies_on_the_same_nodes_stay() {
+fn shards_with_all_copies_on_the_same_nodes_stay() {
     check(&[&["a", "b", "c"], &["c", "a", "b"]], "shard-0", &[]);
-    check(&[&["a", "b", "c"], &["a", "b", "d"]], "shard-0", &[]);
-    // There, not at the first one, each has a copy with the primary of the other.
-    check(&[&["a", "b", "c"], &["b", "c", "d"]], "shard-1", &[]);
+    check(&[&["a", "b"], &["c", "b", "a"]], "shard-0", &[]);
+}
+
+#[test]
+fn what_cannot_move_is_made_anew_if_enough_others_have_all() {
+    let shards: [&[&str]; 2] = [&["a", "b", "c"], &["a", "b", "d"]];
+    let (first, moves) = plan(&shards, &[("d", "c"), ("c", "d")]).unwrap();
+    assert_eq!((first.as_str(), moves), ("shard-0", Vec::new()));
 }
 
 #[test]
@@ -83,17 +88,22 @@ fn as_few_members_move_as_are_lacking() {
     check(
         &[&["a", "b", "c"], &["c", "d", "e"]],
         "shard-0",
-        &["shard-1: d > a"],
+        &["shard-1: d > a", "shard-1: e > b"],
     );
     check(
         &[&["a", "b", "c"], &["d", "e", "f"]],
         "shard-0",
-        &["shard-1: e > a", "shard-1: f > b"],
+        &["shard-1: e > a", "shard-1: f > b", "shard-1: d > c"],
     );
     check(
         &[&["a", "b", "c"], &["d", "e", "f"], &["d", "e", "g"]],
         "shard-1",
-        &["shard-0: b > d", "shard-0: c > e"],
+        &[
+            "shard-0: b > d",
+            "shard-0: c > e",
+            "shard-0: a > f",
+            "shard-2: g > f",
+        ],
     );
     check(&[&["a"], &["b"]], "shard-0", &["shard-1: b > a"]);
 }
@@ -104,7 +114,10 @@ fn a_move_that_may_not_be_is_done_otherwise_or_not_at_all() {
     let (first, moves) = plan(&shards, &[("d", "a")]).unwrap();
     assert_eq!(
         (first.as_str(), moves),
-        ("shard-0", vec!["shard-1: e > a".to_owned()])
+        (
+            "shard-0",
+            vec!["shard-1: e > a".to_owned(), "shard-1: d > b".to_owned()]
+        )
     );
     let all = &[
         ("d", "a"),

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
-use shardwright_registry::{MemoryStore, Registry, SqliteStore, Store};
+use shardwright_registry::{Clock, MemoryStore, Registry, SqliteStore, Store};
 use shardwright_server::{
     ClusterStore, Node, NodeOptions,
     coordinator::{
@@ -21,7 +21,7 @@ use shardwright_server::{
     shard::Write,
     store::Member,
 };
-use shardwright_topology::{Incarnation, KeyspaceName, NodeId, ShardId};
+use shardwright_topology::{Incarnation, KeyspaceName, NodeId, ShardId, Timestamp};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 
 pub(crate) use self::apart::hold;
@@ -212,11 +212,22 @@ impl Cluster {
     }
 
     /// Has the first shard split, all shards merged, or the primary of the first one moved to a node without a copy, until nothing is left
-    /// to be done.
-    pub(crate) async fn carry_out(&self, kind: &str) -> anyhow::Result<()> {
+    /// to be done. Returns when each phase was seen first.
+    pub(crate) async fn carry_out(
+        &self,
+        kind: &str,
+        clock: Clock,
+    ) -> anyhow::Result<Vec<(Timestamp, String)>> {
         let asked = self.asked(kind).await?;
         let begun = self.begin(&asked).await?;
-        self.until(&begun, &["done"]).await
+        let mut phases: Vec<(Timestamp, String)> = Vec::new();
+        let see = |phase: &str| {
+            if phases.last().is_none_or(|(_, last)| last != phase) {
+                phases.push((clock.now(), phase.to_owned()));
+            }
+        };
+        self.until_seen(&begun, &["done"], see).await?;
+        Ok(phases)
     }
 
     /// Has the primary of the first shard moved to a node without a copy, until that is the one that serves.
@@ -290,10 +301,21 @@ impl Cluster {
     }
 
     async fn until(&self, operation: &str, phases: &[&str]) -> anyhow::Result<()> {
+        self.until_seen(operation, phases, |_| {}).await
+    }
+
+    async fn until_seen(
+        &self,
+        operation: &str,
+        phases: &[&str],
+        mut see: impl FnMut(&str),
+    ) -> anyhow::Result<()> {
         let url = format!("{}/api/v1/operations/{operation}", self.url);
         loop {
             let found = self.answer(self.client.get(&url)).await?;
-            match found["phase"].as_str() {
+            let phase = found["phase"].as_str();
+            phase.into_iter().for_each(&mut see);
+            match phase {
                 Some(phase) if phases.contains(&phase) => return Ok(()),
                 Some("aborting" | "aborted") => anyhow::bail!("{found}"),
                 _ => sleep(PAUSE).await,

@@ -10,6 +10,8 @@ mod waits;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use shardwright_registry::Clock;
+use shardwright_topology::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
@@ -80,12 +82,11 @@ fn measure(runtime: &Runtime, runs: usize) -> anyhow::Result<[Vec<Window>; 4]> {
         let load = Load::start(&cluster.urls())?;
         for run in 1..=runs {
             for ((_, kind), windows) in KINDS.into_iter().zip(&mut windows) {
-                let window = load.during(carry_out(&cluster, kind)).await?;
-                let [writes, reads] = window.longest_of_each();
-                let (took, longest) = (window.took.as_secs_f64(), window.longest());
+                let done = carry_out(&cluster, kind, load.clock());
+                let (phases, window) = load.during(done).await?;
                 progress(&format!(
-                    "run {run} of {runs}: {kind} took {took:.1} s, the longest wait was {longest:.1} ms (writes {writes:.1}, reads {reads:.1}), {} tries again",
-                    window.again
+                    "run {run} of {runs}: {kind} {}",
+                    told(&window, &phases)
                 ));
                 windows.push(window);
             }
@@ -97,14 +98,33 @@ fn measure(runtime: &Runtime, runs: usize) -> anyhow::Result<[Vec<Window>; 4]> {
     Ok(windows)
 }
 
-async fn carry_out(cluster: &Cluster, kind: &str) -> anyhow::Result<()> {
+/// When each phase of an operation was seen first.
+type Phases = Vec<(Timestamp, String)>;
+
+async fn carry_out(cluster: &Cluster, kind: &str, clock: Clock) -> anyhow::Result<Phases> {
     match kind {
         "none" => {
             tokio::time::sleep(CALM).await;
-            Ok(())
+            Ok(Phases::new())
         }
-        kind => cluster.carry_out(kind).await,
+        kind => cluster.carry_out(kind, clock).await,
     }
+}
+
+/// Says how long something took, and what the longest wait was a wait for.
+fn told(window: &Window, phases: &Phases) -> String {
+    let [writes, reads] = window.longest_of_each();
+    let (took, longest) = (window.took.as_secs_f64(), window.longest());
+    let mut told = format!(
+        "took {took:.1} s, the longest wait was {longest:.1} ms (writes {writes:.1}, reads {reads:.1}), {} tries again",
+        window.again
+    );
+    let before = |(at, _): &&(Timestamp, String)| *at <= window.worst;
+    if let Some((at, phase)) = phases.iter().rev().find(before) {
+        let since = window.worst.since(*at).as_secs_f64() * 1e3;
+        told += &format!(", due {since:.0} ms after {phase}");
+    }
+    told
 }
 
 /// Prints the longest wait of each range of keys, the median of the runs, of writes and of reads.

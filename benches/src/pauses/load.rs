@@ -85,15 +85,20 @@ impl Load {
         Ok(Self { shared, clients })
     }
 
-    /// Returns what the clients wait for until something is done, and all that was due by then is answered.
-    pub(super) async fn during(
+    /// Returns the clock by which requests are due.
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock
+    }
+
+    /// Returns what is done, and what the clients wait for until it is, and all that was due by then is answered.
+    pub(super) async fn during<T>(
         &self,
-        done: impl Future<Output = anyhow::Result<()>>,
-    ) -> anyhow::Result<Window> {
+        done: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<(T, Window)> {
         let shared = &self.shared;
         let begun = shared.clock.now();
         shared.waits.begin(begun);
-        done.await?;
+        let done = done.await?;
         let over = shared.clock.now();
         let is_due = |due: &AtomicU64| due.load(Ordering::SeqCst) <= micros(over);
         while shared.due.iter().any(is_due) {
@@ -101,7 +106,7 @@ impl Load {
             sleep(PAUSE).await;
         }
         shared.check()?;
-        Ok(shared.waits.window(over.since(begun)))
+        Ok((done, shared.waits.window(over.since(begun))))
     }
 
     /// Ends the clients, once each has its answer.

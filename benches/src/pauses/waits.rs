@@ -1,7 +1,10 @@
 //! The longest waits, by range of keys.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,8 @@ pub(super) struct Waits {
     since: AtomicU64,
     /// In microseconds: of writes and of reads.
     longest: [[AtomicU64; 2]; RANGES],
+    /// The longest of all, and when that request was due.
+    worst: Mutex<(u64, Timestamp)>,
     again: AtomicU64,
 }
 
@@ -27,6 +32,8 @@ pub(super) struct Window {
     pub(super) took: Duration,
     /// In milliseconds, by range: of writes and of reads.
     pub(super) waits: [[f64; 2]; RANGES],
+    /// When the request was due that was waited for longest.
+    pub(super) worst: Timestamp,
     /// How many requests were sent again.
     pub(super) again: u64,
 }
@@ -38,6 +45,7 @@ impl Waits {
         for longest in self.longest.iter().flatten() {
             longest.store(0, Ordering::SeqCst);
         }
+        *self.worst() = (0, now);
         self.again.store(0, Ordering::SeqCst);
     }
 
@@ -46,7 +54,13 @@ impl Waits {
         if self.since.load(Ordering::SeqCst) <= micros(due) {
             let wait = micros(now) - micros(due);
             self.longest[range_of(at)][of].fetch_max(wait, Ordering::SeqCst);
+            let mut worst = self.worst();
+            *worst = (*worst).max((wait, due));
         }
+    }
+
+    fn worst(&self) -> MutexGuard<'_, (u64, Timestamp)> {
+        self.worst.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a request is sent again.
@@ -64,6 +78,7 @@ impl Waits {
                 .longest
                 .each_ref()
                 .map(|both| both.each_ref().map(milliseconds)),
+            worst: self.worst().1,
             again: self.again.load(Ordering::SeqCst),
         }
     }

@@ -55,6 +55,9 @@ const WAITING_MAX: usize = 4_096;
 /// How much longer than it may take a write is waited for that has begun: what runs for too long is undone, and its end told.
 const SETTLING: Duration = Duration::from_millis(300);
 
+/// For how long a copy is waited for at most that is about to be the primary. To become it takes milliseconds, or members are missing.
+const LEADING_SOON: Duration = Duration::from_millis(250);
+
 /// What a copy runs on.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
@@ -203,6 +206,15 @@ impl Shard {
                 })
             }
         }
+    }
+
+    /// Waits until this copy is the primary, if it is about to be: whoever is asked meanwhile answers sooner than a client that comes again.
+    pub(crate) async fn until_led(&self, within: Duration) {
+        let mut status = self.status();
+        let is_decided = |status: &Status| !status.aspires;
+        let decided = status.wait_for(is_decided);
+        // Who waits in vain is told that it has to look elsewhere.
+        let _in_time = tokio::time::timeout(within.min(LEADING_SOON), decided).await;
     }
 
     fn submit(&self, write: Write) -> Result<Pending, WriteError> {

@@ -148,6 +148,16 @@ impl Participant {
         }
     }
 
+    /// Returns whether this process is about to be the primary: the registry names it for the next epoch, and it has begun with that.
+    #[must_use]
+    pub fn aspires(&self) -> bool {
+        match &self.role {
+            Role::Primary(primary) => !primary.is_active(),
+            Role::Recovering(_) => true,
+            Role::Member => false,
+        }
+    }
+
     /// Returns whether a leased read would be answered now without asking anybody: no other process is the primary.
     #[must_use]
     pub fn has_lease(&self, now: Timestamp) -> bool {

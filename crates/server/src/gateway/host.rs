@@ -70,6 +70,9 @@ impl Host {
         let Some(shard) = self.copies.shard(&shard) else {
             return Err(Refusal::NotPrimary { hint: None });
         };
+        if ask.needs_primary() {
+            shard.until_led(within).await;
+        }
         match ask {
             Ask::Read {
                 basis,

@@ -62,6 +62,19 @@ pub(super) enum Ask {
     Session { session: u64, step: Step },
 }
 
+impl Ask {
+    /// Returns whether only the primary may answer. What goes on in a session does so where that began.
+    pub(super) fn needs_primary(&self) -> bool {
+        match self {
+            Self::Read { freshness, .. } => {
+                !matches!(freshness, Freshness::Any | Freshness::AtLeast(_))
+            }
+            Self::Write { .. } | Self::Recall { .. } | Self::Begin { .. } | Self::Size => true,
+            Self::Session { .. } => false,
+        }
+    }
+}
+
 /// What is to happen in a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Step {

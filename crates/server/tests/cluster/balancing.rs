@@ -136,12 +136,12 @@ async fn a_hot_shard_is_split_and_one_half_is_handed_over() {
         (is_split && primaries.len() == 2).then_some(())
     })
     .await;
-    let manager = handle.operations().current().expect("it leads");
-    let measured = manager.measured().await;
-    assert!(
-        measured.values().any(|metrics| metrics.write_rate > 1.0),
-        "{measured:?}"
-    );
+    wait("the rates of the shards", async || {
+        let measured = handle.operations().current()?.measured().await;
+        let is_used = measured.values().any(|metrics| metrics.write_rate > 1.0);
+        is_used.then_some(())
+    })
+    .await;
     let written = writing.stop().await;
     let split = |step: &str, reason: &str| {
         step == "split shard-0" && reason.starts_with("request rate is ")

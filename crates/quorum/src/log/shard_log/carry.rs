@@ -172,8 +172,11 @@ impl Driver<'_> {
     }
 
     /// The node that the registry said was the primary, unless it is this one.
+    /// Returns the node of the primary, if it is another one: of the next one, once the registry names it.
     fn hint(&self) -> Option<NodeId> {
-        let node = self.record.as_ref()?.primary()?;
+        let record = self.record.as_ref()?;
+        let next = record.pending.as_ref().map(|next| &next.primary.node);
+        let node = next.or_else(|| record.primary())?;
         (*node != self.me.node).then(|| node.clone())
     }
 

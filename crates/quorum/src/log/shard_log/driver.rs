@@ -434,6 +434,7 @@ impl Driver<'_> {
             replica_id: Some(replica.replica_id()),
             me: Some(self.me.clone()),
             leads: leads.cloned(),
+            aspires: self.machine.aspires(),
             promised,
             last: log.last(),
             base: log.base(),

@@ -15,6 +15,8 @@ pub struct Status {
     pub me: Option<Primary>,
     /// The configuration that this copy is the primary of.
     pub leads: Option<Config>,
+    /// Whether it is about to be the primary: the registry names it for the next epoch, and it has begun with that.
+    pub aspires: bool,
     /// The highest ballot promised.
     pub promised: Option<Ballot>,
     /// The last record, and the place in front of the first one.

@@ -11,7 +11,7 @@ use super::{Cluster, Heard, Unanswered, milliseconds};
 use crate::gateway::{
     fault::{fault, indeterminate},
     way::{Lost, Way},
-    wire::{Answer, Ask, Freshness, Refusal, Request},
+    wire::{Answer, Ask, Refusal, Request},
 };
 
 /// The waits between two attempts.
@@ -24,6 +24,8 @@ pub(super) struct Attempts<'c> {
     waits: Waits,
     /// Who has the primary, as the last one said who was asked.
     hint: Option<NodeId>,
+    /// Whether whom it asked last was asked for such a hint: two that name one another are not asked again and again without a wait.
+    is_hinted: bool,
     /// How many of those that have copies were asked.
     tried: usize,
     /// Whether an attempt may have been carried out.
@@ -37,6 +39,7 @@ impl<'c> Attempts<'c> {
             shard,
             waits: Waits::new(cluster.router.changes()),
             hint: None,
+            is_hinted: false,
             tried: 0,
             is_ambiguous: false,
         }
@@ -89,7 +92,7 @@ impl<'c> Attempts<'c> {
             Refusal::NotPrimary { hint } => self.hint = hint.filter(|hint| hint != node),
             Refusal::Later => {}
             // That copy may be the one that is behind.
-            Refusal::SchemaChanged if !asks_primary(ask) && self.has_others() => {}
+            Refusal::SchemaChanged if !ask.needs_primary() && self.has_others() => {}
             Refusal::Indeterminate => self.is_ambiguous = true,
             Refusal::Sealed => return Err(self.moves(fault(Refusal::Sealed, false))),
             refusal => return Err(fault(refusal, self.is_ambiguous).into()),
@@ -118,8 +121,10 @@ impl<'c> Attempts<'c> {
 
     /// Returns whom to ask now.
     fn next(&mut self, ask: &Ask) -> Option<(NodeId, Way)> {
-        let node = if asks_primary(ask) {
-            self.hint.take().or_else(|| self.owner())
+        let hint = self.hint.take();
+        self.is_hinted = hint.is_some();
+        let node = if ask.needs_primary() {
+            hint.or_else(|| self.owner())
         } else {
             let holders = self.cluster.holders(self.shard);
             let next = self.tried.checked_rem(holders.len())?;
@@ -137,7 +142,7 @@ impl<'c> Attempts<'c> {
 
     /// Returns how long one node may take: where several can answer, one that is behind leaves time for the others.
     fn share(&self, ask: &Ask, left: Duration) -> Duration {
-        if asks_primary(ask) {
+        if ask.needs_primary() {
             return left;
         }
         let holders = self.cluster.holders(self.shard).len();
@@ -157,14 +162,14 @@ impl<'c> Attempts<'c> {
             let owner = self.owner();
             owner != before && owner.as_ref() != Some(node)
         };
-        if !asks_primary(ask) || changes.wait_for(is_elsewhere).await.is_err() {
+        if !ask.needs_primary() || changes.wait_for(is_elsewhere).await.is_err() {
             std::future::pending().await
         }
     }
 
     /// Waits for a moment, or for news.
     pub(super) async fn wait(&mut self, left: Duration) {
-        if self.hint.is_none() {
+        if self.hint.is_none() || self.is_hinted {
             self.waits.wait(left).await;
         }
     }
@@ -215,17 +220,6 @@ impl Waits {
             }
         }
     }
-}
-
-/// Whether only the primary may answer.
-fn asks_primary(ask: &Ask) -> bool {
-    !matches!(
-        ask,
-        Ask::Read {
-            freshness: Freshness::Any | Freshness::AtLeast(_),
-            ..
-        }
-    )
 }
 
 #[cfg(test)]

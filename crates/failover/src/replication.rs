@@ -46,6 +46,7 @@ mod command;
 mod copies;
 mod deletion;
 mod event;
+mod join;
 mod members;
 mod moving;
 mod nodes;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use shardwright_topology::{Config, Member, NodeId, ReplicaId, Timestamp};
 
-use super::{Action, Event, Instruction, Move, Replication, Shard, shard::Join};
+use super::{Action, Event, Instruction, Move, Replication, Shard, join::Join};
 
 impl Replication {
     /// Sees to it that so many copies are there that can become members, besides those on the nodes named.

@@ -76,7 +76,7 @@ impl Replication {
         let kept = active.members.iter();
         let kept = kept.filter(|member| **member == primary || !is_over(member));
         let is_leaving = |member: &Member| {
-            self.nodes.is_leaving(&member.node) || self.gives_place(now, shard, active, member)
+            self.nodes.is_leaving(&member.node) || self.gives_place(shard, active, member)
         };
         let (leaving, staying) = kept.cloned().partition(is_leaving);
         Some(Members {
@@ -138,10 +138,16 @@ impl Replication {
         is_settled: bool,
     ) -> Option<Shape> {
         let is_stuck = self.is_stuck(now, shard);
-        if !is_settled && !is_stuck {
+        let next = self.next_members(shard, active, members, is_stuck);
+        // Of what a move asks for nothing can wait: whoever it concerns is named, and was heard of.
+        let is_prompt = shard.is_calm(now, self.settings.patience_max)
+            && shard
+                .moving
+                .as_ref()
+                .is_some_and(|moving| moving.leads_to(&active.members, &next));
+        if !is_settled && !is_stuck && !is_prompt {
             return None;
         }
-        let next = self.next_members(now, shard, active, members, is_stuck);
         let joined = next.difference(&active.members).count();
         let dropped = active.members.difference(&next).count();
         let is_whole = members.whole == active.members;
@@ -162,7 +168,6 @@ impl Replication {
 
     fn next_members(
         &self,
-        now: Timestamp,
         shard: &Shard,
         active: &Config,
         members: &Members,
@@ -176,9 +181,8 @@ impl Replication {
             next.retain(|member| members.whole.contains(member));
         }
         next.insert(members.primary.clone());
-        let steady = self.settings.steady;
         let ready = shard.joins.iter();
-        let ready = ready.filter(|(_, join)| join.is_ready(now, active.epoch, steady));
+        let ready = ready.filter(|(_, join)| join.is_ready(active.epoch));
         let ready = ready.map(|(node, join)| Member {
             node: node.clone(),
             replica_id: join.replica_id,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use shardwright_topology::{Config, Member, NodeId, ShardId, Timestamp};
+use shardwright_topology::{Config, Member, NodeId, ShardId};
 
 use super::{Refused, Replication, Shard};
 
@@ -56,7 +56,7 @@ impl Replication {
 
     /// Returns how the copy of a shard on a node stands; `None` if its node vouches for none.
     #[must_use]
-    pub fn standing(&self, now: Timestamp, shard: &ShardId, node: &NodeId) -> Option<Standing> {
+    pub fn standing(&self, shard: &ShardId, node: &NodeId) -> Option<Standing> {
         let copy = self.nodes.copy_on(shard, node)?;
         let known = self.shards.get(shard)?;
         let is_whole = self.nodes.is_whole(shard, &copy);
@@ -74,7 +74,7 @@ impl Replication {
             is_ready: known
                 .moving
                 .as_ref()
-                .is_some_and(|moving| moving.to == *node && self.may_swap(now, known, active)),
+                .is_some_and(|moving| moving.to == *node && self.may_swap(known, active)),
         })
     }
 
@@ -136,7 +136,7 @@ impl Replication {
     }
 
     /// Whether the copy that is to take a member's place may do so now: it has caught up and stayed close, and no less is promised with it.
-    pub(super) fn may_swap(&self, now: Timestamp, shard: &Shard, active: &Config) -> bool {
+    pub(super) fn may_swap(&self, shard: &Shard, active: &Config) -> bool {
         let Some(moving) = &shard.moving else {
             return false;
         };
@@ -148,7 +148,7 @@ impl Replication {
             node: moving.to.clone(),
             replica_id: join.replica_id,
         };
-        let is_ready = join.is_ready(now, active.epoch, self.settings.steady);
+        let is_ready = join.is_ready(active.epoch);
         if !is_ready || !self.nodes.is_whole(shard.id(), &after) {
             return false;
         }
@@ -161,13 +161,7 @@ impl Replication {
     }
 
     /// Whether a member is to give its place away now. As long as nobody can take it, it stays as if nothing had been asked.
-    pub(super) fn gives_place(
-        &self,
-        now: Timestamp,
-        shard: &Shard,
-        active: &Config,
-        member: &Member,
-    ) -> bool {
+    pub(super) fn gives_place(&self, shard: &Shard, active: &Config, member: &Member) -> bool {
         let Some(moving) = shard
             .moving
             .as_ref()
@@ -176,7 +170,7 @@ impl Replication {
             return false;
         };
         // It may have become a member for the sake of another one that was lost: then others take the place.
-        active.member(&moving.to).is_some() || self.may_swap(now, shard, active)
+        active.member(&moving.to).is_some() || self.may_swap(shard, active)
     }
 }
 
@@ -184,6 +178,17 @@ impl Move {
     /// Whether a copy on this node gives its place away.
     pub(super) fn is_given_by(&self, node: &NodeId) -> bool {
         self.stage == Stage::Swap && self.from == *node
+    }
+
+    /// Whether these members differ from those only by what it asks for.
+    pub(super) fn leads_to(&self, before: &BTreeSet<Member>, after: &BTreeSet<Member>) -> bool {
+        let comes = after
+            .difference(before)
+            .all(|member| member.node == self.to);
+        let goes = before
+            .difference(after)
+            .all(|member| member.node == self.from);
+        self.stage == Stage::Swap && before != after && comes && goes
     }
 
     /// The node that is to have a copy, if one is wanted.

@@ -32,7 +32,8 @@ pub struct Settings {
     pub bootstrap_wait: Duration,
     /// By how many records a copy may lag and still be in sync; 1,000 unless told otherwise.
     pub lag_max: u64,
-    /// For how long it must have lagged by no more before it becomes a member; 2 s unless told otherwise.
+    /// How long a copy may take, before it becomes a member, to reach what was committed when it began to; and for how long nothing must have
+    /// changed before what can wait is done. 2 s unless told otherwise.
     pub steady: Duration,
     /// After how long a node is told again what it has not done yet; 2 s unless told otherwise.
     pub resend: Duration,

@@ -7,10 +7,10 @@ use std::{
 
 use shardwright_registry::Stored;
 use shardwright_topology::{
-    Config, ConfigId, Epoch, Lsn, Member, NodeId, ReplicaId, ShardId, ShardRecord, Timestamp,
+    Config, ConfigId, Epoch, Member, NodeId, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
-use super::{Action, Condition, Event, Lead, Move, Purpose, Settings, nodes::Nodes};
+use super::{Action, Condition, Event, Lead, Move, Purpose, Settings, join::Join, nodes::Nodes};
 
 /// What a coordinator remembers of one shard.
 #[derive(Debug)]
@@ -67,59 +67,6 @@ pub(super) enum Writing {
     Done,
 }
 
-/// A copy that is to become a member.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Join {
-    pub(super) replica_id: ReplicaId,
-    pub(super) ordered_at: Timestamp,
-    /// When the node was last told to make it; `None` if it had it.
-    pub(super) told_at: Option<Timestamp>,
-    /// What was committed in the epoch when the copy first answered in it.
-    goal: Option<(Epoch, Lsn)>,
-    /// Since when it is in sync.
-    steady_since: Option<Timestamp>,
-}
-
-impl Join {
-    pub(super) fn new(replica_id: ReplicaId, now: Timestamp, told_at: Option<Timestamp>) -> Self {
-        Self {
-            replica_id,
-            ordered_at: now,
-            told_at,
-            goal: None,
-            steady_since: None,
-        }
-    }
-
-    /// Takes in what the primary knows: the copy has to reach, in this epoch, what was committed when it began to follow, and then stay
-    /// close.
-    fn observe(&mut self, now: Timestamp, lead: &Lead, lag_max: u64) {
-        let matched = lead.followers.get(&self.replica_id).copied();
-        let (Some(commit), Some(matched)) = (lead.commit, matched) else {
-            self.steady_since = None;
-            return;
-        };
-        let (_, goal) = *match &mut self.goal {
-            Some(goal) if goal.0 == lead.epoch => goal,
-            goal => goal.insert((lead.epoch, commit)),
-        };
-        let is_close = lead.last.0.saturating_sub(matched.0) <= lag_max;
-        if matched < goal || !is_close {
-            self.steady_since = None;
-        } else if self.steady_since.is_none() {
-            self.steady_since = Some(now);
-        }
-    }
-
-    pub(super) fn is_ready(&self, now: Timestamp, epoch: Epoch, steady: Duration) -> bool {
-        let is_current = self.goal.is_some_and(|(of, _)| of == epoch);
-        is_current
-            && self
-                .steady_since
-                .is_some_and(|since| steady <= now.since(since))
-    }
-}
-
 impl Shard {
     pub(super) fn new(stored: Stored<ShardRecord>, now: Timestamp) -> Self {
         Self {
@@ -164,7 +111,8 @@ impl Shard {
         self.absent.clear();
         self.unused.clear();
         for join in self.joins.values_mut() {
-            (join.ordered_at, join.steady_since) = (now, None);
+            join.ordered_at = now;
+            join.begin_anew();
         }
     }
 
@@ -214,7 +162,7 @@ impl Shard {
         (self.unserved_since, self.failed) = (None, 0);
         self.tried.clear();
         for join in self.joins.values_mut() {
-            join.observe(now, lead, settings.lag_max);
+            join.observe(now, lead, settings);
         }
     }
 

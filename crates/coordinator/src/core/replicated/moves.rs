@@ -229,7 +229,7 @@ impl Core {
             else {
                 continue;
             };
-            let sight = self.sight(now, operation, &partition, change, &moves);
+            let sight = self.sight(operation, &partition, change, &moves);
             let is_first = !sight.is_followed && !matches!(sight.holder, Holder::Other(_));
             if let Some(stage) = migration::stage(operation.phase).filter(|_| is_first) {
                 let MemberChange { from, to } = change.clone();
@@ -245,7 +245,6 @@ impl Core {
     /// What there is to see of a move.
     fn sight(
         &self,
-        now: Timestamp,
         operation: &Operation,
         partition: &PartitionId,
         change: &MemberChange,
@@ -256,9 +255,8 @@ impl Core {
         let record = record.map(|stored| self.mirror.decided_by_others(&stored.value, operation));
         let record = record.as_deref();
         let machine = self.replicated.machine(&partition.keyspace);
-        let standing = |node: &NodeId| {
-            machine.and_then(|machine| machine.standing(now, &partition.shard, node))
-        };
+        let standing =
+            |node: &NodeId| machine.and_then(|machine| machine.standing(&partition.shard, node));
         let others = moves.iter().map(|stored| &stored.value);
         let mut others = others.filter(|other| {
             other.id != operation.id

@@ -47,7 +47,7 @@ impl World {
     }
 
     fn is_ready(&self, node: &str) -> bool {
-        let standing = self.machine().standing(self.now, &shard(), &id(node));
+        let standing = self.machine().standing(&shard(), &id(node));
         standing.is_some_and(|standing| standing.is_ready)
     }
 
@@ -75,14 +75,11 @@ fn a_copy_is_filled_and_kept_up_to_date_and_nobody_leaves() {
         ("n1 n2 n3", writes)
     );
     assert!(!world.has_copy("n4"), "nobody asked for one there");
-    let standing = world.machine().standing(world.now, &shard(), &id("n5"));
+    let standing = world.machine().standing(&shard(), &id("n5"));
     let standing = standing.expect("a copy");
     assert!(standing.is_whole && !standing.is_member && !standing.is_primary);
     assert!(standing.lag.is_some_and(|lag| lag <= settings().lag_max));
-    assert_eq!(
-        world.machine().standing(world.now, &shard(), &id("n4")),
-        None
-    );
+    assert_eq!(world.machine().standing(&shard(), &id("n4")), None);
 }
 
 #[test]
@@ -97,7 +94,7 @@ fn a_member_gives_its_place_in_one_change_and_its_copy_is_deleted_at_once() {
     assert!(took < settings().keep, "it is not kept for later: {took:?}");
     assert_eq!(world.members(), after(&from, "n5"));
     assert_eq!((world.primary(), world.writes), (primary, writes + 1));
-    let standing = world.machine().standing(world.now, &shard(), &id("n5"));
+    let standing = world.machine().standing(&shard(), &id("n5"));
     assert!(standing.expect("a copy").is_member);
     world.moves(None);
     let writes = world.writes;
@@ -115,6 +112,19 @@ fn a_primary_hands_over_before_it_gives_its_place() {
     assert_eq!(world.members(), after(&from, "n4"));
     let expected = [Purpose::First, Purpose::HandOver, Purpose::Members];
     assert_eq!(purposes(&world), expected);
+}
+
+#[test]
+fn nothing_that_a_move_asks_for_waits_until_things_have_settled() {
+    let mut world = whole(4);
+    let from = world.primary();
+    world.fill(&from, "n4");
+    world.moves(moving(&from, "n4", Stage::Swap));
+    world.until("hand-over", |world| world.primary() != from);
+    let since = world.now;
+    world.until("swap", |world| world.members() == after(&from, "n4"));
+    let took = world.now.since(since);
+    assert!(took < settings().steady, "{took:?}");
 }
 
 #[test]

@@ -374,7 +374,7 @@ impl Replication {
             (None, None) => self.begin_first(now, shard, actions),
             (Some(active), None) => match shard.lead(&self.nodes, active).cloned() {
                 Some(lead) => {
-                    shard.is_served(now, &lead, &self.settings);
+                    shard.is_served(now, &self.nodes, &lead, &self.settings);
                     self.maintain(now, shard, active, &lead, actions);
                 }
                 None if self.has_failed(now, shard, active) => {

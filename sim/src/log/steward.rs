@@ -312,6 +312,7 @@ fn report(node: &Node) -> Option<CopyReport> {
         epoch: durable.epoch,
         durable: durable.lsn,
         health,
+        installs: replica.installs(),
         lead,
     })
 }

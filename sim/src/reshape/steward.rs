@@ -293,6 +293,7 @@ fn report(copy: &Copy) -> Option<CopyReport> {
         epoch: durable.epoch,
         durable: durable.lsn,
         health,
+        installs: replica.installs(),
         lead,
     })
 }

@@ -83,6 +83,7 @@ pub(crate) fn copy_state() -> CopyState {
             epoch: Epoch(2),
             durable: Lsn(9),
             health: Health::Whole,
+            installs: false,
             lead: Some(lead),
         },
     }

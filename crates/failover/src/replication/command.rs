@@ -110,7 +110,8 @@ impl Replication {
             Some(_) if active.primary == primary => return Ok(Begun::Is(active.epoch)),
             Some(lead) => {
                 let lag = lead.lag(member.replica_id);
-                if lag.is_none_or(|lag| self.settings.lag_max < lag) {
+                let is_close = lag.is_some_and(|lag| lag <= self.settings.lag_max);
+                if !is_close || !self.nodes.has_data(&id, to) {
                     return Err(Refused::NotInSync {
                         shard: id,
                         node,

@@ -36,8 +36,14 @@ impl Join {
         }
     }
 
-    /// Takes in what the primary knows.
-    pub(super) fn observe(&mut self, now: Timestamp, lead: &Lead, settings: &Settings) {
+    /// Takes in what the primary knows, and whether the copy's data is made of what its log begins with.
+    pub(super) fn observe(
+        &mut self,
+        now: Timestamp,
+        lead: &Lead,
+        has_data: bool,
+        settings: &Settings,
+    ) {
         let matched = lead.followers.get(&self.replica_id).copied();
         let (Some(commit), Some(matched)) = (lead.commit, matched) else {
             self.begin_anew();
@@ -51,7 +57,8 @@ impl Join {
         let current = self.round.filter(|round| round.epoch == lead.epoch);
         self.is_in_step &= current.is_some();
         let round = *self.round.insert(current.unwrap_or(next));
-        if matched < round.goal {
+        if matched < round.goal || !has_data {
+            self.is_in_step &= has_data;
             return;
         }
         let is_close = lead.last.0.saturating_sub(matched.0) <= settings.lag_max;
@@ -100,7 +107,7 @@ mod tests {
         let mut join = Join::new(COPY, Timestamp::default(), None);
         let after = |&(ms, commit, matched): &(u64, u64, u64)| {
             let now = Timestamp(Duration::from_millis(ms));
-            join.observe(now, &lead(1, commit, matched), &settings);
+            join.observe(now, &lead(1, commit, matched), true, &settings);
             join.is_ready(Epoch(1))
         };
         seen.iter().map(after).collect()
@@ -128,12 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_data_is_still_being_made_waits_for_that() {
+        let mut join = Join::new(COPY, Timestamp::default(), None);
+        let settings = Settings::default();
+        for has_data in [false, true, false, true] {
+            join.observe(Timestamp::default(), &lead(1, 9, 9), has_data, &settings);
+            assert_eq!(join.is_ready(Epoch(1)), has_data);
+        }
+    }
+
+    #[test]
     fn what_was_seen_in_another_epoch_says_nothing() {
         let mut join = Join::new(COPY, Timestamp::default(), None);
         let settings = Settings::default();
-        join.observe(Timestamp::default(), &lead(1, 9, 9), &settings);
+        join.observe(Timestamp::default(), &lead(1, 9, 9), true, &settings);
         assert!(join.is_ready(Epoch(1)) && !join.is_ready(Epoch(2)));
-        join.observe(Timestamp::default(), &lead(2, 20, 9), &settings);
+        join.observe(Timestamp::default(), &lead(2, 20, 9), true, &settings);
         assert!(!join.is_ready(Epoch(1)) && !join.is_ready(Epoch(2)));
     }
 }

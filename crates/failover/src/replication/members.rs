@@ -242,7 +242,8 @@ impl Replication {
         }
         let is_in_sync = |member: &&Member| {
             let lag = lead.lag(member.replica_id);
-            lag.is_some_and(|lag| lag <= self.settings.lag_max)
+            let is_close = lag.is_some_and(|lag| lag <= self.settings.lag_max);
+            is_close && self.nodes.has_data(shard.id(), &member.node)
         };
         let others = members.staying.intersection(&members.whole);
         let others: BTreeSet<Member> = others.filter(is_in_sync).cloned().collect();

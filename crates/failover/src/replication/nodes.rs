@@ -184,6 +184,12 @@ impl Nodes {
         is_whole && self.is_listed(shard, member)
     }
 
+    /// Whether the copy on a node could serve whoever it leads, as far as is known.
+    pub(super) fn has_data(&self, shard: &ShardId, id: &NodeId) -> bool {
+        let report = self.report_of(shard, id);
+        report.is_some_and(|report| !report.installs)
+    }
+
     /// Whether a copy will never be of use again.
     pub(super) fn is_lost(&self, shard: &ShardId, member: &Member) -> bool {
         let report = self.report_of(shard, &member.node);

@@ -174,7 +174,8 @@ impl Replication {
         let rank = |member: &&Member| {
             let (node, place) = (&member.node, place(member));
             let lag = best.1.0.saturating_sub(place.1.0);
-            let is_near = place.0 == best.0 && lag <= self.settings.lag_max;
+            let is_close = place.0 == best.0 && lag <= self.settings.lag_max;
+            let is_near = is_close && self.nodes.has_data(shard.id(), node);
             let primaries = self.primaries.get(node).copied().unwrap_or_default();
             (
                 !shard.tried.contains(node),

@@ -18,6 +18,9 @@ pub struct CopyReport {
     pub durable: Lsn,
     /// Whether it is of use.
     pub health: Health,
+    /// Whether its log begins with a snapshot that its data is not made of yet: it could lead, and serve nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub installs: bool,
     /// What it knows as the primary, once the registry has confirmed that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lead: Option<Lead>,

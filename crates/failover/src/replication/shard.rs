@@ -158,11 +158,19 @@ impl Shard {
     }
 
     /// Notes that it is served, and how far the copies are that are to join.
-    pub(super) fn is_served(&mut self, now: Timestamp, lead: &Lead, settings: &Settings) {
+    pub(super) fn is_served(
+        &mut self,
+        now: Timestamp,
+        nodes: &Nodes,
+        lead: &Lead,
+        settings: &Settings,
+    ) {
         (self.unserved_since, self.failed) = (None, 0);
         self.tried.clear();
-        for join in self.joins.values_mut() {
-            join.observe(now, lead, settings);
+        let id = &self.stored.value.id;
+        for (node, join) in &mut self.joins {
+            let has_data = nodes.has_data(id, node);
+            join.observe(now, lead, has_data, settings);
         }
     }
 

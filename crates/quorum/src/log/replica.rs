@@ -126,6 +126,12 @@ impl Replica {
         self.seen_active = epoch.max(self.seen_active);
     }
 
+    /// Returns whether the log begins with a snapshot that has not been applied yet.
+    #[must_use]
+    pub fn installs(&self) -> bool {
+        self.applied() < self.log().base().lsn
+    }
+
     pub(super) fn applied(&self) -> Lsn {
         self.applied
     }

@@ -22,6 +22,7 @@ pub(super) fn report(status: &Status) -> Option<CopyReport> {
         } else {
             Health::Whole
         },
+        installs: status.applied < status.base.lsn,
         lead: lead(status),
     })
 }

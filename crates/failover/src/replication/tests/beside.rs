@@ -176,6 +176,7 @@ fn report(replica_id: ReplicaId, leads: Option<&Config>) -> CopyReport {
         epoch: leads.map_or(Epoch::UNASSIGNED, |config| config.epoch),
         durable: Lsn(if leads.is_some() { 7 } else { 0 }),
         health: Health::Whole,
+        installs: false,
         lead,
     }
 }

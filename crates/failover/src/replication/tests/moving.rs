@@ -115,6 +115,26 @@ fn a_primary_hands_over_before_it_gives_its_place() {
 }
 
 #[test]
+fn nobody_gives_its_place_to_a_copy_whose_data_is_still_being_made() {
+    let mut world = whole(4);
+    let from = world.primary();
+    world.moves(moving(&from, "n4", Stage::Swap));
+    world.until("copy", |world| world.has_copy("n4"));
+    let installs = |world: &mut World, installs| {
+        let node = world.nodes.get_mut(&id("n4")).expect("a node");
+        node.copy.as_mut().expect("a copy").installs = installs;
+    };
+    installs(&mut world, true);
+    world.run(60);
+    assert_eq!(
+        (world.primary(), world.members().as_str()),
+        (from.clone(), "n1 n2 n3")
+    );
+    installs(&mut world, false);
+    world.until("swap", |world| world.members() == after(&from, "n4"));
+}
+
+#[test]
 fn nothing_that_a_move_asks_for_waits_until_things_have_settled() {
     let mut world = whole(4);
     let from = world.primary();

@@ -24,6 +24,8 @@ pub(super) struct Copy {
     pub(super) replica_id: ReplicaId,
     pub(super) place: (Epoch, u64),
     pub(super) health: Health,
+    /// Whether its data is still being made.
+    pub(super) installs: bool,
     leads: Option<Epoch>,
     learners: BTreeSet<Member>,
 }
@@ -469,6 +471,7 @@ fn fresh(replica_id: ReplicaId) -> Copy {
         replica_id,
         place: (Epoch::UNASSIGNED, 0),
         health: Health::Whole,
+        installs: false,
         leads: None,
         learners: BTreeSet::new(),
     }

@@ -139,6 +139,7 @@ impl World {
                 epoch: copy.place.0,
                 durable: Lsn(copy.place.1),
                 health: copy.health,
+                installs: copy.installs,
                 lead,
             };
             (shard(), report)

@@ -123,6 +123,7 @@ impl Desk {
                 epoch: record.active_epoch(),
                 durable: Lsn(10),
                 health: Health::Whole,
+                installs: false,
                 lead,
             };
             CopyState {

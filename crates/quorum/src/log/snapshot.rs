@@ -67,8 +67,9 @@ impl Storing {
         })
     }
 
-    pub(crate) fn add(&mut self, content: &[u8]) -> io::Result<()> {
-        self.crc.update(content);
+    /// Adds content, of which the checksum is known.
+    pub(crate) fn add(&mut self, content: &[u8], crc: &crc32fast::Hasher) -> io::Result<()> {
+        self.crc.combine(crc);
         self.length += content.len() as u64;
         self.file.write_all(content)
     }
@@ -178,6 +179,12 @@ fn read_head(bytes: &[u8; HEAD]) -> Option<(Point, u64, u32)> {
 mod tests {
     use super::*;
 
+    fn add(storing: &mut Storing, content: &[u8]) {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(content);
+        storing.add(content, &crc).expect("room");
+    }
+
     #[test]
     fn a_stored_snapshot_is_found_whole_or_not_at_all() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -187,13 +194,13 @@ mod tests {
             hash: Hash([7; 32]),
         };
         let mut storing = Storing::begin(directory.path()).expect("a file");
-        storing.add(b"some").expect("room");
+        add(&mut storing, b"some");
         assert!(
             StoredSnapshot::find(directory.path())
                 .expect("readable")
                 .is_none()
         );
-        storing.add(b"thing").expect("room");
+        add(&mut storing, b"thing");
         let stored = storing.finish(base).expect("room");
         let found = StoredSnapshot::find(directory.path()).expect("readable");
         let found = found.expect("it is there");

@@ -30,10 +30,9 @@ const FRAME_MAX: usize = PART_BYTES + 1_024;
 #[derive(Debug, Serialize, Deserialize)]
 enum Part {
     Base(Point),
+    /// What follows it in the frame is content.
     Content {
         crc: u32,
-        #[serde(with = "serde_bytes")]
-        bytes: Vec<u8>,
     },
     End {
         length: u64,
@@ -116,28 +115,30 @@ pub(super) async fn serve(
 
 fn send(mut stream: net::TcpStream, snapshot: Snapshot) -> Result<(), SnapshotError> {
     use std::io::Write;
-    let mut say = |part: &Part| -> Result<(), FrameError> {
-        let frame = frame(part, &[])?;
+    let mut say = |part: &Part, content: &[u8]| -> Result<(), FrameError> {
+        let frame = frame(part, content)?;
         Ok(stream.write_all(&frame)?)
     };
-    let Snapshot { base, content } = snapshot;
-    say(&Part::Base(base))?;
+    let Snapshot { base, mut content } = snapshot;
+    say(&Part::Base(base), &[])?;
     let (mut length, mut whole) = (0, crc32fast::Hasher::new());
-    let mut content = content;
+    let mut bytes = Vec::with_capacity(PART_BYTES);
     loop {
-        let mut bytes = Vec::with_capacity(PART_BYTES);
+        bytes.clear();
         let mut part = content.by_ref().take(PART_BYTES as u64);
         part.read_to_end(&mut bytes).map_err(FrameError::from)?;
         if bytes.is_empty() {
             break;
         }
+        let mut part = crc32fast::Hasher::new();
+        part.update(&bytes);
+        whole.combine(&part);
         length += bytes.len() as u64;
-        whole.update(&bytes);
-        let crc = crc32fast::hash(&bytes);
-        say(&Part::Content { crc, bytes })?;
+        let crc = part.finalize();
+        say(&Part::Content { crc }, &bytes)?;
     }
     let crc = whole.finalize();
-    say(&Part::End { length, crc })?;
+    say(&Part::End { length, crc }, &[])?;
     Ok(())
 }
 
@@ -166,29 +167,37 @@ fn unreachable_node(node: &NodeId, error: &DialError) -> SnapshotError {
 }
 
 fn store(mut stream: net::TcpStream, directory: &Path) -> Result<StoredSnapshot, SnapshotError> {
-    let mut next = || -> Result<Part, FrameError> {
-        let body = read_blocking(&mut stream, FRAME_MAX)?;
-        Ok(postcard::from_bytes(&body)?)
-    };
-    let Part::Base(base) = next()? else {
+    let mut next = || read_blocking(&mut stream, FRAME_MAX);
+    let begin = next()?;
+    let (Part::Base(base), []) = part(&begin)? else {
         return Err(FrameError::Unexpected.into());
     };
     let mut storing = Storing::begin(directory).map_err(SnapshotError::NotStored)?;
     loop {
-        match next()? {
-            Part::Base(_) => return Err(FrameError::Unexpected.into()),
-            Part::Content { crc, bytes } => {
-                if crc32fast::hash(&bytes) != crc {
+        let body = next()?;
+        match part(&body)? {
+            (Part::Content { crc }, content) => {
+                let mut sum = crc32fast::Hasher::new();
+                sum.update(content);
+                if sum.clone().finalize() != crc {
                     return Err(SnapshotError::Damaged);
                 }
-                storing.add(&bytes).map_err(SnapshotError::NotStored)?;
+                storing
+                    .add(content, &sum)
+                    .map_err(SnapshotError::NotStored)?;
             }
-            Part::End { length, crc } => {
+            (Part::End { length, crc }, []) => {
                 if storing.sum() != (length, crc) {
                     return Err(SnapshotError::Damaged);
                 }
                 return storing.finish(base).map_err(SnapshotError::NotStored);
             }
+            _ => return Err(FrameError::Unexpected.into()),
         }
     }
+}
+
+/// Returns what a frame says, and the content behind that.
+fn part(body: &[u8]) -> Result<(Part, &[u8]), FrameError> {
+    Ok(postcard::take_from_bytes(body)?)
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, io, ops::ControlFlow, path::PathBuf};
 
-use crate::{Error, Params, Result, ShardFile, Snapshot, Writer};
+use crate::{
+    Error, Result, ShardFile, Snapshot, Writer,
+    checkpoint::{self, Mode},
+};
 
 /// How thoroughly a file is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +93,15 @@ impl Writer {
     /// What SQLite reports, and [`Error::Sql`] inside a transaction.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<Checkpointed> {
         self.release_idle_readers();
-        let sql = match checkpoint {
-            Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
-            Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        let mode = match checkpoint {
+            Checkpoint::Passive => Mode::Passive,
+            Checkpoint::Truncate => Mode::Truncate,
         };
-        let (_, flow) = self.connection().query(sql, Params::NONE, |row| {
-            let number = |column| row.get(column).as_i64().unwrap_or(0).max(0);
-            ControlFlow::Break((number(0) != 0, number(1), number(2)))
-        })?;
-        let (busy, log, moved) = flow.break_value().unwrap_or_default();
-        let pages_left = u64::try_from(log - moved).unwrap_or(0);
+        let logged = checkpoint::checkpoint(self.connection(), mode)?;
+        let [log, moved] = [logged.pages, logged.moved].map(Option::unwrap_or_default);
+        let pages_left = u64::from(log.saturating_sub(moved));
         Ok(Checkpointed {
-            complete: !busy && pages_left == 0,
+            complete: !logged.busy && pages_left == 0,
             pages_left,
         })
     }

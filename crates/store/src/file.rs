@@ -19,7 +19,7 @@ use crate::{
 /// commit of this process as soon as the call that made it returns.
 #[derive(Clone, Debug)]
 pub struct ShardFile {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What the handles of a file share. Fields drop in this order: readers close before the writer,

@@ -62,6 +62,7 @@ mod capture;
 #[cfg(feature = "capture")]
 mod changes;
 mod check;
+mod checkpoint;
 mod clock;
 mod commits;
 mod config;
@@ -96,6 +97,8 @@ mod scrub;
 mod session;
 mod snapshot;
 mod statement;
+#[cfg(feature = "capture")]
+mod still;
 mod table;
 mod value;
 mod writer;
@@ -133,5 +136,6 @@ pub use crate::{
     part::{DividedTable, Keeps, Part, PartCopy},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
+    still::FileBytes,
     writer::{Absorb, Both, Captured},
 };

@@ -12,6 +12,9 @@ use crate::{
     pool::Loan, reader::Pooled,
 };
 
+/// Reads a little of a file.
+pub(crate) const FIRST_READ: &str = "SELECT rootpage FROM sqlite_schema LIMIT 1";
+
 /// The state of a shard file at one moment, for as long as the snapshot lives.
 ///
 /// It may move to another thread, but its cursors may not: put it into an [`Rc`] on the thread that
@@ -39,11 +42,8 @@ impl Snapshot {
         };
         snapshot.pooled().begin()?;
         // The first read is what fixes the state.
-        snapshot.connection().query_row(
-            "SELECT rootpage FROM sqlite_schema LIMIT 1",
-            Params::NONE,
-            |_| (),
-        )?;
+        let connection = snapshot.connection();
+        connection.query_row(FIRST_READ, Params::NONE, |_| ())?;
         Ok(snapshot)
     }
 
@@ -109,6 +109,11 @@ impl Snapshot {
 
     pub(crate) fn connection(&self) -> &Connection {
         self.pooled().connection()
+    }
+
+    #[cfg(feature = "capture")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     #[cfg(feature = "capture")]

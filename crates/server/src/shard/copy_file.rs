@@ -213,6 +213,8 @@ impl CopyFile {
 
     /// Returns the data as it is now.
     pub(super) fn snapshot(&self) -> Result<Snapshot, StateError> {
+        // What is left in the log is moved while nobody can commit: that should not be much.
+        let _moved = self.file().map(|file| file.move_log());
         self.with(|slot| slot.data.snapshot())
     }
 

@@ -4,18 +4,22 @@
 //! DIRECTORY/
 //!   shard-NUMBER.db      the file; of several, the one with the highest number
 //!   received.db          a snapshot that is about to become one
-//!   sent-NUMBER.db       a snapshot on its way to another copy
+//!   sent-NUMBER.db       a snapshot on its way to another copy, if the file itself cannot be read
 //! ```
 //! A file is never replaced under those who read it: the next one gets another name, and the one before is removed once it is there.
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufWriter, Read},
+    mem,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use shardwright_store::{Applied, Config, Error as StoreError, Replica, ShardFile, Snapshot};
+use shardwright_store::{
+    Applied, Config, Error as StoreError, FileBytes, Replica, ShardFile, Snapshot,
+};
 
 /// The files of a copy.
 #[derive(Debug)]
@@ -57,9 +61,11 @@ impl Generations {
             path: received.clone(),
             source,
         };
-        let mut file = File::create(&received).map_err(failed)?;
+        let file = File::create(&received).map_err(failed)?;
+        let mut file = BufWriter::with_capacity(COPY_BYTES, file);
         io::copy(content, &mut file).map_err(failed)?;
-        drop(file);
+        file.into_inner()
+            .map_err(|error| failed(error.into_error()))?;
         let next = self.file(self.number + 1);
         let installed = ShardFile::install(&received, next, &rand::random(), config)?;
         self.number += 1;
@@ -98,13 +104,15 @@ impl Generations {
         Ok(())
     }
 
-    /// Returns what another copy takes for its next file. It is written when it is read first.
+    /// Returns what another copy takes for its next file. If it has to be copied for that, it is when it is read first.
     pub(super) fn send(&self, snapshot: Snapshot) -> impl Read + Send + use<> {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         Sent {
             path: self.directory.join(format!("sent-{number}.db")),
-            snapshot: Some(snapshot),
-            file: None,
+            content: match snapshot.bytes() {
+                Ok(bytes) => Sending::InPlace(bytes),
+                Err(snapshot) => Sending::Waits(snapshot),
+            },
         }
     }
 
@@ -125,6 +133,9 @@ impl Generations {
 
 const RECEIVED: &str = "received.db";
 
+/// How much of a snapshot is copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix("shard-")?
         .strip_suffix(".db")?
@@ -143,21 +154,34 @@ fn remove(path: &Path) -> io::Result<()> {
 /// A snapshot on its way.
 struct Sent {
     path: PathBuf,
-    snapshot: Option<Snapshot>,
-    file: Option<File>,
+    content: Sending,
+}
+
+/// Where the content of a snapshot comes from.
+enum Sending {
+    /// From the file itself.
+    InPlace(FileBytes),
+    /// From a copy, which is made when it is read first.
+    Waits(Box<Snapshot>),
+    Copied(File),
+    Failed,
 }
 
 impl Read for Sent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(snapshot) = self.snapshot.take() {
-            let copied =
-                snapshot.copy_aside(&self.path, |_, _| std::ops::ControlFlow::Continue(()));
+        if let Sending::Waits(_) = self.content
+            && let Sending::Waits(snapshot) = mem::replace(&mut self.content, Sending::Failed)
+        {
+            let copied = snapshot.copy_aside(&self.path, |_, _| ControlFlow::Continue(()));
             copied.map_err(io::Error::other)?;
-            self.file = Some(File::open(&self.path)?);
+            self.content = Sending::Copied(File::open(&self.path)?);
         }
-        match &mut self.file {
-            Some(file) => file.read(buffer),
-            None => Err(io::Error::other("the snapshot could not be made")),
+        match &mut self.content {
+            Sending::InPlace(bytes) => bytes.read(buffer),
+            Sending::Copied(file) => file.read(buffer),
+            Sending::Waits(_) | Sending::Failed => {
+                Err(io::Error::other("the snapshot could not be made"))
+            }
         }
     }
 }

@@ -5,7 +5,6 @@
 //! thread moves, there is always more left than that: then one of them moves all of it, and the others wait, or the log would never end.
 
 use std::{
-    ops::ControlFlow,
     path::Path,
     sync::{
         Arc,
@@ -15,7 +14,8 @@ use std::{
 };
 
 use crate::{
-    Config, Params, Result,
+    Config, Result,
+    checkpoint::{Logged, Mode, bare, checkpoint},
     connection::{Connection, Purpose},
 };
 
@@ -55,15 +55,6 @@ enum Turn {
     Thread,
 }
 
-/// What a run has found.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// How long the log was when it began.
-    pages: u32,
-    /// How much of that is in the file.
-    moved: u32,
-}
-
 /// Says that a thread has ended, however it does.
 struct UnderWay(Arc<Reached>);
 
@@ -79,7 +70,7 @@ impl Moving {
     pub(super) fn go_on(&mut self, connection: &Connection, config: &Config, pages: u32) {
         match self.turn(config.checkpoint_pages, pages) {
             Turn::Nobody => {}
-            Turn::Commit => self.reached.take(passive(connection)),
+            Turn::Commit => self.reached.take(checkpoint(connection, Mode::Passive)),
             Turn::Thread => self.start(connection.path(), config),
         }
     }
@@ -131,7 +122,7 @@ impl Moving {
         // Without a thread it is over at once, and tried again later.
         let started = moving.spawn(move || {
             let opened = Connection::open(&path, &config, Purpose::Write);
-            let run = opened.and_then(|connection| passive(&connection));
+            let run = opened.and_then(|connection| checkpoint(&connection, Mode::Passive));
             under_way.0.take(run);
         });
         self.thread = started.ok();
@@ -139,36 +130,14 @@ impl Moving {
 }
 
 impl Reached {
-    fn take(&self, run: Result<Run>) {
-        if let Ok(Run { pages, moved }) = run {
+    fn take(&self, run: Result<Logged>) {
+        if let Ok(logged) = run {
+            let [pages, moved] = [logged.pages, logged.moved].map(Option::unwrap_or_default);
             self.pages.store(moved, Ordering::Release);
             self.held
                 .store(pages.saturating_sub(moved), Ordering::Release);
         }
     }
-}
-
-/// Returns what a connection needs that runs nothing of anybody.
-fn bare(config: &Config) -> Config {
-    Config {
-        functions: Vec::new(),
-        setup_sql: String::new(),
-        ..config.clone()
-    }
-}
-
-/// Moves what nobody needs in the log.
-fn passive(connection: &Connection) -> Result<Run> {
-    let sql = "PRAGMA main.wal_checkpoint(PASSIVE)";
-    let (_, flow) = connection.query(sql, Params::NONE, |row| {
-        let pages = |column| row.get(column).as_i64().unwrap_or(0);
-        ControlFlow::Break((pages(1), pages(2)))
-    })?;
-    let (pages, moved) = flow.break_value().unwrap_or_default();
-    Ok(Run {
-        pages: u32::try_from(pages).unwrap_or(0),
-        moved: u32::try_from(moved).unwrap_or(0),
-    })
 }
 
 #[cfg(test)]
@@ -211,7 +180,11 @@ mod tests {
                 drop(UnderWay(Arc::clone(&self.moving.reached)));
             }
             self.moved = moved;
-            self.moving.reached.take(Ok(Run { pages, moved }));
+            self.moving.reached.take(Ok(Logged {
+                busy: false,
+                pages: Some(pages),
+                moved: Some(moved),
+            }));
         }
     }
 

@@ -13,3 +13,4 @@ mod outcomes;
 mod pair;
 mod parts;
 mod schema;
+mod still;

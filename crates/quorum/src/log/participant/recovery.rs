@@ -31,6 +31,8 @@ pub(super) struct Recovery {
     began_at: Timestamp,
     /// When the fences are due that were not answered.
     again_at: Timestamp,
+    /// How many times they were sent.
+    rounds: u32,
 }
 
 /// The newest log, while its records are fetched.
@@ -87,6 +89,7 @@ impl Recovery {
             fetching: None,
             began_at: now,
             again_at: now,
+            rounds: 0,
         }
     }
 
@@ -109,10 +112,10 @@ impl Recovery {
                 self.took(context, reply.replica_id, prev, records);
             }
             Answer::NeedSnapshot => self.fetch_snapshot(context, reply.replica_id),
-            // Who waits for it asks often: a primary that makes way may give its lease up at any moment.
+            // A primary that makes way may give its lease up at any moment, and does so soon; one that is gone never does.
             Answer::Held(left) => {
-                let soon = left.min(context.settings.resend / 4);
-                self.again_at = self.again_at.min(context.now + soon);
+                let soon = context.settings.resend / (32 >> self.rounds.min(3));
+                self.again_at = self.again_at.min(context.now + soon.min(left));
             }
             Answer::StaleEpoch(_) => {}
             Answer::OtherConfig(_) => {
@@ -227,6 +230,7 @@ impl Recovery {
     /// Asks all who have not answered.
     fn fence(&mut self, context: &mut Context<'_>) {
         self.again_at = context.now + context.settings.resend;
+        self.rounds = self.rounds.saturating_add(1);
         let unanswered = self.asks().filter(|member| {
             let answered = self.acks.contains_key(&member.replica_id);
             member.node != *context.me && !answered

@@ -77,7 +77,6 @@ mod describe;
 mod digest;
 mod error;
 mod file;
-#[cfg(feature = "capture")]
 mod flush;
 mod function;
 mod guard;
@@ -133,7 +132,7 @@ pub use crate::{
     copy::FileCopy,
     dedup::{Entry, Seen, Window, is_name, is_stream},
     error::{Difference, ReplicaError},
-    part::{DividedTable, Keeps, Part, PartCopy},
+    part::{DividedTable, Keeps, Part, PartCopy, Whole},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
     still::FileBytes,

@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io,
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -73,28 +73,56 @@ impl std::fmt::Debug for Part<'_> {
     }
 }
 
+/// A whole file, parts of which are to be written. It is removed with this.
+#[derive(Debug)]
+pub struct Whole {
+    path: PathBuf,
+}
+
 impl Snapshot {
-    /// Writes a part of what this snapshot shows into a new file, which is no copy of anything yet:
-    /// [`ShardFile::install_at`] makes it one.
+    /// Writes what this snapshot shows into a new file, for parts to be made of. The snapshot is not needed any more then: to make them takes
+    /// long, and meanwhile the write-ahead log would grow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::copy_to`].
+    pub fn whole_to(
+        &self,
+        path: &Path,
+        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Whole> {
+        while_written(path, || self.copy_aside(path, progress))?;
+        let path = path.to_owned();
+        Ok(Whole { path })
+    }
+}
+
+impl Whole {
+    /// Writes a part into a new file, which is no copy of anything yet: [`ShardFile::install_at`] makes it one.
     ///
     /// # Errors
     ///
     /// As [`Snapshot::copy_to`]: also if a divided table is not there. No file remains then.
-    pub fn part_to(
-        &self,
-        path: &Path,
-        part: &Part<'_>,
-        progress: impl FnMut(u64, u64) -> ControlFlow<()>,
-    ) -> Result<PartCopy> {
+    pub fn part_to(&self, path: &Path, part: &Part<'_>) -> Result<PartCopy> {
         let whole = beside(path, "-whole");
         remove(&whole);
-        let made = self
-            .copy_aside(&whole, progress)
-            .and_then(|_| while_written(path, || cut(&whole, path, part)))
+        let copied = while_written(&whole, || fs::copy(&self.path, &whole));
+        let made = copied
+            .map_err(|source| failed("write", &whole, source))
+            .and_then(|_| {
+                // Both are written to: rows are deleted in one, and what is left goes to the other.
+                while_written(&whole, || while_written(path, || cut(&whole, path, part)))
+            })
             .and_then(|()| sync(path))
             .and_then(|()| digest(path));
         remove(&whole);
         made.inspect_err(|_| remove(path))
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        remove(&self.path);
     }
 }
 

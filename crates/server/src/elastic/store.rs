@@ -35,6 +35,10 @@ const TRIES: u32 = 8;
 /// The waits between two of those.
 const WAITS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
+/// How many records of a source a target takes in at once, at most: each may be of many writes, and every copy of the target applies them beside
+/// what else its node does.
+const RECORDS_MAX: usize = 64;
+
 /// The replicated shards of a keyspace, as one store for all nodes: it asks whoever has the primary.
 ///
 /// Give the same one for every node.
@@ -231,7 +235,7 @@ impl ShardStore for ClusterStore {
                 range: range_of(extent)?,
                 after,
                 up_to,
-                count: batch.rows,
+                count: batch.rows.min(RECORDS_MAX),
                 bytes: batch.bytes,
             };
             match self.ask(shard, ask).await? {

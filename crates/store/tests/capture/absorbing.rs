@@ -45,8 +45,9 @@ fn whole(pair: &Pair) -> PathBuf {
         entries: &[],
     };
     let snapshot = pair.primary.snapshot().unwrap();
-    let copied = snapshot.part_to(&path, &part, |_, _| ControlFlow::Continue(()));
-    copied.unwrap();
+    let copied = pair.directory.path().join("copied.db");
+    let copied = snapshot.whole_to(&copied, |_, _| ControlFlow::Continue(()));
+    copied.unwrap().part_to(&path, &part).unwrap();
     path
 }
 

@@ -123,11 +123,15 @@ fn part_of(pair: &Pair, client: [u8; 16], even: bool) -> (ShardFile, Applied, bo
     };
     let snapshot = pair.primary.snapshot().unwrap();
     let go_on = |_, _| ControlFlow::Continue(());
-    let made = snapshot.part_to(&path, &part, go_on).unwrap();
+    let whole = pair.directory.path().join("whole.db");
+    let whole = snapshot.whole_to(&whole, go_on).unwrap();
+    let made = whole.part_to(&path, &part).unwrap();
     // The same again is the same, from another copy too.
     let again = pair.directory.path().join(format!("again-{even}.db"));
     let snapshot = pair.copy.snapshot().unwrap();
-    assert_eq!(snapshot.part_to(&again, &part, go_on).unwrap(), made);
+    let other = pair.directory.path().join("other-whole.db");
+    let other = snapshot.whole_to(&other, go_on).unwrap();
+    assert_eq!(other.part_to(&again, &part).unwrap(), made);
     for beside in ["-wal", "-shm", "-journal", "-whole"] {
         let left = pair
             .directory
@@ -214,7 +218,12 @@ fn a_part_of_a_table_that_is_not_there_leaves_nothing_behind() {
         entries: &[],
     };
     let snapshot = pair.primary.snapshot().unwrap();
-    let made = snapshot.part_to(&path, &part, |_, _| ControlFlow::Continue(()));
+    let whole = pair.directory.path().join("part-whole.db");
+    let whole = snapshot
+        .whole_to(&whole, |_, _| ControlFlow::Continue(()))
+        .unwrap();
+    let made = whole.part_to(&path, &part);
+    drop(whole);
     assert!(matches!(made, Err(Error::Sql { .. })), "{made:?}");
     let left = std::fs::read_dir(pair.directory.path()).unwrap();
     let left = left.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! KEYSPACE/SOURCE/             the copy that is divided
+//!   making-whole-AT.db         what the parts are made of
 //!   making-TARGET-AT.db        a part that is not complete
 //! KEYSPACE/TARGET/             the copy of a target on the same node
 //!   base-SOURCE-AT.db          what it is to begin with, of the record AT of the source
 //!   base-SOURCE-AT.json        of which operation that is, and what it holds: it comes last
 //! ```
-//! A part is made on a thread of its own, from a snapshot: records are applied meanwhile. One that a crash interrupted is not there, and the
+//! Parts are made on a thread of their own, from a copy of a snapshot: records are applied meanwhile. One that a crash interrupted is not there, and the
 //! cut is made again. Parts of several cuts lie side by side until the copy has begun with one of them. Where there is no copy of the target, none is
 //! made.
 
@@ -23,7 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use shardwright_store::{
-    DividedTable, Entry, Error as StoreError, Part, PartCopy, ShardFile, Snapshot,
+    DividedTable, Entry, Error as StoreError, Part, PartCopy, ShardFile, Snapshot, Whole,
 };
 use shardwright_topology::{Halts, Lsn, OperationId, ShardId};
 
@@ -187,26 +188,27 @@ pub struct Making {
 impl Making {
     /// Makes them, one after the other, as far as they are still wanted.
     pub fn run(self) {
-        let Self {
-            bases,
-            home,
-            at,
-            cut,
-            snapshot,
-            halts,
-        } = self;
-        for part in &cut.parts {
-            let is_wanted = || bases.is_latest(part, at);
-            let made = make(&home, at, &cut, part, &snapshot, &is_wanted);
-            let made = made.and_then(|made| {
-                let Some(made) = made else { return Ok(()) };
-                made.name(&halts)?;
-                if bases.is_given_up(part) {
-                    made.take_back();
+        let (bases, at, parts) = (&self.bases, self.at, &self.cut.parts);
+        let path = self.home.join(format!("{MAKING}whole-{}.db", at.0));
+        // What an earlier process has left.
+        let _removed = fs::remove_file(&path);
+        let whole = self.snapshot.whole_to(&path, |_, _| {
+            match parts.iter().any(|part| bases.is_latest(part, at)) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+        drop(self.snapshot);
+        for part in parts {
+            let made = match &whole {
+                Ok(whole) => {
+                    let made = make(&self.home, at, &self.cut, part, whole, bases);
+                    let made = made.and_then(|made| settle(bases, part, made, &self.halts));
+                    made.map_err(|error| error.to_string())
                 }
-                Ok(())
-            });
-            bases.end(part, at, made.err().map(|error| error.to_string()));
+                Err(error) => Err(error.to_string()),
+            };
+            bases.end(part, at, made.err());
         }
     }
 
@@ -332,17 +334,16 @@ fn make(
     at: Lsn,
     cut: &Cut,
     part: &CutPart,
-    snapshot: &Snapshot,
-    is_latest: &dyn Fn() -> bool,
+    whole: &Whole,
+    bases: &Bases,
 ) -> Result<Option<Unnamed>, StoreError> {
     let directory = directory_of(home, &part.shard);
     // Its copy may be removed meanwhile: the operation was cancelled.
-    let is_wanted = || is_latest() && directory.exists();
-    if !is_wanted() {
+    if !bases.is_latest(part, at) || !directory.exists() {
         return Ok(None);
     }
     let made = home.join(format!("{MAKING}{}-{}.db", part.shard, at.0));
-    let copied = write_part(&made, at, cut, part, snapshot, &is_wanted)?;
+    let copied = write_part(&made, at, cut, part, whole)?;
     let base = Base {
         operation: cut.operation.clone(),
         source: cut.source.clone(),
@@ -354,6 +355,21 @@ fn make(
         directory,
         base,
     }))
+}
+
+/// Gives a part its name, unless nobody wants it any more.
+fn settle(
+    bases: &Bases,
+    part: &CutPart,
+    made: Option<Unnamed>,
+    halts: &Halts<CopyGap>,
+) -> Result<(), StoreError> {
+    let Some(made) = made else { return Ok(()) };
+    made.name(halts)?;
+    if bases.is_given_up(part) {
+        made.take_back();
+    }
+    Ok(())
 }
 
 impl Unnamed {
@@ -401,8 +417,7 @@ fn write_part(
     at: Lsn,
     cut: &Cut,
     part: &CutPart,
-    snapshot: &Snapshot,
-    is_wanted: &dyn Fn() -> bool,
+    whole: &Whole,
 ) -> Result<PartCopy, StoreError> {
     // What an earlier process has left.
     let _removed = fs::remove_file(path);
@@ -425,10 +440,7 @@ fn write_part(
             outcome: &[],
         }],
     };
-    snapshot.part_to(path, &part, |_, _| match is_wanted() {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
-    })
+    whole.part_to(path, &part)
 }
 
 #[cfg(test)]

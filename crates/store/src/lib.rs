@@ -77,6 +77,7 @@ mod describe;
 mod digest;
 mod error;
 mod file;
+#[cfg(feature = "capture")]
 mod flush;
 mod function;
 mod guard;

@@ -91,7 +91,8 @@ impl Snapshot {
         path: &Path,
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Whole> {
-        while_written(path, || self.copy_aside(path, progress))?;
+        // It does not outlive the process, so it is not synced: most of it never has to reach the disk.
+        self.copy_aside(path, progress)?;
         let path = path.to_owned();
         Ok(Whole { path })
     }
@@ -106,13 +107,9 @@ impl Whole {
     pub fn part_to(&self, path: &Path, part: &Part<'_>) -> Result<PartCopy> {
         let whole = beside(path, "-whole");
         remove(&whole);
-        let copied = while_written(&whole, || fs::copy(&self.path, &whole));
-        let made = copied
+        let made = fs::copy(&self.path, &whole)
             .map_err(|source| failed("write", &whole, source))
-            .and_then(|_| {
-                // Both are written to: rows are deleted in one, and what is left goes to the other.
-                while_written(&whole, || while_written(path, || cut(&whole, path, part)))
-            })
+            .and_then(|_| while_written(path, || cut(&whole, path, part)))
             .and_then(|()| sync(path))
             .and_then(|()| digest(path));
         remove(&whole);

@@ -41,6 +41,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(5);
 /// How often the thread looks for changes of other processes while somebody watches. One look takes a few microseconds.
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
+/// How often it does so for a while after a change: one seldom comes alone, and clients wait for the end of a hand-over.
+const POLL_SOON: Duration = Duration::from_millis(2);
+const LIVELY: Duration = Duration::from_millis(100);
+
 /// The handle of the thread. It ends with its handle, after the request that it works on.
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -61,6 +65,7 @@ impl Driver {
                 clock: Clock::start(),
                 waiting: Vec::new(),
                 free_at: Timestamp::default(),
+                lively_until: Timestamp::default(),
             }
             .run(&inbox)
         };
@@ -110,6 +115,8 @@ struct Owner {
     waiting: Vec<(Change, Reply<Revision>)>,
     /// No change is made before.
     free_at: Timestamp,
+    /// Until when others are expected to change something soon.
+    lively_until: Timestamp,
 }
 
 impl Owner {
@@ -118,7 +125,12 @@ impl Owner {
             let now = self.clock.now();
             // The driver holds one receiver itself.
             let watched = self.latest.receiver_count() > 1;
-            let polls_in = watched.then_some(POLL_EVERY);
+            let poll = if now < self.lively_until {
+                POLL_SOON
+            } else {
+                POLL_EVERY
+            };
+            let polls_in = watched.then_some(poll);
             let changes_in = (!self.waiting.is_empty()).then(|| self.free_at.since(now));
             let request = match polls_in.into_iter().chain(changes_in).min() {
                 Some(wait) => inbox.recv_timeout(wait),
@@ -202,11 +214,14 @@ impl Owner {
         }
     }
 
-    fn announce(&self, revision: Revision) {
-        self.latest.send_if_modified(|latest| {
+    fn announce(&mut self, revision: Revision) {
+        let is_news = self.latest.send_if_modified(|latest| {
             let newer = *latest < revision;
             *latest = revision.max(*latest);
             newer
         });
+        if is_news {
+            self.lively_until = self.clock.now() + LIVELY;
+        }
     }
 }

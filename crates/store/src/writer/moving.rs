@@ -17,7 +17,6 @@ use crate::{
     Config, Result,
     checkpoint::{Logged, Mode, bare, checkpoint},
     connection::{Connection, Purpose},
-    flush::while_written,
 };
 
 /// How much a commit moves itself, in lengths of the log at which it begins to.
@@ -123,10 +122,7 @@ impl Moving {
         // Without a thread it is over at once, and tried again later.
         let started = moving.spawn(move || {
             let opened = Connection::open(&path, &config, Purpose::Write);
-            let run = opened.and_then(|connection| {
-                // Of much that has gathered a little at a time, or whoever else syncs waits for all of it.
-                while_written(&path, || checkpoint(&connection, Mode::Passive))
-            });
+            let run = opened.and_then(|connection| checkpoint(&connection, Mode::Passive));
             under_way.0.take(run);
         });
         self.thread = started.ok();

@@ -72,6 +72,8 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone)]
 struct Copy {
+    /// Until when its data is made.
+    installs_until: Timestamp,
     replica_id: ReplicaId,
     opening: Incarnation,
     leads: Option<Epoch>,

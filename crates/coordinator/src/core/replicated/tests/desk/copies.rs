@@ -1,6 +1,6 @@
 //! What nodes do with their copies, and what their logs decide.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use shardwright_failover::replication::{CopyReport, Health, Instruction, Lead};
 use shardwright_registry::{Key, Seen, Stored};
@@ -9,8 +9,14 @@ use shardwright_topology::{Config, Epoch, Incarnation, Lsn, Member, NodeId, Regi
 use super::{Copy, Desk, shard};
 use crate::{core::Value, protocol::CopyState};
 
+/// How long the data of a new copy is made.
+const INSTALLS: Duration = Duration::from_millis(200);
+
 impl Desk {
     pub(super) fn obey(&mut self, at: &NodeId, instruction: Instruction) {
+        // The first copies have nothing to take in.
+        let is_first = self.record(&shard()).active.is_none();
+        let installs_until = self.now + if is_first { Duration::ZERO } else { INSTALLS };
         let node = self.nodes.get_mut(at).unwrap();
         node.instructions.push(instruction.clone());
         match instruction {
@@ -22,6 +28,7 @@ impl Desk {
                 };
                 let value = registered.with_opened(shard, replica_id);
                 node.copy = Some(Copy {
+                    installs_until,
                     replica_id,
                     opening: value.opened,
                     leads: None,
@@ -123,7 +130,7 @@ impl Desk {
                 epoch: record.active_epoch(),
                 durable: Lsn(10),
                 health: Health::Whole,
-                installs: false,
+                installs: self.now < copy.installs_until,
                 lead,
             };
             CopyState {

@@ -252,6 +252,9 @@ impl Replication {
             (shard.unserved_since, shard.stuck_since) = (None, None);
             shard.changed_at = now;
         }
+        if before.value.active != record.active {
+            shard.succeeds();
+        }
         settle(shard, self.is_leading, actions);
         if self.is_leading
             && before.value.active != record.active

@@ -27,8 +27,8 @@ pub(super) struct Shard {
     pub(super) changed_at: Timestamp,
     /// How many attempts have failed since it was served.
     pub(super) failed: u32,
-    /// The last one that did, and when.
-    pub(super) given_up: Option<(Epoch, Timestamp)>,
+    /// The last one that did, as far as it matters.
+    pub(super) given_up: Option<GivenUp>,
     /// Who was to be primary in them.
     pub(super) tried: BTreeSet<NodeId>,
     /// The members that cannot be reached, since when.
@@ -43,6 +43,15 @@ pub(super) struct Shard {
     pub(super) followed: Option<(Epoch, BTreeSet<Member>, Timestamp)>,
     /// The copies that are of no use, since when, and when the node was told.
     pub(super) unused: BTreeMap<ReplicaId, (Timestamp, Option<Timestamp>)>,
+}
+
+/// An attempt that has failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GivenUp {
+    epoch: Epoch,
+    at: Timestamp,
+    /// Whether the primary was to stay, and others were not up to it.
+    is_of_members: bool,
 }
 
 /// An attempt of this coordinator.
@@ -181,12 +190,12 @@ impl Shard {
 
     pub(super) fn has_given_up(&self, pending: &Config) -> bool {
         self.given_up
-            .is_some_and(|(epoch, _)| epoch == pending.epoch)
+            .is_some_and(|given_up| given_up.epoch == pending.epoch)
     }
 
     /// Whether no attempt has failed for so long.
     pub(super) fn is_calm(&self, now: Timestamp, time: Duration) -> bool {
-        let failed = self.given_up.map(|(_, at)| now.since(at));
+        let failed = self.given_up.map(|given_up| now.since(given_up.at));
         failed.is_none_or(|since| time <= since)
     }
 
@@ -200,14 +209,23 @@ impl Shard {
         if self.has_given_up(pending) {
             return;
         }
-        self.given_up = Some((pending.epoch, now));
-        self.failed = self.failed.saturating_add(1);
         let active = self.stored.value.active.as_ref();
         // A change of members may fail for the others' sake.
-        let is_same = active.is_some_and(|active| active.primary == pending.primary);
-        if !is_same || self.failed > 1 {
+        let is_of_members = active.is_some_and(|active| active.primary == pending.primary);
+        self.given_up = Some(GivenUp {
+            epoch: pending.epoch,
+            at: now,
+            is_of_members,
+        });
+        self.failed = self.failed.saturating_add(1);
+        if !is_of_members || self.failed > 1 {
             self.tried.insert(pending.primary.node.clone());
         }
+    }
+
+    /// Notes that another configuration is active: that somebody else could not be the primary before says nothing any more.
+    pub(super) fn succeeds(&mut self) {
+        self.given_up.take_if(|given_up| !given_up.is_of_members);
     }
 
     pub(super) fn set_condition(&mut self, to: Condition, actions: &mut Vec<Action>) {

@@ -22,7 +22,8 @@ pub struct Settings {
     /// fails, up to [`Settings::patience_max`].
     pub patience: Duration,
     /// The longest patience, for copies that fetch much before they begin; 2 minutes unless told otherwise. After an attempt that has failed,
-    /// what can wait is put off for so long, too, unless it was one for another primary and somebody has become it since; the hand-over of a node that gives away what it has only for [`Settings::patience`].
+    /// what can wait is put off for so long, too, unless it was one for another primary and somebody has become it since; the hand-over of a
+    /// node that gives away what it has only for [`Settings::patience`].
     pub patience_max: Duration,
     /// How long a member may be away before another copy takes its place; 5 minutes unless told otherwise. Longer than a restart.
     pub grace: Duration,

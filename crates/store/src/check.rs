@@ -2,10 +2,7 @@
 
 use std::{fs, io, ops::ControlFlow, path::PathBuf};
 
-use crate::{
-    Error, Result, ShardFile, Snapshot, Writer,
-    checkpoint::{self, Mode},
-};
+use crate::{Error, Result, ShardFile, Snapshot, Writer, checkpoint::run_checkpoint};
 
 /// How thoroughly a file is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +90,7 @@ impl Writer {
     /// What SQLite reports, and [`Error::Sql`] inside a transaction.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<Checkpointed> {
         self.release_idle_readers();
-        let mode = match checkpoint {
-            Checkpoint::Passive => Mode::Passive,
-            Checkpoint::Truncate => Mode::Truncate,
-        };
-        let logged = checkpoint::checkpoint(self.connection(), mode)?;
+        let logged = run_checkpoint(self.connection(), checkpoint)?;
         let [log, moved] = [logged.pages, logged.moved].map(Option::unwrap_or_default);
         let pages_left = u64::from(log.saturating_sub(moved));
         Ok(Checkpointed {

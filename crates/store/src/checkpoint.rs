@@ -2,16 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{Config, Params, Result, connection::Connection};
-
-/// What is done with a log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mode {
-    /// What nobody needs in it is moved, without waiting for anybody.
-    Passive,
-    /// All of it is moved and removed, once nobody needs it.
-    Truncate,
-}
+use crate::{Checkpoint, Config, Params, Result, connection::Connection};
 
 /// What there is in a log, in pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +16,10 @@ pub(crate) struct Logged {
 }
 
 /// Moves the log, and returns how it is then.
-pub(crate) fn checkpoint(connection: &Connection, mode: Mode) -> Result<Logged> {
-    let sql = match mode {
-        Mode::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
-        Mode::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+pub(crate) fn run_checkpoint(connection: &Connection, how: Checkpoint) -> Result<Logged> {
+    let sql = match how {
+        Checkpoint::Passive => "PRAGMA main.wal_checkpoint(PASSIVE)",
+        Checkpoint::Truncate => "PRAGMA main.wal_checkpoint(TRUNCATE)",
     };
     let (_, flow) = connection.query(sql, Params::NONE, |row| {
         let number = |column| row.get(column).as_i64().unwrap_or(0);

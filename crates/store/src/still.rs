@@ -16,8 +16,8 @@ use std::{
 use rusqlite::ffi;
 
 use crate::{
-    Params, Result, ShardFile, Snapshot,
-    checkpoint::{Logged, Mode, bare, checkpoint},
+    Checkpoint, Params, Result, ShardFile, Snapshot,
+    checkpoint::{Logged, bare, run_checkpoint},
     connection::{Connection, Purpose},
     file::Shared,
     snapshot::FIRST_READ,
@@ -79,7 +79,7 @@ fn move_log(shared: &Shared) -> Result<bool> {
     let mover = Connection::open(&shared.path, &bare(&shared.config), Purpose::Write)?;
     // A connection knows of the log once it has read.
     mover.query_row(FIRST_READ, Params::NONE, |_| ())?;
-    let Logged { pages, moved, .. } = checkpoint(&mover, Mode::Passive)?;
+    let Logged { pages, moved, .. } = run_checkpoint(&mover, Checkpoint::Passive)?;
     Ok(pages.is_some() && pages == moved)
 }
 

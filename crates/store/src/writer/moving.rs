@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    Config, Result,
-    checkpoint::{Logged, Mode, bare, checkpoint},
+    Checkpoint, Config, Result,
+    checkpoint::{Logged, bare, run_checkpoint},
     connection::{Connection, Purpose},
 };
 
@@ -70,7 +70,9 @@ impl Moving {
     pub(super) fn go_on(&mut self, connection: &Connection, config: &Config, pages: u32) {
         match self.turn(config.checkpoint_pages, pages) {
             Turn::Nobody => {}
-            Turn::Commit => self.reached.take(checkpoint(connection, Mode::Passive)),
+            Turn::Commit => self
+                .reached
+                .take(run_checkpoint(connection, Checkpoint::Passive)),
             Turn::Thread => self.start(connection.path(), config),
         }
     }
@@ -122,7 +124,8 @@ impl Moving {
         // Without a thread it is over at once, and tried again later.
         let started = moving.spawn(move || {
             let opened = Connection::open(&path, &config, Purpose::Write);
-            let run = opened.and_then(|connection| checkpoint(&connection, Mode::Passive));
+            let run =
+                opened.and_then(|connection| run_checkpoint(&connection, Checkpoint::Passive));
             under_way.0.take(run);
         });
         self.thread = started.ok();

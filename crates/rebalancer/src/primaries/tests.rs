@@ -37,6 +37,33 @@ fn number_of_copies(holders: &[&str]) -> u32 {
     u32::try_from(holders.len()).unwrap()
 }
 
+/// What is best by looking at every hand-over there is: of a node, and the load of the larger one of the two afterwards.
+fn best_of_all(draft: &Draft<'_>, from: usize, to: usize) -> Option<u128> {
+    let before = draft.ratio(from, draft.nodes[from].load);
+    let all = draft.primaries.iter();
+    let possible = all.filter(|primary| primary.at == from && primary.holders.contains(&to));
+    let after = possible.map(|primary| {
+        let left = draft.ratio(from, draft.nodes[from].load - primary.cost);
+        left.max(draft.ratio(to, draft.nodes[to].load + primary.cost))
+    });
+    after.filter(|after| *after < before).min()
+}
+
+#[test]
+fn two_look_ups_find_what_is_best() {
+    for partitions in [10, 33, 300] {
+        let cluster = lopsided(partitions);
+        let mut draft = Draft::new(&cluster, PrimaryPolicy::default().blend);
+        while let Some((_, _, primary, to)) = draft.best_of(0).or_else(|| draft.best_of(1)) {
+            for (from, to) in (0..10).flat_map(|from| (0..10).map(move |to| (from, to))) {
+                let found = draft.offer(from, to).map(|(after, ..)| after);
+                assert_eq!(found, best_of_all(&draft, from, to));
+            }
+            draft.hand_over(primary, to, Reason::Overloaded);
+        }
+    }
+}
+
 const THREE: [(&str, u32); 3] = [("n1", 100), ("n2", 100), ("n3", 100)];
 
 /// Plans, checks that the plan fits and that nothing is planned on its result, and returns how many primaries each node has then.
@@ -106,4 +133,47 @@ fn weights_pins_and_holders_bind() {
         pinned.pin(&PartitionId::from(ShardId::numbered(shard)));
     }
     primaries(pinned, 0);
+}
+
+/// So many partitions on ten nodes, three copies of each, and every primary on one of two nodes. Their loads differ.
+fn lopsided(partitions: u32) -> Cluster {
+    let names: Vec<_> = (0..10).map(|number| format!("n{number}")).collect();
+    let mut cluster = Cluster::new();
+    for name in &names {
+        cluster.set_node(Node::new(node(name)));
+    }
+    for number in 0..partitions {
+        let place = number as usize;
+        let others = [2 + place % 4, 6 + place / 4 % 4];
+        let holders = [place % 2].into_iter().chain(others);
+        let partition = Partition {
+            holders: holders.map(|place| node(&names[place])).collect(),
+            measured: Some(Load {
+                requests: u64::from(number % 97),
+                cpu: u64::from(number % 89),
+                ..Load::default()
+            }),
+            ..Partition::new(3)
+        };
+        cluster.set_partition(PartitionId::from(ShardId::numbered(number)), partition);
+    }
+    cluster
+}
+
+/// How much was looked at for a plan, and how much one of the nodes has at most, in hundredths of its share.
+fn looked(partitions: u32) -> (u64, u128) {
+    let (cluster, policy) = (lopsided(partitions), PrimaryPolicy::default());
+    let mut draft = Draft::new(&cluster, policy.blend);
+    let looked = draft.even_out(policy.start_percent, policy.settle_percent);
+    let percents = (0..draft.nodes.len()).map(|place| draft.percent_of_share(place) / draft.total);
+    (looked, percents.max().unwrap())
+}
+
+#[test]
+fn what_a_plan_costs_grows_as_the_number_of_partitions_does() {
+    let (few, few_percent) = looked(1_000);
+    let (many, many_percent) = looked(100_000);
+    assert!(few_percent <= 120 && many_percent <= 120);
+    assert!(many <= 15 * 100_000, "{many} for 100,000 partitions");
+    assert!(many <= 150 * few, "{many} for 100 times what {few} are for");
 }

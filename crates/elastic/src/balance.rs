@@ -2,6 +2,7 @@
 
 mod patience;
 mod planner;
+mod thresholds;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -9,7 +10,8 @@ use shardwright_topology::{NodeId, ShardId};
 
 pub use self::patience::{Patience, Resting};
 pub use self::planner::plan;
-use crate::{MergeCriteria, Part, ShardMetrics, SplitCriteria};
+pub use self::thresholds::{InvalidPolicy, Metric};
+use crate::{Hot, MergeCriteria, Part, ShardMetrics, SplitCriteria};
 
 /// What a plan does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +108,8 @@ impl fmt::Display for Step {
 pub struct BalancePolicy {
     /// When shards are split.
     pub split: SplitCriteria,
+    /// Above how many keys a shard is split, whatever else it does; `None` is no bound. Default none.
+    pub split_keys: Option<usize>,
     /// When shards are merged.
     pub merge: MergeCriteria,
     /// How much more than the mean a node may have before shards leave it, as a part of the mean. Default 0.2.
@@ -126,6 +130,7 @@ impl Default for BalancePolicy {
     fn default() -> Self {
         Self {
             split: SplitCriteria::default(),
+            split_keys: None,
             merge: MergeCriteria::default(),
             tolerance: 0.2,
             steps_max: 8,
@@ -134,6 +139,23 @@ impl Default for BalancePolicy {
             lasting: Duration::from_secs(30),
             cool_down: Duration::from_secs(600),
         }
+    }
+}
+
+impl BalancePolicy {
+    /// Returns what makes a shard hot; `None` if nothing does, or it has too few keys to be divided.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a number that is shown")]
+    pub fn hot(&self, metrics: &ShardMetrics) -> Option<Hot> {
+        let keys = metrics.key_count;
+        let most = self.split_keys.filter(|most| *most < keys);
+        let by_keys = most.map(|most| Hot {
+            metric: "keys",
+            value: keys as f64,
+            threshold: most as f64,
+        });
+        let by_keys = by_keys.filter(|_| self.split.min_keys <= keys);
+        self.split.hot(metrics).or(by_keys)
     }
 }
 

@@ -3,7 +3,7 @@
 use shardwright_hashing::Ring;
 use shardwright_topology::{KeyRange, NodeId, Position, ShardId};
 
-use crate::{Extent, KeySpan, MergeCriteria, Part, SplitCriteria};
+use crate::{Extent, InvalidPolicy, KeySpan, MergeCriteria, Part, SplitCriteria};
 
 /// How keys become shards.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -89,6 +89,9 @@ pub enum ConfigError {
     /// It would look all the time.
     #[error("rebalance_interval_secs is 0")]
     Interval,
+    /// The policy contradicts itself.
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
     /// The strategy gives another number of shards.
     #[error("the strategy gives {given} shards, initial_shards is {shards}")]
     Cuts {

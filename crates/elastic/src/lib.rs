@@ -74,8 +74,8 @@ pub use shardwright_topology as topology;
 
 pub use crate::{
     balance::{
-        BalancePolicy, Patience, Planned, RebalanceImpact, RebalancePlan, Resting, Situation, Step,
-        plan,
+        BalancePolicy, InvalidPolicy, Metric, Patience, Planned, RebalanceImpact, RebalancePlan,
+        Resting, Situation, Step, plan,
     },
     config::{ConfigError, ShardConfig, ShardStrategy},
     criteria::{Hot, MergeCriteria, SplitCriteria},

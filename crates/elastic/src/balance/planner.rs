@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
         let free = free.filter(|(_, shard)| !shard.is_taken);
         let mut hot: Vec<_> = free
             .filter_map(|(place, shard)| {
-                let hot = self.policy.split.hot(shard.metrics?)?;
+                let hot = self.policy.hot(shard.metrics?)?;
                 Some((hot.value / hot.threshold, hot, place))
             })
             .collect();

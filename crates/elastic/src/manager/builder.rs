@@ -11,8 +11,9 @@ use tokio::sync::{broadcast, watch};
 
 use super::{ElasticShardManager, Inner, Naming, Routes};
 use crate::{
-    BalancePolicy, Error, Journal, Layout, MemoryJournal, Nodes, Settings, ShardConfig,
-    ShardDataOps, ShardStore, balance::Patience, data_ops::DataOpsStore, driver::Driver,
+    BalancePolicy, ConfigError, Error, Journal, Layout, MemoryJournal, Nodes, Settings,
+    ShardConfig, ShardDataOps, ShardStore, balance::Patience, data_ops::DataOpsStore,
+    driver::Driver,
 };
 
 /// How many notices a listener may be behind.
@@ -103,6 +104,13 @@ impl ManagerBuilder {
     /// Without a tokio runtime, or if no node was added.
     pub async fn build(self) -> Result<ElasticShardManager, Error> {
         self.config.check()?;
+        let (split, merge) = self.config.criteria(self.policy.split, self.policy.merge);
+        let policy = BalancePolicy {
+            split,
+            merge,
+            ..self.policy
+        };
+        policy.check().map_err(ConfigError::Policy)?;
         let is_local = self.nodes.is_none() && self.own.len() == self.stores.len();
         let stores = self.nodes.unwrap_or_else(|| Arc::new(self.stores));
         let nodes = stores.nodes();
@@ -129,12 +137,6 @@ impl ManagerBuilder {
                 own.add(part);
             }
         }
-        let (split, merge) = self.config.criteria(self.policy.split, self.policy.merge);
-        let policy = BalancePolicy {
-            split,
-            merge,
-            ..self.policy
-        };
         let manager = ElasticShardManager {
             inner: Arc::new(Inner {
                 config: self.config,

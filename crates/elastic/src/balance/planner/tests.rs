@@ -3,7 +3,7 @@
 use shardwright_topology::{KeyRange, NodeId, ShardId};
 
 use super::{BalancePolicy, Situation, plan};
-use crate::{Extent, MergeCriteria, Part, ShardMetrics};
+use crate::{Extent, MergeCriteria, Part, ShardMetrics, SplitCriteria};
 
 /// Neighbours of so many bytes, load in percent, and the number of the node.
 fn situation(shards: &[(u64, f64, u32)], nodes: u32) -> Situation {
@@ -53,6 +53,28 @@ fn a_hot_shard_is_split_and_the_hottest_comes_first() {
         1,
     ));
     assert_eq!(found, ["split shard-2", "split shard-0"]);
+}
+
+#[test]
+fn a_shard_with_too_many_keys_is_split_though_it_does_little() {
+    let situation = situation(&[(5_000, 50.0, 1)], 1);
+    let split_above = |split_keys, min_keys| {
+        let policy = BalancePolicy {
+            split: SplitCriteria {
+                min_keys,
+                ..SplitCriteria::default()
+            },
+            split_keys,
+            ..BalancePolicy::default()
+        };
+        plan(&situation, &policy).steps
+    };
+    let steps = split_above(Some(1_999), 10);
+    assert_eq!(steps[0].step.to_string(), "split shard-0");
+    assert_eq!(steps[0].reason, "keys is 2000.00, above 1999.00");
+    assert_eq!(split_above(Some(2_000), 10), [], "as many as it may have");
+    assert_eq!(split_above(Some(1_999), 2_001), [], "too few to be divided");
+    assert_eq!(split_above(None, 10), []);
 }
 
 #[test]

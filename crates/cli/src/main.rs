@@ -5,6 +5,7 @@
 
 #[cfg(unix)]
 mod audit;
+mod automatic;
 mod client;
 mod cluster;
 mod commands;

@@ -3,15 +3,23 @@
 //! A flag wins over the variable, the variable over the file, and the file over the default. One file serves all the processes of a
 //! host: a process passes over the keys that only others take.
 
+mod automatic;
 mod error;
 mod file;
 mod given;
+mod quantity;
 mod resolved;
 
 pub(crate) use self::{
+    automatic::{
+        AUTO, AUTO_COOL_DOWN, AUTO_INTERVAL, AUTO_LASTING, AUTO_MIN_SHARDS, AUTO_REST, AUTOMATIC,
+        MERGE_BYTES, MERGE_CPU, MERGE_REQUESTS, MERGE_ROWS, SPLIT_BYTES, SPLIT_CPU, SPLIT_MIN_ROWS,
+        SPLIT_REQUESTS, SPLIT_ROWS,
+    },
     error::SettingError,
     file::File,
     given::{Family, Given},
+    quantity::{Percent, Size},
     resolved::{Settings, Source, invalid},
 };
 
@@ -242,6 +250,12 @@ pub(crate) const ALL: &[&Setting] = &[
     &ADVERTISE,
     &ADVERTISE_PEERS,
     &ALLOW_SHORT_LEASES,
+    &AUTO,
+    &AUTO_COOL_DOWN,
+    &AUTO_INTERVAL,
+    &AUTO_LASTING,
+    &AUTO_MIN_SHARDS,
+    &AUTO_REST,
     &BOOTSTRAP_WAIT,
     &BUCKET,
     &CHECK_INTERVAL,
@@ -253,6 +267,10 @@ pub(crate) const ALL: &[&Setting] = &[
     &LISTEN,
     &LISTEN_PEERS,
     &LOG,
+    &MERGE_BYTES,
+    &MERGE_CPU,
+    &MERGE_REQUESTS,
+    &MERGE_ROWS,
     &NATS_CREDS,
     &REGION,
     &REGISTRY,
@@ -260,6 +278,11 @@ pub(crate) const ALL: &[&Setting] = &[
     &REPLICATION_FACTOR,
     &SHARDER,
     &SHARDS,
+    &SPLIT_BYTES,
+    &SPLIT_CPU,
+    &SPLIT_MIN_ROWS,
+    &SPLIT_REQUESTS,
+    &SPLIT_ROWS,
     &TOKEN_FILE,
     &ZONE,
 ];

@@ -17,6 +17,7 @@ mod carry;
 mod leading;
 mod options;
 mod picture;
+mod pins;
 mod propose;
 mod record;
 mod settings;
@@ -39,7 +40,7 @@ use self::record::Kept;
 pub use self::{
     options::{By, Options},
     propose::{NodeLoad, Proposed, RebalanceImpact},
-    record::{Automatic, Carried},
+    record::{Automatic, Carried, UnknownMode},
     settings::Settings,
 };
 use crate::{Handle, core::View};
@@ -73,7 +74,7 @@ pub struct Status {
 /// [`Refused::Registry`].
 pub(crate) async fn pinned(handle: &Handle) -> Result<BTreeSet<ShardId>, Refused> {
     match handle.balance() {
-        Some(balance) => Ok(balance.status().await?.pins.into_iter().collect()),
+        Some(balance) => balance.pins(&handle.view()).await,
         None => Ok(BTreeSet::new()),
     }
 }
@@ -152,22 +153,53 @@ impl Balance {
         &self.settings
     }
 
+    /// Returns what the leader does by itself: what somebody has said, or else what the settings say.
+    fn mode(&self, said: Option<Automatic>) -> Automatic {
+        said.unwrap_or(self.settings.automatic)
+    }
+
     /// Returns what there is to say of it.
     ///
     /// # Errors
     /// [`Refused::Registry`].
-    pub async fn status(&self) -> Result<Status, Refused> {
+    pub async fn status(&self, view: &View) -> Result<Status, Refused> {
         let Kept {
             automatic,
-            pins,
+            mut pins,
             execution,
             ..
         } = self.kept.load().await?;
+        pins::pass_on(&mut pins, &view.operations);
         Ok(Status {
-            automatic,
+            automatic: self.mode(automatic),
             pins: pins.into_iter().collect(),
             execution,
         })
+    }
+
+    /// Returns the shards that stay where they are, also those that were made of such shards.
+    async fn pins(&self, view: &View) -> Result<BTreeSet<ShardId>, Refused> {
+        let mut pins = self.kept.load().await?.pins;
+        pins::pass_on(&mut pins, &view.operations);
+        Ok(pins)
+    }
+
+    /// Has the registry keep the pins of what was made of pinned shards: the operations that say what that is are forgotten after a while.
+    ///
+    /// # Errors
+    /// [`Refused::Registry`].
+    async fn pass_pins_on(&self, view: &View, known: &mut Kept) -> Result<(), Refused> {
+        let mut pins = known.pins.clone();
+        pins::pass_on(&mut pins, &view.operations);
+        if pins == known.pins {
+            return Ok(());
+        }
+        known.pins = pins;
+        let changed = self.kept.change(|kept| {
+            pins::pass_on(&mut kept.pins, &view.operations);
+            Ok(())
+        });
+        changed.await
     }
 
     /// Has the leader act by itself, or not.
@@ -176,7 +208,7 @@ impl Balance {
     /// [`Refused::Registry`].
     pub async fn set_automatic(&self, automatic: Automatic) -> Result<(), Refused> {
         let changed = self.kept.change(|kept| {
-            kept.automatic = automatic;
+            kept.automatic = Some(automatic);
             Ok(())
         });
         changed.await?;
@@ -200,6 +232,7 @@ impl Balance {
             return Err(Refused::UnknownShard { shard });
         }
         let changed = self.kept.change(|kept| {
+            pins::pass_on(&mut kept.pins, &view.operations);
             kept.pins.retain(exists);
             match to {
                 Pinned::Stays => drop(kept.pins.insert(shard.clone())),
@@ -226,7 +259,7 @@ impl Balance {
         let known = propose::Known {
             view: view.clone(),
             metrics: metrics.clone(),
-            pins: self.kept.load().await?.pins,
+            pins: self.pins(view).await?,
         };
         propose::propose_apart(known, options.clone(), self.settings.clone()).await
     }
@@ -243,7 +276,7 @@ impl Balance {
     ) -> Result<Proposed, Refused> {
         let mut proposal = propose::of_moves(revision, moves);
         proposal.check(picture::revision(view))?;
-        let pins = self.kept.load().await?.pins;
+        let pins = self.pins(view).await?;
         let moves = &mut proposal.plan.moves;
         moves.retain(|planned| !pins.contains(&planned.partition.shard));
         Ok(propose::considered(view, metrics, proposal, &self.settings))
@@ -276,7 +309,7 @@ impl Balance {
         }
         proposal.check(picture::revision(view))?;
         let begun = self.kept.change(|kept| {
-            if asked == Asked::Automatically && kept.automatic != Automatic::On {
+            if asked == Asked::Automatically && self.mode(kept.automatic) != Automatic::On {
                 // Somebody has said so while it was planned.
                 return Ok(None);
             }
@@ -285,6 +318,7 @@ impl Balance {
                 let id = running.id.clone();
                 return Err(Refused::InProgress { id });
             }
+            pins::pass_on(&mut kept.pins, &view.operations);
             let execution = self.execution(&proposal, &cluster, &kept.pins)?;
             let carried = execution.map(|execution| Carried::new(asked, execution, view.term));
             if carried.is_some() {

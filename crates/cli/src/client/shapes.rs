@@ -123,6 +123,9 @@ pub(crate) struct Plan {
     /// How many moves are left for a later plan.
     #[serde(default)]
     pub(crate) deferred: u64,
+    /// The nodes without which it was planned.
+    #[serde(default)]
+    pub(crate) unheard: Vec<String>,
     /// What it costs, and what it leads to.
     #[serde(default)]
     pub(crate) impact: Option<Impact>,
@@ -143,6 +146,8 @@ pub(crate) struct Impact {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Balance {
     pub(crate) automatic: String,
+    pub(crate) interval_seconds: u64,
+    pub(crate) rules: Rules,
     pub(crate) pins: Vec<String>,
     pub(crate) execution: Option<Execution>,
     /// How many moves a command has begun.
@@ -156,6 +161,36 @@ impl Balance {
         let execution = self.execution.as_ref();
         execution.is_some_and(|execution| execution.state != "ended")
     }
+}
+
+/// When the leader does something by itself.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Rules {
+    pub(crate) lasting_seconds: f64,
+    pub(crate) cool_down_seconds: f64,
+    pub(crate) rest_seconds: f64,
+    pub(crate) shards_min: u64,
+    pub(crate) split: SplitRules,
+    pub(crate) merge: MergeRules,
+}
+
+/// When a shard is split.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct SplitRules {
+    pub(crate) bytes: u64,
+    pub(crate) rows: Option<u64>,
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu: f64,
+    pub(crate) rows_min: u64,
+}
+
+/// When neighbours are merged.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct MergeRules {
+    pub(crate) bytes: u64,
+    pub(crate) rows_max: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu: f64,
 }
 
 /// A plan that is carried out, or was last.

@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use shardwright_coordinator::{
-    Coordinator, balance,
+    Coordinator,
     core::{Replication, Settings as CoreSettings},
     failover::replication,
     http::{self, Api, Metrics},
@@ -13,14 +13,15 @@ use shardwright_registry::Store;
 use shardwright_topology::{Config, Incarnation, NodeId};
 
 use crate::{
+    automatic,
     elastic::elastic_store,
     halts,
     listening::Listening,
     process,
     registry::Location,
     settings::{
-        ADVERTISE, ALLOW_SHORT_LEASES, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family, Given,
-        HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS,
+        ADVERTISE, ALLOW_SHORT_LEASES, AUTOMATIC, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family,
+        Given, HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS,
         REPLICATION_FACTOR, SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
     },
     sharder::Sharder,
@@ -72,6 +73,8 @@ impl Family for Coordinating {
         &TOKEN_FILE,
         &LOG,
     ];
+
+    const MORE: (&'static str, &'static [&'static Setting]) = AUTOMATIC;
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -128,20 +131,11 @@ fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Res
         replicas: settings.count(&REPLICAS)?,
         replication_factor: factor,
         shards,
-        balance: balance(shards),
+        balance: automatic::balance(settings, shards)?,
         bootstrap_wait,
         replication: replication(factor, bootstrap_wait)?,
         ..CoreSettings::new(id, Incarnation(rand::random()))
     })
-}
-
-/// How the leader balances: what it merges by itself leaves as many shards as a new cluster gets.
-pub(super) fn balance(shards: u32) -> balance::Settings {
-    let usual = balance::Settings::default();
-    balance::Settings {
-        shards_min: usual.shards_min.max(shards as usize),
-        ..usual
-    }
 }
 
 /// How shards are looked after that have so many copies.

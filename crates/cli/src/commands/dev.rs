@@ -7,9 +7,12 @@ use std::io::{self, Write};
 
 use self::{cluster::Cluster, home::Home};
 use crate::{
+    automatic,
     listening::{self, Listening},
     process,
-    settings::{DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, Setting, Settings},
+    settings::{
+        AUTOMATIC, DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, Setting, Settings,
+    },
     signals::{self, Ending},
 };
 
@@ -40,6 +43,8 @@ struct Developing;
 
 impl Family for Developing {
     const SETTINGS: &'static [&'static Setting] = &[&DATA_OF_DEV, &LISTEN, &SHARDS, &LOG_OF_DEV];
+
+    const MORE: (&'static str, &'static [&'static Setting]) = AUTOMATIC;
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -57,9 +62,10 @@ async fn develop(
     signals::outlive_size_limits()?;
     let home = Home::open(settings.required(&DATA_OF_DEV)?, nodes)?;
     let shards = settings.required(&SHARDS)?;
+    let balance = automatic::balance(settings, shards)?;
     let listening = Listening::open(settings, cluster::DEFAULT_ADDRESS).await?;
     let address = listening.address();
-    let cluster = Cluster::start(&home, shards, listening).await?;
+    let cluster = Cluster::start(&home, (shards, balance), listening).await?;
     listening::announce(address, out)?;
     let asked = ending.asked();
     tokio::pin!(asked);

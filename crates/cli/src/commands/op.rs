@@ -7,6 +7,7 @@ use std::io::Write;
 use reqwest::Method;
 use serde_json::json;
 
+use self::watch::Until;
 pub(super) use self::watch::Waiting;
 use crate::{
     client::{Connection, Operation, Received},
@@ -52,7 +53,8 @@ pub(crate) struct Show {
 
 /// Follow an operation until it ends.
 ///
-/// Says how far it is, at a terminal in one line. Exits with 1 if it ends without effect. Nothing happens to it when this command is
+/// Also until what is left of the old shards is removed, which follows their time of grace; --wait of the command that begins an operation ends before
+/// that. Says how far it is, at a terminal in one line. Exits with 1 if it ends without effect. Nothing happens to it when this command is
 /// interrupted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -176,7 +178,7 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> anyhow::Result<()> 
                 within,
                 connection,
             } = &**watch;
-            watch::follow(connection, id, **within, out)
+            watch::follow(connection, id, Until::Over, **within, out)
         }
         Command::Pause(pause) => {
             let named = &pause.named;

@@ -37,7 +37,8 @@ pub(crate) struct Cancel {
 
 /// Have no plan move a shard that nodes keep.
 ///
-/// A shard that somebody moves is pinned to where it was put, unless they say otherwise.
+/// A shard that somebody moves, or whose primary they name, is pinned to where it was put, unless they say otherwise. What is split from a pinned shard
+/// is pinned, and what is merged from pinned ones only.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

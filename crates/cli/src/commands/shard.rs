@@ -108,10 +108,12 @@ pub(crate) struct Move {
 ///
 /// No data moves. It is refused where the replica is not known to have all that the primary had; --force promotes it all the same. A
 /// shard that commits on several members hands over to one that is in sync; without a quorum of them, name the shard again to accept the loss.
+/// Plans leave the shard there, unless told otherwise or a loss was accepted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   shardwright shard promote invoices --to w3
+  shardwright shard promote shard-0 --to n2 --no-pin
   shardwright shard promote shard-0 --to w3 --accept-data-loss shard-0 --by 'Ada, ticket 17'")]
 pub(crate) struct Promote {
     /// The shard or partition.
@@ -137,6 +139,10 @@ pub(crate) struct Promote {
     /// Who accepts the loss, for the record.
     #[arg(long, value_name = "NAME", requires = "accept_data_loss")]
     by: Option<String>,
+
+    /// Let plans make another node the primary again.
+    #[arg(long)]
+    no_pin: bool,
 
     #[command(flatten)]
     connection: Connection,
@@ -272,6 +278,9 @@ fn body_of(promote: &Promote) -> Value {
         "node": promote.to,
         "force": promote.force,
     });
+    if promote.no_pin {
+        body["pin"] = false.into();
+    }
     if let Some(shard) = &promote.accept_data_loss {
         body["accept_data_loss"] = shard.as_str().into();
         body["by"] = by(promote).into();
@@ -308,6 +317,8 @@ mod tests {
     fn a_loss_is_accepted_by_naming_the_shard_again() {
         let plain = body(&[]).unwrap();
         assert!(plain.get("accept_data_loss").is_none(), "{plain}");
+        assert!(plain.get("pin").is_none(), "{plain}");
+        assert_eq!(body(&["--no-pin"]).unwrap()["pin"], false);
         let accepts = body(&["--accept-data-loss", "shard-0", "--by", "Ada"]).unwrap();
         assert_eq!(accepts["accept_data_loss"], "shard-0");
         assert_eq!(

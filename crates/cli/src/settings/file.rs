@@ -30,7 +30,11 @@ impl File {
         Self::parse(path, &text)
     }
 
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, SettingError> {
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// When it is not TOML, or has a key that is no setting.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, SettingError> {
         let table: Table = text.parse().map_err(|source| SettingError::Malformed {
             path: path.to_owned(),
             source,

@@ -10,6 +10,13 @@ use super::{CONFIG_VARIABLE, File, HALT_AT, Setting, SettingError, Settings, Sou
 pub(crate) trait Family {
     /// Those, in the order of its help.
     const SETTINGS: &'static [&'static Setting];
+
+    /// Those that its help shows apart, below a heading of their own.
+    const MORE: (&'static str, &'static [&'static Setting]) = ("", &[]);
+}
+
+fn settings<F: Family>() -> impl Iterator<Item = &'static &'static Setting> {
+    F::SETTINGS.iter().chain(F::MORE.1)
 }
 
 /// The settings of a command as its flags and the environment give them.
@@ -27,7 +34,7 @@ impl<F: Family> Given<F> {
     /// When the file is named and cannot be used.
     pub(crate) fn resolve(&self) -> Result<Settings, SettingError> {
         let file = self.config.as_deref().map(File::read).transpose()?;
-        Ok(Settings::new(F::SETTINGS, &self.values, file.as_ref()))
+        Ok(Settings::new(settings::<F>(), &self.values, file.as_ref()))
     }
 }
 
@@ -42,9 +49,12 @@ impl<F: Family> clap::Args for Given<F> {
                 .value_parser(value_parser!(PathBuf))
                 .help("A TOML file with settings; each flag is a key of it"),
         );
-        F::SETTINGS
+        let (heading, more) = F::MORE;
+        let more = more
             .iter()
-            .fold(command, |command, setting| command.arg(argument(setting)))
+            .map(|setting| argument(setting).help_heading(heading));
+        let all = F::SETTINGS.iter().map(|setting| argument(setting));
+        command.args(all).args(more)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -76,7 +86,7 @@ fn argument(setting: &'static Setting) -> Arg {
 impl<F: Family> clap::FromArgMatches for Given<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut values = BTreeMap::new();
-        for setting in F::SETTINGS {
+        for setting in settings::<F>() {
             let Some(value) = matches.get_one::<String>(setting.name) else {
                 continue;
             };

@@ -42,8 +42,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(
-        settings: &[&Setting],
+    pub(crate) fn new<'a>(
+        settings: impl IntoIterator<Item = &'a &'static Setting>,
         given: &BTreeMap<&'static str, (String, Source)>,
         file: Option<&File>,
     ) -> Self {

@@ -27,7 +27,20 @@ pub(crate) fn server_of(answers: Vec<(&'static str, &'static str)>) -> String {
     format!("http://{address}")
 }
 
-fn answer(mut stream: TcpStream, status: &str, body: &str) {
+/// A server that refuses one request with this body, its URL, and what gives the body of the request.
+pub(crate) fn listener(body: &'static str) -> (String, impl FnOnce() -> String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let asked = thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a request");
+        answer(stream, "409 Conflict", body)
+    });
+    let asked = move || asked.join().expect("it was asked");
+    (format!("http://{address}"), asked)
+}
+
+/// Answers one request, and returns its body.
+fn answer(mut stream: TcpStream, status: &str, body: &str) -> String {
     let mut reader = BufReader::new(stream.try_clone().expect("clone a socket"));
     let mut length = 0;
     let mut body = body;
@@ -51,6 +64,7 @@ fn answer(mut stream: TcpStream, status: &str, body: &str) {
     );
     // The client may be gone.
     let _sent = stream.write_all(answer.as_bytes());
+    String::from_utf8_lossy(&sent).into_owned()
 }
 
 /// A URL at which nothing listens.
@@ -266,4 +280,56 @@ fn the_doctor_waits_for_nats_no_longer_than_it_is_told() {
         found[1]["found"],
         "no answer within 100ms: deadline has elapsed"
     );
+}
+
+/// How the balance stands, with what holds.
+const BALANCE: &str = r#"{"automatic":"dry-run","interval_seconds":60,"rules":{"lasting_seconds":30.0,"cool_down_seconds":600.0,
+    "rest_seconds":300.0,"shards_min":8,"split":{"bytes":10737418240,"rows":20000000,"requests_per_second":10000.0,"cpu":0.8,"rows_min":100},
+    "merge":{"bytes":1073741824,"rows_max":10000000,"requests_per_second":1000.0,"cpu":0.3}},"pins":["shard-0"],"execution":null}"#;
+
+#[test]
+fn what_the_leader_does_by_itself_is_shown_with_the_rules_that_hold() {
+    for words in [
+        &["rebalance", "auto", "status"][..],
+        &["rebalance", "status"],
+    ] {
+        let url = server("200 OK", BALANCE);
+        let shown = run(words.iter().copied().chain(["--coordinator", &url])).success();
+        for part in [
+            "dry-run",
+            "10,737,418,240 bytes, or 20,000,000 rows, or 10000 requests/s, or 80 % of a processor; with 100 rows or more",
+            "1,073,741,824 bytes, and 1000 requests/s, and 30 % of a processor; up to 10,000,000 rows, down to 8 shards",
+            "30 s; 600 s after a split or a merge, 300 s after a move",
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+    }
+}
+
+#[test]
+fn thresholds_that_contradict_each_other_start_no_coordinator() {
+    let start = [
+        "coordinator",
+        "--registry",
+        "memory:",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let err = run(start.iter().copied().chain(["--merge-bytes", "10GiB"])).failure(2);
+    assert_eq!(
+        err,
+        "error[SETTING]: merge-bytes = \"10GiB\" from --merge-bytes: it has to be above 0 and below split-bytes = \"10GiB\": \
+         what is merged would be split again\n"
+    );
+    let started = binary()
+        .args(start)
+        .env("SHARDWRIGHT_SPLIT_REQUESTS", "500")
+        .output();
+    let err = finished(&started.expect("it starts")).failure(2);
+    assert!(err.contains("below split-requests = \"500\""), "{err}");
+    let help = run(["coordinator", "--help"]).success();
+    for setting in ["--auto <MODE>", "--split-rows <N>", "SHARDWRIGHT_MERGE_CPU"] {
+        assert!(help.contains(setting), "{help}");
+    }
+    assert!(help.contains("What the leader does by itself:"), "{help}");
 }

@@ -1,7 +1,7 @@
 //! Splits and merges from the command line, against servers that answer as told.
 
 use crate::{
-    client::{server, server_of},
+    client::{listener, server, server_of},
     command::run,
 };
 
@@ -39,6 +39,141 @@ fn a_split_is_followed_to_its_end_across_an_election() {
     let told = run(split.into_iter().chain([url.as_str(), "-o", "json"])).success();
     let told: serde_json::Value = serde_json::from_str(&told).expect("one JSON");
     assert_eq!(told["phase"], "done");
+}
+
+const SERVED: &str = r#"{"id":"op-7","kind":"split","phase":"cleaning-up","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":false,"reason":"asked for","error":null,"progress":{"fraction":1.0}}"#;
+const COMMITTED: &str = r#"{"id":"op-7","kind":"split","phase":"committed","sources":["shard-0"],"targets":["op-7.0","op-7.1"],
+    "at":["2000000000000000"],"paused":false,"reason":"asked for","error":null,"progress":{"fraction":1.0}}"#;
+
+#[test]
+fn a_split_is_waited_for_until_clients_are_served_by_what_it_made() {
+    let answers = |begun: (&'static str, &'static str)| {
+        // Whatever is asked after that is never over.
+        server_of(vec![begun, ("200 OK", COMMITTED), ("200 OK", SERVED)])
+    };
+    let url = answers(("202 Accepted", PLANNED));
+    let split = ["shard", "split", "shard-0", "--wait", "--coordinator", &url];
+    assert_eq!(
+        run(split).success(),
+        "shard-0 is split at 2000000000000000 by op-7\ncommitted\n\
+         split of shard-0 is done: op-7.0 op-7.1; what is left of the others is being removed\n"
+    );
+    let url = answers(("200 OK", COMMITTED));
+    let watch = ["op", "watch", "op-7", "--within", "1s", "-o", "json"];
+    let watch = watch.iter().copied().chain(["--coordinator", &url]);
+    let err = run(watch).failure(4);
+    assert!(err.contains("op-7 is cleaning-up"), "it goes on: {err}");
+}
+
+/// What coordinators refuse, each with what a person asks for and what hears.
+const REFUSALS: [(&str, &[&str], &str, i32); 15] = [
+    (
+        "HOLDS",
+        &["move", "shard-0", "--to", "n1"],
+        "409 Conflict",
+        3,
+    ),
+    (
+        "UNKNOWN_NODE",
+        &["move", "shard-0", "--to", "n9"],
+        "404 Not Found",
+        1,
+    ),
+    (
+        "NOT_HOLDER",
+        &["move", "shard-0", "--from", "n4", "--to", "n5"],
+        "409 Conflict",
+        3,
+    ),
+    (
+        "NOT_ACCEPTING",
+        &["move", "shard-0", "--to", "n2"],
+        "409 Conflict",
+        3,
+    ),
+    (
+        "NOT_IN_SYNC",
+        &["promote", "shard-0", "--to", "n2"],
+        "409 Conflict",
+        3,
+    ),
+    ("TOO_FEW_KEYS", &["split", "shard-0"], "409 Conflict", 3),
+    (
+        "INDIVISIBLE",
+        &["split", "shard-0", "--at", "middle"],
+        "409 Conflict",
+        3,
+    ),
+    ("IN_OPERATION", &["split", "shard-0"], "409 Conflict", 3),
+    ("SHARD_NOT_FOUND", &["split", "shard-9"], "404 Not Found", 1),
+    (
+        "NOT_NEIGHBOURS",
+        &["merge", "shard-0", "shard-2"],
+        "409 Conflict",
+        3,
+    ),
+    (
+        "TOO_LARGE",
+        &["merge", "shard-0", "shard-1"],
+        "409 Conflict",
+        3,
+    ),
+    (
+        "TOO_FEW_SHARDS",
+        &["merge", "shard-0", "shard-1"],
+        "409 Conflict",
+        3,
+    ),
+    ("APART", &["merge", "shard-0", "shard-1"], "409 Conflict", 3),
+    (
+        "PINNED",
+        &["merge", "shard-0", "shard-1"],
+        "409 Conflict",
+        3,
+    ),
+    ("STALE", &["merge", "shard-0", "shard-1"], "409 Conflict", 3),
+];
+
+#[test]
+fn what_is_refused_says_so_by_its_code_and_how_the_command_ends() {
+    for (code, words, status, exit) in REFUSALS {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"no","hint":"do this"}}}}"#);
+        let url = server(status, body.leak());
+        let asked = ["shard"].iter().chain(words).chain(&["--coordinator"]);
+        let err = run(asked.copied().chain([url.as_str()])).failure(exit);
+        assert_eq!(
+            err,
+            format!("error[{code}]: no\nhint: do this\n"),
+            "{words:?}"
+        );
+    }
+    for (code, words) in [
+        ("STALE_PLAN", ["rebalance", "apply", "--coordinator"]),
+        ("NO_CAPACITY", ["rebalance", "plan", "--coordinator"]),
+    ] {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"no"}}}}"#);
+        let url = server("409 Conflict", body.leak());
+        let err = run(words.into_iter().chain([url.as_str()])).failure(3);
+        assert!(err.starts_with(&format!("error[{code}]: no\n")), "{err}");
+    }
+}
+
+#[test]
+fn force_is_passed_on_where_it_is_safe_and_is_no_word_elsewhere() {
+    for words in [
+        &["shard", "split", "shard-0", "--force"][..],
+        &["shard", "merge", "shard-0", "shard-1", "--force"],
+        &["shard", "promote", "shard-0", "--to", "n1", "--force"],
+    ] {
+        let (url, asked) = listener(r#"{"error":{"code":"HOLDS","message":"no"}}"#);
+        run(words.iter().copied().chain(["--coordinator", &url])).failure(3);
+        let asked: serde_json::Value = serde_json::from_str(&asked()).expect("JSON");
+        assert_eq!(asked["force"], true, "{words:?}");
+    }
+    // No size forbids a move, and nothing makes a node take what it has.
+    let moved = run(["shard", "move", "shard-0", "--to", "n1", "--force"]);
+    assert_eq!(moved.code, Some(2), "{moved:?}");
 }
 
 #[test]

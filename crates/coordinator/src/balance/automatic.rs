@@ -33,19 +33,22 @@ impl Deciding {
         self.hysteresis.moved(now, partition);
     }
 
-    /// Looks once, and begins what is due.
-    pub(super) async fn look(&mut self, leading: &Leading, now: Timestamp, kept: &Kept) {
+    /// Looks once, and begins what is due. Returns whether enough is known for that: whoever has just begun to lead has yet to hear of the nodes.
+    pub(super) async fn look(&mut self, leading: &Leading, now: Timestamp, kept: &Kept) -> bool {
+        if !leading.view().unheard.is_empty() {
+            return false;
+        }
         let operations = leading.handle.operations();
         let manager = operations.current();
         if operations.has_store() && manager.is_none() {
-            // It has just begun to lead: nothing is measured yet.
-            return;
+            // Nothing is measured yet.
+            return false;
         }
         let metrics = match &manager {
             Some(manager) => manager.measured().await,
             None => BTreeMap::new(),
         };
-        let is_dry = kept.automatic == Automatic::DryRun;
+        let is_dry = leading.balance.mode(kept.automatic) == Automatic::DryRun;
         let mut said = BTreeSet::new();
         let mut reshapes = false;
         if let Some(manager) = &manager {
@@ -57,7 +60,7 @@ impl Deciding {
             for planned in decided {
                 // All that comes before takes a while, the steps before too.
                 let Some(pins) = unless_changed(leading, kept).await else {
-                    return;
+                    return true;
                 };
                 if let Reshaping::Merge { shards, .. } = &planned.step {
                     let stays = shards.iter().any(|shard| pins.contains(shard));
@@ -86,6 +89,7 @@ impl Deciding {
             self.balance(leading, now, kept, measured, &mut said).await;
         }
         self.said = said;
+        true
     }
 
     async fn balance(
@@ -123,7 +127,7 @@ impl Deciding {
         if unless_changed(leading, kept).await.is_none() {
             return;
         }
-        let is_dry = kept.automatic == Automatic::DryRun;
+        let is_dry = leading.balance.mode(kept.automatic) == Automatic::DryRun;
         for planned in &admitted.moves {
             let step = self::said(planned);
             self.tell(leading, said, step, planned.reason.to_string(), is_dry);
@@ -171,8 +175,8 @@ impl Deciding {
 
 /// Returns what is pinned by now, if the leader is still to do as it was.
 async fn unless_changed(leading: &Leading, kept: &Kept) -> Option<Vec<ShardId>> {
-    let status = leading.balance.status().await.ok()?;
-    (status.automatic == kept.automatic).then_some(status.pins)
+    let status = leading.balance.status(&leading.view()).await.ok()?;
+    (status.automatic == leading.balance.mode(kept.automatic)).then_some(status.pins)
 }
 
 async fn reshape(leading: &Leading, manager: &ElasticShardManager, planned: Planned) {

@@ -33,6 +33,7 @@ impl From<Refusal> for Failed {
             refusal if refusal.is_retryable() => Fault::Passing,
             Refusal::Unconfirmed | Refusal::NotInSync { .. } => Fault::Passing,
             Refusal::Holds { .. }
+            | Refusal::IsPrimary { .. }
             | Refusal::NotHolder { .. }
             | Refusal::UnknownShard { .. }
             | Refusal::UnknownNode { .. } => Fault::DoesNotFit,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{Handle, core::Notice};
 
-/// How long to wait after the registry failed.
+/// How long to wait after the registry failed, or before it is looked again whether all nodes were heard.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often the record is read while nothing happens: who led before may still have written what somebody asked of it.
@@ -64,12 +64,17 @@ impl Leading {
         let mut driven: Option<Driven> = None;
         let mut look_at = clock.now();
         loop {
-            let kept = self.load().await;
+            let mut kept = self.load().await;
+            if let Err(error) = self.balance.pass_pins_on(&self.view(), &mut kept).await {
+                tracing::warn!(%error, "the registry does not keep what is pinned");
+            }
             self.take_up(clock.now(), &kept, &mut driven).await;
-            let is_acting = kept.automatic != Automatic::Off;
+            let is_acting = self.balance.mode(kept.automatic) != Automatic::Off;
             if is_acting && look_at <= clock.now() {
                 look_at = clock.now() + self.balance.settings().interval;
-                deciding.look(self, clock.now(), &kept).await;
+                if !deciding.look(self, clock.now(), &kept).await {
+                    look_at = look_at.min(clock.now() + PAUSE);
+                }
                 continue;
             }
             let event = {

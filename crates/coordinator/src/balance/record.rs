@@ -1,6 +1,6 @@
 //! What the registry keeps of the balance: one record, which changes by compare-and-set.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,27 @@ pub struct Carried {
     pub term: u64,
 }
 
+impl fmt::Display for Automatic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name of what a leader does by itself that there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the leader does off, dry-run or on by itself")]
+pub struct UnknownMode;
+
+impl FromStr for Automatic {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        let all = [Self::Off, Self::DryRun, Self::On];
+        let found = all.into_iter().find(|mode| mode.as_str() == text);
+        found.ok_or(UnknownMode)
+    }
+}
+
 impl Carried {
     pub(super) fn new(asked: Asked, execution: Execution, term: u64) -> Self {
         Self {
@@ -81,7 +102,9 @@ impl Carried {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kept {
-    pub(super) automatic: Automatic,
+    /// What somebody has said that the leader is to do by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) automatic: Option<Automatic>,
     pub(super) pins: BTreeSet<ShardId>,
     pub(super) execution: Option<Carried>,
     /// Tells this value from an equal one of somebody else.
@@ -152,6 +175,18 @@ mod tests {
 
     use super::*;
     use crate::balance::propose::of_moves;
+
+    #[test]
+    fn a_record_of_an_earlier_release_says_what_the_leader_is_to_do() {
+        let old = r#"{"automatic":"dry-run","pins":[],"execution":null,"writer":1}"#;
+        let old: Kept = serde_json::from_str(old).unwrap();
+        assert_eq!(old.automatic, Some(Automatic::DryRun));
+        let unsaid = serde_json::to_string(&Kept::default()).unwrap();
+        let unsaid: Kept = serde_json::from_str(&unsaid).unwrap();
+        assert_eq!(unsaid.automatic, None);
+        assert_eq!("on".parse(), Ok(Automatic::On));
+        assert_eq!("yes".parse::<Automatic>(), Err(UnknownMode));
+    }
 
     #[test]
     fn who_led_before_does_not_write_over_what_a_later_leader_wrote() {

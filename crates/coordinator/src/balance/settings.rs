@@ -7,15 +7,22 @@ use shardwright_rebalancer::{
     Limits, LoadPolicy, Patience, ReplicatedPolicy, Spread, execution::Pace,
 };
 
+use super::Automatic;
+
 /// With fewer rows the median of a shard says little about those to come.
 const ROWS_MIN: usize = 100;
 
 /// More rows in one shard take minutes to be read when it is split again.
 const ROWS_MAX: usize = 10_000_000;
 
+/// So many rows are split, whatever is done with them: twice what a merge may make.
+const ROWS_SPLIT: usize = 2 * ROWS_MAX;
+
 /// How the leader balances, and when it acts by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// What the leader does by itself as long as nobody has said what it is to do. Default: nothing.
+    pub automatic: Automatic,
     /// How often whoever acts by itself looks. Default 60 s.
     pub interval: Duration,
     /// Which copies and primaries go where. Default: within a fifth of the shares, and copies of one shard in different zones.
@@ -48,10 +55,12 @@ impl Default for Settings {
                 max_merged_keys: ROWS_MAX,
                 ..MergeCriteria::default()
             },
+            split_keys: Some(ROWS_SPLIT),
             ..BalancePolicy::default()
         };
         let some = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
+            automatic: Automatic::Off,
             interval: Duration::from_secs(60),
             policy: ReplicatedPolicy {
                 copies: LoadPolicy {

@@ -212,6 +212,12 @@ impl Core {
         let record = self.record_of(&id)?;
         let has = holders(record);
         self.node(&to)?;
+        if from.as_ref().or(has.first()) == Some(&to) && has.first() == Some(&to) {
+            return Err(Refusal::IsPrimary {
+                node: to,
+                partition: id,
+            });
+        }
         if has.contains(&to) {
             return Err(Refusal::Holds {
                 node: to,
@@ -269,6 +275,8 @@ impl Core {
                 partition: id,
             });
         }
+        // Whoever names a node wants it there: no plan takes it away again.
+        self.pins.insert(id.clone(), node.clone());
         self.begin(now, &id, Goal::Step(Step::Promote { to: node }), actions);
         Ok(Done::with(1))
     }

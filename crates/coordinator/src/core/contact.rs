@@ -17,6 +17,8 @@ pub(super) struct Contact {
     pub(super) heard_at: Timestamp,
     /// When it answered last.
     answered_at: Option<Timestamp>,
+    /// The term whose leader it answered last.
+    answered_term: u64,
     /// The number of the list that holds now.
     pub(super) list: u64,
     /// The highest list that was sent: what it says can no longer change.
@@ -63,6 +65,7 @@ impl Contact {
             incarnation,
             heard_at: now,
             answered_at: None,
+            answered_term: 0,
             list: 1,
             sent_list: 0,
             has_list: 0,
@@ -102,6 +105,7 @@ impl Contact {
         self.is_pinging = false;
         self.silences = 0;
         if pong.term == term {
+            self.answered_term = term;
             self.has_list = self.has_list.max(pong.list);
         }
         self.copies = pong.copies;
@@ -131,6 +135,11 @@ impl Contact {
     /// Whether an answer of it came less than that ago.
     pub(super) fn has_answered_within(&self, now: Timestamp, time: Duration) -> bool {
         self.answered_at.is_some_and(|at| now.since(at) < time)
+    }
+
+    /// Whether it has answered the leader of a term, and so has said what it keeps.
+    pub(super) fn has_answered_in(&self, term: u64) -> bool {
+        self.answered_term == term
     }
 
     /// Takes in that a ping was not answered.

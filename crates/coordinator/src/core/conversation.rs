@@ -145,6 +145,9 @@ impl Core {
         if contact.troubles != pong.troubles {
             self.version += 1;
         }
+        if pong.term == term && !contact.has_answered_in(term) {
+            self.version += 1;
+        }
         let is_current = contact.answered(now, pong, term, self.settings.check_interval);
         if !is_current && contact.has_list < contact.list {
             contact.next_ping = contact.next_ping.min(now);

@@ -90,6 +90,14 @@ pub enum Refusal {
         /// The shard.
         partition: PartitionId,
     },
+    /// The node has the primary of the shard already: there is nothing to do.
+    #[error("node {node} is the primary of {partition} already")]
+    IsPrimary {
+        /// The node.
+        node: NodeId,
+        /// The shard.
+        partition: PartitionId,
+    },
     /// The copy of the node is not known to be in sync: promoting it may lose what was acknowledged.
     #[error("the copy of {partition} on {node} is not known to be in sync")]
     NotInSync {
@@ -190,7 +198,7 @@ impl Refusal {
             Self::NodeUp { .. } => "NODE_UP",
             Self::NotReady { .. } => "NODE_NOT_READY",
             Self::NotHolder { .. } => "NOT_HOLDER",
-            Self::Holds { .. } => "HOLDS",
+            Self::Holds { .. } | Self::IsPrimary { .. } => "HOLDS",
             Self::NotInSync { .. } => "NOT_IN_SYNC",
             Self::Busy { .. } => "BUSY",
             Self::Held { .. } => "IN_OPERATION",
@@ -216,6 +224,7 @@ impl Refusal {
             Self::NotAccepting { .. } => Some("start the node, or let its drain end by a restart"),
             Self::NodeUp { .. } => Some("drain it, and stop its process first"),
             Self::NotReady { .. } => Some("ask again: it gets one when it answers a ping"),
+            Self::IsPrimary { .. } => Some("there is nothing to do"),
             Self::NotInSync { .. } => {
                 Some("wait until it has caught up, or force it and accept the loss")
             }

@@ -1,10 +1,14 @@
 //! What a coordinator shows of itself.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use shardwright_rebalancer::{PartitionId, Plan};
 use shardwright_registry::Revision;
-use shardwright_topology::{NodeId, ShardState, Timestamp};
+use shardwright_topology::{NodeId, NodeState, ShardState, Timestamp};
 
 use super::{Core, NodeView, Progress, View, leadership::LEASE};
 
@@ -71,10 +75,27 @@ impl Core {
                 BTreeMap::new()
             }),
             keepers: Arc::new(self.replicated.keepers().cloned().collect()),
+            unheard: Arc::new(self.unheard(now)),
             shards_revision: self.shards_revision(),
             plan: Arc::new(self.plan_in_order()),
             moving: self.moving.len(),
         }
+    }
+
+    /// The nodes that take part, and have not answered since this coordinator began to lead.
+    fn unheard(&self, now: Timestamp) -> BTreeSet<NodeId> {
+        let leadership = self.leadership.as_ref().filter(|_| self.is_leading(now));
+        let Some(term) = leadership.map(|leadership| leadership.term) else {
+            return BTreeSet::new();
+        };
+        let nodes = self.mirror.nodes.values().map(|stored| &stored.value);
+        // One that joins is up once it has answered, and nobody waits for one that is down.
+        let unheard = nodes.filter(|record| {
+            let takes_part = matches!(record.state, NodeState::Up | NodeState::Draining);
+            let contact = self.contacts.get(&record.id);
+            takes_part && contact.is_none_or(|contact| !contact.has_answered_in(term))
+        });
+        unheard.map(|record| record.id.clone()).collect()
     }
 
     /// The last change of any record of a shard.

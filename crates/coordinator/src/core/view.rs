@@ -42,6 +42,8 @@ pub struct View {
     pub troubles: Arc<BTreeMap<PartitionId, Vec<TroubleView>>>,
     /// The nodes that keep copies of shards that commit on several members. Only the leader hears of all of them.
     pub keepers: Arc<BTreeSet<NodeId>>,
+    /// The nodes that take part, and from which this leader has yet to hear: it does not know what they keep. None where nobody leads.
+    pub unheard: Arc<BTreeSet<NodeId>>,
     /// The last change of any record of a shard.
     pub shards_revision: Revision,
     /// What is planned and not yet begun. Only the leader has one.

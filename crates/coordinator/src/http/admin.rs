@@ -252,8 +252,13 @@ async fn promote(
     JsonBody(request): JsonBody<Promote>,
 ) -> Result<Response, Problem> {
     let (shard, keyspace) = (request.shard.clone(), request.keyspace.clone());
+    let pinning = request.pinning();
     let command = |partition| request.command(partition);
-    reassign(&api, "promote", &shard, keyspace.as_ref(), command).await
+    let answer = reassign(&api, "promote", &shard, keyspace.as_ref(), command).await?;
+    if keyspace.is_none_or(|keyspace| keyspace == KeyspaceName::main()) {
+        pin_moved(&api, &shard, pinning).await;
+    }
+    Ok(answer)
 }
 
 /// Has a command about one shard carried out, and counts it.

@@ -114,7 +114,7 @@ async fn status(
 /// Answers with how the balance stands, and how many moves a command has begun.
 async fn shown(api: &Api, status: StatusCode, changes: Option<usize>) -> Result<Response, Problem> {
     let balance = balance(api)?;
-    let known = balance.status().await.map_err(problem)?;
+    let known = balance.status(&api.handle.view()).await.map_err(problem)?;
     let shape = BalanceShape::of(&known, balance.settings(), changes);
     Ok((status, list(&api.handle.view(), &shape)).into_response())
 }
@@ -126,10 +126,22 @@ struct Found {
 }
 
 impl Found {
+    /// Returns what is known once the leader has heard of all nodes; a while later, what it knows until then.
     async fn of(api: &Api) -> Result<Self, Problem> {
+        let heard = api.handle.view_when(|view| view.unheard.is_empty());
+        // One that has just died is not known to be down yet.
+        let _late = tokio::time::timeout(api.settings.leader_wait, heard).await;
         let metrics = measured(api).await;
         let view = view(api).await?;
         Ok(Self { metrics, view })
+    }
+
+    /// Refuses to begin what is planned from a part of the nodes.
+    fn check_whole(&self) -> Result<(), Problem> {
+        match self.view.unheard.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::NotTakenUp.into()),
+        }
     }
 }
 
@@ -175,6 +187,7 @@ async fn apply(
             if dry_run {
                 return Ok(answer);
             }
+            found.check_whole()?;
             changes += begin(&api, &found.view, &found.metrics, Saved::of(&proposed)).await?;
             // The planner of all other shards does what it would do, too, and at once. It changes records, which the plan above is bound to.
             changes += api.handle.command(Command::Rebalance).await?.changes;

@@ -130,6 +130,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::Copies { .. }
         | Refusal::NotHolder { .. }
         | Refusal::Holds { .. }
+        | Refusal::IsPrimary { .. }
         | Refusal::NotInSync { .. }
         | Refusal::OtherPhase { .. }
         | Refusal::Apart { .. }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shardwright_coordinator::{
     balance::{Asked, NodeLoad, RebalanceImpact, Settings as BalanceSettings},
     core::{Notice, Settings as CoreSettings},
-    elastic::{BalancePolicy, Settings as Pace, SplitCriteria},
+    elastic::{BalancePolicy, MergeCriteria, Settings as Pace, SplitCriteria},
     http::Settings,
 };
 
@@ -209,6 +209,10 @@ fn eager() -> BalanceSettings {
                 min_keys: 10,
                 ..SplitCriteria::default()
             },
+            merge: MergeCriteria {
+                storage_threshold: 5,
+                ..MergeCriteria::default()
+            },
             lasting: ms(60),
             cool_down: Duration::from_secs(3_600),
             ..BalancePolicy::default()
@@ -347,7 +351,9 @@ fn check_what_is_rare(document: &Document) {
     let stuck = json!([{"keyspace": "main", "shard": "shard-0", "node": "n1"}]);
     let plan = json!({
         "revision": 7, "moves": [], "under_replicated": [], "crowded": [], "stuck": stuck, "together": stuck, "moving": 0,
-        "refused": {"code": "UNKNOWN_NODE", "node": "n1"}, "deferred": 1, "impact": impact,
+        "refused": {"code": "UNKNOWN_NODE", "node": "n1"}, "deferred": 1, "impact": impact, "unheard": ["n1"],
     });
     document.check("RebalancePlan", &plan);
+    let promote = json!({"shard": "shard-0", "node": "n1", "pin": false});
+    document.check("Promote", &promote);
 }

@@ -174,5 +174,17 @@ async fn a_move_that_cannot_be_is_refused() {
             answer.refused(status, code);
         }
     }
+    for from in [None, Some("n1")] {
+        let there = json!({"shard": "shard-0", "from": from, "to": "n1"});
+        let refused = server.post("/api/v1/move", there).await;
+        let refused = refused.refused(409, "HOLDS");
+        assert_eq!(
+            refused["message"],
+            "node n1 is the primary of main/shard-0 already"
+        );
+        assert_eq!(refused["hint"], "there is nothing to do");
+    }
+    let pins = server.get("/api/v1/rebalance").await.ok()["pins"].clone();
+    assert_eq!(pins, json!([]), "what is refused pins nothing");
     server.stop().await;
 }

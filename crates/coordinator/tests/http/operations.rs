@@ -385,6 +385,71 @@ async fn sizes_are_bounds_unless_they_are_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_become_too_large_is_not_merged_unless_it_is_forced() {
+    let scene = Scene::with_rows(40).await;
+    let mut core = CoreSettings {
+        operations: Pace::local(),
+        ..Server::core(1, TIMEOUT)
+    };
+    core.balance.shards.merge.max_merged_keys = 10;
+    let server = scene.server_with(core).await;
+    server.handle().view_when(|view| view.is_leading).await;
+    let merge = json!({"kind": "merge", "shards": ["shard-0", "shard-1"]});
+    let refused = server
+        .post(PATH, merge.clone())
+        .await
+        .refused(409, "TOO_LARGE");
+    assert_eq!(refused["hint"], "merge fewer, or force it");
+    let mut forced = merge;
+    forced["force"] = json!(true);
+    let (id, _) = begun(&server.post(PATH, forced).await);
+    until(&server, &id, "done").await;
+}
+
+/// Waits until these shards are pinned, and no others.
+async fn until_pinned(server: &Server, shards: &[Value]) {
+    wait("the pins", async || {
+        let balance = server.get("/api/v1/rebalance").await.ok();
+        balance["pins"] == json!(shards)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_pinned_shard_are_pinned_and_what_is_made_of_them_if_all_are() {
+    let scene = Scene::new().await;
+    let server = scene.leader(Pace::local()).await;
+    let pin = async |shard: &Value, pinned: bool| {
+        let pin = json!({"shard": shard, "pinned": pinned});
+        let path = "/api/v1/rebalance/pins";
+        server.post(path, pin).await.ok();
+    };
+    pin(&json!("shard-1"), true).await;
+    let split = json!({"kind": "split", "shards": ["shard-1"]});
+    let (id, shown) = begun(&server.post(PATH, split).await);
+    until(&server, &id, "done").await;
+    let parts = shown["targets"].as_array().expect("a list");
+    until_pinned(&server, parts).await;
+    // Whoever lets one go does not find it pinned again.
+    pin(&parts[0], false).await;
+    until_pinned(&server, &parts[1..]).await;
+    pin(&parts[0], true).await;
+    let (back, shown) = begun(
+        &server
+            .post(&format!("{PATH}/{id}/reverse"), json!({}))
+            .await,
+    );
+    until(&server, &back, "done").await;
+    let merged = &shown["targets"][0];
+    until_pinned(&server, std::slice::from_ref(merged)).await;
+    let merge = json!({"kind": "merge", "shards": ["shard-0", merged]});
+    let (id, _) = begun(&server.post(PATH, merge).await);
+    until(&server, &id, "done").await;
+    // One of the two was free.
+    until_pinned(&server, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_is_refused_and_changes_nothing() {
     let scene = Scene::new().await;
     let server = scene.leader(Pace::local()).await;

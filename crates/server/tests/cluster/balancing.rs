@@ -39,6 +39,7 @@ fn eager() -> Settings {
             },
             merge: MergeCriteria {
                 min_total_shards: 1_000,
+                request_rate_threshold: 1.0,
                 ..MergeCriteria::default()
             },
             lasting: ms(200),
@@ -223,7 +224,10 @@ async fn a_new_node_gets_its_share_whoever_leads() {
     let handle = cluster.handle();
     let balance = handle.balance().expect("it balances");
     let ended = wait("the end of the plan", async || {
-        let status = balance.status().await.expect("the store answers");
+        let status = balance
+            .status(&handle.view())
+            .await
+            .expect("the store answers");
         let carried = status.execution.expect("it is kept");
         assert_eq!(carried.id, begun.id);
         carried.execution.is_finished().then_some(carried)

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use shardwright_coordinator::{
-    Coordinator,
+    Coordinator, balance,
     core::{Settings as CoreSettings, View},
     http::{self, Api, Metrics},
     rebalancer::ReplicaPolicy,
@@ -23,10 +23,7 @@ use tokio::{
 
 use super::home::Home;
 use crate::{
-    commands::coordinator::{balance, replication},
-    elastic::elastic_store,
-    listening::Listening,
-    timing,
+    commands::coordinator::replication, elastic::elastic_store, listening::Listening, timing,
 };
 
 /// Where everything is answered, unless said otherwise: where commands look for a coordinator.
@@ -60,10 +57,10 @@ struct Running {
 }
 
 impl Cluster {
-    /// Starts a coordinator and the nodes of a directory. A cluster that is new gets so many shards.
+    /// Starts a coordinator and the nodes of a directory. A cluster that is new gets so many shards, and its leader balances it so.
     pub(super) async fn start(
         home: &Home,
-        shards: u32,
+        (shards, balance): (u32, balance::Settings),
         listening: Listening,
     ) -> anyhow::Result<Self> {
         let path = home.registry();
@@ -76,7 +73,7 @@ impl Cluster {
             let node = Running::start(&store, id, directory, &listening.url, &stop).await?;
             nodes.push(node);
         }
-        let core = core_settings(u32::try_from(nodes.len())?, shards)?;
+        let core = core_settings(u32::try_from(nodes.len())?, shards, balance)?;
         let policy = Box::new(ReplicaPolicy::default());
         let shards = elastic_store(Arc::clone(&store), None)?;
         let coordinator = Coordinator::builder(Arc::clone(&store), core, policy)
@@ -190,7 +187,11 @@ fn serve_until(
     tokio::spawn(serve(listener, router, CONNECTIONS_MAX, ended))
 }
 
-fn core_settings(nodes: u32, shards: u32) -> anyhow::Result<CoreSettings> {
+fn core_settings(
+    nodes: u32,
+    shards: u32,
+    balance: balance::Settings,
+) -> anyhow::Result<CoreSettings> {
     let factor = nodes.min(COPIES_MAX);
     let id = NodeId::new("dev")?;
     let usual = CoreSettings::new(id, Incarnation(rand::random()));
@@ -199,7 +200,7 @@ fn core_settings(nodes: u32, shards: u32) -> anyhow::Result<CoreSettings> {
         timing: CoreSettings::timing_of(HEARTBEAT_TIMEOUT)?,
         replication_factor: factor,
         shards,
-        balance: balance(shards),
+        balance,
         replication: replication(factor, usual.bootstrap_wait)?,
         ..usual
     })

@@ -10,7 +10,7 @@ use shardwright_registry::Clock;
 
 use super::{finish, path};
 use crate::{
-    client::{Client, ClientError, Connection, Operation, Received},
+    client::{ClientError, Connection, Operation, Received},
     failure::Failure,
     output, progress,
 };
@@ -24,10 +24,33 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// For how long the removal of what is left of the sources is waited for: a node that has some may be away for long.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// Whether a command that begins an operation follows it to its end.
+/// Up to where an operation is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Clients are served by what was made, or it has ended without effect.
+    InEffect,
+    /// Nothing is left to do, but what a node that is away has.
+    Over,
+}
+
+impl Until {
+    /// Whether an operation is there, which has had so long to remove what is left.
+    fn is_reached(self, operation: &Operation, removing: Duration) -> bool {
+        // A move takes no time of grace. Until the copy that has gone is deleted, it cannot be reversed.
+        let is_move = operation.from.is_some();
+        match operation.phase.as_str() {
+            "done" | "aborted" => true,
+            "cleaning-up" => (self == Self::InEffect && !is_move) || REMOVAL <= removing,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a command that begins an operation follows it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Waiting {
-    /// Wait until it has ended, and say how far it is.
+    /// Wait until it is decided and in effect, and say how far it is: clients are served by the new shards, or it has ended without effect. What is
+    /// left of the old shards is removed behind that, after a time of grace. A move is waited for until the copy that has gone is deleted.
     #[arg(long)]
     wait: bool,
 
@@ -54,7 +77,7 @@ impl Waiting {
             writeln!(out, "{said} by {id}")?;
             out.flush()?;
         }
-        follow(connection, id, *self.within, out)
+        follow(connection, id, Until::InEffect, *self.within, out)
     }
 }
 
@@ -99,25 +122,25 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Follows an operation until it ends, and prints how. Coordinators that come and go are waited for.
+/// Follows an operation until it is there, and prints how that is. Coordinators that come and go are waited for.
 pub(super) fn follow(
     connection: &Connection,
     id: &str,
+    until: Until,
     within: Duration,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let client = connection.client()?;
-    let ended = until_ended(connection, &client, id, within, out)?;
+    let ended = until_ended(connection, id, until, within, out)?;
     if ended.phase == "aborted" {
         let operation = id.to_owned();
         let reason = ended.error.clone().unwrap_or_default();
         return Err(Failure::Aborted { operation, reason }.into());
     }
-    finish(connection, &ended, &outcome(&ended), out)
+    finish(connection, &ended, &outcome(&ended, until), out)
 }
 
 /// What an operation has done that took effect, in words.
-fn outcome(ended: &Operation) -> String {
+fn outcome(ended: &Operation, until: Until) -> String {
     let sources = ended.sources.join(" ");
     let done = match (&ended.from, &ended.to) {
         (Some(from), Some(to)) => format!("move of {sources} is done: from {from} to {to}"),
@@ -130,19 +153,22 @@ fn outcome(ended: &Operation) -> String {
     // Where no member goes because the node of its successor was lost after the commit, the record says so.
     let but = ended.error.iter().map(|error| format!("; {error}"));
     let is_left = ended.phase != "done";
-    let left =
-        is_left.then_some("; what is left of the others is removed when their nodes are back");
+    let left = is_left.then_some(match until {
+        Until::InEffect if ended.from.is_none() => "; what is left of the others is being removed",
+        _ => "; what is left of the others is removed when their nodes are back",
+    });
     let rest: String = but.chain(left.map(str::to_owned)).collect();
     done + &rest
 }
 
 fn until_ended(
     connection: &Connection,
-    client: &Client,
     id: &str,
+    until: Until,
     within: Duration,
     out: &mut dyn Write,
 ) -> anyhow::Result<Received<Operation>> {
+    let client = connection.client()?;
     let (clock, path) = (Clock::start(), path(id));
     let (began, mut committed) = (clock.now(), None);
     let mut shown = Shown::new(connection, out);
@@ -151,11 +177,9 @@ fn until_ended(
         let (waits, news) = match client.get::<Received<Operation>>(&path) {
             Ok(operation) => {
                 let phase = operation.phase.clone();
-                let is_left = phase == "cleaning-up";
                 let since = *committed.get_or_insert(now);
-                committed = committed.filter(|_| is_left);
-                let is_open = is_left && REMOVAL <= now.since(since);
-                if is_open || matches!(phase.as_str(), "done" | "aborted") {
+                committed = committed.filter(|_| phase == "cleaning-up");
+                if until.is_reached(&operation, now.since(since)) {
                     return Ok(operation);
                 }
                 (format!("{id} is {phase}"), Some(operation))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::PATH;
 use crate::{
-    client::{Balance, Connection, Execution, Received},
+    client::{Balance, Connection, Execution, Received, Rules},
     failure::Failure,
     output::{self, Sheet},
 };
@@ -97,6 +97,7 @@ fn print(
             sheet.rows.push(vec![output::text(what), output::text(is)]);
         };
         say("automatic", balance.automatic.clone());
+        rules(balance, &mut say);
         say("pinned", balance.pins.join(" "));
         if let Some(execution) = &balance.execution {
             say("plan", execution.id.clone());
@@ -111,6 +112,57 @@ fn print(
         }
         sheet
     })
+}
+
+/// When the leader does what, as it is set.
+fn rules(balance: &Balance, say: &mut impl FnMut(&str, String)) {
+    let Rules {
+        lasting_seconds,
+        cool_down_seconds,
+        rest_seconds,
+        shards_min,
+        split,
+        merge,
+    } = &balance.rules;
+    let (above, below) = (
+        [
+            Some(format!("{} bytes", output::grouped(split.bytes))),
+            split
+                .rows
+                .map(|rows| format!("{} rows", output::grouped(rows))),
+            Some(format!("{:.0} requests/s", split.requests_per_second)),
+            Some(format!("{:.0} % of a processor", split.cpu * 100.0)),
+        ],
+        [
+            format!("{} bytes", output::grouped(merge.bytes)),
+            format!("{:.0} requests/s", merge.requests_per_second),
+            format!("{:.0} % of a processor", merge.cpu * 100.0),
+        ],
+    );
+    let above: Vec<_> = above.into_iter().flatten().collect();
+    let (least, most) = (
+        output::grouped(split.rows_min),
+        output::grouped(merge.rows_max),
+    );
+    say("looks every", format!("{} s", balance.interval_seconds));
+    say(
+        "splits above",
+        format!("{}; with {least} rows or more", above.join(", or ")),
+    );
+    say(
+        "merges below",
+        format!(
+            "{}; up to {most} rows, down to {}",
+            below.join(", and "),
+            output::count(*shards_min, "shard")
+        ),
+    );
+    say(
+        "waits",
+        format!(
+            "until there was a reason for {lasting_seconds} s; {cool_down_seconds} s after a split or a merge, {rest_seconds} s after a move"
+        ),
+    );
 }
 
 /// How far a plan is, in words.

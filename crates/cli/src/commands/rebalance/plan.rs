@@ -170,6 +170,13 @@ pub(super) fn print(
         }
         _ => {}
     }
+    if !plan.unheard.is_empty() && !connection.is_json() {
+        let nodes = plan.unheard.join(", ");
+        writeln!(
+            out,
+            "planned without {nodes}: the leader has yet to hear from there; plan again a little later"
+        )?;
+    }
     Ok(())
 }
 

@@ -60,6 +60,13 @@ impl Core {
             let active = record.active.as_ref();
             active.is_some_and(|active| active.member(node).is_some())
         };
+        if from == primary && primary.as_ref() == Some(&to) {
+            let partition = partition.clone();
+            return Err(Refusal::IsPrimary {
+                node: to,
+                partition,
+            });
+        }
         if is_member(&to) && from == primary {
             return Ok(None);
         }

@@ -447,3 +447,22 @@ fn people_are_told_of_a_copy_that_fails_and_comes_back() {
     assert_eq!(told(&desk), ["copy-failed", "copy-back"]);
     assert!(desk.core.view(desk.now).troubles.is_empty());
 }
+
+#[test]
+fn whoever_has_just_begun_to_lead_says_whom_it_has_yet_to_hear() {
+    let mut desk = Desk::new(settings(), &["n1", "n2", "n3"]);
+    desk.until_whole();
+    assert!(desk.core.view(desk.now).unheard.is_empty());
+    // One that is gone is waited for until it is known to be down.
+    desk.kill("n3");
+    desk.restart_with(settings());
+    let unheard = |desk: &Desk| {
+        let view = desk.core.view(desk.now);
+        assert!(view.is_leading || view.unheard.is_empty());
+        view.is_leading.then(|| view.unheard.len())
+    };
+    desk.until("a leader", |desk| unheard(desk).is_some());
+    // The others have answered by then.
+    assert_eq!(unheard(&desk), Some(1));
+    desk.until("the end of the other one", |desk| unheard(desk) == Some(0));
+}

@@ -4,7 +4,10 @@ use serde::Deserialize;
 use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{KeyspaceName, NodeId, ShardId};
 
-use crate::{core::Command, http::Problem};
+use crate::{
+    core::Command,
+    http::{Problem, balance::Pinning},
+};
 
 /// How many partitions one request names at most.
 const IDS_MAX: usize = 100_000;
@@ -89,12 +92,22 @@ pub(super) struct Promote {
     pub(super) accept_data_loss: Option<ShardId>,
     /// Who accepts that.
     pub(super) by: Option<String>,
+    /// Whether it stays there, whatever plans would do. It does, unless told otherwise, or it is only where a loss has left it.
+    pub(super) pin: Option<bool>,
 }
 
 /// How long the name of who accepts a loss may be, in bytes.
 const BY_MAX: usize = 256;
 
 impl Promote {
+    /// Returns whether the shard is to stay where it is put.
+    pub(super) fn pinning(&self) -> Pinning {
+        match &self.accept_data_loss {
+            Some(_) => Pinning::of(Some(self.pin.unwrap_or(false))),
+            None => Pinning::of(self.pin),
+        }
+    }
+
     /// Returns what is asked for, of the shard that was found.
     pub(super) fn command(self, partition: PartitionId) -> Result<Command, Problem> {
         let (node, force) = (self.node, self.force);

@@ -47,7 +47,7 @@ impl<'a> NodeShape<'a> {
     }
 }
 
-/// A shard. What is not known is `null`: no worker says how many rows and bytes it holds.
+/// A shard. What is not known is `null`. Rows and bytes are not: no node is asked for a list, and the statistics have them.
 #[derive(Debug, Serialize)]
 pub(super) struct ShardShape<'a> {
     id: &'a ShardId,

@@ -1,8 +1,10 @@
 //! What is shown of the balance. The table of shapes in the documentation is made from these.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use shardwright_rebalancer::{MapRevision, Move, Plan, execution::GivenUp};
-use shardwright_topology::ShardId;
+use shardwright_topology::{NodeId, ShardId};
 
 use crate::{
     balance::{Asked, Automatic, Carried, Proposed, RebalanceImpact, Settings, Status},
@@ -20,10 +22,13 @@ pub(super) struct RebalancePlanShape<'a> {
     /// How many moves are left for a later plan.
     deferred: usize,
     impact: &'a RebalanceImpact,
+    /// The nodes without which it was planned, since the leader has yet to hear from them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    unheard: &'a BTreeSet<NodeId>,
 }
 
 impl<'a> RebalancePlanShape<'a> {
-    pub(super) fn of(proposed: &'a Proposed, view: &View) -> Self {
+    pub(super) fn of(proposed: &'a Proposed, view: &'a View) -> Self {
         let (waiting, own) = (&view.plan, &proposed.proposal.plan);
         let both =
             |of: fn(&Plan) -> &Vec<Move>| of(waiting).iter().chain(of(own)).cloned().collect();
@@ -40,6 +45,7 @@ impl<'a> RebalancePlanShape<'a> {
             moving: view.moving,
             deferred: proposed.proposal.deferred,
             impact: &proposed.impact,
+            unheard: &view.unheard,
         }
     }
 }
@@ -53,8 +59,40 @@ pub(super) struct BalanceShape<'a> {
     automatic: Automatic,
     /// How often the leader looks, if it acts by itself.
     interval_seconds: u64,
+    /// When it does what, as the leader is set.
+    rules: RulesShape,
     pins: &'a [ShardId],
     execution: Option<ExecutionShape<'a>>,
+}
+
+/// When the leader does something by itself.
+#[derive(Debug, Serialize)]
+struct RulesShape {
+    lasting_seconds: f64,
+    cool_down_seconds: f64,
+    rest_seconds: f64,
+    shards_min: usize,
+    split: SplitRules,
+    merge: MergeRules,
+}
+
+/// When a shard is split: if it is above one of these, and has the rows.
+#[derive(Debug, Serialize)]
+struct SplitRules {
+    bytes: u64,
+    rows: Option<usize>,
+    requests_per_second: f64,
+    cpu: f64,
+    rows_min: usize,
+}
+
+/// When neighbours are merged: if they are below all of these, each and together.
+#[derive(Debug, Serialize)]
+struct MergeRules {
+    bytes: u64,
+    rows_max: usize,
+    requests_per_second: f64,
+    cpu: f64,
 }
 
 /// A plan that is carried out, or was last.
@@ -90,8 +128,35 @@ impl<'a> BalanceShape<'a> {
             changes,
             automatic: status.automatic,
             interval_seconds: settings.interval.as_secs(),
+            rules: RulesShape::of(settings),
             pins: &status.pins,
             execution: status.execution.as_ref().map(ExecutionShape::of),
+        }
+    }
+}
+
+impl RulesShape {
+    fn of(settings: &Settings) -> Self {
+        let (policy, patience) = (&settings.shards, &settings.patience);
+        let (split, merge) = (&policy.split, &policy.merge);
+        Self {
+            lasting_seconds: policy.lasting.as_secs_f64(),
+            cool_down_seconds: policy.cool_down.as_secs_f64(),
+            rest_seconds: patience.rest.as_secs_f64(),
+            shards_min: settings.shards_min,
+            split: SplitRules {
+                bytes: split.storage_threshold,
+                rows: policy.split_keys,
+                requests_per_second: split.request_rate_threshold,
+                cpu: split.cpu_threshold,
+                rows_min: split.min_keys,
+            },
+            merge: MergeRules {
+                bytes: merge.storage_threshold,
+                rows_max: merge.max_merged_keys,
+                requests_per_second: merge.request_rate_threshold,
+                cpu: merge.cpu_threshold,
+            },
         }
     }
 }

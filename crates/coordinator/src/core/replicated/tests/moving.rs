@@ -251,6 +251,8 @@ fn a_move_that_cannot_be_is_refused() {
     };
     let codes = [
         (command(None, "n9"), "UNKNOWN_NODE"),
+        (command(None, &primary), "HOLDS"),
+        (command(Some(id(&primary)), &primary), "HOLDS"),
         (command(Some(id("n4")), "n4"), "NOT_HOLDER"),
         (command(Some(id(&other)), &primary), "HOLDS"),
     ];

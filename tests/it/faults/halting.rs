@@ -247,7 +247,8 @@ impl Cluster {
                 // Only the primary comes to most of them.
                 let first = &owning[0];
                 if self.primary_of(first) != node {
-                    let body = json!({"shard": first, "node": name});
+                    // It is merged later, for which shards may have to move.
+                    let body = json!({"shard": first, "node": name, "pin": false});
                     self.tell_coordinators("/api/v1/promote", &body)?;
                     return None;
                 }

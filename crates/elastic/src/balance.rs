@@ -4,7 +4,11 @@ mod patience;
 mod planner;
 mod thresholds;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use shardwright_topology::{NodeId, ShardId};
 
@@ -170,4 +174,6 @@ pub struct Situation {
     pub nodes: Vec<NodeId>,
     /// The shards that take part in an operation: they are left alone.
     pub busy: Vec<ShardId>,
+    /// The shards that stay where they are: they are split, and neither merged nor moved.
+    pub staying: BTreeSet<ShardId>,
 }

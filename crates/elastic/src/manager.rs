@@ -11,7 +11,7 @@ mod running;
 mod upkeep;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
@@ -366,11 +366,16 @@ impl Inner {
     async fn plan(&self) -> RebalancePlan {
         let layout = self.layout();
         let metrics = self.metrics_of(&layout).await;
-        self.plan_for(&layout, metrics)
+        self.plan_for(&layout, metrics, BTreeSet::new())
     }
 
-    /// Plans for shards that do so much.
-    fn plan_for(&self, layout: &Layout, metrics: BTreeMap<ShardId, ShardMetrics>) -> RebalancePlan {
+    /// Plans for shards that do so much, without merging or moving some.
+    fn plan_for(
+        &self,
+        layout: &Layout,
+        metrics: BTreeMap<ShardId, ShardMetrics>,
+        staying: BTreeSet<ShardId>,
+    ) -> RebalancePlan {
         let parts: Vec<Part> = layout.parts().cloned().collect();
         let busy = parts.iter().map(|part| &part.shard);
         let busy = busy.filter(|shard| self.operation_of(shard).is_some());
@@ -379,6 +384,7 @@ impl Inner {
             nodes: self.driver.nodes().nodes(),
             busy: busy.cloned().collect(),
             parts,
+            staying,
         };
         balance::plan(&situation, &self.policy)
     }

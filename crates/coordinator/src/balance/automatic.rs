@@ -52,7 +52,11 @@ impl Deciding {
         let mut said = BTreeSet::new();
         let mut reshapes = false;
         if let Some(manager) = &manager {
-            let decided = manager.decide(metrics.clone()).begin;
+            let Some(pins) = unless_changed(leading, kept).await else {
+                return true;
+            };
+            let staying = pins.into_iter().collect();
+            let decided = manager.decide(metrics.clone(), staying).begin;
             let view = leading.view();
             let least = leading.balance.settings().shards_min;
             let owning = picture::shards(&view).filter(|record| record.range.is_some());

@@ -45,6 +45,8 @@ struct Standing<'a> {
     node: usize,
     /// Whether it is in an operation or a step.
     is_taken: bool,
+    /// Whether it is neither merged nor moved.
+    stays: bool,
 }
 
 impl Standing<'_> {
@@ -85,6 +87,7 @@ impl<'a> Draft<'a> {
             metrics: situation.metrics.get(&part.shard),
             node: places[&part.node],
             is_taken: busy.contains(&part.shard),
+            stays: situation.staying.contains(&part.shard),
         };
         let shards: Vec<_> = situation.parts.iter().map(standing).collect();
         for shard in &shards {
@@ -146,7 +149,7 @@ impl<'a> Draft<'a> {
         }
         let mut left = self.shards.len() + self.steps.len();
         let free = self.shards.iter().enumerate();
-        let free = free.filter(|(_, shard)| !shard.is_taken);
+        let free = free.filter(|(_, shard)| !shard.is_taken && !shard.stays);
         let cold: Vec<(usize, &'a Part, &'a ShardMetrics)> = free
             .filter_map(|(place, shard)| Some((place, shard.part, shard.metrics?)))
             .filter(|(_, _, metrics)| self.policy.merge.cold(metrics))
@@ -219,7 +222,7 @@ impl<'a> Draft<'a> {
             .saturating_sub(least);
         let shards = self.shards.iter().enumerate();
         let candidate = shards
-            .filter(|(_, shard)| shard.node == from && !shard.is_taken)
+            .filter(|(_, shard)| shard.node == from && !shard.is_taken && !shard.stays)
             .filter_map(|(place, shard)| Some((place, shard.metrics?.storage_bytes)))
             // The difference becomes smaller, and there is room.
             .filter(|(_, bytes)| *bytes > 0 && *bytes < most - least && *bytes <= room)

@@ -1,6 +1,6 @@
 //! Deciding without acting: for whoever has reasons of their own to wait, or wants to see first what would be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shardwright_topology::{OperationId, ShardId};
 
@@ -22,11 +22,16 @@ impl ElasticShardManager {
         self.inner.metrics_of(&self.layout()).await
     }
 
-    /// Returns what the manager would do by itself with shards that do so much, and does nothing. Steps wait as they do for a manager that acts by
+    /// Returns what the manager would do by itself with shards that do so much, some of which stay where they are and are neither merged nor moved, and
+    /// does nothing. Steps wait as they do for a manager that acts by
     /// itself, so ask again and again: what is due was due in all answers for as long as [`BalancePolicy::lasting`](crate::BalancePolicy::lasting).
     #[must_use]
-    pub fn decide(&self, metrics: BTreeMap<ShardId, ShardMetrics>) -> Decisions {
-        let plan = self.inner.plan_for(&self.layout(), metrics);
+    pub fn decide(
+        &self,
+        metrics: BTreeMap<ShardId, ShardMetrics>,
+        staying: BTreeSet<ShardId>,
+    ) -> Decisions {
+        let plan = self.inner.plan_for(&self.layout(), metrics, staying);
         let now = self.inner.clock.now();
         let (begin, wait) = self.inner.patience().admit(now, &plan, &self.inner.policy);
         Decisions { begin, wait }

@@ -56,6 +56,21 @@ fn a_hot_shard_is_split_and_the_hottest_comes_first() {
 }
 
 #[test]
+fn what_stays_is_split_and_keeps_no_others_from_being_merged() {
+    let cold = [(100, 1.0, 1); 20];
+    let mut situation = situation(&cold, 1);
+    let staying = (0..17).map(ShardId::numbered);
+    situation.staying = staying.collect();
+    assert_eq!(steps(&situation), ["merge shard-17 shard-18 on n1"]);
+    let hot = situation.metrics.get_mut(&ShardId::numbered(3));
+    hot.expect("it is there").cpu_usage = 0.9;
+    assert_eq!(
+        steps(&situation),
+        ["split shard-3", "merge shard-17 shard-18 on n1"]
+    );
+}
+
+#[test]
 fn a_shard_with_too_many_keys_is_split_though_it_does_little() {
     let situation = situation(&[(5_000, 50.0, 1)], 1);
     let split_above = |split_keys, min_keys| {

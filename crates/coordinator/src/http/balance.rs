@@ -147,10 +147,15 @@ impl Found {
 
 async fn proposed(
     api: &Api,
-    Found { metrics, view }: &Found,
+    found: &Found,
     options: &Options,
 ) -> Result<(Proposed, Response), Problem> {
+    let Found { metrics, view } = found;
     let proposed = balance(api)?.propose(view, metrics, options).await;
+    if matches!(proposed, Err(Refused::NoCapacity)) {
+        // Whoever has capacity may have yet to say so.
+        found.check_whole()?;
+    }
     let proposed = proposed.map_err(problem)?;
     let answer = list(view, &RebalancePlanShape::of(&proposed, view));
     Ok((proposed, answer))

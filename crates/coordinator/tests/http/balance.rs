@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shardwright_coordinator::{
-    balance::{Asked, NodeLoad, RebalanceImpact, Settings as BalanceSettings},
-    core::{Notice, Settings as CoreSettings},
+    balance::{Asked, Automatic, NodeLoad, RebalanceImpact, Settings as BalanceSettings},
+    core::{Notice, Settings as CoreSettings, View},
     elastic::{BalancePolicy, MergeCriteria, Settings as Pace, SplitCriteria},
     http::Settings,
 };
@@ -274,6 +274,46 @@ async fn whoever_leads_splits_what_is_hot_once_it_may() {
     assert_eq!(steps, all);
     second.post(&auto, json!({"mode": "off"})).await.ok();
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_yet_to_hear_of_a_node_decides_nothing_by_itself() {
+    let scene = Scene::new().await;
+    scene.add_silent_node("n1").await;
+    let core = CoreSettings {
+        operations: Pace::local(),
+        balance: BalanceSettings {
+            automatic: Automatic::On,
+            ..eager()
+        },
+        ..Server::core(1, TIMEOUT)
+    };
+    let server = scene.server_with(core).await;
+    server.handle().view_when(|view| view.is_leading).await;
+    // It is waited for until it counts as down.
+    let state = async || server.get("/api/v1/nodes").await.ok()[0]["state"].clone();
+    wait("the first decision", async || {
+        let decided = decided(&server, false).await;
+        assert!(decided.is_empty() || state().await == "down", "{decided:?}");
+        !decided.is_empty()
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_nodes_that_are_yet_to_be_heard_is_not_begun() {
+    let scene = Scene::new().await;
+    scene.add_silent_node("n1").await;
+    let core = Server::core(1, Duration::from_secs(3_600));
+    let server = scene.server_with(core).await;
+    let knows = |view: &View| view.is_leading && !view.unheard.is_empty();
+    server.handle().view_when(knows).await;
+    let plan = server.post(&format!("{PATH}/plan"), json!({})).await.ok();
+    assert_eq!(plan["unheard"], json!(["n1"]));
+    let apply = server.post(&format!("{PATH}/apply"), json!({})).await;
+    assert_eq!(apply.refused(503, "NOT_TAKEN_UP")["retryable"], true);
+    server.stop().await;
 }
 
 /// Calls all that is described of the balance, as far as it takes shards.

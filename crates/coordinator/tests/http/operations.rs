@@ -11,7 +11,8 @@ use shardwright_coordinator::{
     registry::{Partitioning, Registry, Store},
 };
 use shardwright_topology::{
-    KeyspaceName, MemberChange, Operation, OperationId, OperationKind, Phase, ShardId, ShardRecord,
+    KeyspaceName, MemberChange, NodeRecord, NodeState, Operation, OperationId, OperationKind,
+    Phase, ShardId, ShardRecord,
 };
 
 use crate::{
@@ -96,6 +97,17 @@ impl Scene {
     pub(crate) async fn server_with(&self, core: CoreSettings) -> Server {
         let shards = Arc::new(self.shards.clone());
         Server::with_shards(&self.store, core, Settings::default(), Some(shards)).await
+    }
+
+    /// Writes down a node that takes part, as far as the registry knows, and never answers.
+    pub(crate) async fn add_silent_node(&self, node: &str) {
+        let registry = Registry::new(self.store.clone(), KeyspaceName::main());
+        let record = NodeRecord {
+            state: NodeState::Up,
+            ..NodeRecord::new(name(node), "http://127.0.0.1:1")
+        };
+        let written = registry.nodes().create(&name(node), record).await;
+        written.expect("the store answers");
     }
 
     /// A coordinator that leads, alone.

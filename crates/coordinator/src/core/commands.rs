@@ -59,6 +59,11 @@ impl Core {
                 Err(Refusal::NotReplicated { partition })
             }
             Command::Gather { .. } => Ok(Done::with(0)),
+            Command::Unpin { partition } => {
+                let was_pinned = self.pins.remove(&partition).is_some();
+                self.place_in_cluster(&partition);
+                Ok(Done::with(usize::from(was_pinned)))
+            }
             Command::Steer { operation, .. } => Err(Refusal::UnknownOperation { operation }),
             Command::Rebalance => {
                 self.is_dirty = true;

@@ -241,6 +241,11 @@ pub enum Command {
         /// Those that are not to move.
         pinned: BTreeSet<ShardId>,
     },
+    /// Let plans move a partition again that somebody has moved or promoted: these commands leave it where it is put.
+    Unpin {
+        /// The partition.
+        partition: PartitionId,
+    },
     /// Carry out the whole plan, also what would wait for the cluster to calm down.
     Rebalance,
     /// Make a replica the primary.

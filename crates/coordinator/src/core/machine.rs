@@ -284,7 +284,7 @@ impl Core {
     }
 
     /// Shows the planner a shard as it is now. One that an operation holds stays where it is, and one that is being filled is not its affair.
-    fn place_in_cluster(&mut self, id: &PartitionId) {
+    pub(super) fn place_in_cluster(&mut self, id: &PartitionId) {
         let stored = self.mirror.shards.get(id);
         let record = stored.map(|stored| self.mirror.decided(&stored.value));
         let is_placed = |record: &ShardRecord| {

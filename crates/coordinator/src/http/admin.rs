@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shardwright_rebalancer::PartitionId;
 use shardwright_registry::Revision;
-use shardwright_topology::{KeyspaceName, NodeId, ShardId};
+use shardwright_topology::{KeyspaceName, NodeId};
 
 use self::{
     requests::{Drain, Move, NoBody, Partitions, Promote, Remove, Replace},
@@ -232,7 +232,6 @@ async fn move_shard(
         pin,
     }): JsonBody<Move>,
 ) -> Result<Response, Problem> {
-    let moved = shard.clone();
     let command = |partition| {
         Ok(Command::Move {
             partition,
@@ -240,11 +239,9 @@ async fn move_shard(
             to,
         })
     };
-    let answer = reassign(&api, "move", &shard, keyspace.as_ref(), command).await?;
-    if keyspace.is_none_or(|keyspace| keyspace == KeyspaceName::main()) {
-        pin_moved(&api, &moved, Pinning::of(pin)).await;
-    }
-    Ok(answer)
+    let partition = find(&api.handle.view(), &shard, keyspace.as_ref())?;
+    let pinning = Pinning::of(pin);
+    reassign(&api, "move", partition, pinning, command).await
 }
 
 async fn promote(
@@ -254,24 +251,23 @@ async fn promote(
     let (shard, keyspace) = (request.shard.clone(), request.keyspace.clone());
     let pinning = request.pinning();
     let command = |partition| request.command(partition);
-    let answer = reassign(&api, "promote", &shard, keyspace.as_ref(), command).await?;
-    if keyspace.is_none_or(|keyspace| keyspace == KeyspaceName::main()) {
-        pin_moved(&api, &shard, pinning).await;
-    }
-    Ok(answer)
+    let partition = find(&api.handle.view(), &shard, keyspace.as_ref())?;
+    reassign(&api, "promote", partition, pinning, command).await
 }
 
-/// Has a command about one shard carried out, and counts it.
+/// Has a command about one shard carried out, and counts it. Then it stays there or not.
 async fn reassign(
     api: &Api,
     method: &'static str,
-    shard: &ShardId,
-    keyspace: Option<&KeyspaceName>,
+    partition: PartitionId,
+    pinning: Pinning,
     command: impl FnOnce(PartitionId) -> Result<Command, Problem>,
 ) -> Result<Response, Problem> {
-    let partition = find(&api.handle.view(), shard, keyspace)?;
     let shard = partition.shard.clone();
-    let answer = carry_out(api, command(partition)?, Some(NO_DATA)).await;
+    let answer = carry_out(api, command(partition.clone())?, Some(NO_DATA)).await;
+    if answer.is_ok() {
+        pin_moved(api, &partition, pinning).await;
+    }
     let outcome = answer
         .as_ref()
         .map_or_else(|problem| problem.code, |_| "ok");

@@ -15,7 +15,8 @@ use axum::{
 use metrics::counter;
 use serde::Deserialize;
 use shardwright_elastic::ShardMetrics;
-use shardwright_topology::ShardId;
+use shardwright_rebalancer::PartitionId;
+use shardwright_topology::{KeyspaceName, ShardId};
 
 pub(in crate::http) use self::requests::Pinning;
 use self::{
@@ -263,14 +264,23 @@ async fn pin_to(api: &Api, shard: &ShardId, to: Pinned) -> Result<(), Problem> {
     pinned.await.map_err(problem)
 }
 
-/// Has what somebody has begun to move stay where it is put, unless they say otherwise. Of other shards the core remembers that.
-pub(super) async fn pin_moved(api: &Api, shard: &ShardId, pinning: Pinning) {
-    let is_balanced = crate::balance::has(&api.handle.view(), shard);
-    if pinning == Pinning::Stays
-        && is_balanced
-        && let Err(problem) = pin_to(api, shard, Pinned::Stays).await
-    {
+/// Has what somebody has begun to move, or has promoted, stay where it is put, unless they say otherwise. Of other shards the core remembers that.
+pub(super) async fn pin_moved(api: &Api, partition: &PartitionId, pinning: Pinning) {
+    let view = api.handle.view();
+    let shard = &partition.shard;
+    let is_balanced =
+        partition.keyspace == KeyspaceName::main() && crate::balance::has(&view, shard);
+    let pinned = match (is_balanced, pinning) {
+        (true, Pinning::Stays) => pin_to(api, shard, Pinned::Stays).await,
+        (false, Pinning::Free) => {
+            let partition = partition.clone();
+            let unpinned = api.handle.command(Command::Unpin { partition }).await;
+            unpinned.map(drop).map_err(Problem::from)
+        }
+        (true, Pinning::Free) | (false, Pinning::Stays) => Ok(()),
+    };
+    if let Err(problem) = pinned {
         // The move goes on, and whoever asked is not told that it failed.
-        tracing::warn!(%shard, error = problem.message, "a shard that is moved was not pinned");
+        tracing::warn!(%shard, error = problem.message, "a shard that is moved was not pinned, or not let go");
     }
 }

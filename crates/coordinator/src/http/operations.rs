@@ -17,6 +17,7 @@ use axum::{
 use futures_util::future::join_all;
 use serde::Deserialize;
 use shardwright_elastic::{ElasticShardManager, Error, OperationStatus};
+use shardwright_rebalancer::PartitionId;
 use shardwright_topology::{Decision, OperationId, ShardId};
 
 pub(super) use self::moves::until_shown;
@@ -197,7 +198,8 @@ async fn begin(
             let (from, to) = (from.cloned(), to.clone());
             let begun = moves::begin(&api, &record, from, to, request.dry_run).await;
             if begun.is_ok() && !request.dry_run {
-                pin_moved(&api, &shard, request.pinning).await;
+                let partition = PartitionId::new(record.keyspace.clone(), shard.clone());
+                pin_moved(&api, &partition, request.pinning).await;
             }
             begun
         }

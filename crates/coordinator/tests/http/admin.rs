@@ -85,6 +85,48 @@ async fn partitions_are_added_assigned_moved_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_stays_where_somebody_has_put_it_unless_they_say_otherwise() {
+    let (server, _workers) = with_two_workers().await;
+    let ids = json!({"ids": ["a", "b"]});
+    server.post("/api/v1/partitions", ids).await.ok();
+    let on = async |shard: &str, node: &str| {
+        wait("a partition to be there", async || {
+            let all = assignments(&server).await;
+            let mut all = all.iter();
+            all.any(|known| known["shard"] == shard && known["node"] == node)
+        })
+        .await;
+    };
+    wait("both to be assigned", async || {
+        assignments(&server).await.len() == 2
+    })
+    .await;
+    let first = assignments(&server).await;
+    let node = |place: usize| first[place]["node"].as_str().expect("a name");
+    let (here, there) = (node(0), node(1));
+    let put = async |shard: &str, to: &str, pin: bool| {
+        let body = json!({"shard": shard, "to": to, "pin": pin});
+        wait("it to be moved", async || {
+            // What moves is refused for a moment.
+            let answer = server.post("/api/v1/move", body.clone()).await;
+            answer.status == 200
+        })
+        .await;
+    };
+    put("a", there, true).await;
+    // The other one gives way.
+    on("b", here).await;
+    put("b", there, true).await;
+    on("b", there).await;
+    put("b", here, true).await;
+    on("b", here).await;
+    // One of the two has to go, and one of them is to stay.
+    put("a", here, false).await;
+    on("a", there).await;
+    on("b", here).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_do_not_fit_change_nothing() {
     let server = leader(Settings::default()).await;
     server

@@ -140,3 +140,29 @@ impl Promote {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoBody {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(more: Value, expected: Pinning) {
+        let mut body = json!({"shard": "shard-0", "node": "n1"});
+        let more = more.as_object().expect("members").clone();
+        body.as_object_mut().expect("members").extend(more);
+        let request: Promote = serde_json::from_value(body).expect("a promotion");
+        assert_eq!(request.pinning(), expected, "{request:?}");
+    }
+
+    #[test]
+    fn a_promotion_pins_unless_told_otherwise_or_nothing_else_was_left() {
+        check(json!({}), Pinning::Stays);
+        check(json!({"pin": true}), Pinning::Stays);
+        check(json!({"pin": false}), Pinning::Free);
+        check(json!({"accept_data_loss": "shard-0"}), Pinning::Free);
+        let stays = json!({"accept_data_loss": "shard-0", "pin": true});
+        check(stays, Pinning::Stays);
+    }
+}

@@ -62,7 +62,7 @@ impl fmt::Display for Automatic {
 
 /// A name of what a leader does by itself that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the leader does off, dry-run or on by itself")]
+#[error("there are off, dry-run and on")]
 pub struct UnknownMode;
 
 impl FromStr for Automatic {

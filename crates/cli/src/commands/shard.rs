@@ -266,9 +266,17 @@ fn run_move(command: &Move, out: &mut dyn Write) -> anyhow::Result<()> {
 
 fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
     let body = body_of(promote);
-    let said = format!("{} becomes the primary of {}", promote.to, promote.shard);
     let connection = &promote.connection;
-    connection.change(out, Method::POST, "/api/v1/promote", &body, &said)
+    let client = connection.client()?;
+    let answer: Value = client.send(Method::POST, "/api/v1/promote", &body)?;
+    if connection.is_json() {
+        return Ok(output::write_json(out, &answer)?);
+    }
+    let Promote { shard, to, .. } = promote;
+    Ok(match answer["changes"].as_u64() {
+        Some(0) => writeln!(out, "{to} is the primary of {shard} already")?,
+        _ => writeln!(out, "{to} becomes the primary of {shard}")?,
+    })
 }
 
 fn body_of(promote: &Promote) -> Value {

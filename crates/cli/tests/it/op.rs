@@ -296,6 +296,26 @@ fn a_move_of_an_assignment_is_done_when_it_is_answered() {
 }
 
 #[test]
+fn a_promotion_says_whether_it_changes_anything() {
+    for (answer, said) in [
+        (r#"{"changes":1}"#, "n1 becomes the primary of shard-0\n"),
+        (r#"{"changes":0}"#, "n1 is the primary of shard-0 already\n"),
+    ] {
+        let url = server("200 OK", answer);
+        let promote = [
+            "shard",
+            "promote",
+            "shard-0",
+            "--to",
+            "n1",
+            "--coordinator",
+            &url,
+        ];
+        assert_eq!(run(promote).success(), said);
+    }
+}
+
+#[test]
 fn operations_and_statistics_are_listed() {
     let list = format!("[{COPYING},{DONE}]").leak();
     let url = server("200 OK", list);

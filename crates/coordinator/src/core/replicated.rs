@@ -240,6 +240,13 @@ impl Core {
         if !known.is_some_and(|stored| stored.value.replicated) {
             return Ok(command);
         }
+        if let Command::Promote {
+            node, force: false, ..
+        } = &command
+            && self.has_primary(partition, node)
+        {
+            return Err(Some(Ok(Done::with(0))));
+        }
         let (keyspace, shard) = (partition.keyspace.clone(), partition.shard.clone());
         let command = match command {
             Command::Promote {
@@ -285,6 +292,15 @@ impl Core {
         self.replicated
             .tell(&keyspace, Input::Command { ticket, command });
         Err(None)
+    }
+
+    /// Whether a node has the primary of a shard that takes writes, and no other one is being tried.
+    fn has_primary(&self, id: &PartitionId, node: &NodeId) -> bool {
+        let record = self.mirror.shards.get(id).map(|stored| &stored.value);
+        let machine = self.replicated.machine(&id.keyspace);
+        let condition = machine.and_then(|machine| machine.condition(&id.shard));
+        record.is_some_and(|record| record.pending.is_none() && record.primary() == Some(node))
+            && condition.is_some_and(|condition| condition.is_available())
     }
 
     fn carry_out(

@@ -16,7 +16,7 @@ use self::{
     disk::Disk,
 };
 use crate::{
-    core::{Command, Notice, Refusal, Replication, Settings},
+    core::{Command, Done, Notice, Refusal, Replication, Settings},
     protocol::{CopyTrouble, TroubleKind},
 };
 
@@ -465,4 +465,13 @@ fn whoever_has_just_begun_to_lead_says_whom_it_has_yet_to_hear() {
     // The others have answered by then.
     assert_eq!(unheard(&desk), Some(1));
     desk.until("the end of the other one", |desk| unheard(desk) == Some(0));
+}
+
+#[test]
+fn the_primary_is_promoted_by_doing_nothing() {
+    let mut desk = three();
+    let primary = desk.primary();
+    let before = desk.record(&shard());
+    assert_eq!(desk.command(promote(&primary, false)), Ok(Done::with(0)));
+    assert_eq!(desk.record(&shard()), before);
 }

@@ -273,10 +273,11 @@ fn run_promote(promote: &Promote, out: &mut dyn Write) -> anyhow::Result<()> {
         return Ok(output::write_json(out, &answer)?);
     }
     let Promote { shard, to, .. } = promote;
-    Ok(match answer["changes"].as_u64() {
+    match answer["changes"].as_u64() {
         Some(0) => writeln!(out, "{to} is the primary of {shard} already")?,
         _ => writeln!(out, "{to} becomes the primary of {shard}")?,
-    })
+    }
+    Ok(())
 }
 
 fn body_of(promote: &Promote) -> Value {

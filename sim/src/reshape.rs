@@ -32,7 +32,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 use shardwright_elastic::{Settings, Work, workflow::Event};
 use shardwright_registry::{Key, Prefix, Registry, decode, encode};
 use shardwright_sql::Placement;
-use shardwright_store::Config;
+use shardwright_store::{Config, Mover};
 use shardwright_testkit::sim::{
     Change, FaultKind, Faults, Input, InputOf, Pid, Scenario, Sim, Write, marks,
 };
@@ -268,6 +268,7 @@ impl Scenario for Reshape {
         let config = Config {
             readers: 4,
             checkpoint_pages: *sim.dice().pick(&[4, 20, 1000]),
+            mover: Mover::Commit,
             statement_cache: 16,
             ..Config::default()
         };

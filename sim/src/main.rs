@@ -8,6 +8,7 @@
     reason = "a tool tells people what it does"
 )]
 
+mod caretaker;
 mod clock;
 mod control;
 mod counter;
@@ -39,6 +40,9 @@ struct Args {
     /// Run only as many seeds of each scenario as a few seconds take, which need not reach every rare situation of a slow one.
     #[arg(long, conflicts_with_all = ["seeds", "seed"])]
     brief: bool,
+    /// Run thousands of seeds of each scenario that nobody has run before, of each for a quarter of an hour at most.
+    #[arg(long, conflicts_with_all = ["seeds", "brief", "trace", "shrink"])]
+    nightly: bool,
     /// The first seed; alone, the only one.
     #[arg(long)]
     seed: Option<u64>,
@@ -107,12 +111,19 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if cases.is_empty() {
         bail!("there is no such scenario, there are: {}", known.join(", "));
     }
+    let fresh = if args.nightly {
+        u64::from(rand::random::<u32>())
+    } else {
+        0
+    };
     let mut failed = Vec::new();
     for case in &cases {
         let passed = match args.seed {
             Some(seed) if args.shrink => shrink(case, seed),
-            Some(seed) if args.trace || args.seeds.is_none() => replay(case, seed, args.trace),
-            first => explore(case, first.unwrap_or(0), args)?,
+            Some(seed) if args.trace || args.seeds.is_none() && !args.nightly => {
+                replay(case, seed, args.trace)
+            }
+            first => explore(case, first.unwrap_or(fresh), args)?,
         };
         if !passed {
             failed.push(case.name);
@@ -186,6 +197,13 @@ fn weight(case: &Case) -> u64 {
     }
 }
 
+/// How many seeds are run at night, of a scenario that is as fast as most, and of any.
+const NIGHT_SEEDS: u64 = 60_000;
+const NIGHT_SEEDS_MIN: u64 = 2_000;
+
+/// For how many seconds seeds of one scenario are begun at night.
+const NIGHT_SECONDS: u64 = 900;
+
 /// How many of the last lines of a failing seed's trace are shown.
 const TAIL: usize = 60;
 
@@ -201,17 +219,18 @@ fn explore(case: &Case, first: u64, args: &Args) -> anyhow::Result<bool> {
             let rate = report.seeds / seconds.max(1);
             eprintln!("{}: {} seeds, {rate} in a second", case.name, report.seeds);
         }
-        true
+        !args.nightly || seconds < NIGHT_SECONDS
     };
-    let seeds = if args.brief {
-        FEW_SEEDS / weight(case)
-    } else {
-        args.seeds.unwrap_or(SEEDS)
+    let seeds = match args.seeds {
+        Some(seeds) => seeds,
+        None if args.brief => FEW_SEEDS / weight(case),
+        None if args.nightly => NIGHT_SEEDS_MIN.max(NIGHT_SEEDS / weight(case)),
+        None => SEEDS,
     };
     let report = case.explore(first..first + seeds, threads.get(), progress);
     let seconds = started.elapsed().as_secs_f64();
     println!(
-        "{}: {} seeds, {:.0} events each, {:.1} s, {:.0} seeds and {:.0} events in a second",
+        "{}: {} seeds from {first}, {:.0} events each, {:.1} s, {:.0} seeds and {:.0} events in a second",
         case.name,
         report.seeds,
         per(report.events, report.seeds),

@@ -13,6 +13,7 @@ mod carry;
 mod clients;
 mod coordinator;
 mod executor;
+mod gaps;
 mod handling;
 mod history;
 mod missing;
@@ -31,7 +32,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 use shardwright_elastic::{Settings, Work, workflow::Event};
 use shardwright_registry::{Key, Prefix, Registry, decode, encode};
 use shardwright_sql::Placement;
-use shardwright_store::Config;
+use shardwright_store::{Config, Mover};
 use shardwright_testkit::sim::{
     Change, FaultKind, Faults, Input, InputOf, Pid, Scenario, Sim, Write, marks,
 };
@@ -45,6 +46,7 @@ pub(crate) use self::missing::Missing;
 use self::{
     clients::Clients,
     coordinator::Coordinator,
+    gaps::Gaps,
     node::Node,
     setup::{elastic_settings, keyspace_record, settings},
     situations::Party,
@@ -65,11 +67,16 @@ pub(crate) struct Reshape {
     shards: Prefix,
     operations: Prefix,
     registered: Prefix,
+    /// What operations are to do.
+    journaled: Prefix,
     tasks: Tasks,
+    gaps: Gaps,
     nodes: BTreeMap<Pid, Node>,
     coordinators: BTreeMap<Pid, Coordinator>,
     steward: Option<Steward>,
     clients: Clients,
+    /// How seldom people meddle with operations.
+    calm: usize,
     /// Whether the tables are there.
     has_tables: bool,
     /// The requests that were not answered yet, with who waits for each.
@@ -194,7 +201,7 @@ impl Reshape {
         if self.has_tables && sim.dice().chance(40) {
             self.begin_operation(sim);
         }
-        match sim.dice().index(60) {
+        match sim.dice().index(self.calm) {
             0 | 1 => self.cancel(sim),
             2 | 3 => {
                 sim.mark(situations::PAUSED);
@@ -224,6 +231,8 @@ impl Scenario for Reshape {
         marks::MESSAGES,
         situations::ALL,
         situations::CRASHES,
+        situations::COORDINATORS_GAPS,
+        situations::NODES_GAPS,
     ];
     const MUTATIONS: &'static [Missing] = Missing::ALL;
 
@@ -254,10 +263,12 @@ impl Scenario for Reshape {
         let mut tasks = Tasks::default();
         let store = Arc::new(ways::SimStore(tasks.port(Pid(0))));
         let registry = Registry::seeded(store, keyspace.clone(), 0);
+        let journaled = registry.journals::<Operation>("elastic").expect("a name");
         let placement = Placement::of(&keyspace_record(&keyspace)).expect("a schema that fits");
         let config = Config {
             readers: 4,
             checkpoint_pages: *sim.dice().pick(&[4, 20, 1000]),
+            mover: Mover::Commit,
             statement_cache: 16,
             ..Config::default()
         };
@@ -270,12 +281,15 @@ impl Scenario for Reshape {
             shards: registry.shards().prefix().clone(),
             operations: registry.operations().prefix().clone(),
             registered: registry.copies().prefix().clone(),
+            journaled: journaled.prefix().clone(),
             keyspace,
             tasks: std::mem::take(&mut tasks),
+            gaps: Gaps::default(),
             nodes: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             steward: None,
             clients: Clients::new(),
+            calm: *sim.dice().pick(&[60, 400, 400]),
             has_tables: false,
             calls: BTreeMap::new(),
             leaders: BTreeMap::new(),

@@ -22,6 +22,11 @@ fn simulate(profile: &[&str], rest: &[String]) -> anyhow::Result<()> {
     shell::run(command.args(rest))
 }
 
+/// Runs thousands of seeds of every scenario, which are others each time.
+pub(crate) fn run_nightly() -> anyhow::Result<()> {
+    simulate(&["--release"], &["--nightly".to_owned()])
+}
+
 /// Runs few seeds of every scenario, on the build that the tests made.
 pub(crate) fn run_briefly() -> anyhow::Result<()> {
     simulate(&[], &["--brief".to_owned()])

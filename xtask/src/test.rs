@@ -6,7 +6,7 @@ mod outside;
 use std::process::Command;
 
 use crate::{
-    shell,
+    shell, sim,
     tools::nats::{self, Missing},
     workspace::{self, Package},
 };
@@ -20,8 +20,9 @@ pub(crate) struct Args {
     /// Run only this part; may be repeated.
     #[arg(long, value_enum)]
     part: Vec<Part>,
-    /// Run nothing but faults of a cluster in a random order, for ten minutes: half of it with the registry in a file, and half with one in
-    /// nats-server, which is killed too.
+    /// Run nothing but what takes long: faults of a cluster in a random order, for ten minutes, half of it with the registry in a file, and half
+    /// with one in nats-server, which is killed too; and thousands of new seeds of every scenario of the simulator, of each for a quarter of
+    /// an hour at most.
     #[arg(long, conflicts_with_all = ["part", "filter"])]
     nightly: bool,
     /// Run only the tests whose names contain this, and nothing else; a nats-server that is not there is not fetched.
@@ -44,7 +45,7 @@ const PARTS: [Part; 3] = [Part::Workspace, Part::Outside, Part::Examples];
 /// Runs all of it, or the parts or tests that are asked for.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.nightly {
-        return run_random_faults();
+        return run_nightly();
     }
     if !args.filter.is_empty() {
         return run_workspace(&args.filter, Missing::Leave);
@@ -66,6 +67,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn run_workspace(filter: &[String], missing: Missing) -> anyhow::Result<()> {
     shell::heading("tests of the workspace");
     run_tests(shell::cargo(&workspace::root()), filter, missing)
+}
+
+/// Runs both parts, also after the first has failed, so that one night tells all.
+fn run_nightly() -> anyhow::Result<()> {
+    let faults = run_random_faults();
+    if let Err(error) = &faults {
+        shell::complain(error);
+    }
+    shell::heading("simulations of every scenario");
+    sim::run_nightly()?;
+    faults
 }
 
 /// Its seed is printed, and may be given again.

@@ -111,6 +111,7 @@ pub mod reshaping {
     pub use crate::{
         elastic::{Local, ShardCopies, Way},
         gateway::{is_sealed, shows_seal},
+        node::deletion::{end_removals, remove as remove_copy},
         shard::split::{Aside, Making, ShardCopy, Standing},
     };
 }

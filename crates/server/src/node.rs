@@ -1,7 +1,7 @@
 //! A node: it keeps copies of shards as the coordinators tell it, and serves those of which it has the primary.
 
 mod copies;
-mod deletion;
+pub(crate) mod deletion;
 mod layout;
 mod peers;
 mod report;

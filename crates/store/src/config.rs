@@ -30,6 +30,8 @@ pub struct Config {
     /// The number of pages in the write-ahead log at which a commit moves them into the file.
     /// Larger makes commits cheaper and reads dearer.
     pub checkpoint_pages: u32,
+    /// Who moves them where many have gathered; a thread unless told otherwise.
+    pub mover: Mover,
     /// SQL functions that every connection has.
     pub functions: Vec<Function>,
     /// Statements that every new connection runs, such as `PRAGMA cache_size`.
@@ -51,6 +53,7 @@ impl Default for Config {
             foreign_keys: true,
             busy_timeout: Duration::from_secs(5),
             checkpoint_pages: 1000,
+            mover: Mover::default(),
             functions: Vec::new(),
             setup_sql: String::new(),
             expect: Expect::default(),
@@ -92,6 +95,16 @@ impl Synchronous {
             Self::Off => "OFF",
         }
     }
+}
+
+/// Who moves what has gathered in the write-ahead log into the file, where that is much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mover {
+    /// A thread of its own: no commit waits for it.
+    #[default]
+    Thread,
+    /// The commit that finds it. Then what the file and the log hold follows from what was done with them alone, as simulations need it.
+    Commit,
 }
 
 /// What a file must say about itself to be opened. `None` accepts anything.

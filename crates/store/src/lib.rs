@@ -106,7 +106,7 @@ mod writer;
 pub use crate::{
     batch::Batch,
     check::{Checkpoint, Checkpointed, Orphan, Thoroughness},
-    config::{Access, Config, Expect, Synchronous},
+    config::{Access, Config, Expect, Mover, Synchronous},
     connection::Outcome,
     cursor::Cursor,
     describe::{Column, Description, Origin},

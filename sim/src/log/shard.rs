@@ -21,7 +21,7 @@ use std::{
 
 use shardwright_quorum::log::{Kind, Outcome, Point, ReadLevel, Record, shard_log::Entry};
 use shardwright_server::shard::logged_file::Came;
-use shardwright_store::{Config, Digest};
+use shardwright_store::{Config, Digest, Mover};
 use shardwright_testkit::sim::{Pid, Sim, marks};
 use shardwright_topology::{Lsn, ShardId};
 use tempfile::TempDir;
@@ -182,6 +182,7 @@ impl Content for Sqlite {
         let config = Config {
             readers: 4,
             checkpoint_pages: *sim.dice().pick(&[4, 20, 1000]),
+            mover: Mover::Commit,
             statement_cache: 64,
             ..Config::default()
         };

@@ -1,28 +1,22 @@
 //! The coordinator of production among the others, in some runs: it does what a shard needs while there are faults, and after them nobody
 //! else does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use shardwright_failover::{
-    Config, Detector, Observation, Written,
-    replication::{
-        Action, Command, Condition, CopyReport, Event, Health, Input, Lead, Move, Purpose,
-        Registered, Replication, Settings, Stage,
-    },
+use shardwright_failover::replication::{
+    Action, Command, Condition, CopyReport, Event, Health, Input, Move, Purpose, Registered, Stage,
 };
 use shardwright_registry::Stored;
 use shardwright_testkit::sim::{Pid, Sim, Write};
-use shardwright_topology::{
-    Incarnation, Lsn, NodeId, NodeRecord, NodeState, ReplicaId, ShardId, ShardRecord, Timestamp,
-};
+use shardwright_topology::{Incarnation, NodeId, ReplicaId, ShardId, ShardRecord, Timestamp};
 
 use super::{CLIENTS_STOP, Content, Logs, NODES, Node, TIMEOUT, node_id, pid, situations, zones};
+use crate::caretaker::{self, Caretaker, Patience};
 
-/// The machine, and what it has been told.
+/// The coordinator, and what it has been told.
 #[derive(Debug)]
 pub(super) struct Steward {
-    machine: Replication,
-    detector: Detector,
+    caretaker: Caretaker,
     registered: BTreeMap<Pid, ReplicaId>,
     /// How often an operator has asked for something.
     commands: u64,
@@ -30,27 +24,15 @@ pub(super) struct Steward {
 
 impl Steward {
     pub(super) fn new(seed: u64) -> Self {
-        let settings = Settings {
-            patience: TIMEOUT * 2,
-            patience_max: TIMEOUT * 3,
+        let patience = Patience {
+            timeout: TIMEOUT,
             grace: TIMEOUT * 4,
             shrink_after: TIMEOUT,
-            bootstrap_wait: TIMEOUT,
-            lag_max: 20,
-            steady: TIMEOUT / 3,
-            resend: TIMEOUT / 2,
-            keep: TIMEOUT * 4,
-            ..Settings::default()
-        };
-        let detection = Config {
-            check_interval: TIMEOUT / 2,
-            heartbeat_timeout: TIMEOUT * 2,
-            ..Config::default()
         };
         let keyspace = "main".parse().expect("a name");
+        let caretaker = Caretaker::new(patience, keyspace, seed);
         Self {
-            machine: Replication::new(settings, keyspace, seed).expect("settings that fit"),
-            detector: Detector::new(&detection),
+            caretaker: caretaker.expect("settings that fit"),
             registered: BTreeMap::new(),
             commands: 0,
         }
@@ -58,7 +40,7 @@ impl Steward {
 
     /// Checks that it has brought the shard back to what it should be.
     pub(super) fn is_content(&self) -> Result<(), String> {
-        match self.machine.condition(&shard()) {
+        match self.caretaker.condition(&shard()) {
             Some(Condition::Whole) => Ok(()),
             other => Err(format!("the coordinator of production leaves it {other:?}")),
         }
@@ -79,14 +61,13 @@ impl<C: Content> Logs<C> {
         inputs.push(Input::Shard(stored.clone()));
         for at in (0..NODES).map(Pid) {
             if sim.is_up(at) && !sim.is_paused(at) {
-                self.hear(sim, at, now, &mut steward.detector, &mut inputs);
+                let process = (node_id(at), Incarnation(sim.life(at).into()));
+                let copies = report(&self.nodes[&at]).map(|report| (shard(), report));
+                let copies = copies.into_iter().collect();
+                steward.caretaker.hear(now, process, copies, &mut inputs);
             }
         }
-        let mut verdicts = Vec::new();
-        let tick = Observation::Tick;
-        steward.detector.handle(now, tick, &mut verdicts);
-        inputs.extend(verdicts.into_iter().map(Input::Verdict));
-        inputs.extend([Input::Leading(true), Input::Tick]);
+        steward.caretaker.tick(now, &mut inputs);
         inputs.extend(Self::moving(sim, &stored.value, &steward));
         inputs.extend(self.command(sim, &stored.value, &mut steward));
         self.feed_steward(sim, now, &mut steward, inputs);
@@ -100,8 +81,7 @@ impl<C: Content> Logs<C> {
         for (at, member) in &self.registered {
             let before = steward.registered.insert(*at, member.replica_id);
             if before.is_none() {
-                let mut record = NodeRecord::new(member.node.clone(), "http://127.0.0.1:1");
-                record.state = NodeState::Up;
+                let mut record = caretaker::node(member.node.clone());
                 record.location.zone = zones().remove(&member.node);
                 inputs.push(Input::Node(record));
             }
@@ -116,35 +96,10 @@ impl<C: Content> Logs<C> {
         inputs
     }
 
-    /// A node is there, and says how its copy is.
-    fn hear(
-        &self,
-        sim: &Sim<Self>,
-        at: Pid,
-        now: Timestamp,
-        detector: &mut Detector,
-        inputs: &mut Vec<Input>,
-    ) {
-        let (node, incarnation) = (node_id(at), Incarnation(sim.life(at).into()));
-        let mut verdicts = Vec::new();
-        let heard = Observation::Heard {
-            node: node.clone(),
-            incarnation,
-        };
-        detector.handle(now, heard, &mut verdicts);
-        inputs.extend(verdicts.into_iter().map(Input::Verdict));
-        let report = report(&self.nodes[&at]);
-        inputs.push(Input::Copies {
-            node,
-            incarnation,
-            copies: report.map(|report| (shard(), report)).into_iter().collect(),
-        });
-    }
-
     /// Which member is to give its place to a copy on which node, while people ask for such things: first it is filled, then it takes the place,
     /// and it is taken back at any time.
     fn moving(sim: &mut Sim<Self>, record: &ShardRecord, steward: &Steward) -> Option<Input> {
-        let wanted = steward.machine.moving(&shard());
+        let wanted = steward.caretaker.moving(&shard());
         let quiet = sim.quiet_for();
         let is_early = quiet.is_none_or(|quiet| quiet < CLIENTS_STOP / 2);
         let moving = match (wanted, record.active.as_ref()) {
@@ -203,58 +158,36 @@ impl<C: Content> Logs<C> {
         steward: &mut Steward,
         inputs: Vec<Input>,
     ) {
-        let mut inputs = VecDeque::from(inputs);
-        while let Some(input) = inputs.pop_front() {
-            let mut actions = Vec::new();
-            steward.machine.handle(now, input, &mut actions);
-            for action in actions {
-                sim.trace(|| format!("steward -> {action:?}"));
-                match action {
-                    Action::Write {
+        steward.caretaker.feed(now, inputs, |caretaker, action| {
+            sim.trace(|| format!("steward -> {action:?}"));
+            match action {
+                Action::Write {
+                    key,
+                    expected,
+                    record,
+                } => {
+                    let shard = record.id.clone();
+                    let write = Write {
                         key,
-                        expected,
-                        record,
-                    } => {
-                        let shard = record.id.clone();
-                        let written = self.written(
-                            sim,
-                            Write {
-                                key,
-                                expected: Some(expected),
-                                value: Some(*record),
-                            },
-                        );
-                        inputs.push_front(Input::Written { shard, written });
-                    }
-                    Action::Read { .. } => {
-                        let stored = sim.store().get(&self.key).cloned();
-                        inputs.extend(stored.map(Input::Shard));
-                    }
-                    Action::Instruct { node, instruction } => {
-                        if !sim.is_faulty() || !sim.dice().chance(10) {
-                            self.instruct(sim, pid(&node), instruction);
-                        }
-                    }
-                    Action::Emit(event) => {
-                        let moving = steward.machine.moving(&shard());
-                        self.happened(sim, &event, moving);
-                    }
-                    Action::Answer { .. } => {}
+                        expected: Some(expected),
+                        value: Some(*record),
+                    };
+                    let written = caretaker::write(sim, write);
+                    return Some(Input::Written { shard, written });
                 }
+                Action::Read { .. } => {
+                    return sim.store().get(&self.key).cloned().map(Input::Shard);
+                }
+                Action::Instruct { node, instruction } => {
+                    if !sim.is_faulty() || !sim.dice().chance(10) {
+                        self.instruct(sim, pid(&node), instruction);
+                    }
+                }
+                Action::Emit(event) => self.happened(sim, &event, caretaker.moving(&shard())),
+                Action::Answer { .. } => {}
             }
-        }
-    }
-
-    /// Writes what the machine decided. It is not always told what became of that.
-    fn written(&self, sim: &mut Sim<Self>, write: Write<ShardRecord>) -> Written {
-        let is_heard = !sim.is_faulty() || !sim.dice().chance(10);
-        let is_done = sim.put(write);
-        let revision = sim.store().get(&self.key).map(|stored| stored.revision);
-        match revision.filter(|_| is_done) {
-            _ if !is_heard => Written::Unknown,
-            Some(revision) => Written::Done(revision),
-            None => Written::Refused,
-        }
+            None
+        });
     }
 
     fn happened(&mut self, sim: &mut Sim<Self>, event: &Event, moving: Option<&Move>) {
@@ -284,21 +217,6 @@ fn shard() -> ShardId {
 /// What a node says of its copy; nothing while there is no room for it to be open.
 fn report(node: &Node) -> Option<CopyReport> {
     let machine = node.machine.as_ref().filter(|_| !node.is_refused)?;
-    let (replica, log) = (machine.replica(), machine.replica().log());
-    let durable = log.point(replica.durable_lsn()).unwrap_or(log.base());
-    let commit = log.point(replica.known_commit());
-    let followers = machine.followers();
-    let followers = followers.filter(|follower| follower.matched > Lsn(0));
-    let lead = machine.leads().map(|config| Lead {
-        epoch: config.epoch,
-        last: log.last().lsn,
-        commit: commit
-            .filter(|commit| commit.epoch == config.epoch)
-            .map(|commit| commit.lsn),
-        followers: followers
-            .map(|follower| (follower.replica_id, follower.matched))
-            .collect(),
-    });
     let health = if !node.is_whole() {
         Health::Faulty
     } else if machine.saw_registry_go_back() {
@@ -306,13 +224,6 @@ fn report(node: &Node) -> Option<CopyReport> {
     } else {
         Health::Whole
     };
-    Some(CopyReport {
-        replica_id: replica.replica_id(),
-        incarnation: Incarnation(node.life.into()),
-        epoch: durable.epoch,
-        durable: durable.lsn,
-        health,
-        installs: replica.installs(),
-        lead,
-    })
+    let incarnation = Incarnation(node.life.into());
+    Some(caretaker::report(machine, incarnation, health))
 }

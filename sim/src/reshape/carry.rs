@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use shardwright_quorum::log::{Action, Event, Fault, Kind, Point, Record, Report, Ticket, Write};
+use shardwright_server::shard::CopyGap;
 use shardwright_testkit::sim::{Pid, Sim, Slot, Write as Change};
 use shardwright_topology::{ConfigId, Lsn, ShardId, ShardRecord};
 
@@ -24,7 +25,10 @@ impl Reshape {
         }
         self.publish(sim, at, shard);
         for action in actions {
-            self.carry_out(sim, at, shard, action);
+            // One that came before it may have been the end of the node.
+            if sim.is_up(at) {
+                self.carry_out(sim, at, shard, action);
+            }
         }
     }
 
@@ -174,7 +178,10 @@ impl Reshape {
             .collect();
         for record in records {
             if !self.apply_one(sim, at, shard, &record) {
-                return self.set_aside(sim, at, shard);
+                if sim.is_up(at) {
+                    self.set_aside(sim, at, shard);
+                }
+                return;
             }
         }
         self.publish(sim, at, shard);
@@ -195,22 +202,10 @@ impl Reshape {
         let Some(copy) = self.copy(at, shard) else {
             return false;
         };
+        sim.trace(|| format!("{at} {shard} applies {} {:?}", record.lsn, record.kind));
         copy.applied = record.point();
         if record.kind == Kind::SplitBase {
-            let home = copy.aside.home().to_owned();
-            match copy.data.take(record, &home) {
-                Ok(()) => copy.saved = record.point(),
-                Err(error) if error.contains("has not kept aside") => {
-                    sim.trace(|| format!("{at} {shard} cannot begin: {error}"));
-                    sim.mark(situations::NOT_KEPT);
-                    return false;
-                }
-                Err(error) => {
-                    self.breaks(|| format!("{at} {shard} cannot begin: {error}"));
-                    return false;
-                }
-            }
-            return true;
+            return self.take(sim, at, shard, record);
         }
         let came = match copy.data.apply(record) {
             Ok(came) => came,
@@ -235,11 +230,38 @@ impl Reshape {
         true
     }
 
+    /// Lets a copy begin with what was kept aside for it. `false` if the copy cannot go on.
+    fn take(&mut self, sim: &mut Sim<Self>, at: Pid, shard: &ShardId, record: &Record) -> bool {
+        let (gaps, doomed) = (self.gaps.clone(), Self::doom(sim, &[CopyGap::Taken]));
+        let Some(copy) = self.copy(at, shard) else {
+            return false;
+        };
+        match gaps.run(doomed, || copy.data.take(record, &copy.aside)) {
+            Some(Ok(())) => {
+                copy.saved = record.point();
+                return true;
+            }
+            Some(Err(error)) if error.contains("has not kept aside") => {
+                sim.trace(|| format!("{at} {shard} cannot begin: {error}"));
+                sim.mark(situations::NOT_KEPT);
+            }
+            Some(Err(error)) => self.breaks(|| format!("{at} {shard} cannot begin: {error}")),
+            None => {
+                if let Err(rule) = copy.data.note_synced() {
+                    self.breaks(|| format!("{at} {shard}: {rule}"));
+                }
+                self.died(sim, at, CopyGap::Taken);
+            }
+        }
+        false
+    }
+
     /// Begins to keep aside what other shards are to begin with.
     pub(super) fn cut(&mut self, sim: &mut Sim<Self>, at: Pid, shard: &ShardId, record: &Record) {
         let name = self.name();
         let next = sim.now(at) + sim.dice().time(&MAKING);
-        let Some(copy) = self.copy(at, shard) else {
+        self.make_oldest(sim, at, shard);
+        let Some(copy) = self.copy(at, shard).filter(|_| sim.is_up(at)) else {
             return;
         };
         let Ok(data) = copy.data.data() else {

@@ -66,7 +66,7 @@ impl Reshape {
         let Ok(journal) = RegistryJournal::new(registry) else {
             return self.breaks(|| "the keyspace has no journal".to_owned());
         };
-        let journal = Arc::new(journal);
+        let journal = Arc::new(journal.halting(self.gaps.of_coordinator(at)));
         let nodes = Arc::new(Everywhere(Arc::clone(&store)));
         let driver = Driver::new(journal.clone(), nodes, self.settings);
         let coordinator = Coordinator {
@@ -109,6 +109,41 @@ impl Reshape {
             }
             Done::Nothing
         });
+        let Some(coordinator) = self.coordinators.get(&at) else {
+            return;
+        };
+        let journal = Arc::clone(&coordinator.journal);
+        self.tasks.spawn(at, async move {
+            let found = journal.orphans().await;
+            found.map_or(Done::Nothing, Done::Orphans)
+        });
+    }
+
+    /// Forgets what operations were to do that are not there, once that has been so for long enough.
+    pub(super) fn forget_orphans(
+        &mut self,
+        sim: &mut Sim<Self>,
+        at: Pid,
+        orphans: Vec<OperationId>,
+    ) {
+        let now = sim.now(at);
+        let is_kept = self.missing == Some(Missing::OrphansForgotten);
+        let Some(coordinator) = self.coordinators.get_mut(&at).filter(|_| !is_kept) else {
+            return;
+        };
+        for id in orphans {
+            let since = *coordinator.ended.entry(id.clone()).or_insert(now);
+            if now.since(since) < self.settings.retention {
+                continue;
+            }
+            sim.mark(situations::ORPHAN);
+            let journal = Arc::clone(&coordinator.journal);
+            self.tasks.spawn(at, async move {
+                // It is tried again.
+                let _forgotten = journal.forget(&id).await;
+                Done::Nothing
+            });
+        }
     }
 
     pub(super) fn coordinator_sees(&mut self, sim: &mut Sim<Self>, at: Pid, found: Vec<Entry>) {
@@ -294,7 +329,7 @@ impl Reshape {
         };
         let range = source.extent.as_range()?;
         let reason = "a simulation".to_owned();
-        if parts.len() < 2 || parts.len() < SHARDS_MAX && sim.dice().chance(50) {
+        if parts.len() < 2 || parts.len() < SHARDS_MAX && sim.dice().chance(35) {
             let (low, high) = range.halve()?;
             let targets = vec![target(0, low), target(1, high)];
             return Some(Work {

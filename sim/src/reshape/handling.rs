@@ -15,14 +15,21 @@ impl Reshape {
         loop {
             let asked = self.tasks.asked();
             if asked.is_empty() {
-                match self.tasks.step() {
-                    Some(Some((at, done))) => self.done(sim, at, done),
-                    Some(None) => {}
-                    None => return,
+                let Some(ended) = self.tasks.step() else {
+                    return;
+                };
+                let dead = self.die_in_gaps(sim);
+                if let Some((at, done)) = ended
+                    && dead != Some(at)
+                {
+                    self.done(sim, at, done);
                 }
             }
             for asked in asked {
-                self.wish(sim, asked.at, asked.ticket, asked.want);
+                // One that came before it may have been the end of whoever asks.
+                if sim.is_up(asked.at) {
+                    self.wish(sim, asked.at, asked.ticket, asked.want);
+                }
             }
         }
     }
@@ -65,7 +72,7 @@ impl Reshape {
                 self.tasks.answer(ticket, got);
             }
             (Want::Erase(shard), Some(ticket)) => {
-                self.erase_copy(at, &shard);
+                self.erase_copy(sim, at, &shard);
                 self.tasks.answer(ticket, Got::Nothing);
             }
             (Want::Of(shard, of), Some(ticket)) => self.wanted(sim, at, &shard, ticket, of),
@@ -106,11 +113,9 @@ impl Reshape {
             Token::Stored(shard, opening, point) => self.stored(sim, at, &shard, (opening, point)),
             Token::Recreate(shard, opening) => self.recreate(sim, at, &shard, opening),
             Token::Made(shard, name) => {
-                if let Some(making) = self
-                    .copy(at, &shard)
-                    .and_then(|copy| copy.makings.remove(&name))
-                {
-                    making.run();
+                let copy = self.copy(at, &shard);
+                if let Some(making) = copy.and_then(|copy| copy.makings.remove(&name)) {
+                    self.make(sim, at, making);
                 }
             }
             Token::CutLate(shard, record) => self.cut(sim, at, &shard, &record),

@@ -26,6 +26,12 @@ pub(crate) enum Missing {
     RecordsOfItsOwn,
     /// The sources go after the commit.
     CommitBeforeRetire,
+    /// A node that starts removes what it was removing.
+    RemovalsEnded,
+    /// What an operation was to do is forgotten that is not there.
+    OrphansForgotten,
+    /// The registry knows of the copy of a shard that owns nothing until it is removed.
+    ForgottenLast,
 }
 
 impl Missing {
@@ -39,6 +45,9 @@ impl Missing {
         Self::BaseAtItsRecord,
         Self::RecordsOfItsOwn,
         Self::CommitBeforeRetire,
+        Self::RemovalsEnded,
+        Self::OrphansForgotten,
+        Self::ForgottenLast,
     ];
 }
 

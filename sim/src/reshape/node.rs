@@ -10,21 +10,24 @@ use std::{
 use shardwright_elastic::workflow::Event as Happened;
 use shardwright_quorum::log::{Durable, Event, Participant, Point, Ticket, Write};
 use shardwright_registry::Registry;
-use shardwright_server::reshaping::{Aside, Local, Making, Standing};
-use shardwright_server::shard::Token as Place;
+use shardwright_server::reshaping::{Aside, Local, Making, Standing, end_removals, remove_copy};
+use shardwright_server::shard::{CopyGap, Token as Place};
 use shardwright_testkit::sim::{Disk, Pid, Sim, Slot};
 use shardwright_topology::{
     Incarnation, Member, NodeId, Primary, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
 use super::{
-    Reshape, TICK, TIMEOUT, Token,
+    Missing, Reshape, TICK, TIMEOUT, Token,
     executor::Executor,
     node_id, settings, situations,
     tasks::{Done, Want},
     ways::{CopyHandle, NodeHandle, Shown, SimStore, SimWay},
 };
 use crate::log::CopyOnDisk;
+
+/// How many parts of a copy wait to be made.
+const MAKINGS_MAX: usize = 2;
 
 /// One node.
 pub(super) struct Node {
@@ -140,6 +143,8 @@ impl Reshape {
             port: self.tasks.port(at),
             registry: registry.clone(),
             copies: Arc::default(),
+            halts: self.gaps.of_node(at),
+            missing: self.missing,
         };
         let way = self.way(sim, at);
         let local = Local::through(node_id(at), handle.clone(), registry, way);
@@ -147,6 +152,15 @@ impl Reshape {
             return;
         };
         (node.local, node.handle) = (Some(local), Some(handle));
+        let is_ended = self.missing != Some(Missing::RemovalsEnded);
+        if is_crash
+            && is_ended
+            && node.home.exists()
+            && let Err(error) = end_removals(&node.home)
+        {
+            self.breaks(|| format!("{at} cannot end what it was removing: {error}"));
+            return;
+        }
         node.records.clear();
         let shards: Vec<_> = node.copies.keys().cloned().collect();
         for shard in shards {
@@ -189,7 +203,7 @@ impl Reshape {
     /// Makes an empty copy of a shard, unless there is one.
     pub(super) fn create_copy(&mut self, sim: &mut Sim<Self>, at: Pid, shard: &ShardId) {
         let replica_id = ReplicaId::from_bits(self.name().into());
-        let config = self.config.clone();
+        let (config, halts) = (self.config.clone(), self.gaps.of_node(at));
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
         };
@@ -214,7 +228,7 @@ impl Reshape {
             calls: BTreeMap::new(),
             executor: Executor::default(),
             makings: BTreeMap::new(),
-            aside: Arc::new(Aside::new(home)),
+            aside: Arc::new(Aside::halting(home, halts)),
             shown: Arc::default(),
             is_stopped: false,
         };
@@ -243,7 +257,8 @@ impl Reshape {
         if handle.lock().get(shard).is_none() {
             // A new process: what the one before was about to do is over.
             copy.executor = Executor::default();
-            copy.aside = Arc::new(Aside::new(copy.aside.home().to_owned()));
+            let home = copy.aside.home().to_owned();
+            copy.aside = Arc::new(Aside::halting(home, handle.halts.clone()));
         }
         if let Ok(data) = copy.data.data() {
             copy.aside.opened(data.file());
@@ -348,16 +363,43 @@ impl Reshape {
     }
 
     /// Removes all of a copy that has stopped.
-    pub(super) fn erase_copy(&mut self, at: Pid, shard: &ShardId) {
+    pub(super) fn erase_copy(&mut self, sim: &mut Sim<Self>, at: Pid, shard: &ShardId) {
         let Some(node) = self.nodes.get_mut(&at) else {
             return;
         };
         let home = node.home.join(shard.as_str());
         node.copies.remove(shard);
-        if home.exists()
-            && let Err(error) = fs::remove_dir_all(&home)
+        if !home.exists() {
+            return;
+        }
+        let doomed = Self::doom(sim, &[CopyGap::Renamed]);
+        let halts = self.gaps.of_node(at);
+        match self.gaps.run(doomed, || remove_copy(&home, &halts)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.breaks(|| format!("{at} {shard} cannot be removed: {error}"));
+            }
+            None => self.died(sim, at, CopyGap::Renamed),
+        }
+    }
+
+    /// Makes some of what is kept aside for other shards, if that is much: each part that waits keeps a reader of the file.
+    pub(super) fn make_oldest(&mut self, sim: &mut Sim<Self>, at: Pid, shard: &ShardId) {
+        let copy = self.copy(at, shard);
+        let makings = copy.map(|copy| &mut copy.makings);
+        let oldest = makings.filter(|makings| makings.len() >= MAKINGS_MAX);
+        if let Some((_, making)) = oldest.and_then(BTreeMap::pop_first) {
+            self.make(sim, at, making);
+        }
+    }
+
+    /// Makes what is kept aside for other shards.
+    pub(super) fn make(&mut self, sim: &mut Sim<Self>, at: Pid, making: Making) {
+        let doomed = Self::doom(sim, &[CopyGap::Part, CopyGap::Kept]);
+        if self.gaps.run(doomed, || making.run()).is_none()
+            && let Some(gap) = doomed
         {
-            self.breaks(|| format!("{at} {shard} cannot be removed: {error}"));
+            self.died(sim, at, gap);
         }
     }
 
@@ -434,6 +476,7 @@ impl Reshape {
                 self.drive(sim, at, session, event);
             }
             Done::Operations(found) => self.coordinator_sees(sim, at, found),
+            Done::Orphans(found) => self.forget_orphans(sim, at, found),
             Done::Opened {
                 shard,
                 opening,

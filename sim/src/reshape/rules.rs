@@ -75,7 +75,7 @@ impl Reshape {
                     .flat_map(|at| operation.sources.iter().map(move |it| (at, it)))
                 {
                     self.stop_copy(sim, at, shard);
-                    self.erase_copy(at, shard);
+                    self.erase_copy(sim, at, shard);
                 }
             }
             if sim.is_faulty() && sim.dice().chance(14) {
@@ -134,9 +134,7 @@ impl Reshape {
             sim.mark(mark);
         }
         sim.trace(|| format!("{at} crashes, {id} is {}", operation.phase));
-        sim.crash(at);
-        let late = sim.dice().time(&(TIMEOUT / 20..=TIMEOUT));
-        sim.plan(late, Token::Restart(at));
+        self.kill(sim, at);
     }
 
     /// Looks at the end: all is decided, served and equal, and nothing else is there.
@@ -144,6 +142,14 @@ impl Reshape {
         for operation in operations(sim, self) {
             if !operation.phase.is_final() {
                 return Err(format!("{} is still {}", operation.id, operation.phase));
+            }
+        }
+        let operations = operations(sim, self).into_iter();
+        let known: BTreeSet<OperationId> = operations.map(|operation| operation.id).collect();
+        for stored in sim.store().entries() {
+            let id = stored.key.last_name();
+            if self.journaled.holds(&stored.key) && !known.iter().any(|it| it.as_str() == id) {
+                return Err(format!("it is still written down what {id} was to do"));
             }
         }
         let map = self.map(sim)?;

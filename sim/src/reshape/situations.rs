@@ -1,6 +1,7 @@
 //! The rare situations that many seeds must reach.
 
-use shardwright_topology::Phase;
+use shardwright_server::shard::CopyGap;
+use shardwright_topology::{Gap, Phase};
 
 pub(super) const SPLIT: &str = "a split that committed";
 pub(super) const MERGED: &str = "a merge that committed";
@@ -11,6 +12,8 @@ pub(super) const CANCELLED: &str = "a cancellation";
 pub(super) const PAUSED: &str = "a pause of an operation";
 pub(super) const TAKEN_OVER: &str = "an operation that was seen first in its middle";
 pub(super) const FORGOTTEN: &str = "the record of an operation is removed";
+pub(super) const ORPHAN: &str =
+    "what an operation was to do is forgotten, and nothing is known of it";
 pub(super) const NOT_KEPT: &str = "a copy of a target has kept nothing aside";
 pub(super) const MADE_ANEW: &str = "a copy is made anew";
 pub(super) const INSTALLED: &str = "a snapshot takes the place of a log";
@@ -42,6 +45,7 @@ pub(super) const ALL: &[&str] = &[
     PAUSED,
     TAKEN_OVER,
     FORGOTTEN,
+    ORPHAN,
     NOT_KEPT,
     MADE_ANEW,
     INSTALLED,
@@ -117,4 +121,107 @@ pub(super) fn crash(party: Party, phase: Phase) -> Option<&'static str> {
     };
     let wanted = format!("{who} crashes: {phase}");
     CRASHES.iter().find(|mark| **mark == wanted).copied()
+}
+
+/// Crashes of a coordinator between two writes of an operation. Whoever leads in production makes moves for it, too: nobody does here.
+pub(super) const COORDINATORS_GAPS: &[&str] = &[
+    "a coordinator crashes in the gap split/planned/work",
+    "a coordinator crashes in the gap split/planned",
+    "a coordinator crashes in the gap split/planned/held",
+    "a coordinator crashes in the gap split/planned/target",
+    "a coordinator crashes in the gap split/created",
+    "a coordinator crashes in the gap split/copying",
+    "a coordinator crashes in the gap split/catching-up",
+    "a coordinator crashes in the gap split/verified",
+    "a coordinator crashes in the gap split/sealing",
+    "a coordinator crashes in the gap split/sealed",
+    "a coordinator crashes in the gap split/committed",
+    "a coordinator crashes in the gap split/committed/resolved",
+    "a coordinator crashes in the gap split/cleaning-up",
+    "a coordinator crashes in the gap split/done",
+    "a coordinator crashes in the gap split/done/forgotten",
+    "a coordinator crashes in the gap split/done/removed",
+    "a coordinator crashes in the gap split/aborting",
+    "a coordinator crashes in the gap split/aborting/resolved",
+    "a coordinator crashes in the gap split/aborted",
+    "a coordinator crashes in the gap split/aborted/forgotten",
+    "a coordinator crashes in the gap split/aborted/removed",
+    "a coordinator crashes in the gap merge/planned/work",
+    "a coordinator crashes in the gap merge/planned",
+    "a coordinator crashes in the gap merge/planned/held",
+    "a coordinator crashes in the gap merge/planned/target",
+    "a coordinator crashes in the gap merge/created",
+    "a coordinator crashes in the gap merge/copying",
+    "a coordinator crashes in the gap merge/catching-up",
+    "a coordinator crashes in the gap merge/verified",
+    "a coordinator crashes in the gap merge/sealing",
+    "a coordinator crashes in the gap merge/sealed",
+    "a coordinator crashes in the gap merge/committed",
+    "a coordinator crashes in the gap merge/committed/resolved",
+    "a coordinator crashes in the gap merge/cleaning-up",
+    "a coordinator crashes in the gap merge/done",
+    "a coordinator crashes in the gap merge/done/forgotten",
+    "a coordinator crashes in the gap merge/done/removed",
+    "a coordinator crashes in the gap merge/aborting",
+    "a coordinator crashes in the gap merge/aborting/resolved",
+    "a coordinator crashes in the gap merge/aborted",
+    "a coordinator crashes in the gap merge/aborted/forgotten",
+    "a coordinator crashes in the gap merge/aborted/removed",
+];
+
+/// Crashes of a node between two steps that it makes durable.
+pub(super) const NODES_GAPS: &[&str] = &[
+    "a node crashes in the gap copy/cut",
+    "a node crashes in the gap copy/part",
+    "a node crashes in the gap copy/kept",
+    "a node crashes in the gap copy/begun",
+    "a node crashes in the gap copy/taken",
+    "a node crashes in the gap copy/imported",
+    "a node crashes in the gap copy/sealed",
+    "a node crashes in the gap copy/released",
+    "a node crashes in the gap copy/forgotten",
+    "a node crashes in the gap copy/renamed",
+];
+
+/// Returns the situation that a coordinator crashes in a gap, if it is one.
+pub(super) fn crash_of_coordinator(gap: Gap) -> Option<&'static str> {
+    let wanted = format!("a coordinator crashes in the gap {gap}");
+    COORDINATORS_GAPS
+        .iter()
+        .find(|mark| **mark == wanted)
+        .copied()
+}
+
+/// Returns the situation that a node crashes in a gap.
+pub(super) fn crash_of_node(gap: CopyGap) -> Option<&'static str> {
+    let wanted = format!("a node crashes in the gap {gap}");
+    NODES_GAPS.iter().find(|mark| **mark == wanted).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::{OperationKind, Written};
+
+    use super::*;
+
+    /// Whether an operation comes there in this scenario.
+    fn is_reached(gap: &Gap) -> bool {
+        let is_of_moves = matches!(gap.written, Written::Move | Written::Members);
+        // What is held late is let go of before its operation is over.
+        let is_late = gap.phase.is_final() && gap.written == Written::Resolved;
+        gap.kind != OperationKind::Migrate && !is_of_moves && !is_late
+    }
+
+    #[test]
+    fn every_gap_is_a_situation() {
+        let gaps: Vec<Gap> = Gap::all().filter(is_reached).collect();
+        assert_eq!(gaps.len(), COORDINATORS_GAPS.len());
+        for gap in gaps {
+            assert!(crash_of_coordinator(gap).is_some(), "{gap}");
+        }
+        assert_eq!(CopyGap::ALL.len(), NODES_GAPS.len());
+        for gap in CopyGap::ALL {
+            assert!(crash_of_node(gap).is_some(), "{gap}");
+        }
+    }
 }

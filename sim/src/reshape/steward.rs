@@ -1,15 +1,15 @@
 //! Who looks after the copies: `failover::replication`, as the coordinators of production run it. It is replaced by a fresh one now and then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use shardwright_failover::{
-    Config, Detector, Observation, Written,
-    replication::{Action, CopyReport, Health, Input, Instruction, Lead, Replication, Settings},
+    Written,
+    replication::{Action, CopyReport, Health, Input, Instruction},
 };
-use shardwright_registry::{Key, Revision, Stored, decode};
+use shardwright_registry::{Key, Revision, Stored, decode, encode};
 use shardwright_testkit::sim::{Pid, Sim, Write};
 use shardwright_topology::{
-    Incarnation, Lsn, NodeRecord, NodeState, RegisteredCopies, ShardId, ShardRecord, Timestamp,
+    Incarnation, KeyspaceName, RegisteredCopies, ShardId, ShardRecord, Timestamp,
 };
 
 use super::{
@@ -18,36 +18,23 @@ use super::{
     node_id,
     tasks::{Done, Got, Text, Want},
 };
+use crate::caretaker::{self, Caretaker, Patience};
 
-/// The machine, and what it has been shown.
+/// The coordinator, and what it has been shown.
 pub(super) struct Steward {
-    machine: Replication,
-    detector: Detector,
+    caretaker: Caretaker,
     shown: BTreeMap<Key, Revision>,
 }
 
 impl Steward {
-    pub(super) fn new(keyspace: shardwright_topology::KeyspaceName, seed: u64) -> Option<Self> {
-        let settings = Settings {
-            patience: TIMEOUT * 2,
-            patience_max: TIMEOUT * 3,
+    pub(super) fn new(keyspace: KeyspaceName, seed: u64) -> Option<Self> {
+        let patience = Patience {
+            timeout: TIMEOUT,
             grace: TIMEOUT * 6,
             shrink_after: TIMEOUT * 2,
-            bootstrap_wait: TIMEOUT,
-            lag_max: 20,
-            steady: TIMEOUT / 3,
-            resend: TIMEOUT / 2,
-            keep: TIMEOUT * 4,
-            ..Settings::default()
-        };
-        let detection = Config {
-            check_interval: TIMEOUT / 2,
-            heartbeat_timeout: TIMEOUT * 2,
-            ..Config::default()
         };
         Some(Self {
-            machine: Replication::new(settings, keyspace, seed).ok()?,
-            detector: Detector::new(&detection),
+            caretaker: Caretaker::new(patience, keyspace, seed)?,
             shown: BTreeMap::new(),
         })
     }
@@ -70,15 +57,15 @@ impl Reshape {
         let mut inputs = self.news(sim, &mut steward);
         for at in (0..NODES).map(Pid) {
             if sim.is_up(at) && !sim.is_paused(at) {
-                self.hear(sim, at, now, &mut steward.detector, &mut inputs);
+                let process = (node_id(at), Incarnation(sim.life(at).into()));
+                let copies = self.nodes[&at].copies.iter();
+                let reports =
+                    copies.filter_map(|(shard, copy)| Some((shard.clone(), report(copy)?)));
+                let reports = reports.collect();
+                steward.caretaker.hear(now, process, reports, &mut inputs);
             }
         }
-        let mut verdicts = Vec::new();
-        steward
-            .detector
-            .handle(now, Observation::Tick, &mut verdicts);
-        inputs.extend(verdicts.into_iter().map(Input::Verdict));
-        inputs.extend([Input::Leading(true), Input::Tick]);
+        steward.caretaker.tick(now, &mut inputs);
         self.feed_steward(sim, now, &mut steward, inputs);
         self.steward = Some(steward);
     }
@@ -88,9 +75,7 @@ impl Reshape {
         let mut inputs = Vec::new();
         if steward.shown.is_empty() {
             for at in (0..NODES).map(Pid) {
-                let mut record = NodeRecord::new(node_id(at), "http://127.0.0.1:1");
-                record.state = NodeState::Up;
-                inputs.push(Input::Node(record));
+                inputs.push(Input::Node(caretaker::node(node_id(at))));
             }
         }
         let mut there = BTreeMap::new();
@@ -116,32 +101,6 @@ impl Reshape {
         inputs
     }
 
-    /// A node is there, and says how its copies are.
-    fn hear(
-        &self,
-        sim: &Sim<Self>,
-        at: Pid,
-        now: Timestamp,
-        detector: &mut Detector,
-        inputs: &mut Vec<Input>,
-    ) {
-        let (node, incarnation) = (node_id(at), Incarnation(sim.life(at).into()));
-        let mut verdicts = Vec::new();
-        let heard = Observation::Heard {
-            node: node.clone(),
-            incarnation,
-        };
-        detector.handle(now, heard, &mut verdicts);
-        inputs.extend(verdicts.into_iter().map(Input::Verdict));
-        let copies = self.nodes[&at].copies.iter();
-        let reports = copies.filter_map(|(shard, copy)| Some((shard.clone(), report(copy)?)));
-        inputs.push(Input::Copies {
-            node,
-            incarnation,
-            copies: reports.collect(),
-        });
-    }
-
     fn feed_steward(
         &mut self,
         sim: &mut Sim<Self>,
@@ -149,55 +108,46 @@ impl Reshape {
         steward: &mut Steward,
         inputs: Vec<Input>,
     ) {
-        let mut inputs = VecDeque::from(inputs);
-        while let Some(input) = inputs.pop_front() {
-            let mut actions = Vec::new();
-            steward.machine.handle(now, input, &mut actions);
-            for action in actions {
-                match action {
-                    Action::Write {
-                        key,
-                        expected,
-                        record,
-                    } => {
-                        let shard = record.id.clone();
-                        let written = Self::written(sim, key, expected, &record);
-                        inputs.push_front(Input::Written { shard, written });
-                    }
-                    Action::Read { shard } => {
-                        let stored = sim.store().get(&self.shard_key(&shard));
-                        inputs.extend(stored.and_then(shard_of).map(Input::Shard));
-                    }
-                    Action::Instruct { node, instruction } => {
-                        let at = Self::pid(&node).filter(|at| sim.is_up(*at));
-                        if let Some(at) = at.filter(|_| !sim.is_faulty() || !sim.dice().chance(10))
-                        {
-                            let late =
-                                sim.now(at) + sim.dice().time(&(Default::default()..=TIMEOUT / 4));
-                            sim.wake(at, late, Token::Told(Box::new(instruction)));
-                        }
-                    }
-                    Action::Emit(event) => sim.trace(|| format!("steward: {event:?}")),
-                    Action::Answer { .. } => {}
+        steward
+            .caretaker
+            .feed(now, inputs, |_, action| match action {
+                Action::Write {
+                    key,
+                    expected,
+                    record,
+                } => {
+                    let shard = record.id.clone();
+                    let written = Self::written(sim, key, expected, &record);
+                    Some(Input::Written { shard, written })
                 }
-            }
-        }
+                Action::Read { shard } => {
+                    let stored = sim.store().get(&self.shard_key(&shard));
+                    stored.and_then(shard_of).map(Input::Shard)
+                }
+                Action::Instruct { node, instruction } => {
+                    let at = Self::pid(&node).filter(|at| sim.is_up(*at));
+                    if let Some(at) = at.filter(|_| !sim.is_faulty() || !sim.dice().chance(10)) {
+                        let late =
+                            sim.now(at) + sim.dice().time(&(Default::default()..=TIMEOUT / 4));
+                        sim.wake(at, late, Token::Told(Box::new(instruction)));
+                    }
+                    None
+                }
+                Action::Emit(event) => {
+                    sim.trace(|| format!("steward: {event:?}"));
+                    None
+                }
+                Action::Answer { .. } => None,
+            });
     }
 
-    /// Writes what the machine decided. It is not always told what became of that.
     fn written(sim: &mut Sim<Self>, key: Key, expected: Revision, record: &ShardRecord) -> Written {
-        let is_heard = !sim.is_faulty() || !sim.dice().chance(10);
-        let is_done = sim.put(Write {
-            key: key.clone(),
+        let write = Write {
+            key,
             expected: Some(expected),
-            value: shardwright_registry::encode(record).ok().map(Text),
-        });
-        let revision = sim.store().get(&key).map(|stored| stored.revision);
-        match revision.filter(|_| is_done) {
-            _ if !is_heard => Written::Unknown,
-            Some(revision) => Written::Done(revision),
-            None => Written::Refused,
-        }
+            value: encode(record).ok().map(Text),
+        };
+        caretaker::write(sim, write)
     }
 
     /// A node does what it is told.
@@ -267,33 +217,10 @@ pub(super) fn shard_of(stored: &Stored<Text>) -> Option<Stored<ShardRecord>> {
 /// What a node says of its copy.
 fn report(copy: &Copy) -> Option<CopyReport> {
     let machine = copy.machine.as_ref()?;
-    let (replica, log) = (machine.replica(), machine.replica().log());
-    let durable = log.point(replica.durable_lsn()).unwrap_or(log.base());
-    let commit = log.point(replica.known_commit());
-    let followers = machine.followers();
-    let followers = followers.filter(|follower| follower.matched > Lsn(0));
-    let lead = machine.leads().map(|config| Lead {
-        epoch: config.epoch,
-        last: log.last().lsn,
-        commit: commit
-            .filter(|commit| commit.epoch == config.epoch)
-            .map(|commit| commit.lsn),
-        followers: followers
-            .map(|follower| (follower.replica_id, follower.matched))
-            .collect(),
-    });
     let health = if copy.is_whole() {
         Health::Whole
     } else {
         Health::Faulty
     };
-    Some(CopyReport {
-        replica_id: replica.replica_id(),
-        incarnation: copy.incarnation,
-        epoch: durable.epoch,
-        durable: durable.lsn,
-        health,
-        installs: replica.installs(),
-        lead,
-    })
+    Some(caretaker::report(machine, copy.incarnation, health))
 }

@@ -17,7 +17,7 @@ use shardwright_quorum::log::{
 use shardwright_registry::{Key, Prefix, Revision, Stored};
 use shardwright_server::shard::{ReadError, Write, WriteError, Written};
 use shardwright_testkit::sim::{Outcome, Pid, Unavailable, Write as Change};
-use shardwright_topology::{Incarnation, Lsn, NodeId, ReplicaId, ShardId};
+use shardwright_topology::{Incarnation, Lsn, NodeId, OperationId, ReplicaId, ShardId};
 
 /// What the registry holds: JSON.
 #[derive(Clone, PartialEq)]
@@ -45,6 +45,8 @@ pub(super) enum Done {
     },
     /// What operations there are.
     Operations(Vec<Operation>),
+    /// Which operations are not there that something was written down for.
+    Orphans(Vec<OperationId>),
     /// A copy is registered.
     Opened {
         shard: ShardId,

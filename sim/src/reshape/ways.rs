@@ -18,13 +18,20 @@ use shardwright_registry::{
 };
 use shardwright_server::{
     reshaping::{Aside, ShardCopies, ShardCopy, Standing, Way},
-    shard::{Fresh, ReadError, ReadLevel, Token as Place, Usage, Write, WriteError, Written},
+    shard::{
+        CopyGap, Fresh, ReadError, ReadLevel, Token as Place, Usage, Write, WriteError, Written,
+    },
 };
 use shardwright_store::ShardFile;
 use shardwright_testkit::sim::{Outcome, Write as Change};
-use shardwright_topology::{KeyspaceName, Lsn, Member, NodeId, ShardId, Timestamp};
+use shardwright_topology::{
+    Halts, KeyspaceName, Lsn, Member, NodeId, ReplicaId, ShardId, Timestamp,
+};
 
-use super::tasks::{Got, Of, Port, Text, Want};
+use super::{
+    Missing,
+    tasks::{Got, Of, Port, Text, Want},
+};
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -282,6 +289,8 @@ pub(super) struct NodeHandle {
     pub(super) port: Port,
     pub(super) registry: Registry,
     pub(super) copies: Arc<Mutex<BTreeMap<ShardId, CopyHandle>>>,
+    pub(super) halts: Halts<CopyGap>,
+    pub(super) missing: Option<Missing>,
 }
 
 impl fmt::Debug for NodeHandle {
@@ -299,14 +308,20 @@ impl NodeHandle {
     pub(super) async fn erase(
         &self,
         shard: &ShardId,
-        stopped: Option<shardwright_topology::ReplicaId>,
+        stopped: Option<ReplicaId>,
     ) -> Result<(), BoxError> {
         if let Some(replica_id) = stopped {
-            let node = self.node.clone();
-            let copy = Member { node, replica_id };
-            self.registry.forget_copy(shard, &copy).await?;
+            self.forget(shard, replica_id).await?;
         }
         self.port.ask(Want::Erase(shard.clone())).await;
+        Ok(())
+    }
+
+    async fn forget(&self, shard: &ShardId, replica_id: ReplicaId) -> Result<(), BoxError> {
+        let node = self.node.clone();
+        let copy = Member { node, replica_id };
+        self.registry.forget_copy(shard, &copy).await?;
+        self.halts.reached(CopyGap::Forgotten);
         Ok(())
     }
 }
@@ -331,11 +346,20 @@ impl ShardCopies for NodeHandle {
         if let Some(copy) = copy {
             copy.aside.leave();
         }
-        let erased = self.erase(shard, stopped).await;
-        if erased.is_err() {
-            // It is asked for again.
-            self.port.tell(Want::Start(shard.clone()));
+        if self.missing == Some(Missing::ForgottenLast) {
+            return self.erase(shard, stopped).await;
         }
-        erased
+        self.port.ask(Want::Erase(shard.clone())).await;
+        let known = match stopped {
+            Some(replica_id) => Some(replica_id),
+            None => {
+                let found = self.registry.copies().get(&self.node).await?;
+                found.and_then(|found| found.value.copies.get(shard).copied())
+            }
+        };
+        if let Some(replica_id) = known {
+            self.forget(shard, replica_id).await?;
+        }
+        Ok(())
     }
 }

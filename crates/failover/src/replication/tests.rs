@@ -163,6 +163,62 @@ fn an_attempt_that_hangs_is_replaced_by_one_of_another_candidate() {
     assert!(others.contains(&world.primary().as_str()));
 }
 
+/// Settings by which what can wait is put off for long after an attempt that has failed.
+fn wary() -> Settings {
+    Settings {
+        patience_max: Duration::from_secs(60),
+        ..settings()
+    }
+}
+
+#[test]
+fn an_attempt_for_another_primary_puts_nothing_off_once_somebody_is_primary() {
+    let mut world = World::new(5, 5, &wary(), 1);
+    world.until_whole();
+    let (dead, since) = (world.primary(), world.now);
+    world.crash(&dead);
+    world.until("attempt", |world| world.stored.value.pending.is_some());
+    let first = world.stored.value.pending.clone().expect("an attempt");
+    let first = first.primary.node.to_string();
+    world.node(&first).is_stalled = true;
+    world.until("primary", |world| world.primary() != dead);
+    assert_ne!(world.primary(), first, "the first attempt has failed");
+    world.until_whole();
+    let took = world.now.since(since);
+    assert!(
+        took < wary().grace + Duration::from_secs(10),
+        "the place of {dead} is filled after the grace, not {took:?}"
+    );
+    assert!(!world.members().contains(&dead), "{}", world.members());
+}
+
+#[test]
+fn a_change_of_members_that_failed_is_not_tried_again_soon_whoever_is_active_since() {
+    let mut world = World::new(5, 5, &wary(), 1);
+    world.until_whole();
+    let primary = world.primary();
+    let mut replicas = ["n1", "n2", "n3"].into_iter();
+    let dead = replicas.find(|name| *name != primary);
+    world.crash(dead.expect("a replica"));
+    world.until("change", |world| world.stored.value.pending.is_some());
+    let failed = world.stored.value.pending.clone().expect("an attempt");
+    assert_eq!(failed.primary, world.active().primary);
+    world.node(&primary).is_stalled = true;
+    world.until("another attempt", |world| {
+        let pending = world.stored.value.pending.as_ref();
+        pending.is_none_or(|pending| pending.epoch > failed.epoch)
+    });
+    world.node(&primary).is_stalled = false;
+    world.until("primary", |world| world.stored.value.pending.is_none());
+    let since = world.now;
+    world.until_whole();
+    let took = world.now.since(since);
+    assert!(
+        wary().patience_max <= took + Duration::from_secs(5),
+        "{took:?}"
+    );
+}
+
 #[test]
 fn a_copy_that_is_lost_begins_anew_and_joins_when_it_has_caught_up() {
     let mut world = whole(3);

@@ -29,7 +29,7 @@ impl Registry {
         Ok(stored.value.opened)
     }
 
-    /// Notes that a node is about to delete a copy. Call it before anything is deleted.
+    /// Notes that a node is about to delete a copy. Call it before anything is deleted, unless the shard owns nothing any more.
     ///
     /// # Errors
     /// [`Error::Store`] if the store could not be reached: delete nothing, and call it again.

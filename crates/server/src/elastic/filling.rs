@@ -117,24 +117,38 @@ impl<S: ShardCopies> Local<S> {
                 "the members keep aside what they hold".into(),
             ));
         }
-        let bases: Vec<&Base> = states.values().filter_map(made).collect();
         let Some(Some(base)) = own.map(made) else {
             return Err(Refusal::NoBase);
         };
-        let equal = bases.iter().filter(|other| **other == base).count();
-        // Whoever has none, or another one, is made anew from those who have it.
-        if equal >= config.w as usize {
-            return Ok(base.clone());
+        let states: Vec<&BaseState> = states.values().collect();
+        agree(base, &states, config.w as usize).map(|()| base.clone())
+    }
+
+    /// Returns how far this node is with what its copy of a target is to begin with. Where that is added to what another source has, it counts only
+    /// once the copy has that: a copy that lacked it is made anew, and is not the member any more that would begin with this.
+    pub(super) async fn base_here(
+        &self,
+        source: &PartitionId,
+        shard: &S::Copy,
+        (operation, target): (&OperationId, &ShardId),
+    ) -> Result<BaseState, Refusal> {
+        let state = shard.base(operation, target);
+        if made(&state).is_none() || self.operation(source, operation).await?.sources.len() == 1 {
+            return Ok(state);
         }
-        let differ = bases
-            .iter()
-            .any(|other| other.at == base.at && other.digest != base.digest);
-        if differ {
-            return Err(Refusal::Failed(
-                "the members keep aside different rows".into(),
-            ));
+        let first = self.first_source(source, operation).await?;
+        if first == source.shard {
+            return Ok(state);
         }
-        Err(Refusal::NoBase)
+        let target = PartitionId::new(source.keyspace.clone(), target.clone());
+        let begun = match self.copies.copy(&target) {
+            Some(copy) => copy.imported(operation, &first).await,
+            None => Ok(None),
+        };
+        Ok(match begun {
+            Ok(Some(_)) => state,
+            Ok(None) | Err(_) => BaseState::Waiting,
+        })
     }
 
     /// Asks the members of a target how far they are.
@@ -167,9 +181,74 @@ impl<S: ShardCopies> Local<S> {
     }
 }
 
+/// Checks that so many members have the same, this one's, and could begin with it now.
+fn agree(base: &Base, states: &[&BaseState], wanted: usize) -> Result<(), Refusal> {
+    let bases: Vec<&Base> = states.iter().copied().filter_map(made).collect();
+    // Whoever has none, or another one, is made anew from those who have it.
+    if bases.iter().filter(|other| **other == base).count() >= wanted {
+        return Ok(());
+    }
+    let differs = |other: &&Base| other.at == base.at && other.digest != base.digest;
+    if bases.iter().any(differs) {
+        let why = "the members keep aside different rows";
+        return Err(Refusal::Failed(why.into()));
+    }
+    let waits = |state: &&BaseState| **state == BaseState::Waiting;
+    let lacks = |state: &&BaseState| !waits(state) && made(state) != Some(base);
+    if states.iter().any(waits) && !states.iter().any(lacks) {
+        let why = "the members take in what comes first";
+        return Err(Refusal::Later(why.into()));
+    }
+    Err(Refusal::NoBase)
+}
+
 fn made(state: &BaseState) -> Option<&Base> {
     match state {
         BaseState::Made(base) => Some(base),
-        BaseState::Making | BaseState::Failed(_) | BaseState::Missing => None,
+        BaseState::Making | BaseState::Failed(_) | BaseState::Missing | BaseState::Waiting => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardwright_topology::Lsn;
+
+    use super::*;
+
+    fn made_at(at: u64, digest: u8) -> BaseState {
+        BaseState::Made(Base {
+            operation: OperationId::new("op-1").expect("a name"),
+            source: ShardId::numbered(0),
+            at: Lsn(at),
+            digest: [digest; 32],
+        })
+    }
+
+    /// Asks whether two of three members can begin, given how the other two are, in a word.
+    #[track_caller]
+    fn check(others: [&BaseState; 2], expected: &str) {
+        let own = made_at(7, 1);
+        let base = made(&own).expect("it is there");
+        let said = match agree(base, &[&own, others[0], others[1]], 2) {
+            Ok(()) => "begin",
+            Err(Refusal::NoBase) => "again",
+            Err(Refusal::Later(_)) => "later",
+            Err(_) => "never",
+        };
+        assert_eq!(said, expected, "{others:?}");
+    }
+
+    #[test]
+    fn a_target_begins_with_what_enough_members_have_who_can_begin_with_it() {
+        let (same, older, other) = (made_at(7, 1), made_at(5, 1), made_at(7, 2));
+        let (waiting, missing) = (BaseState::Waiting, BaseState::Missing);
+        check([&same, &missing], "begin");
+        check([&waiting, &same], "begin");
+        check([&older, &missing], "again");
+        check([&other, &missing], "never");
+        // Neither of two members that lack one part each may count for the other part.
+        check([&waiting, &missing], "again");
+        check([&waiting, &older], "again");
+        check([&waiting, &waiting], "later");
     }
 }

@@ -124,7 +124,8 @@ impl<S: ShardCopies> Local<S> {
         let shard = shard.ok_or(Refusal::NotPrimary { hint: None })?;
         if let Ask::Base { operation, target } = &ask {
             shard.hold_while_making().await;
-            return Ok(Said::Base(shard.base(operation, target)));
+            let state = self.base_here(&id, &shard, (operation, target)).await?;
+            return Ok(Said::Base(state));
         }
         let fresh = shard.fresh(ReadLevel::Leased, FRESH).await;
         let fresh = fresh.map_err(not_fresh)?;
@@ -262,7 +263,9 @@ impl<S: ShardCopies> Local<S> {
         Ok(match shard.base(operation, target) {
             BaseState::Made(base) if !again => Some(base.at),
             BaseState::Making => Some(Lsn(0)),
-            BaseState::Made(_) | BaseState::Failed(_) | BaseState::Missing => None,
+            BaseState::Made(_) | BaseState::Failed(_) | BaseState::Missing | BaseState::Waiting => {
+                None
+            }
         })
     }
 

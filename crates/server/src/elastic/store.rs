@@ -86,16 +86,23 @@ impl ClusterStore {
         }
     }
 
-    /// Asks the primary of a shard, and the next one if it has moved.
+    /// Asks the primary of a shard, and the next one if it has moved. A shard without a record is looked for again: what a registry shows may be
+    /// older than the record, and whoever asks gives an operation up, or takes it for done, if the shard is not there.
     async fn ask(&self, shard: &ShardId, ask: Ask) -> Result<Said, Failure> {
         let id = PartitionId::new(self.keyspace.clone(), shard.clone());
         let way = self.members.way();
         let mut waits = Backoff::new(WAITS.0, WAITS.1, way.seed());
-        let mut last = Failure::Lost("nobody is the primary of the shard".into());
+        let nobody = || Failure::Lost("nobody is the primary of the shard".into());
+        let mut last = nobody();
         for _ in 0..TRIES {
-            let Some(node) = self.primary(shard).await? else {
-                way.pause(waits.next().unwrap_or(WAITS.1)).await;
-                continue;
+            let node = match self.primary(shard).await {
+                Ok(Some(node)) => node,
+                Err(lost @ Failure::Lost(_)) => return Err(lost),
+                none => {
+                    last = none.err().unwrap_or_else(nobody);
+                    way.pause(waits.next().unwrap_or(WAITS.1)).await;
+                    continue;
+                }
             };
             match self.members.ask(&node, &id, ask.clone()).await {
                 Ok(Ok(said)) => return Ok(said),
@@ -483,3 +490,6 @@ fn change(lsn: Lsn, record: &crate::shard::split::SourceRecord) -> RowChange {
         value: Some(wire::encode(record)),
     }
 }
+
+#[cfg(test)]
+mod tests;

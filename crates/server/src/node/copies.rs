@@ -169,18 +169,11 @@ impl Copies {
     async fn remove_retired(&self, shard: &PartitionId) -> Result<(), Kept> {
         let open = self.state().open.remove(shard);
         let directory = self.shared.layout.copy(shard);
-        let left = open.clone();
+        let (left, mut replica_id) = (open.clone(), None);
         if let Some(open) = open {
             self.shared.changed.notify_waiters();
             open.stop().await;
-            let replica_id = open.status().borrow().replica_id;
-            if let Some(replica_id) = replica_id {
-                let node = self.shared.node.clone();
-                let registry = self.registry(&shard.keyspace);
-                let copy = Member { node, replica_id };
-                registry.forget_copy(&shard.shard, &copy).await?;
-                self.shared.halts.reached(CopyGap::Forgotten);
-            }
+            replica_id = open.status().borrow().replica_id;
         }
         let halts = self.shared.halts.clone();
         let removed = spawn_blocking(move || {
@@ -193,7 +186,31 @@ impl Copies {
                 false => Ok(()),
             }
         });
-        Ok(removed.await.map_err(io::Error::other)??)
+        removed.await.map_err(io::Error::other)??;
+        // Last, for as long as the registry knows of a copy the operation goes on, and asks again. What was removed counted for nobody.
+        self.forget_removed(shard, replica_id).await
+    }
+
+    /// Takes a copy that is no more out of the registry, whichever it was if a process before this one has removed it.
+    async fn forget_removed(
+        &self,
+        shard: &PartitionId,
+        removed: Option<ReplicaId>,
+    ) -> Result<(), Kept> {
+        let (registry, node) = (self.registry(&shard.keyspace), self.shared.node.clone());
+        let known = match removed {
+            Some(replica_id) => Some(replica_id),
+            None => {
+                let found = registry.copies().get(&node).await?;
+                found.and_then(|found| found.value.copies.get(&shard.shard).copied())
+            }
+        };
+        if let Some(replica_id) = known {
+            let copy = Member { node, replica_id };
+            registry.forget_copy(&shard.shard, &copy).await?;
+            self.shared.halts.reached(CopyGap::Forgotten);
+        }
+        Ok(())
     }
 
     /// Returns how many copies there are.

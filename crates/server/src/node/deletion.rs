@@ -48,8 +48,11 @@ impl Deletion {
     }
 }
 
-/// Removes what a copy has stored. It is renamed first, so that half of it is never taken for a copy.
-pub(super) fn remove(directory: &Path, halts: &Halts<CopyGap>) -> io::Result<()> {
+/// Removes what a copy has stored, in a directory of its own. It is renamed first, so that half of it is never taken for a copy.
+///
+/// # Errors
+/// When the disk refuses: some of it may be gone.
+pub fn remove(directory: &Path, halts: &Halts<CopyGap>) -> io::Result<()> {
     let Some((parent, name)) = directory.parent().zip(directory.file_name()) else {
         return Ok(());
     };
@@ -62,8 +65,25 @@ pub(super) fn remove(directory: &Path, halts: &Halts<CopyGap>) -> io::Result<()>
     remove_if_there(&going)
 }
 
-/// Removes a directory whose removal a crash may have interrupted.
-pub(super) fn remove_if_there(directory: &Path) -> io::Result<()> {
+/// Removes the copies in a directory whose removal a crash has interrupted.
+///
+/// # Errors
+/// When the disk refuses: some may be left.
+pub fn end_removals(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(GOING.as_bytes())
+        {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
@@ -71,4 +91,4 @@ pub(super) fn remove_if_there(directory: &Path) -> io::Result<()> {
 }
 
 /// What the names of directories begin with that are being removed: no shard is named so.
-pub(super) const GOING: &str = ".deleted-";
+const GOING: &str = ".deleted-";

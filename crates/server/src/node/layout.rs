@@ -16,7 +16,7 @@ use std::{
 use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_topology::{KeyspaceName, NodeId, ShardId};
 
-use super::deletion::{GOING, remove_if_there};
+use super::deletion::end_removals;
 
 /// The directory of a node, which is this process's as long as this lives.
 #[derive(Debug)]
@@ -103,13 +103,10 @@ impl Layout {
                 continue;
             };
             let keyspace = self.shards().join(&keyspace);
-            for shard in names(&keyspace).map_err(failed)? {
-                if shard.starts_with(GOING) {
-                    remove_if_there(&keyspace.join(&shard)).map_err(failed)?;
-                } else if let Ok(shard) = ShardId::new(&shard) {
-                    copies.push(PartitionId::new(name.clone(), shard));
-                }
-            }
+            end_removals(&keyspace).map_err(failed)?;
+            let shards = names(&keyspace).map_err(failed)?;
+            let shards = shards.iter().filter_map(|shard| ShardId::new(shard).ok());
+            copies.extend(shards.map(|shard| PartitionId::new(name.clone(), shard)));
         }
         copies.sort_unstable();
         Ok(copies)
@@ -159,7 +156,7 @@ mod tests {
         let shard = PartitionId::from(ShardId::numbered(3));
         let copy = layout.copy(&shard);
         fs::create_dir_all(&copy).expect("room");
-        let gone = copy.with_file_name(format!("{GOING}shard-4"));
+        let gone = copy.with_file_name(".deleted-shard-4");
         fs::create_dir(&gone).expect("room");
         assert_eq!(layout.copies()?, [shard]);
         assert!(!gone.exists());

@@ -23,7 +23,7 @@ use super::{
     logged_file::{Came, Fate, LoggedFile},
     meter::Meter,
     scrub::Held,
-    split::{self, Aside},
+    split::Aside,
     write::{Token, Write, WriteError},
 };
 
@@ -165,9 +165,7 @@ impl CopyFile {
             // Whatever comes, no transaction waits any longer.
             let committed = slot.committed.take();
             if record.kind == Kind::SplitBase {
-                let source = slot.data.begin(record, self.aside.home())?;
-                self.aside.halts().reached(CopyGap::Taken);
-                split::base::forget(self.aside.home(), &source);
+                slot.data.take(record, &self.aside)?;
                 self.held.forget();
                 self.show_all(&slot.data);
                 return Ok(());

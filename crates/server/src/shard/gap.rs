@@ -21,10 +21,10 @@ pub enum CopyGap {
     Sealed,
     /// It takes them again: the operation is aborted.
     Released,
-    /// The registry does not know a copy any more that is to be removed.
-    Forgotten,
-    /// Its directory has the name of one that is being removed.
+    /// The directory of a copy has the name of one that is being removed.
     Renamed,
+    /// The registry does not know a copy any more that was removed, or is to be.
+    Forgotten,
 }
 
 impl CopyGap {
@@ -38,13 +38,13 @@ impl CopyGap {
         Self::Imported,
         Self::Sealed,
         Self::Released,
-        Self::Forgotten,
         Self::Renamed,
+        Self::Forgotten,
     ];
 }
 
 // Whatever is added is in the list.
-const _: () = assert!(CopyGap::ALL.len() == CopyGap::Renamed as usize + 1);
+const _: () = assert!(CopyGap::ALL.len() == CopyGap::Forgotten as usize + 1);
 
 impl fmt::Display for CopyGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,8 +57,8 @@ impl fmt::Display for CopyGap {
             Self::Imported => "copy/imported",
             Self::Sealed => "copy/sealed",
             Self::Released => "copy/released",
-            Self::Forgotten => "copy/forgotten",
             Self::Renamed => "copy/renamed",
+            Self::Forgotten => "copy/forgotten",
         })
     }
 }

@@ -23,12 +23,13 @@ use shardwright_topology::ShardId;
 
 pub use self::batch::{Fate, Ran};
 use super::{
+    CopyGap,
     convert::{
         applied, applied_of, encode_window, entries_of, not_open, point, state_error, window_of,
     },
     generations::Generations,
     remembered,
-    split::{self, SplitBase},
+    split::{self, Aside, SplitBase},
 };
 
 /// The data of a copy of a shard, in a directory of its own.
@@ -136,19 +137,20 @@ impl LoggedFile {
         Ok(came)
     }
 
-    /// Applies a record that says what this copy begins with: what was kept aside for it in `home`, when another shard was divided. That is
-    /// the data from now on, durably.
+    /// Applies a record that says what this copy begins with: what was kept aside for it, when another shard was divided. That is the data from
+    /// now on, durably, and is not kept aside any more.
     ///
     /// # Errors
     /// [`StateError::Diverged`] if something else lies there, or nothing; other errors as of [`LoggedFile::apply`].
-    pub fn take(&mut self, record: &Record, home: &Path) -> Result<(), StateError> {
-        let source = self.begin(record, home)?;
-        split::base::forget(home, &source);
+    pub fn take(&mut self, record: &Record, aside: &Aside) -> Result<(), StateError> {
+        let source = self.begin(record, aside.home())?;
+        aside.halts().reached(CopyGap::Taken);
+        split::base::forget(aside.home(), &source);
         Ok(())
     }
 
-    /// Does what [`LoggedFile::take`] does but for removing what lies there, and returns of which shard that is.
-    pub(super) fn begin(&mut self, record: &Record, home: &Path) -> Result<ShardId, StateError> {
+    /// Lets what lies in `home` be the data, and returns of which shard that is.
+    fn begin(&mut self, record: &Record, home: &Path) -> Result<ShardId, StateError> {
         let SplitBase::Take(take) = split::decode(record).map_err(state_error)? else {
             return Err(StateError::Diverged("this is nothing to begin with".into()));
         };

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    Checkpoint, Config, Result,
+    Checkpoint, Config, Mover, Result,
     checkpoint::{Logged, bare, run_checkpoint},
     connection::{Connection, Purpose},
 };
@@ -70,10 +70,12 @@ impl Moving {
     pub(super) fn go_on(&mut self, connection: &Connection, config: &Config, pages: u32) {
         match self.turn(config.checkpoint_pages, pages) {
             Turn::Nobody => {}
-            Turn::Commit => self
+            Turn::Thread if config.mover == Mover::Thread => {
+                self.start(connection.path(), config);
+            }
+            Turn::Commit | Turn::Thread => self
                 .reached
                 .take(run_checkpoint(connection, Checkpoint::Passive)),
-            Turn::Thread => self.start(connection.path(), config),
         }
     }
 
@@ -129,6 +131,14 @@ impl Moving {
             under_way.0.take(run);
         });
         self.thread = started.ok();
+    }
+}
+
+impl Drop for Moving {
+    /// Waits as well: the thread's connection may be the last one, and the last one removes the log by its name. Whoever has the file no more may
+    /// make another one of that name.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -189,6 +199,19 @@ mod tests {
                 moved: Some(moved),
             }));
         }
+    }
+
+    #[test]
+    fn whoever_drops_it_waits_for_the_thread() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let says = Arc::clone(&ended);
+        let mut moving = Moving::default();
+        moving.thread = Some(thread::spawn(move || {
+            (0..1_000).for_each(|_| thread::yield_now());
+            says.store(true, Ordering::Release);
+        }));
+        drop(moving);
+        assert!(ended.load(Ordering::Acquire));
     }
 
     #[test]

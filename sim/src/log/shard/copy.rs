@@ -9,7 +9,10 @@ use std::{
 
 use shardwright_quorum::log::{Point, Record};
 use shardwright_rebalancer::PartitionId;
-use shardwright_server::shard::logged_file::{Came, LoggedFile};
+use shardwright_server::{
+    reshaping::Aside,
+    shard::logged_file::{Came, LoggedFile},
+};
 use shardwright_store::{Config, Digest, RowDigest};
 use shardwright_testkit::Dice;
 use shardwright_topology::ShardId;
@@ -171,9 +174,9 @@ impl Copy {
         Ok(came)
     }
 
-    /// Applies a record that says what the copy begins with, which lies in `home`.
-    pub(crate) fn take(&mut self, record: &Record, home: &Path) -> Result<(), String> {
-        self.data()?.take(record, home).map_err(told)?;
+    /// Applies a record that says what the copy begins with, which is kept aside.
+    pub(crate) fn take(&mut self, record: &Record, aside: &Aside) -> Result<(), String> {
+        self.data()?.take(record, aside).map_err(told)?;
         self.note_synced()
     }
 
@@ -197,7 +200,8 @@ impl Copy {
         Ok(())
     }
 
-    fn note_synced(&mut self) -> Result<(), String> {
+    /// Notes that all that is there now is durable.
+    pub(crate) fn note_synced(&mut self) -> Result<(), String> {
         let path = self.data()?.file().path().to_owned();
         self.synced = Files::read(&path).map_err(told)?;
         Ok(())

@@ -40,7 +40,8 @@ impl Aside {
     }
 
     /// Returns the same, with a test that is told of each gap between two steps of an operation.
-    pub(in crate::shard) fn halting(home: PathBuf, halts: Halts<CopyGap>) -> Self {
+    #[must_use]
+    pub fn halting(home: PathBuf, halts: Halts<CopyGap>) -> Self {
         Self {
             home,
             bases: Bases::default(),

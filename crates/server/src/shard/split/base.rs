@@ -66,6 +66,8 @@ pub(crate) enum BaseState {
     Failed(String),
     /// Nobody makes it.
     Missing,
+    /// It is there, and the copy that is to begin with it has yet to take in what comes before it.
+    Waiting,
 }
 
 /// The parts that a copy makes. Clones are the same.

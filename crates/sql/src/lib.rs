@@ -49,6 +49,7 @@
 
 pub mod adopt;
 mod answer;
+pub mod commit;
 mod database;
 pub mod error;
 pub mod export;

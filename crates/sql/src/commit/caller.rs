@@ -80,8 +80,8 @@ pub enum CallerEvent {
 pub enum CallerAction {
     /// Say this to a participant.
     Send(Party, Message),
-    /// The statements for a participant can run there.
-    Ready(Party),
+    /// The statements for a participant can run there, in the transaction of that ticket.
+    Ready(Party, Ticket),
     /// The commit has ended.
     End(Outcome),
 }
@@ -145,7 +145,9 @@ impl Caller {
         }
         match self.seats.get(&party) {
             Some(Seat::Asked) => {}
-            Some(Seat::Enlisted(_) | Seat::Prepared(_)) => actions.push(CallerAction::Ready(party)),
+            Some(Seat::Enlisted(ticket) | Seat::Prepared(ticket)) => {
+                actions.push(CallerAction::Ready(party, *ticket));
+            }
             None => {
                 self.first.get_or_insert_with(|| party.clone());
                 self.seats.insert(party.clone(), Seat::Asked);
@@ -232,7 +234,11 @@ impl Caller {
             Answer::Enlisted(ticket) => self.enlisted(now, from, ticket, actions),
             Answer::Prepared => self.prepared(now, from, actions),
             Answer::Committed => self.committed(from, actions),
-            Answer::Refused(refusal) => self.refused(now, from, refusal, actions),
+            Answer::Refused { ticket, refusal } if self.concerns(from, ticket) => {
+                self.refused(now, from, refusal, actions);
+            }
+            // It is about another opening of the writer, or comes late.
+            Answer::Refused { .. } => {}
         }
     }
 
@@ -244,14 +250,15 @@ impl Caller {
         actions: &mut Vec<CallerAction>,
     ) {
         if matches!(self.phase, Phase::Ended(_)) {
-            // A request that arrived late has taken the writer for nothing.
-            let abandon = Message::Abandon { id: self.id };
-            return actions.push(CallerAction::Send(from.clone(), abandon));
+            // A request that arrived late may have taken the writer for nothing; or this answer is late, and the part of a
+            // commit that was made is prepared there.
+            let release = Message::Release { id: self.id };
+            return actions.push(CallerAction::Send(from.clone(), release));
         }
         match self.seats.get(from) {
             Some(Seat::Asked) => {
                 self.seats.insert(from.clone(), Seat::Enlisted(ticket));
-                actions.push(CallerAction::Ready(from.clone()));
+                actions.push(CallerAction::Ready(from.clone(), ticket));
                 if self.phase == Phase::Preparing {
                     self.go_on(now, actions);
                 }
@@ -290,6 +297,15 @@ impl Caller {
         }
     }
 
+    /// Whether a refusal is about what this commit has at a participant.
+    fn concerns(&self, from: &Party, ended: Option<Ticket>) -> bool {
+        match self.seats.get(from) {
+            Some(Seat::Asked) => ended.is_none(),
+            Some(Seat::Enlisted(ticket) | Seat::Prepared(ticket)) => ended == Some(*ticket),
+            None => false,
+        }
+    }
+
     fn refused(
         &mut self,
         now: Timestamp,
@@ -299,9 +315,7 @@ impl Caller {
     ) {
         match self.phase {
             Phase::Running | Phase::Preparing => {
-                if self.seats.contains_key(from) {
-                    self.abandon(Some(from.clone()), refusal, actions);
-                }
+                self.abandon(Some(from.clone()), refusal, actions);
             }
             Phase::Deciding { since } if self.first.as_ref() == Some(from) => {
                 // A decision is not forgotten that early, unless the caller has said that it knows it.

@@ -40,8 +40,15 @@ pub enum Message {
         /// The revision of the shard map that it was planned for.
         revision: u64,
     },
-    /// A caller gives up a commit that it has not asked anybody to decide.
+    /// A caller gives up a commit that nobody was asked to decide, or whose decision was refused. It ends a part that is
+    /// prepared, too.
     Abandon {
+        /// The commit.
+        id: CommitId,
+    },
+    /// A caller has no use for the writer, and does not say how its commit has ended, or does not know. A part that is
+    /// prepared stays.
+    Release {
         /// The commit.
         id: CommitId,
     },
@@ -86,6 +93,7 @@ impl Message {
             | Self::Prepare { id, .. }
             | Self::Decide { id, .. }
             | Self::Abandon { id }
+            | Self::Release { id }
             | Self::Heard { id }
             | Self::Inquire { id, .. }
             | Self::Resolve { id, .. }
@@ -103,9 +111,14 @@ pub enum Answer {
     Prepared,
     /// The commit is decided.
     Committed,
-    /// The commit will not happen. In answer to [`Message::Decide`] it may be that it was decided, and forgotten since:
-    /// see [`Refusal::Gone`].
-    Refused(Refusal),
+    /// The commit does not get the writer, or what ran under a ticket is undone and will not be decided. If that was to be
+    /// decided, it may also have been, and be forgotten since: see [`Refusal::Gone`].
+    Refused {
+        /// The ticket that has ended; `None` if there was none.
+        ticket: Option<Ticket>,
+        /// Why.
+        refusal: Refusal,
+    },
 }
 
 /// What was decided.

@@ -100,8 +100,8 @@ pub enum Event {
 /// What a participant asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Begin the transaction of a commit; it has the writer.
-    Open(CommitId),
+    /// Begin the transaction of a commit, which has the writer under that ticket.
+    Open(CommitId, Ticket),
     /// Undo the open transaction of a commit, and free the writer.
     Undo(CommitId),
     /// Make a record durable, and say so.
@@ -172,12 +172,12 @@ impl Participant {
         open.map(|(id, each)| (*id, each.missing()))
     }
 
-    /// How many commits keep the shard from being replaced: a part of it that is not resolved, and decisions that others
-    /// may ask for.
+    /// How many commits keep the shard from being replaced: a part of it that is not resolved, and decisions that others, or
+    /// their callers, may ask for.
     #[must_use]
     pub fn unresolved(&self) -> usize {
         let held = self.holder.iter().filter(|holder| !holder.is_loose());
-        held.count() + self.undelivered().count()
+        held.count() + self.decided.len()
     }
 
     /// Who has the writer, and since when.
@@ -259,6 +259,7 @@ impl Participant {
                 revision,
             } => self.decide(now, (id, ticket), participants, revision, actions),
             Message::Abandon { id } => self.resolve(now, id, Verdict::Abort, None, actions),
+            Message::Release { id } => self.release(now, id, actions),
             Message::Heard { id } => self.heard(id, actions),
             Message::Inquire { id, ticket, from } => self.inquire(now, id, ticket, from, actions),
             Message::Resolve { id, verdict, from } => {
@@ -278,7 +279,7 @@ impl Participant {
         self.waiting.retain(|id, until| {
             let waits = now < *until;
             if !waits {
-                actions.push(Action::Answer(*id, Answer::Refused(Refusal::Busy)));
+                actions.push(refused(*id, None, Refusal::Busy));
             }
             waits
         });
@@ -310,7 +311,7 @@ impl Participant {
     fn drop_holder(&mut self, now: Timestamp, refusal: Refusal, actions: &mut Vec<Action>) {
         if let Some(holder) = self.holder.take_if(|holder| holder.is_loose()) {
             actions.push(Action::Undo(holder.id));
-            actions.push(Action::Answer(holder.id, Answer::Refused(refusal)));
+            actions.push(refused(holder.id, Some(holder.ticket), refusal));
             self.lend(now, actions);
         }
     }
@@ -327,20 +328,23 @@ impl Participant {
                 number: self.granted,
             };
             self.holder = Some(Holder::enlisted(id, ticket, now, now + self.timing.hold));
-            actions.push(Action::Open(id));
+            actions.push(Action::Open(id, ticket));
             actions.push(Action::Answer(id, Answer::Enlisted(ticket)));
         }
     }
 
     fn seal(&mut self, actions: &mut Vec<Action>) {
         self.sealed = true;
-        let refused = Answer::Refused(Refusal::Sealed);
         for (id, _) in std::mem::take(&mut self.waiting) {
-            actions.push(Action::Answer(id, refused));
+            actions.push(refused(id, None, Refusal::Sealed));
         }
         if let Some(holder) = self.holder.take_if(|holder| holder.is_loose()) {
             actions.push(Action::Undo(holder.id));
-            actions.push(Action::Answer(holder.id, refused));
+            actions.push(refused(holder.id, Some(holder.ticket), Refusal::Sealed));
         }
     }
+}
+
+fn refused(id: CommitId, ticket: Option<Ticket>, refusal: Refusal) -> Action {
+    Action::Answer(id, Answer::Refused { ticket, refusal })
 }

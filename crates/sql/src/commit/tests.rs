@@ -98,8 +98,16 @@ fn resolve(id: CommitId, verdict: Verdict) -> Message {
     }
 }
 
-fn refused(id: CommitId, refusal: Refusal) -> Action {
-    Action::Answer(id, Answer::Refused(refusal))
+/// A refusal that ends the ticket of that number.
+fn refused(id: CommitId, number: u64, refusal: Refusal) -> Action {
+    let ticket = Some(ticket(1, number));
+    Action::Answer(id, Answer::Refused { ticket, refusal })
+}
+
+/// A refusal of one that has no ticket.
+fn unserved(id: CommitId, refusal: Refusal) -> Action {
+    let ticket = None;
+    Action::Answer(id, Answer::Refused { ticket, refusal })
 }
 
 fn acknowledge(id: CommitId) -> Message {
@@ -130,7 +138,7 @@ fn a_prepared_part_is_resolved_and_acknowledged() {
     let mut b = participant("b", 1);
     let granted = ticket(1, 1);
     let opened = [
-        Action::Open(ONE),
+        Action::Open(ONE, granted),
         Action::Answer(ONE, Answer::Enlisted(granted)),
     ];
     check(&mut b, [(0, enlist(ONE))], &opened);
@@ -155,7 +163,7 @@ fn a_prepared_part_is_resolved_and_acknowledged() {
     check(&mut b, [(1, Event::Stored(record))], &acknowledged);
     check(&mut b, [(2, Event::Message(told))], &acknowledged);
     assert_eq!((b.held(), b.unresolved()), (None, 0));
-    let again = [refused(ONE, Refusal::Gone)];
+    let again = [refused(ONE, 1, Refusal::Gone)];
     check(&mut b, [(3, prepare(ONE, granted))], &again);
 }
 
@@ -180,7 +188,8 @@ fn the_first_participant_keeps_a_decision_until_nobody_can_ask() {
     check(&mut a, [(1, inquire(ONE, granted))], &[told.clone()]);
     check(&mut a, [(2, Event::Tick)], &[told]);
     check(&mut a, [(2, Event::Message(acknowledge(ONE)))], &[]);
-    assert_eq!(a.unresolved(), 0, "whoever asks was answered");
+    assert_eq!(a.undelivered().count(), 0);
+    assert_eq!(a.unresolved(), 1, "the caller may ask again");
     let forget = [Action::Store(Record::Forgotten { id: ONE })];
     let heard = Event::Message(Message::Heard { id: ONE });
     check(&mut a, [(3, heard)], &forget);
@@ -189,7 +198,7 @@ fn the_first_participant_keeps_a_decision_until_nobody_can_ask() {
         [(3, Event::Stored(Record::Forgotten { id: ONE }))],
         &[],
     );
-    let gone = [refused(ONE, Refusal::Gone)];
+    let gone = [refused(ONE, 1, Refusal::Gone)];
     check(&mut a, [(4, decide(ONE, granted))], &gone);
 }
 
@@ -199,7 +208,7 @@ fn who_asks_before_the_decision_ends_the_ticket() {
     let abort = Action::Send(party("b"), resolve(ONE, Verdict::Abort));
     let ended = [
         Action::Undo(ONE),
-        refused(ONE, Refusal::Recovered),
+        refused(ONE, 1, Refusal::Recovered),
         abort.clone(),
     ];
     let granted = ticket(1, 1);
@@ -208,7 +217,7 @@ fn who_asks_before_the_decision_ends_the_ticket() {
         [(0, enlist(ONE)), (1, inquire(ONE, granted))],
         &ended,
     );
-    let gone = [refused(ONE, Refusal::Gone)];
+    let gone = [refused(ONE, 1, Refusal::Gone)];
     check(&mut a, [(1, decide(ONE, granted))], &gone);
     let mut later = participant("a", 2);
     check(&mut later, [(0, inquire(ONE, granted))], &[abort]);
@@ -220,17 +229,28 @@ fn who_asks_before_the_decision_ends_the_ticket() {
 }
 
 #[test]
+fn a_writer_that_is_given_back_is_free_unless_something_is_prepared() {
+    let release = || Event::Message(Message::Release { id: ONE });
+    let mut b = participant("b", 1);
+    let events = [(0, enlist(ONE)), (0, release())];
+    check(&mut b, events, &[Action::Undo(ONE)]);
+    let mut b = participant("b", 1).recovered(at(0), Some(part(ONE)), []);
+    check(&mut b, [(0, release())], &[]);
+    assert_eq!(b.prepared(), Some(&part(ONE)));
+}
+
+#[test]
 fn an_older_commit_takes_the_writer_from_one_that_has_not_prepared() {
     let mut b = participant("b", 1);
     let wounded = [
         Action::Undo(TWO),
-        refused(TWO, Refusal::Wounded),
-        Action::Open(ONE),
+        refused(TWO, 1, Refusal::Wounded),
+        Action::Open(ONE, ticket(1, 2)),
         Action::Answer(ONE, Answer::Enlisted(ticket(1, 2))),
     ];
     check(&mut b, [(0, enlist(TWO)), (0, enlist(ONE))], &wounded);
     check(&mut b, [(0, enlist(TWO))], &[]);
-    let busy = [refused(TWO, Refusal::Busy)];
+    let busy = [unserved(TWO, Refusal::Busy)];
     check(&mut b, [(5, Event::Tick)], &busy);
 
     let mut b = participant("b", 1);
@@ -249,7 +269,7 @@ fn an_older_commit_takes_the_writer_from_one_that_has_not_prepared() {
         verdict: Verdict::Abort,
     };
     let lent = [
-        Action::Open(ONE),
+        Action::Open(ONE, ticket(1, 2)),
         Action::Answer(ONE, Answer::Enlisted(ticket(1, 2))),
     ];
     let events = [(0, Event::Message(abort)), (0, Event::Stored(resolved))];
@@ -259,7 +279,7 @@ fn an_older_commit_takes_the_writer_from_one_that_has_not_prepared() {
 #[test]
 fn a_writer_is_held_for_the_recovery_time_at_most() {
     let mut b = participant("b", 1);
-    let expired = [Action::Undo(ONE), refused(ONE, Refusal::Expired)];
+    let expired = [Action::Undo(ONE), refused(ONE, 1, Refusal::Expired)];
     check(&mut b, [(0, enlist(ONE)), (9, Event::Tick)], &[]);
     assert_eq!(b.next_wake(), Some(at(10)));
     check(&mut b, [(10, Event::Tick)], &expired);
@@ -286,15 +306,19 @@ fn a_writer_is_held_for_the_recovery_time_at_most() {
 #[test]
 fn a_shard_is_not_sealed_while_something_of_it_is_open() {
     let mut a = participant("a", 1);
-    let sealed = [Action::Undo(ONE), refused(ONE, Refusal::Sealed)];
+    let sealed = [Action::Undo(ONE), refused(ONE, 1, Refusal::Sealed)];
     check(&mut a, [(0, enlist(ONE)), (0, Event::Seal)], &sealed);
-    check(&mut a, [(0, enlist(TWO))], &[refused(TWO, Refusal::Sealed)]);
+    check(
+        &mut a,
+        [(0, enlist(TWO))],
+        &[unserved(TWO, Refusal::Sealed)],
+    );
     let events = [
         (0, Event::Unseal),
         (0, Event::Revision(8)),
         (0, enlist(TWO)),
     ];
-    check(&mut a, events, &[refused(TWO, Refusal::Stale)]);
+    check(&mut a, events, &[unserved(TWO, Refusal::Stale)]);
 
     let recovered = participant("a", 2).recovered(at(0), None, [(ONE, both())]);
     assert_eq!(recovered.unresolved(), 1, "another may still ask");
@@ -321,6 +345,12 @@ fn answer(name: &str, answer: Answer) -> CallerEvent {
     CallerEvent::Answer(party(name), answer)
 }
 
+/// The first participant ends its ticket.
+fn refusal(name: &str, refusal: Refusal) -> CallerEvent {
+    let ticket = Some(ticket(9, 1));
+    answer(name, Answer::Refused { ticket, refusal })
+}
+
 /// A caller whose participants are enlisted, and that has asked to commit.
 fn preparing() -> Caller {
     let mut caller = Caller::new(ONE, 7, Timing::default());
@@ -330,7 +360,11 @@ fn preparing() -> Caller {
         (0, answer("a", Answer::Enlisted(ticket(9, 1)))),
         (0, answer("b", Answer::Enlisted(ticket(1, 1)))),
     ];
-    call(&mut caller, events, &[CallerAction::Ready(party("b"))]);
+    call(
+        &mut caller,
+        events,
+        &[CallerAction::Ready(party("b"), ticket(1, 1))],
+    );
     let Event::Message(message) = prepare(ONE, ticket(1, 1)) else {
         unreachable!("it is a message")
     };
@@ -358,15 +392,24 @@ fn a_caller_asks_the_first_to_decide_when_all_others_have_prepared() {
 #[test]
 fn a_late_refusal_of_the_decision_says_nothing() {
     let mut caller = preparing();
-    let gone = answer("a", Answer::Refused(Refusal::Gone));
+    let gone = refusal("a", Refusal::Gone);
     let events = [(0, answer("b", Answer::Prepared)), (11, gone)];
     call(&mut caller, events, &[CallerAction::End(Outcome::Unknown)]);
 }
 
 #[test]
+fn a_refusal_of_another_ticket_says_nothing() {
+    let mut caller = preparing();
+    let (ticket, refusal) = (None, Refusal::Busy);
+    let late = answer("a", Answer::Refused { ticket, refusal });
+    call(&mut caller, [(0, late)], &[]);
+    assert_eq!(caller.outcome(), None);
+}
+
+#[test]
 fn a_refusal_ends_a_commit_everywhere() {
     let mut caller = preparing();
-    let wounded = answer("a", Answer::Refused(Refusal::Wounded));
+    let wounded = refusal("a", Refusal::Wounded);
     let abandon = CallerAction::Send(party("b"), Message::Abandon { id: ONE });
     let outcome = Outcome::Aborted {
         by: Some(party("a")),
@@ -375,8 +418,8 @@ fn a_refusal_ends_a_commit_everywhere() {
     let ended = [abandon, CallerAction::End(outcome)];
     call(&mut caller, [(0, wounded)], &ended);
     let late = answer("b", Answer::Enlisted(ticket(1, 2)));
-    let abandon = CallerAction::Send(party("b"), Message::Abandon { id: ONE });
-    call(&mut caller, [(1, late)], &[abandon]);
+    let release = CallerAction::Send(party("b"), Message::Release { id: ONE });
+    call(&mut caller, [(1, late)], &[release]);
 }
 
 #[test]

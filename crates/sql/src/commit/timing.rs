@@ -27,7 +27,7 @@ impl Default for Timing {
             wait: Duration::from_secs(5),
             retry: Duration::from_millis(500),
             patience: Duration::from_secs(10),
-            retention: Duration::from_secs(60),
+            retention: Duration::from_secs(30),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use shardwright_topology::Timestamp;
 
-use super::{Action, Decided, Participant, Prepared, Record, Stage};
+use super::{Action, Decided, Holder, Participant, Prepared, Record, Stage, refused};
 use crate::commit::{Answer, CommitId, Message, Party, Refusal, Ticket, Verdict};
 
 impl Participant {
@@ -23,7 +23,7 @@ impl Participant {
             return;
         }
         if let Some(refusal) = self.refusal(revision) {
-            return actions.push(Action::Answer(id, Answer::Refused(refusal)));
+            return actions.push(refused(id, None, refusal));
         }
         self.waiting.entry(id).or_insert(now + self.timing.wait);
         match &self.holder {
@@ -68,7 +68,7 @@ impl Participant {
                 Stage::Enlisted | Stage::Preparing(_) | Stage::Deciding | Stage::Resolving(_) => {}
             },
             Some(_) | None => {
-                actions.push(Action::Answer(id, Answer::Refused(Refusal::Gone)));
+                actions.push(refused(id, Some(ticket), Refusal::Gone));
             }
         }
     }
@@ -96,7 +96,7 @@ impl Participant {
             },
             Some(holder) if holder.id == id && matches!(holder.stage, Stage::Deciding) => {}
             Some(_) | None => {
-                actions.push(Action::Answer(id, Answer::Refused(Refusal::Gone)));
+                actions.push(refused(id, Some(ticket), Refusal::Gone));
             }
         }
     }
@@ -139,6 +139,19 @@ impl Participant {
         // Nothing of it is left here: it was resolved before, and the acknowledgement was lost.
         if let (Some(from), Verdict::Commit) = (from, verdict) {
             actions.push(self.acknowledgement(id, from));
+        }
+    }
+
+    /// Ends what a commit has begun here, unless it has prepared.
+    pub(super) fn release(&mut self, now: Timestamp, id: CommitId, actions: &mut Vec<Action>) {
+        self.waiting.remove(&id);
+        if self
+            .holder
+            .take_if(|holder| holder.id == id && holder.is_loose())
+            .is_some()
+        {
+            actions.push(Action::Undo(id));
+            self.lend(now, actions);
         }
     }
 
@@ -228,10 +241,10 @@ impl Participant {
     pub(super) fn not_stored(&mut self, now: Timestamp, record: Record, actions: &mut Vec<Action>) {
         match record {
             Record::Prepared(Prepared { id, .. }) | Record::Decided { id, .. } => {
-                if self.ends(id) {
-                    self.holder = None;
-                    let failed = Answer::Refused(Refusal::Failed);
-                    actions.push(Action::Answer(id, failed));
+                if self.ends(id)
+                    && let Some(holder) = self.holder.take()
+                {
+                    actions.push(refused(id, Some(holder.ticket), Refusal::Failed));
                     self.lend(now, actions);
                 }
             }
@@ -262,12 +275,9 @@ impl Participant {
     }
 
     pub(super) fn lost(&mut self, now: Timestamp, id: CommitId, actions: &mut Vec<Action>) {
-        if self
-            .holder
-            .take_if(|holder| holder.id == id && holder.is_loose())
-            .is_some()
-        {
-            actions.push(Action::Answer(id, Answer::Refused(Refusal::Failed)));
+        let lost = |holder: &mut Holder| holder.id == id && holder.is_loose();
+        if let Some(holder) = self.holder.take_if(lost) {
+            actions.push(refused(id, Some(holder.ticket), Refusal::Failed));
             self.lend(now, actions);
         }
     }

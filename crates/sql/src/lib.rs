@@ -66,8 +66,8 @@ pub mod statement;
 pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
-        Access, CATALOG, CreateOptions, Explanation, Layout, Limits, Options, Prepared, Session,
-        ShardListing, ShardedDatabase, WriteMode,
+        Access, CATALOG, CommitGap, CreateOptions, Explanation, Layout, Limits, Options, Prepared,
+        ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

@@ -15,6 +15,14 @@ pub struct CommitId {
     pub author: u128,
 }
 
+impl CommitId {
+    /// Older than any other.
+    pub const OLDEST: Self = Self {
+        started: 0,
+        author: 0,
+    };
+}
+
 impl fmt::Display for CommitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{:032x}", self.started, self.author)

@@ -185,7 +185,11 @@ fn the_first_participant_keeps_a_decision_until_nobody_can_ask() {
         &[told.clone(), committed.clone()],
     );
     check(&mut a, [(1, decide(ONE, granted))], &[committed]);
-    check(&mut a, [(1, inquire(ONE, granted))], &[told.clone()]);
+    check(
+        &mut a,
+        [(1, inquire(ONE, granted))],
+        std::slice::from_ref(&told),
+    );
     check(&mut a, [(2, Event::Tick)], &[told]);
     check(&mut a, [(2, Event::Message(acknowledge(ONE)))], &[]);
     assert_eq!(a.undelivered().count(), 0);

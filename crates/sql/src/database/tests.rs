@@ -2,6 +2,7 @@
 
 mod again;
 mod announced;
+mod atomic;
 mod cascades;
 mod elsewhere;
 mod moved;
@@ -187,11 +188,6 @@ fn writes_keep_the_answers_equal() {
 }
 
 const REFUSED: &[(&str, &str)] = &[
-    ("UPDATE customers SET name = 'x'", "MULTI_SHARD_WRITE"),
-    (
-        "INSERT INTO customers(id, name) VALUES (11, 'a'), (12, 'b'), (13, 'c'), (14, 'd')",
-        "MULTI_SHARD_WRITE",
-    ),
     (
         "UPDATE customers SET id = 9 WHERE id = 1",
         "SHARD_KEY_UPDATE",

@@ -71,6 +71,11 @@ impl Commit {
         self.parts.keys().copied()
     }
 
+    /// Whether it has neither ended nor been ended.
+    pub(in crate::database) fn is_open(&self) -> bool {
+        self.caller.outcome().is_none()
+    }
+
     /// Begins at a place, unless it has begun there. It waits for other commits and for writes there.
     ///
     /// # Errors
@@ -92,7 +97,7 @@ impl Commit {
                 is_ready |= self.drive(CallerEvent::Answer(from, answer), &party)?;
             }
             if !is_ready {
-                self.say(place, Event::Tick)?;
+                is_ready = self.say(place, Event::Tick)?;
                 for (from, answer) in self.desk().mail(self.id) {
                     is_ready |= self.drive(CallerEvent::Answer(from, answer), &party)?;
                 }
@@ -232,12 +237,14 @@ impl Commit {
         Ok(is_ready)
     }
 
-    fn say(&mut self, place: Place, event: Event) -> Result<(), Error> {
+    /// Tells a participant something that it hears from nobody. Returns whether that made it ready for statements.
+    fn say(&mut self, place: Place, event: Event) -> Result<bool, Error> {
         let party = self.name(place);
+        let mut is_ready = false;
         for (from, answer) in self.deliver(place, event) {
-            self.drive(CallerEvent::Answer(from, answer), &party)?;
+            is_ready |= self.drive(CallerEvent::Answer(from, answer), &party)?;
         }
-        Ok(())
+        Ok(is_ready)
     }
 
     /// Tells a participant something and stores what follows, until nothing does. Returns what the caller is told.

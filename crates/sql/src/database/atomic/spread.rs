@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Commit;
 use crate::{
     answer::{Answer, Tier},
+    commit::Refusal,
     database::{
         ShardedDatabase,
         journal::Step,
@@ -91,7 +92,7 @@ impl ShardedDatabase {
             match ran.and_then(|ran| commit.finish().map(|()| ran)) {
                 // Nobody has seen anything of it, and with its age its turn comes.
                 Err(Error::Aborted {
-                    refusal: crate::commit::Refusal::Wounded,
+                    refusal: Refusal::Wounded | Refusal::Gone,
                     started: age,
                     ..
                 }) => started = Some(age),

@@ -136,11 +136,13 @@ fn transfers(db: &ShardedDatabase, rounds: i64) {
                 read += 1;
             }
         });
-        for mover in movers {
-            mover.join().unwrap();
-        }
+        let moved: Vec<_> = movers.into_iter().map(|mover| mover.join()).collect();
+        // The reader ends in any case.
         is_over.store(true, Ordering::Relaxed);
         reader.join().unwrap();
+        for moved in moved {
+            moved.unwrap();
+        }
     });
 }
 
@@ -281,4 +283,89 @@ fn check_killed(directory: &Path, gap: CommitGap, (before, after): (&State, &Sta
     assert_eq!(db.unresolved_commits().unwrap(), []);
     db.execute("UPDATE accounts SET balance = balance + 1", ())
         .unwrap();
+}
+
+#[test]
+fn a_transaction_on_several_shards_happens_on_all_or_on_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = bank(directory.path());
+    let add = "UPDATE accounts SET balance = balance + ?2 WHERE id = ?1";
+    let mut session = db.session();
+    let mut run = |sql: &str, id: i64, amount: i64| {
+        session
+            .execute(
+                sql,
+                &[Value::from(id), Value::from(amount)][..sql.matches('?').count()],
+            )
+            .map(drop)
+    };
+    run("BEGIN", 0, 0).unwrap();
+    for id in 1..=ACCOUNTS {
+        run(add, id, 10).unwrap();
+    }
+    let read = db
+        .session()
+        .execute("SELECT balance FROM accounts WHERE id = 3", ());
+    assert_eq!(read.unwrap().first_value(), Some(&Value::from(BALANCE)));
+    assert_eq!(run(add, 5, -1_000).unwrap_err().code(), "CONSTRAINT");
+    run("COMMIT", 0, 0).unwrap();
+    assert_eq!(sum(&db), ACCOUNTS * (BALANCE + 10));
+    run("BEGIN", 0, 0).unwrap();
+    for id in 1..=ACCOUNTS {
+        run(add, id, 10).unwrap();
+    }
+    run("ROLLBACK", 0, 0).unwrap();
+    assert_eq!(sum(&db), ACCOUNTS * (BALANCE + 10));
+}
+
+/// A key of each of two shards.
+fn two_keys(db: &ShardedDatabase) -> (i64, i64) {
+    let home = |id: i64| db.locate(Some("accounts"), id).unwrap();
+    let other = (2..=ACCOUNTS).find(|id| home(*id) != home(1)).unwrap();
+    (1, other)
+}
+
+#[test]
+fn of_two_transactions_that_want_the_same_shards_the_older_one_goes_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = bank(directory.path());
+    let (one, two) = two_keys(&db);
+    let add = |session: &mut Session, id: i64| {
+        let sql = "UPDATE accounts SET balance = balance + 1 WHERE id = ?1";
+        session.execute(sql, &[Value::from(id)]).map(drop)
+    };
+    let (mut older, mut younger) = (db.session(), db.session());
+    older.execute("BEGIN", ()).unwrap();
+    younger.execute("BEGIN", ()).unwrap();
+    add(&mut older, one).unwrap();
+    add(&mut younger, two).unwrap();
+    add(&mut older, two).unwrap();
+    let wounded = add(&mut younger, one).unwrap_err();
+    assert_eq!(
+        (wounded.code(), wounded.is_retryable()),
+        ("COMMIT_ABORTED", true)
+    );
+    assert!(!younger.in_transaction());
+    older.execute("COMMIT", ()).unwrap();
+    assert_eq!(sum(&db), ACCOUNTS * BALANCE + 2);
+}
+
+#[test]
+fn a_transaction_that_holds_a_shard_for_too_long_loses_it_to_one_that_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    bank(directory.path()).close().unwrap();
+    let options = Options {
+        commit_hold: std::time::Duration::from_millis(20),
+        ..Options::default()
+    };
+    let db = ShardedDatabase::open(directory.path(), &options).unwrap();
+    let mut idle = db.session();
+    idle.execute("BEGIN", ()).unwrap();
+    idle.execute("UPDATE accounts SET balance = 1 WHERE id = 1", ())
+        .unwrap();
+    db.execute("UPDATE accounts SET balance = balance + 1", ())
+        .unwrap();
+    let late = idle.execute("COMMIT", ()).unwrap_err();
+    assert_eq!(late.code(), "COMMIT_ABORTED");
+    assert_eq!(sum(&db), ACCOUNTS * (BALANCE + 1));
 }

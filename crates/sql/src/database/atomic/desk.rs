@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ pub(in crate::database) struct Desk {
     life: u64,
     seats: Mutex<Seats>,
     answered: Condvar,
+    /// Whether a decided commit is not at all its places.
+    is_unfinished: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +48,6 @@ struct Seats {
     mail: BTreeMap<CommitId, Vec<(Party, Answer)>>,
     begun: u64,
     passing: BTreeMap<Place, Passing>,
-    /// Whether a decided commit is not at all its places.
-    is_unfinished: bool,
 }
 
 /// Notes of a place that go with its next commit.
@@ -98,6 +101,7 @@ impl Desk {
             life: rand::random(),
             seats: Mutex::default(),
             answered: Condvar::new(),
+            is_unfinished: AtomicBool::new(false),
         }
     }
 
@@ -257,11 +261,11 @@ impl Desk {
 
     /// A decided commit is not at all its places, and what could be done at once was done.
     pub(super) fn leave_unfinished(&self) {
-        self.seats.lock().is_unfinished = true;
+        self.is_unfinished.store(true, Ordering::Release);
     }
 
     pub(super) fn is_unfinished(&self) -> bool {
-        self.seats.lock().is_unfinished
+        self.is_unfinished.load(Ordering::Acquire)
     }
 
     /// Starts anew with participants as the files say. Commits that are open find their tickets gone.
@@ -276,7 +280,7 @@ impl Desk {
     pub(super) fn finished(&self, listed: impl IntoIterator<Item = (Place, u64, Vec<CommitId>)>) {
         let mut seats = self.seats.lock();
         seats.participants.clear();
-        seats.is_unfinished = false;
+        self.is_unfinished.store(false, Ordering::Release);
         for (place, count, ids) in listed {
             let passing = seats.passing.entry(place).or_default();
             passing.count = count;

@@ -120,6 +120,16 @@ pub(super) fn applied_key(id: CommitId) -> Value {
     Value::from(format!("{APPLIED}{id}"))
 }
 
+/// Whether a place has a commit, as its transaction sees it.
+pub(super) fn is_listed(
+    id: CommitId,
+    transaction: &mut dyn PlaceTransaction,
+) -> Result<bool, Error> {
+    let look = "SELECT 1 FROM main._meta WHERE key = ?1";
+    let found = transaction.aside(Call::new(look, &[applied_key(id)]))?;
+    Ok(!found.rows.is_empty())
+}
+
 /// Removes notes in a transaction.
 pub(super) fn remove(
     keys: impl IntoIterator<Item = Value>,

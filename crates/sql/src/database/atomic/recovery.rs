@@ -200,6 +200,10 @@ impl ShardedDatabase {
         };
         let party = Party::new(places.name(place));
         let mut transaction = places.begin(place, Watching::Any)?;
+        // Whoever made it may have been about to end it here.
+        if notes::is_listed(id, &mut *transaction)? {
+            return transaction.rollback();
+        }
         for step in decision.parts.get(&party).into_iter().flatten() {
             step.run_again(&mut *transaction).map_err(cannot_finish)?;
         }

@@ -23,6 +23,8 @@ pub(crate) enum Action {
         member: NodeId,
     },
     FenceAck(NodeId, Message),
+    /// The active primary that the attempt of this index recovers from gives way to it, before that is durable.
+    GiveWay(usize),
     /// A candidate adopts the newest log, and appends its epoch-start record (P2, P3).
     Adopt(NodeId),
     Write(NodeId),

@@ -69,6 +69,7 @@ impl Protocol {
         };
         let replica = |node: NodeId| Replica {
             promised: u8::from(members.contains(&node)),
+            synced: None,
             log: Arc::new(vec![start; usize::from(members.contains(&node))]),
             replica_id: 0,
             incarnation: 0,
@@ -162,6 +163,7 @@ impl Protocol {
         let replica = state.replica(node);
         let forgets = replica.role != Role::Replica
             || replica.held > 0
+            || replica.synced.is_some()
             || (self.lacks(Rule::DurablePromise) && replica.promised > last(&replica.log).0)
             || (self.lacks(Rule::DurableRecord) && replica.commit < end(&replica.log));
         if state.restarts < self.scenario.restarts && forgets {
@@ -192,6 +194,7 @@ impl Protocol {
 
     fn start_process(&self, replica: &mut Replica) {
         replica.incarnation += 1;
+        replica.promised = replica.synced.take().unwrap_or(replica.promised);
         replica.role = Role::Replica;
         // What it promised before is forgotten, so it may have been as long as promises ever are.
         let forgotten = self.scenario.rounds == 0 || self.lacks(Rule::LeaseAfterRestart);
@@ -221,6 +224,7 @@ impl Protocol {
             Action::SamePrimary(index) => self.same_primary(state, index),
             Action::Fence { candidate, member } => self.fence(state, candidate, member),
             Action::FenceAck(node, message) => Self::fence_answered(state, node, message),
+            Action::GiveWay(index) => self.give_way(state, index),
             Action::Adopt(node) => self.adopt(state, node),
             Action::Write(node) => {
                 state.written += 1;

@@ -7,6 +7,8 @@ use crate::property;
 pub(crate) enum Rule {
     Fence,
     RecoveryQuorum,
+    PrimarysWord,
+    LeadsNoMore,
     RecoverFromActive,
     NewestLog,
     AdoptLog,
@@ -93,6 +95,8 @@ const fn rule(
 pub(crate) const MUTATIONS: &[Mutation] = &[
     rule(Rule::Fence, "fence", "a fenced member accepts nothing of a lower epoch (R1, P1)", "tiny", property::ONE_RECORD),
     rule(Rule::RecoveryQuorum, "recovery_quorum", "a new epoch starts from R fenced members (P1)", "tiny", property::ONE_RECORD),
+    rule(Rule::PrimarysWord, "primarys_word", "the word of the primary that gave way is enough, and that of no other copy (P1)", "hand_over", property::ONE_RECORD),
+    rule(Rule::LeadsNoMore, "leads_no_more", "a primary that has given way leads no more (P1)", "hand_over", property::ONE_RECORD),
     rule(Rule::RecoverFromActive, "recover_from_active", "an attempt recovers from the active configuration, never from a pending one (C3)", "isr_next", property::ONE_RECORD),
     rule(Rule::NewestLog, "newest_log", "the log with the highest last epoch, then position, is adopted (P2)", "longer_log", property::ONE_RECORD),
     rule(Rule::AdoptLog, "adopt_log", "a new primary gives up its own log for the newest (P2)", "tiny", property::ONE_RECORD),

@@ -21,6 +21,8 @@ pub(crate) struct Scenario {
     pub(crate) attempts: &'static [Choice],
     /// Whether an active primary may go on without fences.
     pub(crate) same_primary: bool,
+    /// Whether an active primary may give way to the next one.
+    pub(crate) hand_overs: bool,
     pub(crate) epochs: Epoch,
     pub(crate) writes: u8,
     /// How many writes are appended again at most; 0 if each arrives once, in order.
@@ -102,6 +104,7 @@ const MAJORITY: Scenario = Scenario {
     in_sync: false,
     attempts: OTHER_OR_SAME,
     same_primary: true,
+    hand_overs: false,
     epochs: 2,
     writes: 1,
     retries: 0,
@@ -255,6 +258,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "leases_pair", rounds: 1, ..PAIR },
     Scenario { name: "leases_restart", attempts: OTHER_ALONE, rounds: 1, restarts: 1, ..PAIR },
     Scenario { name: "leases_change", members: &[0, 1], in_sync: true, attempts: &[(0, &[0, 2]), (2, &[2])], epochs: 3, rounds: 2, prefix: CHANGED, ..MAJORITY },
+    Scenario { name: "hand_over", attempts: ANY_OF_ALL, hand_overs: true, restarts: 1, ..MAJORITY },
+    Scenario { name: "hand_over_again", hand_overs: true, same_primary: false, epochs: 3, size: Size::Large, ..MAJORITY },
+    Scenario { name: "leases_hand_over", attempts: FAILOVER, hand_overs: true, rounds: 1, prefix: SLOW, ..MAJORITY },
     Scenario { name: "retries", writes: 2, retries: 1, expiries: 1, ..PAIR },
     Scenario { name: "split", operation: Some(Kind::Split), ..PAIR },
     Scenario { name: "split_damaged", operation: Some(Kind::Split), losses: 1, ..PAIR },

@@ -42,6 +42,8 @@ pub(crate) enum Role {
 pub(crate) struct Recovery {
     pub(crate) attempt: Attempt,
     pub(crate) answers: Vec<(NodeId, ReplicaId, Log)>,
+    /// Whether one of them is that of the primary before, which has given way.
+    pub(crate) left: bool,
 }
 
 /// A primary that has adopted a log and replicates it.
@@ -85,6 +87,8 @@ pub(crate) struct Round {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Replica {
     pub(crate) promised: Epoch,
+    /// What a restart makes of that, if it is not durable yet.
+    pub(crate) synced: Option<Epoch>,
     pub(crate) log: Log,
     pub(crate) replica_id: ReplicaId,
     pub(crate) incarnation: u8,
@@ -107,6 +111,8 @@ pub(crate) enum Message {
         from: NodeId,
         replica_id: ReplicaId,
         log: Log,
+        /// Whether it led what is recovered from until then.
+        left: bool,
     },
     Append {
         epoch: Epoch,
@@ -221,6 +227,14 @@ impl State {
                 self.acknowledged.insert(value);
             }
         }
+    }
+}
+
+impl Replica {
+    /// Promises an epoch durably.
+    pub(crate) fn promise(&mut self, epoch: Epoch) {
+        self.promised = epoch.max(self.promised);
+        self.synced = None;
     }
 }
 

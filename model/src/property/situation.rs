@@ -8,7 +8,7 @@ use crate::{
     protocol::Protocol,
     record::{Content, position},
     scenario::Scenario,
-    state::{Role, State},
+    state::{Message, Role, State},
 };
 
 /// The situations that `scenario` has to reach.
@@ -45,6 +45,18 @@ pub(super) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
         all.push(Property::sometimes(
             "a read waits for a second answer",
             |_, state| answers_reads(state),
+        ));
+    }
+    if scenario.hand_overs {
+        all.push(Property::sometimes(
+            "an epoch that a primary gave way to is active",
+            |_, state: &State| {
+                let mut messages = state.messages.iter();
+                messages.any(|message| {
+                    matches!(message, Message::FenceAck { epoch, left: true, .. }
+                        if *epoch == state.registry.active.epoch)
+                })
+            },
         ));
     }
     if scenario.rounds > 0 {

@@ -152,9 +152,9 @@ impl Protocol {
         };
         let replica = state.replica_mut(node);
         if *epoch > replica.promised {
-            replica.promised = *epoch;
             replica.role = Role::Replica;
         }
+        replica.promise(*epoch);
         replica.held = self.scenario.promise;
         let answer = Message::Pong {
             epoch: *epoch,

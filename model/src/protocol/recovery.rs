@@ -20,12 +20,17 @@ impl Protocol {
         actions: &mut Vec<Action>,
     ) {
         let config = &attempt.config;
+        if self.scenario.hand_overs && may_give_way(state, attempt) {
+            actions.push(Action::GiveWay(index));
+        }
         let named = state.replica(config.primary);
         if named.incarnation != config.incarnation || config.epoch <= named.promised {
             return;
         }
-        // To answer one's own fence is to answer a fence: a promise for a lease forbids it.
-        let free = named.held == 0 || self.lacks(Rule::LeaseBindsCandidate);
+        // To answer one's own fence is to answer a fence: a promise for a lease forbids it, unless its holder has given way.
+        let free = named.held == 0
+            || self.lacks(Rule::LeaseBindsCandidate)
+            || was_left(state, config.epoch);
         if self.lists(&attempt.recover_from, config.primary, named.replica_id) && free {
             actions.push(Action::Begin(index));
         }
@@ -38,15 +43,38 @@ impl Protocol {
         }
     }
 
+    /// Answers a fence as the active primary. It need not be durable: whoever has ceased to lead an epoch never leads it again.
+    pub(super) fn give_way(&self, state: &mut State, index: usize) {
+        let Attempt {
+            config,
+            recover_from,
+        } = state.attempts[index].clone();
+        let replica = state.replica_mut(recover_from.primary);
+        if !self.lacks(Rule::LeadsNoMore) {
+            replica.synced.get_or_insert(replica.promised);
+            replica.promised = config.epoch;
+            replica.role = Role::Replica;
+        }
+        let answer = Message::FenceAck {
+            epoch: config.epoch,
+            from: recover_from.primary,
+            replica_id: replica.replica_id,
+            log: replica.log.clone(),
+            left: true,
+        };
+        state.messages.insert(answer);
+    }
+
     pub(super) fn begin(state: &mut State, index: usize) {
         let attempt = state.attempts[index].clone();
         let node = attempt.config.primary;
         let replica = state.replica_mut(node);
-        replica.promised = attempt.config.epoch;
+        replica.promise(attempt.config.epoch);
         let own = (node, replica.replica_id, replica.log.clone());
         replica.role = Role::Recovering(Recovery {
             attempt,
             answers: vec![own],
+            left: false,
         });
     }
 
@@ -57,7 +85,7 @@ impl Protocol {
             return;
         };
         let replica = state.replica_mut(node);
-        replica.promised = config.epoch;
+        replica.promise(config.epoch);
         Self::start_epoch(replica, config.epoch);
         let mut primary = Primary::starting(config, replica, before.commit, nodes);
         if self.lacks(Rule::LeaseOfEpoch) {
@@ -119,7 +147,8 @@ impl Protocol {
         if self.lacks(Rule::RecoveryQuorum) {
             quorum = (quorum - 1).max(1);
         }
-        if recovery.answers.len() >= quorum {
+        let suffices = recovery.left || self.lacks(Rule::PrimarysWord);
+        if recovery.answers.len() >= quorum || suffices {
             actions.push(Action::Adopt(node));
         }
     }
@@ -131,14 +160,17 @@ impl Protocol {
         let epoch = recovery.attempt.config.epoch;
         let replica = state.replica_mut(member);
         if replica.promised < epoch && !self.lacks(Rule::Fence) {
-            replica.promised = epoch;
             replica.role = Role::Replica;
+        }
+        if !self.lacks(Rule::Fence) {
+            replica.promise(epoch);
         }
         let answer = Message::FenceAck {
             epoch,
             from: member,
             replica_id: replica.replica_id,
             log: replica.log.clone(),
+            left: false,
         };
         state.messages.insert(answer);
     }
@@ -149,11 +181,13 @@ impl Protocol {
                 from,
                 replica_id,
                 log,
+                left,
                 ..
             } = message
         {
             recovery.answers.push((from, replica_id, log));
             recovery.answers.sort();
+            recovery.left |= left;
         }
     }
 
@@ -195,4 +229,21 @@ impl Protocol {
         let commit = usize::from(replica.commit);
         log.get(..commit) != Some(&replica.log[..commit])
     }
+}
+
+/// Whether the active primary that an attempt recovers from can give way to it.
+fn may_give_way(state: &State, attempt: &Attempt) -> bool {
+    let (config, active) = (&attempt.config, &attempt.recover_from);
+    let leads = |primary: &Primary| primary.activated && primary.config == *active;
+    config.primary != active.primary
+        && state.replica(active.primary).promised < config.epoch
+        && state.primary(active.primary).is_some_and(leads)
+}
+
+/// Whether the primary before has said that it gave way to an epoch.
+fn was_left(state: &State, wanted: u8) -> bool {
+    let mut messages = state.messages.iter();
+    messages.any(|message| {
+        matches!(message, Message::FenceAck { epoch, left: true, .. } if *epoch == wanted)
+    })
 }

@@ -142,9 +142,9 @@ impl Protocol {
         };
         let replica = state.replica_mut(node);
         if epoch > replica.promised {
-            replica.promised = epoch;
             replica.role = Role::Replica;
         }
+        replica.promise(epoch);
         let durable = end(&log);
         let (last_epoch, length) = last(&replica.log);
         // In one epoch there is one writer, so its logs only extend one another.

@@ -8,7 +8,8 @@ use shardwright_testkit::sim::{Pid, Sim, Write as Change};
 use shardwright_topology::{ConfigId, Lsn, Member, ShardRecord};
 
 use super::{
-    Content, Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, situations, zones,
+    Content, Logs, Message, Missing, SYNC_MS, TIMEOUT, Token, node_id, pid, rules::gave_way,
+    situations, zones,
 };
 
 impl<C: Content> Logs<C> {
@@ -19,11 +20,17 @@ impl<C: Content> Logs<C> {
             return;
         };
         let mut actions = Vec::new();
+        let led = machine.leads().cloned();
         machine.handle(now, event, &mut actions);
         if let Err(rule) = machine.check_invariants() {
             self.rules.breaks(|| format!("{at}: {rule}"));
         }
-        if self.rules.judge(&mut self.nodes, at) {
+        let left = actions.iter().find_map(|action| match action {
+            Action::Reply(_, reply) => gave_way(reply),
+            _ => None,
+        });
+        let led = led.filter(|led| left == Some(led.config_id));
+        if self.rules.judge(&mut self.nodes, at, led) {
             C::mark(sim, situations::WITHOUT_OWN);
         }
         if C::looks_at_leases(self.missing) {
@@ -54,6 +61,9 @@ impl<C: Content> Logs<C> {
                     Answer::Held(_) => C::mark(sim, situations::HELD),
                     Answer::StaleEpoch(_) => C::mark(sim, situations::STALE_EPOCH),
                     _ => {}
+                }
+                if self.rules.gives_way(&reply) {
+                    C::mark(sim, situations::GAVE_WAY);
                 }
                 if let Some(missing) = self.missing {
                     missing.reply(self.nodes[&at].last().lsn, &mut reply);
@@ -263,6 +273,7 @@ impl<C: Content> Logs<C> {
         if let (Some(missing), Some(machine)) = (self.missing, &self.nodes[&at].machine)
             && let Some(reply) = missing.request(machine, &mut request)
         {
+            self.rules.gives_way(&reply);
             sim.send(at, from, Message::Reply(reply));
             return;
         }

@@ -32,6 +32,10 @@ pub(crate) enum Missing {
     RecoveryQuorum,
     /// An answer counts for the copy that the configuration lists, not for its node (P1, I4).
     ListedReplica,
+    /// The word of the primary that gave way is enough, and that of no other copy (P1).
+    PrimarysWord,
+    /// A primary that has given way leads no more (P1).
+    LeadsNoMore,
     /// A new primary gives up its own log for the newest (P2).
     AdoptLog,
     /// The newest log is that of the highest epoch, not the longest (P2).
@@ -94,6 +98,8 @@ impl Missing {
         Self::RecoverFromActive,
         Self::RecoveryQuorum,
         Self::ListedReplica,
+        Self::PrimarysWord,
+        Self::LeadsNoMore,
         Self::AdoptLog,
         Self::NewestLog,
         Self::ActivateAtQuorum,
@@ -138,7 +144,7 @@ impl Missing {
     pub(super) fn request(self, machine: &Participant, request: &mut Request) -> Option<Reply> {
         let replica = machine.replica();
         match self {
-            Self::Fence if matches!(request.ask, Ask::Fence) => Some(Reply {
+            Self::Fence | Self::LeadsNoMore if matches!(request.ask, Ask::Fence) => Some(Reply {
                 ballot: request.ballot,
                 stamp: request.stamp,
                 lease: Duration::ZERO,
@@ -149,6 +155,7 @@ impl Missing {
                     base: replica.log().base(),
                     known_commit: replica.known_commit(),
                     highest_active_epoch_seen: Epoch::UNASSIGNED,
+                    gave_way: self.led(machine),
                     clean: true,
                 }),
             }),
@@ -168,6 +175,12 @@ impl Missing {
             }
             _ => None,
         }
+    }
+
+    /// What a copy says that it has ceased to lead, though it goes on.
+    fn led(self, machine: &Participant) -> Option<ConfigId> {
+        let leads = machine.leads().filter(|_| self == Self::LeadsNoMore);
+        leads.map(|config| config.config_id)
     }
 
     /// What a member answers.
@@ -202,6 +215,11 @@ impl Missing {
             Self::EpochOfAnswer | Self::EpochCheck => {
                 if let Some(own) = own.filter(|_| matches!(reply.answer, Answer::Appended(_))) {
                     reply.ballot = own;
+                }
+            }
+            Self::PrimarysWord => {
+                if let Answer::Fenced(ack) = &mut reply.answer {
+                    ack.gave_way = rules.recovers_from(reply.ballot.epoch);
                 }
             }
             Self::LeaseFromSend => reply.stamp.at = now.0,

@@ -1,6 +1,7 @@
 //! What must hold, and what is noted to check it. The numbers are those of the protocol's invariants.
 
 mod back;
+mod begin;
 mod deletion;
 mod loss;
 mod once;
@@ -13,6 +14,7 @@ use shardwright_topology::{
     Config, ConfigId, Epoch, Incarnation, Lsn, ReplicaId, ShardRecord, Timestamp,
 };
 
+pub(super) use self::begin::gave_way;
 use self::{back::Back, loss::Loss, once::Once};
 use super::{Content, Logs, Node, node_id, pid, situations, zones};
 
@@ -49,6 +51,8 @@ pub(super) struct Rules {
     /// What was the floor when a write or a read began.
     begun: BTreeMap<u64, Lsn>,
     led: BTreeSet<Epoch>,
+    /// The primaries that gave way, by what they led, and the epoch that they gave way to.
+    gave_way: BTreeSet<(ConfigId, Epoch)>,
 }
 
 impl Rules {
@@ -262,27 +266,14 @@ impl Rules {
         self.made_from.insert(id, from);
     }
 
-    /// Looks at the begin of an epoch: enough members of the last active configuration have promised it.
-    fn begins_epoch(&mut self, nodes: &BTreeMap<Pid, Node>, at: Pid, epoch: Epoch) {
-        let Some(before) = self.recover_from.get(&epoch) else {
-            return;
-        };
-        let config = &self.configs[&epoch];
-        if before.primary == config.primary || self.loss.accepted.contains(&epoch) {
-            return;
-        }
-        let promised = |copy: &Durable| copy.promised.is_some_and(|it| it.epoch >= epoch);
-        let (count, needed) = (
-            self.holders(nodes, before, promised),
-            before.recovery_quorum(),
-        );
-        if count < needed {
-            self.breaks(|| format!("{at} begins {epoch} with {count} of {needed} promises (I5)"));
-        }
-    }
-
-    /// Looks at what a machine newly takes for committed. Returns whether that includes a record that is not durable on its own node.
-    pub(super) fn judge(&mut self, nodes: &mut BTreeMap<Pid, Node>, at: Pid) -> bool {
+    /// Looks at what a machine newly takes for committed, which may have given way with what it led just before. Returns whether that includes
+    /// a record that is not durable on its own node.
+    pub(super) fn judge(
+        &mut self,
+        nodes: &mut BTreeMap<Pid, Node>,
+        at: Pid,
+        led: Option<Config>,
+    ) -> bool {
         let Some((machine, judged)) = nodes
             .get(&at)
             .and_then(|node| node.machine.as_ref().map(|machine| (machine, node.judged)))
@@ -307,7 +298,7 @@ impl Rules {
         }
         let mut without_own = false;
         if let Some(last) = fresh.last() {
-            let Some(config) = machine.leads().cloned() else {
+            let Some(config) = machine.leads().cloned().or(led) else {
                 return self.fails(|| format!("{at} commits {} as a member (I4)", last.lsn));
             };
             without_own = !nodes[&at].holds(*last);

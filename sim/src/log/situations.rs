@@ -28,6 +28,7 @@ pub(super) const SUPERSEDED: &str = "an attempt is replaced before it is active"
 pub(super) const FULL: &str = "a disk is full";
 pub(super) const ROOM_AGAIN: &str = "a copy goes on when there is room again";
 pub(super) const LEASE_GIVEN_UP: &str = "a primary gives up its lease for its successor";
+pub(super) const GAVE_WAY: &str = "a primary answers its successor, and leads no more";
 pub(super) const HANDED_OVER: &str = "a planned hand-over";
 pub(super) const QUICKLY_HANDED_OVER: &str = "a planned hand-over that waits for no lease";
 pub(super) const REFUSED: &str = "an attempt is refused because too few copies are left";
@@ -82,6 +83,7 @@ pub(super) const ALL: &[&str] = &[
     FULL,
     ROOM_AGAIN,
     LEASE_GIVEN_UP,
+    GAVE_WAY,
     HANDED_OVER,
     QUICKLY_HANDED_OVER,
     REFUSED,

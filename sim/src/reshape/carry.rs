@@ -37,6 +37,7 @@ impl Reshape {
                     .and_then(|copy| copy.calls.remove(&call));
                 if let Some(to) = to {
                     let shard = shard.clone();
+                    let reply = Box::new(reply);
                     sim.send(at, to, Message::LogReply { shard, reply });
                 }
             }

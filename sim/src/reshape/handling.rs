@@ -139,7 +139,11 @@ impl Reshape {
             } => self.requested(sim, at, from, (&shard, call, *request)),
             Message::LogReply { shard, reply } => {
                 let from = node_id(from);
-                self.feed(sim, at, &shard, log::Event::Reply { from, reply });
+                let event = log::Event::Reply {
+                    from,
+                    reply: *reply,
+                };
+                self.feed(sim, at, &shard, event);
             }
             Message::AskSnapshot { .. } | Message::Snapshot { .. } => {
                 self.snapshot(sim, at, from, message);

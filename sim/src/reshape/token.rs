@@ -17,7 +17,7 @@ pub(crate) enum Message {
     },
     LogReply {
         shard: ShardId,
-        reply: Reply,
+        reply: Box<Reply>,
     },
     AskSnapshot {
         shard: ShardId,

@@ -132,6 +132,10 @@ fn connect(there: &Network, back: Network, inbound: TcpStream, target: &Target) 
 }
 
 fn carry(network: &Network, mut from: TcpStream, mut to: TcpStream) {
+    // What came as it was sent goes on as it came: the system would wait for more, and it is not its time that is measured.
+    if to.set_nodelay(true).is_err() {
+        return;
+    }
     let mut bytes = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
         network.wait_until_mended();

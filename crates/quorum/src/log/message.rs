@@ -83,6 +83,9 @@ pub struct FenceAck {
     pub highest_active_epoch_seen: Epoch,
     /// Whether the copy is whole. What is left of a damaged one counts for no quorum.
     pub clean: bool,
+    /// The configuration that this copy led until it was fenced: nothing is appended or read in its name any more, so this log has all that was
+    /// ever committed under it.
+    pub gave_way: Option<ConfigId>,
 }
 
 /// What a member answers.
@@ -103,7 +106,7 @@ pub struct Reply {
 /// The answer of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Lower epochs are fenced off, durably.
+    /// Lower epochs are fenced off, durably, unless a primary gave way: that one never leads them again, whatever it forgets.
     Fenced(FenceAck),
     /// Records after a place; none if the log ends there.
     Fetched {

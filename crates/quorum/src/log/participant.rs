@@ -4,8 +4,8 @@
 //!            pending names this process                w members hold the epoch's first record,
 //!          +----------------------------> recovering   the registry activates the configuration
 //!  member  |  promise, fence R members of   | ready      |
-//!    ^     |  the active configuration,     v            v
-//!    |     +  adopt their newest log      primary -> active primary -+ pending names this process again:
+//!    ^     |  the active configuration or   v            v
+//!    |     +  its primary; adopt a log    primary -> active primary -+ pending names this process again:
 //!    |                                      |            ^           | the next epoch begins at once
 //!    +--------------------------------------+            +-----------+
 //!      a higher epoch is promised, or active; the copy is set aside
@@ -21,6 +21,7 @@ mod core;
 mod event;
 mod hold;
 mod leadership;
+mod making_way;
 mod progress;
 mod reads;
 mod recovery;
@@ -42,6 +43,7 @@ use self::{
     core::Core,
     hold::Hold,
     leadership::Leadership,
+    making_way::{Asked, MakingWay},
     recovery::{Recovery, Standing},
 };
 use super::{Durable, Fault, Point, Replica, Reply, Unclean};
@@ -58,6 +60,7 @@ pub struct Participant {
     data_loss_generation: u64,
     fault_reported: bool,
     alarm: Alarm,
+    making_way: MakingWay,
 }
 
 /// What the copy is besides being a member.
@@ -109,6 +112,7 @@ impl Participant {
             data_loss_generation: 0,
             fault_reported: false,
             alarm: Alarm::default(),
+            making_way: MakingWay::default(),
         })
     }
 
@@ -204,10 +208,14 @@ impl Participant {
                 from,
                 call,
                 request,
-            } => self
-                .core
-                .replica
-                .request(now, &from, call, request, actions),
+            } => {
+                let asked = Asked {
+                    from,
+                    call,
+                    request,
+                };
+                self.request(now, asked, actions);
+            }
             Event::Reply { reply, .. } => self.answered(now, reply, actions),
             Event::Persisted(ticket) => self.core.replica.persisted(ticket),
             Event::PersistFailed => self.core.replica.fail(Fault::Storage),
@@ -242,7 +250,7 @@ impl Participant {
     /// wastes only time.
     #[must_use]
     pub fn next_tick(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.core.replica.to_apply().is_some() {
+        if self.core.replica.to_apply().is_some() || self.making_way.is_awaited() {
             return Some(now);
         }
         match &self.role {
@@ -332,7 +340,7 @@ impl Participant {
             && active_id == Some(primary.config().config_id)
             && primary.config().epoch < next
         {
-            primary.make_way(now, next);
+            primary.make_way(now, next, self.core.settings.resend);
         }
     }
 
@@ -482,6 +490,7 @@ impl Participant {
         if let Role::Primary(primary) = &mut self.role {
             primary.advance(&mut context, ticked);
         }
+        self.give_way(now, actions);
     }
 }
 

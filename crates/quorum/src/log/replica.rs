@@ -5,7 +5,7 @@ mod showing;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use shardwright_topology::{Epoch, Lsn, NodeId, ReplicaId, Timestamp};
+use shardwright_topology::{ConfigId, Epoch, Lsn, NodeId, ReplicaId, Timestamp};
 
 pub use self::durable::{Durable, Ticket, Unclean, Write};
 use super::{Action, Answer, Append, Ask, Ballot, Log, Point, Record, Reply, Request};
@@ -31,6 +31,8 @@ pub struct Replica {
     held_until: Timestamp,
     /// The epoch of a fence that was refused, and until when no lower one gets more promises: the refused one is to get through.
     wanted: (Epoch, Timestamp),
+    /// What this copy led until it gave its promise.
+    gave_way: Option<ConfigId>,
     /// The highest epoch of a configuration that the registry has shown as the active one.
     seen_active: Epoch,
     /// What has been applied, durably: nobody needs it from the log after a restart.
@@ -66,6 +68,7 @@ impl Replica {
             lease_max,
             held_until,
             wanted: (Epoch::UNASSIGNED, now),
+            gave_way: None,
             seen_active: Epoch::UNASSIGNED,
             applied: applied.lsn.min(durable.known_commit),
             told: applied.lsn,
@@ -177,7 +180,7 @@ impl Replica {
         if is_lease && answer.is_obedient() {
             if asked.is_zero() {
                 // The one who is obeyed gives up what was promised. Those before it count on nothing: it has fenced enough others.
-                self.held_until = self.held_until.min(now);
+                self.release(now);
             } else if !is_last {
                 lease = asked;
                 self.held_until = self.held_until.max(now + lease);
@@ -238,9 +241,37 @@ impl Replica {
         }
     }
 
+    /// Promises the ballot of a fence as the primary that leads a configuration, which nobody leads any more from then on.
+    ///
+    /// It is answered before that is durable: a process never leads again what it has ceased to lead, whatever its disk forgets.
+    pub(super) fn give_way(
+        &mut self,
+        leads: ConfigId,
+        call: u64,
+        fence: &Request,
+        actions: &mut Vec<Action>,
+    ) {
+        self.promise(fence.ballot, actions);
+        self.gave_way = Some(leads);
+        let reply = Reply {
+            ballot: fence.ballot,
+            stamp: fence.stamp,
+            lease: Duration::ZERO,
+            replica_id: self.durable.replica_id,
+            answer: Answer::Fenced(self.fence_ack()),
+        };
+        actions.push(Action::Reply(call, reply));
+    }
+
+    /// Keeps no promise of a lease any more: its holder has said that it does not count on it.
+    pub(super) fn release(&mut self, now: Timestamp) {
+        self.held_until = self.held_until.min(now);
+    }
+
     /// Promises a ballot to itself, as a primary to be. It must be higher than any other.
     pub(super) fn promise(&mut self, ballot: Ballot, actions: &mut Vec<Action>) {
         self.durable.promised = Some(ballot);
+        self.gave_way = None;
         let promised = Some(ballot);
         let write = Write {
             promised,

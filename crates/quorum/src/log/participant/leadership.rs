@@ -255,19 +255,36 @@ impl Leadership {
         self.active_as = Some(self.config.config_id);
     }
 
-    /// Makes way for the process that is to begin a later epoch: takes no more records for a while, and gives up its leases, which hold that
-    /// process up, once those who wait have been answered.
-    pub(super) fn make_way(&mut self, now: Timestamp, epoch: Epoch) {
+    /// Learns that the registry names another process for a later epoch. That asks for itself soon; if it cannot, this one takes no more
+    /// records for a while, and gives up its leases, which hold that process up, once those who wait have been answered.
+    pub(super) fn make_way(&mut self, now: Timestamp, epoch: Epoch, patience: Duration) {
         if self.hand_over.is_none_or(|known| known.epoch < epoch) {
-            self.hand_over = Some(HandOver::new(now, epoch));
+            self.hand_over = Some(HandOver::named(now, epoch, patience));
         }
     }
 
+    /// Is asked to make way for a later epoch: takes no more records, and gives way as soon as those who wait have been answered.
+    pub(super) fn asked_to_make_way(&mut self, now: Timestamp, epoch: Epoch) {
+        let known = self.hand_over.filter(|known| known.is_asked);
+        if known.is_none_or(|known| known.epoch < epoch) {
+            self.hand_over = Some(HandOver::asked(now, epoch));
+        }
+    }
+
+    /// Returns whether it is time to give way to a process on this node, which asked: nobody waits, and that one has all records; or they have had
+    /// their time.
+    pub(super) fn may_give_way(&self, context: &Context<'_>, to: &NodeId) -> bool {
+        let last = context.replica.log().last().lsn;
+        let lags = |peer: &Progress| peer.node == *to && peer.matched < last;
+        let is_waited_for = self.waiting.len() > 0 || self.peers.values().any(lags);
+        let hand_over = self.hand_over.as_ref();
+        hand_over.is_some_and(|way| way.is_due(context.now, context.settings.resend, is_waited_for))
+    }
+
     fn give_up_leases(&mut self, context: &mut Context<'_>) {
-        let patience = context.settings.resend;
-        let is_due = self.hand_over.is_some_and(|hand_over| {
-            self.waiting.len() == 0 || hand_over.is_impatient(context.now, patience)
-        });
+        let (patience, is_waited_for) = (context.settings.resend, self.waiting.len() > 0);
+        let hand_over = self.hand_over.as_ref();
+        let is_due = hand_over.is_some_and(|way| way.is_due(context.now, patience, is_waited_for));
         if is_due && self.reads.give_up_leases() {
             self.ping(context);
         }

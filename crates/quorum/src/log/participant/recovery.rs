@@ -144,6 +144,9 @@ impl Recovery {
         if !is_asked || !(ack.clean || self.accepts_loss) {
             return Standing::Waiting;
         }
+        if ack.gave_way == Some(recover_from.config_id) {
+            context.replica.release(context.now);
+        }
         let (registry, seen) = (recover_from.epoch, ack.highest_active_epoch_seen);
         if self.is_contradicted(context, registry, seen) {
             return Standing::Over;
@@ -167,17 +170,19 @@ impl Recovery {
         if context.replica.fault().is_some() {
             return Standing::Over;
         }
-        let Some(promise) = self.promise else {
-            return self.promise(context);
+        let promise = match self.promise.map_or_else(|| self.promise(context), Ok) {
+            Ok(promise) => promise,
+            Err(standing) => return standing,
         };
         if context.replica.promised() != Some(self.ballot) {
             return Standing::Over;
         }
-        if !context.replica.has_persisted(promise) {
+        // What a primary leaves behind needs no promise of others. The own one is durable before the first record of the epoch is.
+        if !context.replica.has_persisted(promise) && !self.was_left() {
             return Standing::Waiting;
         }
         if ticked && context.now >= self.again_at {
-            self.fence(context);
+            self.fence(context, |_| true);
         }
         let (own_id, own) = (context.replica.replica_id(), context.replica.fence_ack());
         if self.recover_from.is_none() {
@@ -207,33 +212,51 @@ impl Recovery {
         let clean = clean.map(|(replica_id, _)| *replica_id).collect();
         let patience = context.settings.resend * PATIENCE_TO_LOSE;
         let is_impatient = self.accepts_loss && context.now.since(self.began_at) >= patience;
-        is_impatient || recover_from.count_members(&clean) >= recover_from.recovery_quorum()
+        let is_fenced = recover_from.count_members(&clean) >= recover_from.recovery_quorum();
+        is_impatient || is_fenced || self.was_left()
     }
 
-    /// Promises itself, as soon as no promise to somebody else stands against it.
-    fn promise(&mut self, context: &mut Context<'_>) -> Standing {
+    /// Whether the primary of the last configuration gave way: its log has all that was ever committed under that.
+    fn was_left(&self) -> bool {
+        let Some(recover_from) = &self.recover_from else {
+            return false;
+        };
+        let left = Some(recover_from.config_id);
+        self.acks.values().any(|ack| ack.gave_way == left)
+    }
+
+    /// Promises itself, as soon as no promise to somebody else stands against it. Whoever holds that promise is asked to make way.
+    fn promise(&mut self, context: &mut Context<'_>) -> Result<Ticket, Standing> {
         let promised = context.replica.promised();
         let is_stale = |promised: Ballot| promised.epoch >= self.ballot.epoch;
         if promised.is_some_and(is_stale) {
-            return Standing::Over;
+            return Err(Standing::Over);
         }
         if context.replica.held_for(context.now).is_some() {
             context.replica.want(context.now, self.ballot.epoch);
-            return Standing::Waiting;
+            if context.now >= self.again_at {
+                let holder = self.recover_from.as_ref();
+                let holder = holder.map(|active| active.primary.node.clone());
+                self.fence(context, |member| Some(&member.node) == holder.as_ref());
+            }
+            return Err(Standing::Waiting);
         }
         context.replica.promise(self.ballot, context.actions);
-        self.promise = Some(context.replica.issued());
-        self.fence(context);
-        Standing::Waiting
+        let promise = context.replica.issued();
+        self.promise = Some(promise);
+        if !self.was_left() {
+            self.fence(context, |_| true);
+        }
+        Ok(promise)
     }
 
-    /// Asks all who have not answered.
-    fn fence(&mut self, context: &mut Context<'_>) {
+    /// Asks those of them who have not answered.
+    fn fence(&mut self, context: &mut Context<'_>, is_meant: impl Fn(&Member) -> bool) {
         self.again_at = context.now + context.settings.resend;
         self.rounds = self.rounds.saturating_add(1);
         let unanswered = self.asks().filter(|member| {
             let answered = self.acks.contains_key(&member.replica_id);
-            member.node != *context.me && !answered
+            member.node != *context.me && !answered && is_meant(member)
         });
         let nodes: BTreeSet<_> = unanswered.map(|member| member.node.clone()).collect();
         for node in nodes {
@@ -378,7 +401,7 @@ impl Recovery {
             // The own log has become part of the lost one: that is what it answers from now on.
             self.acks.remove(&context.replica.replica_id());
             self.fetching = None;
-            self.fence(context);
+            self.fence(context, |_| true);
         } else if ticked && now.since(fetching.asked_at) >= patience {
             self.fetch_more(context);
         }

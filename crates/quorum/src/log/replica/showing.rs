@@ -15,6 +15,7 @@ impl Replica {
             base: log.base(),
             known_commit: *known_commit,
             highest_active_epoch_seen: committed.epoch.max(self.seen_active),
+            gave_way: self.gave_way,
             clean: self.durable.clean,
         }
     }

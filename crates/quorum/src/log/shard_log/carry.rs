@@ -171,12 +171,14 @@ impl Driver<'_> {
         self.machine.data_loss_generation().unwrap_or(shown)
     }
 
-    /// The node that the registry said was the primary, unless it is this one.
-    /// Returns the node of the primary, if it is another one: of the next one, once the registry names it.
+    /// Returns the node of the primary, if it is another one: of the next one, once that has asked for itself or the registry names it.
     fn hint(&self) -> Option<NodeId> {
         let record = self.record.as_ref()?;
         let next = record.pending.as_ref().map(|next| &next.primary.node);
-        let node = next.or_else(|| record.primary())?;
+        let heir = self.machine.heir();
+        let heir = heir.filter(|(epoch, _)| record.epoch < *epoch);
+        let heir = heir.map(|(_, node)| node);
+        let node = heir.or(next).or_else(|| record.primary())?;
         (*node != self.me.node).then(|| node.clone())
     }
 

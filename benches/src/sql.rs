@@ -26,7 +26,8 @@ pub(crate) fn run(suite: &mut Suite) -> anyhow::Result<()> {
     std::fs::create_dir_all("target")?;
     let directory = tempfile::tempdir_in("target").context("make a directory in target")?;
     reads(suite, directory.path())?;
-    inserts(suite, directory.path())
+    inserts(suite, directory.path())?;
+    commits(suite, directory.path())
 }
 
 fn reads(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
@@ -117,6 +118,34 @@ fn inserts(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
             },
         );
     }
+    Ok(())
+}
+
+/// A write to rows of two shards, all or nothing, against the same write to two rows of one shard.
+fn commits(suite: &mut Suite, directory: &Path) -> anyhow::Result<()> {
+    if !suite.wants("commit_two") {
+        return Ok(());
+    }
+    let database = create(&directory.join("commit_two"), Synchronous::Full)?;
+    for key in 0..100 {
+        database.run(key, INSERT, &[Value::from(key), Value::from(name(key))])?;
+    }
+    let home = |key: i64| database.locate(None, key).expect("there is one key space");
+    let like = |same: bool| (1..100).find(|key| (home(*key) == home(0)) == same);
+    let (beside, apart) = (like(true), like(false));
+    let (beside, apart) = (beside.context("one beside")?, apart.context("one apart")?);
+    let sql = "UPDATE users SET name = name || '' WHERE id IN (?1, ?2)";
+    let update = |other: i64| {
+        let params = [Value::from(0), Value::from(other)];
+        black_box(database.execute(sql, &params).expect("both rows are there"));
+    };
+    suite.time(
+        "commit_two",
+        Some(2.5),
+        1,
+        || update(apart),
+        || update(beside),
+    );
     Ok(())
 }
 

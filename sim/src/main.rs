@@ -10,6 +10,7 @@
 
 mod caretaker;
 mod clock;
+mod commit;
 mod control;
 mod counter;
 mod elastic;
@@ -68,6 +69,7 @@ fn cases() -> Vec<Case> {
         Case::of::<failover::Library>(),
         Case::of::<control::Control>(),
         Case::of::<elastic::Elastic>(),
+        Case::of::<commit::Commits>(),
         Case::of::<log::Logs<log::Numbers>>(),
         Case::of::<log::Logs<log::Sqlite>>(),
         Case::of::<reshape::Reshape>(),
@@ -82,6 +84,7 @@ fn mutants() -> Vec<Case> {
         Case::mutants::<failover::Library>(),
         Case::mutants::<control::Control>(),
         Case::mutants::<elastic::Elastic>(),
+        Case::mutants::<commit::Commits>(),
         Case::mutants::<log::Logs<log::Numbers>>(),
         Case::mutants::<log::Logs<log::Sqlite>>(),
         Case::mutants::<reshape::Reshape>(),

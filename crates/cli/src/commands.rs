@@ -18,6 +18,7 @@ mod shard;
 pub(crate) mod shards;
 mod sql;
 mod status;
+mod tx;
 mod worker;
 
 use std::io::Write;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Partition(partition::Command),
     #[command(subcommand)]
     Rebalance(rebalance::Command),
+    #[command(subcommand)]
+    Tx(tx::Command),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
@@ -75,6 +78,7 @@ impl Command {
             Self::Op(command) => op::run(&command, out),
             Self::Partition(command) => partition::run(&command, out),
             Self::Rebalance(command) => rebalance::run(&command, out),
+            Self::Tx(command) => tx::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
             Self::Config(command) => config::run(&command, out),

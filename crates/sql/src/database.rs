@@ -1,6 +1,7 @@
 //! The sharded database: a directory of SQLite files as one.
 
 mod announce;
+mod atomic;
 mod broadcast;
 mod by_key;
 mod by_shard;
@@ -35,11 +36,12 @@ use parking_lot::Mutex;
 use shardwright_store::Batch;
 
 pub(crate) use self::records::{last_broadcast, stored_schema};
-use self::{announce::Announcements, records::Records, state::State, view::View};
+use self::{announce::Announcements, atomic::Desk, records::Records, state::State, view::View};
 pub use self::{
+    atomic::{CommitGap, Unresolved},
     execute::Explanation,
     layout::{CATALOG, Layout},
-    options::{Access, CreateOptions, Limits, Options, WriteMode},
+    options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
     prepared::Prepared,
     session::Session,
 };
@@ -102,6 +104,10 @@ struct Shared {
     announcements: Announcements,
     /// Held by writes that another shard's rows may forbid.
     constraints: Mutex<()>,
+    /// Where commits over several places meet.
+    desk: Desk,
+    /// Held by who finishes what a commit has left over.
+    recovery: Mutex<()>,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.

@@ -112,6 +112,17 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// A commit over several shards was refused, and has changed nothing. Where another commit or the time was in the way, it
+    /// may be run again from its start.
+    #[error("{place}: {refusal}")]
+    Aborted {
+        /// The shard that refused.
+        place: String,
+        /// Why.
+        refusal: crate::commit::Refusal,
+        /// The age that the commit had: one that begins again with it comes first some time.
+        started: u64,
+    },
     /// An update would change a shard key.
     #[error("the statement changes the shard key {table}.{column}")]
     ShardKeyUpdate {

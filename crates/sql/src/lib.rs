@@ -37,18 +37,22 @@
 //! # Guarantees
 //!
 //! - A SELECT answers as one SQLite file would, or is refused. It never answers from a part of the rows.
-//! - A write to one shard is atomic. A change of the schema or of a reference table reaches every place or none, also
-//!   after a crash.
+//! - A write is atomic, whether its rows are on one shard or on several, also after a crash; so is a transaction, whose
+//!   statements may each be on another shard. A change of the schema or of a reference table reaches every place or none.
+//! - [`ShardedDatabase::read_consistent`] sees such a commit on all of its shards or on none. Other reads see one state of
+//!   each shard.
 //! - Primary keys and UNIQUE constraints hold over all shards.
 //! - One process writes; others may read.
 //!
 //! # What this crate does not do
 //!
-//! It has no server and no replication. A write to several shards is refused, or made shard by shard when asked: it is
-//! not atomic. Foreign keys between rows of different shards are not enforced; adoption reports them.
+//! It has no server and no replication. Where several engines write to the same places, a write to several shards is
+//! refused, or made shard by shard when asked: it is not atomic there. The machines of such a commit are in [`commit`];
+//! here they are driven on the files of one directory. Foreign keys between rows of different shards are not enforced; adoption reports them.
 
 pub mod adopt;
 mod answer;
+pub mod commit;
 mod database;
 pub mod error;
 pub mod export;
@@ -65,8 +69,8 @@ pub mod statement;
 pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
-        Access, CATALOG, CreateOptions, Explanation, Layout, Limits, Options, Prepared, Session,
-        ShardListing, ShardedDatabase, WriteMode,
+        Access, CATALOG, CommitGap, CreateOptions, Explanation, Layout, Limits, Options, Prepared,
+        ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

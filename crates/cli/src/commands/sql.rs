@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use shardwright_sql::{Access, Options, ShardedDatabase, WriteMode};
+use shardwright_sql::{Access, Options, ReadLevel, ShardedDatabase, WriteMode};
 
 use crate::client::Writing;
 use crate::cluster::Cluster;
@@ -58,6 +58,10 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "read_only")]
     best_effort: bool,
 
+    /// Let reads of several shards see every commit on all of its shards or on none.
+    #[arg(long, conflicts_with = "node")]
+    consistent: bool,
+
     /// How answers are printed.
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
     output: Format,
@@ -87,7 +91,12 @@ impl Arguments {
             write_mode: if self.best_effort {
                 WriteMode::BestEffort
             } else {
-                WriteMode::Single
+                WriteMode::Atomic
+            },
+            read_level: if self.consistent {
+                ReadLevel::Consistent
+            } else {
+                ReadLevel::PerShard
             },
             ..Options::default()
         }

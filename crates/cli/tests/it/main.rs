@@ -13,4 +13,5 @@ mod limits;
 mod op;
 mod running;
 mod shell;
+mod tx;
 mod worker;

@@ -55,6 +55,8 @@ impl ShardedDatabase {
 
     /// Finishes what a crash has interrupted.
     pub(super) fn recover(&self) -> Result<(), Error> {
+        // A change of the schema that is written down was prepared at all places, so it comes after all commits there.
+        self.resolve_commits()?;
         for pending in self.inner.shared.records.pending()? {
             self.complete(&pending)?;
         }
@@ -265,6 +267,9 @@ impl ShardedDatabase {
         if now.version != state.version {
             let message = "the schema has changed since the statement was planned";
             return Err(self.fault(FaultKind::SchemaChanged, message));
+        }
+        if self.commits_everywhere() {
+            return Ok(answer(self.write_everywhere(state, table, statements)?));
         }
         let steps: Vec<Step> = statements.iter().map(Step::bound).collect();
         let mut operation = Operation::new(steps.clone(), steps, None);

@@ -8,7 +8,7 @@ use super::{
     ShardedDatabase, WriteMode,
     prepared::mismatch,
     state::{PlannedStatement, State},
-    write::{Target, bound, refuse_null},
+    write::{Spreading, Target, bound, refuse_null},
 };
 use crate::{
     answer::Answer,
@@ -111,7 +111,8 @@ impl ShardedDatabase {
         if let Some((place, _)) = home {
             self.check_home(table, place, &by_shard)?;
         }
-        if by_shard.len() > 1 && mode == WriteMode::Single {
+        let spreading = self.spreading(by_shard.len(), mode);
+        if spreading == Spreading::Refused {
             return self.made_or_refused(state, planned, table, by_shard.len());
         }
         let places: Vec<Place> = by_shard.keys().map(|shard| Place::Shard(*shard)).collect();
@@ -121,6 +122,9 @@ impl ShardedDatabase {
                 Place::Shard(shard),
                 statements(table, plan, &columns, &rows)?,
             );
+        }
+        if spreading == Spreading::Atomic {
+            return self.write_atomic(state, planned, plan.rule, &batches);
         }
         let unit = |place| calls(&batches[&place]);
         self.write_locked(state, planned, Target::of(&places, plan.rule), unit)

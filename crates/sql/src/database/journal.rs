@@ -51,6 +51,9 @@ pub(super) struct Step {
     sql: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     params: Vec<StoredValue>,
+    /// Whether it failed, and may have changed something before that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    failed: bool,
 }
 
 /// A value in JSON, bit for bit.
@@ -69,6 +72,7 @@ impl Step {
         Self {
             sql: sql.into(),
             params: Vec::new(),
+            failed: false,
         }
     }
 
@@ -77,10 +81,27 @@ impl Step {
         Self {
             sql: statement.sql.to_string(),
             params,
+            failed: false,
         }
     }
 
-    fn run(&self, transaction: &mut dyn PlaceTransaction) -> Result<Ran, Error> {
+    /// The same, as one that has failed.
+    pub(super) fn or_fail(self) -> Self {
+        Self {
+            failed: true,
+            ..self
+        }
+    }
+
+    /// Runs it as it ran before, failure included.
+    pub(super) fn run_again(&self, transaction: &mut dyn PlaceTransaction) -> Result<(), Error> {
+        match self.run(transaction) {
+            Err(Error::Sql { .. } | Error::Constraint { .. }) if self.failed => Ok(()),
+            ran => ran.map(drop),
+        }
+    }
+
+    pub(super) fn run(&self, transaction: &mut dyn PlaceTransaction) -> Result<Ran, Error> {
         let params: Vec<Value> = self.params.iter().map(StoredValue::value).collect();
         transaction.execute(Call::new(&self.sql, &params))
     }

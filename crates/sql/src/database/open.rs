@@ -11,6 +11,7 @@ use shardwright_topology::ShardMap;
 use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase, Shared,
     announce::Announcements,
+    atomic::Desk,
     lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
@@ -118,6 +119,8 @@ impl ShardedDatabase {
             broadcast: Mutex::new(()),
             announcements: Announcements::default(),
             constraints: Mutex::new(()),
+            desk: Desk::new(options),
+            recovery: Mutex::new(()),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -141,6 +144,11 @@ impl ShardedDatabase {
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.refuse_read_only()?;
+        self.finish_commits()
+    }
+
+    pub(super) fn refuse_read_only(&self) -> Result<(), Error> {
         match self.inner.shared.options.access {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Error::ReadOnly {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shardwright_store::{Encoding, Synchronous};
+use shardwright_topology::Halts;
 
+use super::CommitGap;
 use crate::schema::Undeclared;
 
 /// How a database is opened.
@@ -20,6 +22,8 @@ pub struct Options {
     pub snapshot_reads: bool,
     /// What a write to several shards does.
     pub write_mode: WriteMode,
+    /// What a read of several shards sees.
+    pub read_level: ReadLevel,
     /// How far a statement that gathers rows may go.
     pub limits: Limits,
     /// How long a statement waits for a lock.
@@ -29,21 +33,28 @@ pub struct Options {
     /// How long a change that has to reach every place is tried again, once it is written down and a place fails: the
     /// pauses between the attempts, all together.
     pub finish_timeout: Duration,
+    /// How long a transaction over several shards may hold a shard that another one waits for: the recovery time-out.
+    pub commit_hold: Duration,
+    /// Who is told of the moments between the durable writes of a commit over several shards. By default nobody.
+    pub commit_halts: Halts<CommitGap>,
 }
 
 impl Default for Options {
-    /// For reading and writing, durable against a power failure, writes to several shards refused.
+    /// For reading and writing, durable against a power failure, writes to several shards all or nothing.
     fn default() -> Self {
         Self {
             access: Access::ReadWrite,
             synchronous: Synchronous::Full,
             readers: 16,
             snapshot_reads: false,
-            write_mode: WriteMode::Single,
+            write_mode: WriteMode::Atomic,
+            read_level: ReadLevel::PerShard,
             limits: Limits::default(),
             busy_timeout: Duration::from_secs(5),
             concurrency: 8,
             finish_timeout: Duration::from_secs(10),
+            commit_hold: Duration::from_secs(10),
+            commit_halts: Halts::default(),
         }
     }
 }
@@ -61,11 +72,25 @@ pub enum Access {
 /// What a statement that writes to several shards does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteMode {
-    /// It is refused.
+    /// It commits on all of them or on none, also after a crash. Where several engines write to the same places it is
+    /// refused.
     #[default]
+    Atomic,
+    /// It is refused.
     Single,
     /// It commits on one shard after the other; a failure leaves it committed on those before.
     BestEffort,
+}
+
+/// What a read of several shards sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadLevel {
+    /// One state of each shard. A commit over several shards may be in one of them and not yet in another.
+    #[default]
+    PerShard,
+    /// One state of each shard, and every commit over several shards in all of its shards or in none. It costs two
+    /// small reads of each shard, and is tried again while a commit is under way.
+    Consistent,
 }
 
 /// How far a statement that reads may go before it is stopped. Time is for what gathers rows from several places, or reads the schema.

@@ -1,11 +1,11 @@
 //! Answering reads.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use shardwright_store::{Params, Row, Value};
 
 use super::{
-    ShardedDatabase,
+    ReadLevel, ShardedDatabase,
     collect::Collected,
     state::{PlannedStatement, State},
 };
@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Tier},
     error::Error,
     gather::GatherRequest,
-    plan::{GatherReason, ReadPlan, ReadTarget},
+    plan::{GatherReason, Plan, ReadPlan, ReadTarget},
     shards::{Call, Place},
 };
 
@@ -24,6 +24,45 @@ impl ShardedDatabase {
         planned: &PlannedStatement,
         plan: &ReadPlan,
         params: &Params<'_>,
+    ) -> Result<Answer, Error> {
+        let level = self.inner.shared.options.read_level;
+        self.read_at(state, planned, plan, params, level)
+    }
+
+    /// Runs a statement that reads, and sees each commit over several shards in all of them or in none, whatever
+    /// [`Options::read_level`](super::Options::read_level) says.
+    ///
+    /// # Errors
+    /// As [`ShardedDatabase::execute`], and [`Error::Unsupported`] for a statement that does not read.
+    pub fn read_consistent<'p>(
+        &self,
+        sql: &str,
+        params: impl Into<Params<'p>>,
+    ) -> Result<Answer, Error> {
+        let state = self.inner.state.load();
+        let planned = state.plan(sql)?;
+        match &planned.plan {
+            Plan::Read(plan) => self.read_at(
+                &state,
+                &planned,
+                plan,
+                &params.into(),
+                ReadLevel::Consistent,
+            ),
+            _ => Err(Error::Unsupported {
+                what: "a consistent read of a statement that writes".to_owned(),
+                hint: "run the statement with `execute`",
+            }),
+        }
+    }
+
+    fn read_at(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        plan: &ReadPlan,
+        params: &Params<'_>,
+        level: ReadLevel,
     ) -> Result<Answer, Error> {
         let limits = self.limits();
         let mut collected = Collected::within(limits);
@@ -54,7 +93,7 @@ impl ShardedDatabase {
                     &plan.gather_sql,
                     params,
                     GatherRequest {
-                        shards: Arc::clone(&self.inner.places).snapshots(),
+                        shards: self.snapshots_at(level)?,
                         routing: state.owned_routing(),
                         pins: plan.pins(params)?,
                         limits,

@@ -1,23 +1,31 @@
-//! Sessions: statements that may form a transaction on one shard.
+//! Sessions: statements that may form a transaction.
+
+use std::collections::BTreeMap;
 
 use shardwright_store::Params;
 use turso_parser::ast::Stmt;
 
 use super::{
     ShardedDatabase,
+    atomic::Commit,
+    journal::Step,
     state::{PlannedStatement, State},
+    write::bound,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     plan::{Plan, ReadTarget},
-    shards::{Call, Place, PlaceTransaction, Watching},
+    shards::{Call, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A sequence of statements, as one connection to a SQLite file would run them.
 ///
-/// BEGIN takes no lock. The first statement that names a key, or a table of the catalog, binds the transaction to that
-/// place; what belongs elsewhere is refused until COMMIT or ROLLBACK. A session that is dropped rolls back.
+/// BEGIN takes no lock. Each statement names a key, or a table of the catalog, and runs where that is. In a database of a
+/// directory the statements of a transaction may be on several shards: COMMIT is on all of them or on none, also after a
+/// crash. An older transaction takes a shard from a younger one, which then fails with
+/// [`Error::Aborted`] and may be run again; so no two wait for each other. Elsewhere the first statement binds the
+/// transaction to its place, and what belongs elsewhere is refused. A session that is dropped rolls back.
 #[derive(Debug)]
 pub struct Session {
     database: ShardedDatabase,
@@ -32,6 +40,17 @@ enum Transaction {
         place: Place,
         held: Box<dyn PlaceTransaction>,
     },
+    Spread(Box<Spread>),
+}
+
+/// A transaction that may be on several places.
+#[derive(Debug)]
+struct Spread {
+    commit: Commit,
+    /// The rows of each place that violated a deferred foreign key when it began.
+    violations: BTreeMap<Place, i64>,
+    /// Whether there are savepoints, which only the place has on which they were made.
+    has_savepoints: bool,
 }
 
 impl ShardedDatabase {
@@ -44,7 +63,7 @@ impl ShardedDatabase {
         }
     }
 
-    /// Runs `work` in a transaction on the shard of its statements, and commits if it succeeds.
+    /// Runs `work` in a transaction on the shards of its statements, and commits if it succeeds.
     ///
     /// # Errors
     /// What `work` returns, after a rollback, and what COMMIT says.
@@ -57,7 +76,9 @@ impl ShardedDatabase {
         match work(&mut session) {
             Ok(value) => session.execute("COMMIT", ()).map(|_| value),
             Err(error) => {
-                session.rollback()?;
+                if session.in_transaction() {
+                    session.rollback()?;
+                }
                 Err(error)
             }
         }
@@ -120,6 +141,7 @@ impl Session {
                 Transaction::Bound { held, .. } => {
                     held.execute(Call::new(sql, ()))?;
                 }
+                Transaction::Spread(spread) => spread.savepoint(sql)?,
                 Transaction::None | Transaction::Begun => {
                     return Err(Error::Unsupported {
                         what: "a savepoint before the transaction has a shard".to_owned(),
@@ -131,7 +153,7 @@ impl Session {
         Ok(Answer::of_changes(
             self.places(),
             Tier::Single,
-            "a transaction is on one place",
+            "the places of the transaction",
         ))
     }
 
@@ -141,6 +163,7 @@ impl Session {
                 message: "cannot commit - no transaction is active".to_owned(),
             }),
             Transaction::Begun => Ok(()),
+            Transaction::Spread(spread) => self.commit_spread(spread),
             Transaction::Bound { place, mut held } => held.commit().inspect_err(|_| {
                 // Deferred constraints leave it open, to be mended.
                 if held.is_open() {
@@ -157,7 +180,25 @@ impl Session {
             }),
             Transaction::Begun => Ok(()),
             Transaction::Bound { mut held, .. } => held.rollback(),
+            // Dropping it undoes it.
+            Transaction::Spread(_) => Ok(()),
         }
+    }
+
+    fn commit_spread(&mut self, mut spread: Box<Spread>) -> Result<(), Error> {
+        let state = self.database.inner.state.load_full();
+        let done = spread.check(&state);
+        match done {
+            Ok(()) => {}
+            Err(error) => {
+                // As SQLite does, it stays open to be mended.
+                if spread.commit.is_open() {
+                    self.transaction = Transaction::Spread(spread);
+                }
+                return Err(error);
+            }
+        }
+        spread.commit.finish()
     }
 
     fn in_bound(
@@ -167,12 +208,16 @@ impl Session {
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
         let wanted = self.place_for(state, planned, params)?;
-        let held = self.bind(wanted)?;
-        let ran = held.execute(Call::new(&planned.statement, *params));
-        if !held.is_open() {
-            self.transaction = Transaction::None;
-        }
-        let ran = ran?;
+        let ran = if self.is_spread() {
+            self.run_spread(state, planned, params, wanted)?
+        } else {
+            let held = self.bind(wanted)?;
+            let ran = held.execute(Call::new(&planned.statement, *params));
+            if !held.is_open() {
+                self.transaction = Transaction::None;
+            }
+            ran?
+        };
         let name = self.database.inner.places.name(wanted).to_owned();
         let mut answer = Answer::of_changes(vec![name], Tier::Single, "the transaction is there");
         answer.columns.clone_from(&planned.columns);
@@ -182,6 +227,40 @@ impl Session {
             answer.last_insert_rowid = ran.outcome.last_insert_rowid;
         }
         Ok(answer)
+    }
+
+    /// Whether the transaction may be on several places.
+    fn is_spread(&self) -> bool {
+        match &self.transaction {
+            Transaction::Spread(_) => true,
+            Transaction::Begun => self.database.commits_everywhere(),
+            Transaction::None | Transaction::Bound { .. } => false,
+        }
+    }
+
+    fn run_spread(
+        &mut self,
+        state: &State,
+        planned: &PlannedStatement,
+        params: &Params<'_>,
+        wanted: Place,
+    ) -> Result<Ran, Error> {
+        if let Transaction::Begun = self.transaction {
+            self.database.check_writable()?;
+            self.transaction = Transaction::Spread(Box::new(Spread {
+                commit: Commit::new(&self.database, None),
+                violations: BTreeMap::new(),
+                has_savepoints: false,
+            }));
+        }
+        let Transaction::Spread(spread) = &mut self.transaction else {
+            unreachable!("the transaction was begun above")
+        };
+        let ran = spread.run(state, planned, params, wanted);
+        if ran.is_err() && !spread.commit.is_open() {
+            self.transaction = Transaction::None;
+        }
+        ran
     }
 
     /// The one place on which a statement of a transaction runs.
@@ -202,7 +281,7 @@ impl Session {
         match &planned.plan {
             Plan::Read(plan) | Plan::Explain(plan) => match plan.target(params, routing)? {
                 ReadTarget::One(place) if plan.refs().is_empty() => {
-                    Ok(self.bound().unwrap_or(place))
+                    Ok(self.bound().into_iter().next().unwrap_or(place))
                 }
                 ReadTarget::One(place) => Ok(place),
                 ReadTarget::SchemaCopy | ReadTarget::Gather { .. } => {
@@ -259,23 +338,82 @@ impl Session {
                 bound: places.name(*place).to_owned(),
                 wanted: places.name(wanted).to_owned(),
             }),
-            Transaction::None | Transaction::Begun => {
+            Transaction::None | Transaction::Begun | Transaction::Spread(_) => {
                 unreachable!("the transaction was bound above")
             }
         }
     }
 
-    fn bound(&self) -> Option<Place> {
+    fn bound(&self) -> Vec<Place> {
         match &self.transaction {
-            Transaction::Bound { place, .. } => Some(*place),
-            Transaction::None | Transaction::Begun => None,
+            Transaction::Bound { place, .. } => vec![*place],
+            Transaction::Spread(spread) => spread.commit.places().collect(),
+            Transaction::None | Transaction::Begun => Vec::new(),
         }
     }
 
     fn places(&self) -> Vec<String> {
-        self.bound()
+        let places = self.bound().into_iter();
+        places
             .map(|place| self.database.inner.places.name(place).to_owned())
-            .into_iter()
             .collect()
+    }
+}
+
+impl Spread {
+    fn run(
+        &mut self,
+        state: &State,
+        planned: &PlannedStatement,
+        params: &Params<'_>,
+        wanted: Place,
+    ) -> Result<Ran, Error> {
+        if !self.commit.places().any(|place| place == wanted) {
+            if self.has_savepoints {
+                return Err(Error::Unsupported {
+                    what: "another shard in a transaction with savepoints".to_owned(),
+                    hint: "keep the statements after a savepoint on the shard that it is on",
+                });
+            }
+            self.commit.enlist(wanted, Watching::Any)?;
+            let deferred = state.checks.deferred();
+            let count = |open: &mut dyn PlaceTransaction| deferred.violations(wanted, open);
+            let violations = self.commit.within(wanted, count)?;
+            self.violations.insert(wanted, violations);
+        }
+        if matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)) {
+            let call = Call::new(&planned.statement, *params);
+            return self.commit.within(wanted, |open| open.execute(call));
+        }
+        self.commit
+            .run(wanted, Step::bound(&bound(planned, params)?))
+    }
+
+    fn savepoint(&mut self, sql: &str) -> Result<(), Error> {
+        let places: Vec<Place> = self.commit.places().collect();
+        let [place] = places[..] else {
+            return Err(Error::Unsupported {
+                what: "a savepoint in a transaction on several shards".to_owned(),
+                hint: "make savepoints while the transaction is on one shard",
+            });
+        };
+        self.has_savepoints = true;
+        self.commit.run(place, Step::new(sql)).map(drop)
+    }
+
+    /// Says what COMMIT would say of deferred foreign keys, before the first place commits.
+    fn check(&mut self, state: &State) -> Result<(), Error> {
+        let deferred = state.checks.deferred();
+        for (&place, &before) in &self.violations {
+            let after = self
+                .commit
+                .within(place, |open| deferred.violations(place, open))?;
+            if before < after {
+                return Err(Error::Constraint {
+                    message: "FOREIGN KEY constraint failed".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }

@@ -47,6 +47,7 @@ impl ShardedDatabase {
     pub fn take_over(&self) -> Result<(), Error> {
         self.check_writable()?;
         self.base().prepare_catalog()?;
+        self.base().resolve_commits()?;
         self.announcements().forget();
         self.begin_broadcast().map(drop)
     }

@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
-use super::{ShardedDatabase, deferred::Deferred, state::State, write::Target};
+use super::{ShardedDatabase, atomic::Commit, deferred::Deferred, state::State, write::Target};
 use crate::{
     error::Error,
     schema::{Schema, Table, UniqueConstraint, quote_identifier},
@@ -157,6 +157,43 @@ impl ShardedDatabase {
             .try_for_each(|row| self.ask_others(checks, place, row, rule))
     }
 
+    /// As [`ShardedDatabase::check_notes`], for a commit that has written at other places, too.
+    pub(super) fn check_notes_of(
+        &self,
+        checks: &Checks,
+        place: Place,
+        commit: &mut Commit,
+        rule: Option<&'static str>,
+    ) -> Result<(), Error> {
+        if matches!(checks.watching(place), Watching::Any) {
+            return Ok(());
+        }
+        let take = format!("DELETE FROM temp.{NOTES} RETURNING *");
+        let taken = commit.within(place, |open| open.aside(Call::new(&take, ())))?;
+        for row in &taken.rows {
+            let (probe, question) = checks.question(row)?;
+            for other in (0..self.inner.places.count()).map(Place::Shard) {
+                if other != place && commit.finds(other, question)? {
+                    return Err(self.conflict(probe, other, rule));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, probe: &Probe, at: Place, rule: Option<&'static str>) -> Error {
+        match rule {
+            Some(rule) => Error::GlobalConflict {
+                place: self.inner.places.name(at).to_owned(),
+                constraint: probe.columns.clone(),
+                rule,
+            },
+            None => Error::Constraint {
+                message: format!("UNIQUE constraint failed: {}", probe.columns),
+            },
+        }
+    }
+
     /// Refuses a row that another shard's row agrees with. That is a constraint, unless the statement says how to
     /// resolve a conflict.
     fn ask_others(
@@ -174,16 +211,7 @@ impl ShardedDatabase {
             }
             let found = places.query(place, question, |_| ControlFlow::Break(()))?;
             if found.is_break() {
-                return Err(match rule {
-                    Some(rule) => Error::GlobalConflict {
-                        place: places.name(place).to_owned(),
-                        constraint: probe.columns.clone(),
-                        rule,
-                    },
-                    None => Error::Constraint {
-                        message: format!("UNIQUE constraint failed: {}", probe.columns),
-                    },
-                });
+                return Err(self.conflict(probe, place, rule));
             }
         }
         Ok(())

@@ -26,6 +26,17 @@ pub(super) struct Target<'t> {
     pub(super) rule: Option<&'static str>,
 }
 
+/// How a write to several places is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spreading {
+    /// Not at all.
+    Refused,
+    /// At all of them or at none.
+    Atomic,
+    /// At one after the other.
+    OneByOne,
+}
+
 impl<'t> Target<'t> {
     pub(super) fn of(places: &'t [Place], rule: Option<&'static str>) -> Self {
         Self {
@@ -53,10 +64,21 @@ impl ShardedDatabase {
         match table.kind {
             TableKind::Sharded(_) => {
                 let shards = plan.shards(params, state.routing())?;
-                if shards.len() > 1 && mode == WriteMode::Single {
-                    return self.made_or_refused(state, planned, table, shards.len());
-                }
                 let places = shards.into_iter().map(Place::Shard).collect::<Vec<_>>();
+                match self.spreading(places.len(), mode) {
+                    Spreading::Refused => {
+                        return self.made_or_refused(state, planned, table, places.len());
+                    }
+                    Spreading::Atomic => {
+                        let _guard = self.guard_of(planned)?;
+                        let statement = bound(planned, params)?;
+                        let parts = places
+                            .into_iter()
+                            .map(|place| (place, vec![statement.clone()]));
+                        return self.write_atomic(state, planned, plan.rule, &parts.collect());
+                    }
+                    Spreading::OneByOne => {}
+                }
                 let unit = |_| vec![Call::new(&planned.statement, *params)];
                 let position = self.if_numbered(|| plan.position(params, state.routing()))?;
                 let target = Target::of(&places, plan.rule).of_key(position);
@@ -72,6 +94,16 @@ impl ShardedDatabase {
                 plan.check_unsharded(&state.schema)?;
                 self.write_reference(state, table, planned, params)
             }
+        }
+    }
+
+    /// How a write to so many places is made.
+    pub(super) fn spreading(&self, places: usize, mode: WriteMode) -> Spreading {
+        match mode {
+            _ if places <= 1 => Spreading::OneByOne,
+            WriteMode::Atomic if self.commits_everywhere() => Spreading::Atomic,
+            WriteMode::Atomic | WriteMode::Single => Spreading::Refused,
+            WriteMode::BestEffort => Spreading::OneByOne,
         }
     }
 

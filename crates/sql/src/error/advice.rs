@@ -21,6 +21,7 @@ impl Error {
             Self::PartialWrite { .. } => "PARTIAL_WRITE",
             Self::Unfinished { .. } => FaultKind::Indeterminate.code(),
             Self::CannotFinish { .. } => "CANNOT_FINISH",
+            Self::Aborted { .. } => "COMMIT_ABORTED",
             Self::ShardKeyUpdate { .. } => "SHARD_KEY_UPDATE",
             Self::NotShardLocal { .. } => "NOT_SHARD_LOCAL",
             Self::CrossShardTransaction { .. } => "CROSS_SHARD_TRANSACTION",
@@ -98,6 +99,7 @@ impl Error {
             Self::TriggerNotLocal { table, .. } => {
                 format!("let the trigger reach only rows with the same key, or declare {table} global")
             }
+            Self::Aborted { refusal, .. } if refusal.is_retryable() => "run the transaction again from its start; nothing of it has happened".into(),
             Self::GlobalConflict { .. } => "delete the other row first, by its own key".into(),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
             Self::LimitReached { .. } => "narrow the statement, or raise the limit".into(),
@@ -149,6 +151,7 @@ impl Error {
             | Self::PartialWrite { .. }
             | Self::Unfinished { .. }
             | Self::CannotFinish { .. }
+            | Self::Aborted { .. }
             | Self::UnknownTable { .. }
             | Self::Registry { .. }
             | Self::OpenRegistry { .. }
@@ -178,6 +181,7 @@ impl Error {
             Self::Store { source, .. } => source.is_retryable(),
             Self::Place { fault, .. } => fault.kind.is_retryable(),
             Self::Registry { source } => source.is_retryable(),
+            Self::Aborted { refusal, .. } => refusal.is_retryable(),
             Self::Locked { .. } | Self::SourceChanged { .. } | Self::OutOfTime { .. } => true,
             _ => false,
         }

@@ -114,6 +114,11 @@ impl Workflow {
         }
     }
 
+    /// Whether writers wait for the copy by now.
+    pub(super) fn holds_writers_back(&self) -> bool {
+        self.gate.ahead.is_some()
+    }
+
     fn bound_writers(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let bytes = self
             .meter

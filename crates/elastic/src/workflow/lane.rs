@@ -7,6 +7,12 @@ use shardwright_topology::{Lsn, Phase, ShardId, Timestamp};
 use super::{Action, Purpose, Workflow};
 use crate::{DigestAt, Import, Lane, Reply, Request};
 
+/// What takes less is soon over without a rest.
+const LONG: Duration = Duration::from_millis(2);
+
+/// The longest rest.
+const RESTS: Duration = Duration::from_secs(1);
+
 /// One lane, as far as this coordinator knows it.
 #[derive(Debug)]
 pub(super) struct LaneState {
@@ -18,6 +24,8 @@ pub(super) struct LaneState {
     pub(super) retry_at: Timestamp,
     /// When changes were asked for last.
     polled_at: Option<Timestamp>,
+    /// Since when changes that were there are on their way into the target.
+    applies_since: Option<Timestamp>,
     /// What the source was at a position: the target has to be the same there.
     goal: Option<DigestAt>,
     pub(super) verified: bool,
@@ -42,6 +50,7 @@ impl LaneState {
             busy: false,
             retry_at: Timestamp::default(),
             polled_at: None,
+            applies_since: None,
             goal: None,
             verified: false,
             rows: None,
@@ -74,8 +83,17 @@ impl LaneState {
     /// Forgets what was asked: an answer that comes is not recognised.
     pub(super) fn forget_calls(&mut self) {
         self.busy = false;
+        self.applies_since = None;
         self.outbox = None;
         self.goal = None;
+    }
+
+    /// Rests after changes have been applied, for as long as that took: whoever catches up does so beside clients, which are in more of a hurry.
+    fn rest(&mut self, now: Timestamp) {
+        let took = self.applies_since.take().map(|since| now.since(since));
+        if let Some(took) = took.filter(|took| *took >= LONG) {
+            self.retry_at = self.retry_at.max(now + took.min(RESTS));
+        }
     }
 
     /// Has the target asked again what it has, because the source keeps no changes after that position; returns whether it may have more. Another
@@ -289,6 +307,7 @@ impl Workflow {
             Reply::Changes(changes) => {
                 self.lanes[place].head = Some(changes.head);
                 if changes.through > changes.after {
+                    self.lanes[place].applies_since = self.lanes[place].polled_at;
                     self.meter.applied(now, changes.changes.len());
                     self.forward(place, |source, target| Request::Apply {
                         target,
@@ -297,7 +316,14 @@ impl Workflow {
                     });
                 }
             }
-            Reply::Import(import) => self.lanes[place].import = Some(import),
+            Reply::Import(import) => {
+                let may_rest = self.phase() == Phase::CatchingUp && !self.holds_writers_back();
+                let lane = &mut self.lanes[place];
+                lane.import = Some(import);
+                if may_rest {
+                    lane.rest(now);
+                }
+            }
             Reply::Digest(found) => {
                 let state = &mut self.lanes[place];
                 match state.goal {

@@ -317,6 +317,53 @@ fn a_source_whose_log_goes_on_after_the_seal_is_compared_all_the_same() {
     panic!("nobody goes on");
 }
 
+#[test]
+fn a_copy_that_catches_up_rests_for_as_long_as_its_changes_took() {
+    let mut world = World::new(OperationKind::Migrate, quick(), 10);
+    world.settle_until(Phase::Copying);
+    let (_, record) = world.next_write(Phase::CatchingUp);
+    let (mut now, took) = (Timestamp(Duration::from_secs(1)), Duration::from_millis(40));
+    let version = Version(1);
+    let mut workflow = Workflow::new(quick(), Entry { record, version }, now);
+    let (mut actions, mut applied) = (Vec::new(), Lsn(3));
+    workflow.handle(now, Event::Tick, &mut actions);
+    while !actions.is_empty() {
+        let Action::Call(Call { id, request, .. }) = actions.remove(0) else {
+            continue;
+        };
+        let applies = matches!(request, Request::Apply { .. });
+        let outcome = match request {
+            Request::Changes { after, .. } => Ok(Reply::Changes(Changes {
+                after,
+                changes: Vec::new(),
+                through: Lsn(after.0 + 1),
+                head: Lsn(1_000),
+            })),
+            request => Ok(answer_after_the_seal(request, &mut applied)),
+        };
+        if applies {
+            now = now + took;
+        }
+        workflow.handle(now, Event::Replied { call: id, outcome }, &mut actions);
+        if applies {
+            break;
+        }
+    }
+    let asks = |actions: &[Action]| {
+        let mut calls = actions.iter().filter_map(|action| match action {
+            Action::Call(call) => Some(&call.request),
+            _ => None,
+        });
+        calls.any(|request| matches!(request, Request::Changes { .. }))
+    };
+    assert!(!asks(&actions), "{actions:?}");
+    let wakes = |action: &Action| matches!(action, Action::WakeAt(at) if *at == now + took);
+    assert!(actions.iter().any(wakes), "{actions:?}");
+    actions.clear();
+    workflow.handle(now + took, Event::Tick, &mut actions);
+    assert!(asks(&actions), "{actions:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -17,6 +17,7 @@ use crate::{
     Checkpoint, Config, Mover, Result,
     checkpoint::{Logged, bare, run_checkpoint},
     connection::{Connection, Purpose},
+    flush::while_written,
 };
 
 /// How much a commit moves itself, in lengths of the log at which it begins to.
@@ -126,8 +127,9 @@ impl Moving {
         // Without a thread it is over at once, and tried again later.
         let started = moving.spawn(move || {
             let opened = Connection::open(&path, &config, Purpose::Write);
-            let run =
-                opened.and_then(|connection| run_checkpoint(&connection, Checkpoint::Passive));
+            let run = opened.and_then(|connection| {
+                while_written(&path, || run_checkpoint(&connection, Checkpoint::Passive))
+            });
             under_way.0.take(run);
         });
         self.thread = started.ok();

@@ -4,9 +4,9 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// How much less of a processor such a thread gets than others that want it: about a tenth.
+/// How much less of a processor such a thread gets than others that want it: about a third.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 /// Lets this thread give way to others, where the system can tell threads apart.
 pub(crate) fn give_way() {

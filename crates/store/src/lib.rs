@@ -77,7 +77,6 @@ mod describe;
 mod digest;
 mod error;
 mod file;
-#[cfg(feature = "capture")]
 mod flush;
 mod function;
 mod guard;

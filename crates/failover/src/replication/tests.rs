@@ -153,14 +153,21 @@ fn an_attempt_that_hangs_is_replaced_by_one_of_another_candidate() {
         .into_iter()
         .filter(|name| *name != dead)
         .collect();
+    let first = lose_primary_and_its_first_successor(&mut world);
+    assert_ne!(world.primary(), first);
+    assert!(others.contains(&world.primary().as_str()));
+}
+
+/// Lets the primary die and the one that is to take over stand still, until another one is the primary. Returns which one stands still.
+fn lose_primary_and_its_first_successor(world: &mut World) -> String {
+    let dead = world.primary();
     world.crash(&dead);
     world.until("attempt", |world| world.stored.value.pending.is_some());
     let first = world.stored.value.pending.clone().expect("an attempt");
     let first = first.primary.node.to_string();
     world.node(&first).is_stalled = true;
     world.until("primary", |world| world.primary() != dead);
-    assert_ne!(world.primary(), first);
-    assert!(others.contains(&world.primary().as_str()));
+    first
 }
 
 /// Settings by which what can wait is put off for long after an attempt that has failed.
@@ -176,12 +183,7 @@ fn an_attempt_for_another_primary_puts_nothing_off_once_somebody_is_primary() {
     let mut world = World::new(5, 5, &wary(), 1);
     world.until_whole();
     let (dead, since) = (world.primary(), world.now);
-    world.crash(&dead);
-    world.until("attempt", |world| world.stored.value.pending.is_some());
-    let first = world.stored.value.pending.clone().expect("an attempt");
-    let first = first.primary.node.to_string();
-    world.node(&first).is_stalled = true;
-    world.until("primary", |world| world.primary() != dead);
+    let first = lose_primary_and_its_first_successor(&mut world);
     assert_ne!(world.primary(), first, "the first attempt has failed");
     world.until_whole();
     let took = world.now.since(since);

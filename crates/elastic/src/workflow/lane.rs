@@ -65,6 +65,8 @@ impl LaneState {
     pub(super) fn enter(&mut self, phase: Phase, small: u64) {
         self.forget_calls();
         self.polled_at = None;
+        // A seal waits for no rest.
+        self.retry_at = Timestamp::default();
         match phase {
             Phase::Verified => self.verified = true,
             Phase::Sealing => {

@@ -362,6 +362,10 @@ fn a_copy_that_catches_up_rests_for_as_long_as_its_changes_took() {
     actions.clear();
     workflow.handle(now + took, Event::Tick, &mut actions);
     assert!(asks(&actions), "{actions:?}");
+    let lane = &mut workflow.lanes[0];
+    assert!(now < lane.retry_at);
+    lane.enter(Phase::Sealing, 0);
+    assert!(lane.retry_at <= now, "a seal waits for no rest");
 }
 
 proptest! {

@@ -260,14 +260,9 @@ impl Replication {
         let Some(primary) = self.nodes.opening(shard.id(), &to) else {
             return false;
         };
-        let (node, count) = (
-            &members.primary.node,
-            self.primaries.get(&members.primary.node),
-        );
-        if !self
-            .turns
-            .is_free(now, node, count.copied().unwrap_or_default(), shard.id())
-        {
+        let node = &members.primary.node;
+        let count = self.primaries.get(node).copied().unwrap_or_default();
+        if !self.turns.is_free(now, node, count, shard.id()) {
             return true;
         }
         let purpose = Purpose::HandOver;

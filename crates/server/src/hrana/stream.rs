@@ -217,7 +217,10 @@ mod tests {
     fn a_text_has_one_statement() {
         let mut stream = Stream::default();
         stream.texts.store(3, "SELECT 3;".to_owned()).unwrap();
-        let code = |text: &Text| stream.statement(text).map_err(|error| error.code);
+        let code = |text: &Text| {
+            let statement = stream.statement(text).map(str::to_owned);
+            statement.map_err(|error| error.code)
+        };
         let sql = |sql: &str| Text {
             sql: Some(sql.to_owned()),
             sql_id: None,
@@ -226,8 +229,11 @@ mod tests {
             sql: None,
             sql_id: Some(id),
         };
-        assert_eq!(code(&sql("SELECT 1 -- one")), Ok("SELECT 1 -- one"));
-        assert_eq!(code(&stored(3)), Ok("SELECT 3"));
+        assert_eq!(
+            code(&sql("SELECT 1 -- one")),
+            Ok("SELECT 1 -- one".to_owned())
+        );
+        assert_eq!(code(&stored(3)), Ok("SELECT 3".to_owned()));
         let refused = |code: &str| Err(code.to_owned());
         assert_eq!(code(&stored(4)), refused("SQL_STORE_NOT_FOUND"));
         assert_eq!(code(&sql(" ; ")), refused("SQL_NO_STATEMENT"));

@@ -93,6 +93,7 @@
 
 mod elastic;
 mod gateway;
+mod hrana;
 pub mod node;
 pub mod shard;
 mod threads;
@@ -118,6 +119,7 @@ pub mod reshaping {
 
 pub use self::{
     elastic::ClusterStore,
+    hrana::Settings as StreamSettings,
     node::{Node, NodeOptions},
     shard::Shard,
 };

@@ -16,6 +16,7 @@ mod host;
 mod http;
 mod numbers;
 mod pass_on;
+mod post;
 mod request;
 mod tries;
 mod view;
@@ -95,10 +96,12 @@ impl Gateway {
         tasks.spawn(async move { match following.follow(&followed).await {} });
         let clock = Clock::start();
         let (over, _) = watch::channel(());
+        let (host, letters) = Host::new(copies);
+        tasks.spawn(host.clone().keep_commits());
         let parts = engine::Parts {
             registry,
             router,
-            host: Host::new(copies),
+            host,
             client: shardwright_http::client(CONNECT_TIMEOUT)?,
             token: token.clone(),
             runtime: Handle::current(),
@@ -106,6 +109,7 @@ impl Gateway {
             clock,
         };
         let engines = Engines::start(parts, &mut tasks);
+        tasks.spawn(post::carry(letters, engines.present()));
         let shared = Shared {
             keyspace: KeyspaceName::main(),
             clock,

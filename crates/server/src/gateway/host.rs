@@ -1,6 +1,7 @@
 //! The node's side: it answers what gateways ask of the copies that it has.
 
 mod basis;
+mod commits;
 mod returned;
 mod seats;
 mod sessions;
@@ -14,12 +15,14 @@ use std::{
 
 use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::{Error as StoreError, Member};
-use tokio::task::spawn_blocking;
+use tokio::{sync::mpsc::UnboundedReceiver, task::spawn_blocking};
 
 pub(super) use self::basis::WRITER;
 pub use self::basis::{is_sealed, shows_seal};
+pub(super) use self::commits::Letter;
 pub(crate) use self::returned::{outcome_elsewhere, outcome_of_both};
 use self::{
+    commits::{Asked, Commits},
     returned::{Room, run_one, too_much_returned},
     seats::Seats,
     sessions::{Session, Sessions},
@@ -39,15 +42,26 @@ pub(super) struct Host {
     copies: Copies,
     sessions: Arc<Sessions>,
     seats: Seats,
+    commits: Commits,
 }
 
 impl Host {
-    pub(super) fn new(copies: Copies) -> Self {
-        Self {
+    /// Returns the host, and what its shards say to others.
+    pub(super) fn new(copies: Copies) -> (Self, UnboundedReceiver<Letter>) {
+        let sessions = Arc::default();
+        let (commits, letters) = Commits::new(copies.clone(), Arc::clone(&sessions));
+        let host = Self {
             copies,
-            sessions: Arc::default(),
+            sessions,
             seats: Seats::default(),
-        }
+            commits,
+        };
+        (host, letters)
+    }
+
+    /// Looks after the parts that its shards have in commits over several shards, until this is dropped or the node stops.
+    pub(super) async fn keep_commits(self) {
+        self.commits.keep().await;
     }
 
     /// Returns the copies that it answers for.
@@ -67,7 +81,8 @@ impl Host {
             ask,
         } = request;
         let within = Duration::from_millis(within_ms);
-        let Some(shard) = self.copies.shard(&shard) else {
+        let id = shard;
+        let Some(shard) = self.copies.shard(&id) else {
             return Err(Refusal::NotPrimary { hint: None });
         };
         if ask.needs_primary() {
@@ -120,6 +135,25 @@ impl Host {
                 transaction::begin(&self.sessions, &shard, begin, basis).await
             }
             Ask::Size => size(&shard, within).await,
+            Ask::Enlist {
+                id: commit,
+                basis,
+                number,
+                notes,
+                level,
+            } => {
+                let asked = Asked {
+                    basis,
+                    number,
+                    notes,
+                    level,
+                };
+                self.commits
+                    .enlist((&id, &shard), commit, asked, within)
+                    .await
+            }
+            Ask::Commit(message) => self.commits.hear((&id, &shard), message, within).await,
+            Ask::Commits => self.commits.list((&id, &shard), within).await,
             Ask::Session { session, step } => self.go_on(session, step, within).await,
         }
     }

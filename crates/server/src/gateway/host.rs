@@ -33,7 +33,9 @@ use super::wire::{
 };
 use crate::{
     node::Copies,
-    shard::{Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written},
+    shard::{
+        Begin, Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written,
+    },
 };
 
 /// Answers for the copies of a node. Clones are the same one.
@@ -96,19 +98,9 @@ impl Host {
                 keep,
                 lasts_ms,
             } => {
-                shard.meter().read();
-                let fresh = fresh(&shard, freshness, within).await?;
-                let seat = self.seats.take(keep, self.copies.count());
-                let seat = tokio::time::timeout(within, seat).await;
-                let read = Read {
-                    shard,
-                    fresh,
-                    basis,
-                    fragment,
-                    is_kept: keep.is_some(),
-                    lasts: Duration::from_millis(lasts_ms),
-                };
-                snapshot::read(&self.sessions, read, seat.map_err(|_| Refusal::Later)?).await
+                let lasts = Duration::from_millis(lasts_ms);
+                let read = (basis, fragment, lasts);
+                self.read(shard, read, freshness, keep, within).await
             }
             Ask::Write {
                 basis,
@@ -126,12 +118,7 @@ impl Host {
                 notes,
                 level,
             } => {
-                let begin = crate::shard::Begin {
-                    limits: limits(within),
-                    identity: Some((number.identity(), number.positions())),
-                    watching: notes.into(),
-                    level: level.into(),
-                };
+                let begin = begin(number, notes, level, limits(within));
                 transaction::begin(&self.sessions, &shard, begin, basis).await
             }
             Ask::Size => size(&shard, within).await,
@@ -148,14 +135,36 @@ impl Host {
                     notes,
                     level,
                 };
-                self.commits
-                    .enlist((&id, &shard), commit, asked, within)
-                    .await
+                let here = (&id, &shard);
+                self.commits.enlist(here, commit, asked, within).await
             }
             Ask::Commit(message) => self.commits.hear((&id, &shard), message, within).await,
             Ask::Commits => self.commits.list((&id, &shard), within).await,
             Ask::Session { session, step } => self.go_on(session, step, within).await,
         }
+    }
+
+    async fn read(
+        &self,
+        shard: Shard,
+        (basis, fragment, lasts): (Basis, Fragment, Duration),
+        freshness: Freshness,
+        keep: Option<u64>,
+        within: Duration,
+    ) -> Answer {
+        shard.meter().read();
+        let fresh = fresh(&shard, freshness, within).await?;
+        let seat = self.seats.take(keep, self.copies.count());
+        let seat = tokio::time::timeout(within, seat).await;
+        let read = Read {
+            shard,
+            fresh,
+            basis,
+            fragment,
+            is_kept: keep.is_some(),
+            lasts,
+        };
+        snapshot::read(&self.sessions, read, seat.map_err(|_| Refusal::Later)?).await
     }
 
     async fn go_on(&self, number: u64, step: Step, within: Duration) -> Answer {
@@ -170,6 +179,16 @@ impl Host {
             Some(Session::Snapshot(reader)) => snapshot::go_on(&reader, step, within).await,
             None => Err(Refusal::NoSession),
         }
+    }
+}
+
+/// Returns how a transaction begins.
+fn begin(number: Number, notes: Notes, level: CommitLevel, limits: Limits) -> Begin {
+    Begin {
+        limits,
+        identity: Some((number.identity(), number.positions())),
+        watching: notes.into(),
+        level: level.into(),
     }
 }
 

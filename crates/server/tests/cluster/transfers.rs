@@ -19,6 +19,7 @@ use tokio::{task::JoinSet, time::timeout};
 use crate::{
     by_hand::ByHand,
     cluster::{Cluster, PATIENCE, wait},
+    split::{manager, merge, split},
     sql::Asking,
 };
 
@@ -303,6 +304,26 @@ async fn a_shard_is_sealed_while_tellers_work_and_is_itself_again() {
     split.abort().await;
     let before = bank.count.load(Ordering::Relaxed);
     bank.at_least(before + 5).await;
+    bank.stop(tellers).await;
+    bank.check("n1").await;
+    bank.asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_split_and_merged_while_tellers_work() {
+    let bank = Bank::open(3, 2).await;
+    let manager = manager(bank.cluster()).await;
+    let tellers = bank.tellers(4, &["n1", "n2", "n3"]);
+    bank.at_least(10).await;
+    let parts = split(&manager, "shard-0").await;
+    bank.check_sum("n2").await;
+    let before = bank.count.load(Ordering::Relaxed);
+    bank.at_least(before + 10).await;
+    let parts: Vec<&ShardId> = parts.iter().collect();
+    merge(&manager, &parts).await;
+    bank.check_sum("n3").await;
+    let before = bank.count.load(Ordering::Relaxed);
+    bank.at_least(before + 10).await;
     bank.stop(tellers).await;
     bank.check("n1").await;
     bank.asking.cluster.stop().await;

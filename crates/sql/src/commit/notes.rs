@@ -271,8 +271,8 @@ mod tests {
         let decided = DecidedNote::new(one, part.participants.clone()).to_value();
         kept.add(&format!("{DECIDED}{id}"), &decided).unwrap();
         kept.add(COUNT, &Value::Integer(1)).unwrap();
-        assert_eq!(kept.prepared, [part.clone()]);
-        assert_eq!(kept.decided, [(id, part.participants)]);
+        assert_eq!(kept.decided, [(id, part.participants.clone())]);
+        assert_eq!(kept.prepared, [part]);
         let later = Value::from(r#"{"version":2,"first":"a","members":[]}"#);
         assert!(kept.add(&format!("{DECIDED}{id}"), &later).is_err());
         assert!(kept.add(&format!("{PREPARED}{id}"), &later).is_err());

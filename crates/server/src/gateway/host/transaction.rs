@@ -98,7 +98,7 @@ impl Transaction {
 
 /// A transaction that was to begin.
 pub(super) enum Opened {
-    Begun(Transaction),
+    Begun(Arc<Transaction>),
     /// It has happened before.
     Known(Said),
 }
@@ -112,7 +112,7 @@ pub(super) async fn begin(
 ) -> Answer {
     match open(shard, begin, basis).await? {
         Opened::Begun(transaction) => {
-            let session = sessions.insert(Session::Transaction(Arc::new(transaction)));
+            let session = sessions.insert(Session::Transaction(transaction));
             Ok(Said::Begun { session })
         }
         Opened::Known(said) => Ok(said),
@@ -133,7 +133,8 @@ pub(super) async fn open(shard: &Shard, begin: Begin, basis: Basis) -> Result<Op
         let noted = reason.lock().ok().and_then(|mut reason| reason.take());
         return Err(noted.unwrap_or_else(|| not_run(&interactive, error)));
     }
-    Ok(Opened::Begun(Transaction::new(shard.clone(), interactive)))
+    let transaction = Transaction::new(shard.clone(), interactive);
+    Ok(Opened::Begun(Arc::new(transaction)))
 }
 
 /// Lets a transaction go on.

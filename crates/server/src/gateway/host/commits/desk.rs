@@ -24,7 +24,7 @@ use super::Letter;
 use crate::{
     gateway::{
         host::{
-            Reason, refusal,
+            Reason, begin, refusal,
             sessions::{Session, Sessions},
             transaction::{self, Opened, Transaction},
         },
@@ -300,8 +300,7 @@ impl Desk {
     }
 
     /// Shows the open transaction of a commit, unless the shard was taken from it meanwhile.
-    fn seat(&self, id: CommitId, ticket: Ticket, transaction: Transaction) {
-        let transaction = Arc::new(transaction);
+    fn seat(&self, id: CommitId, ticket: Ticket, transaction: Arc<Transaction>) {
         let mut state = self.lock();
         let is_over = state.is_over;
         let Some(seat) = state.seat_of(id, ticket).filter(|_| !is_over) else {
@@ -453,17 +452,13 @@ impl State {
 impl Asked {
     fn begin(&self) -> Begin {
         let (timing, usual) = (Timing::default(), Limits::default());
-        Begin {
-            limits: Limits {
-                begin: timing.wait,
-                // The participant ends it before.
-                total: timing.hold + timing.wait,
-                ..usual
-            },
-            identity: Some((self.number.identity(), self.number.positions())),
-            watching: self.notes.clone().into(),
-            level: self.level.into(),
-        }
+        let limits = Limits {
+            begin: timing.wait,
+            // The participant ends it before.
+            total: timing.hold + timing.wait,
+            ..usual
+        };
+        begin(self.number, self.notes.clone(), self.level, limits)
     }
 }
 

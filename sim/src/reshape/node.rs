@@ -14,14 +14,14 @@ use shardwright_server::reshaping::{Aside, Local, Making, Standing, end_removals
 use shardwright_server::shard::{CopyGap, Token as Place};
 use shardwright_testkit::sim::{Disk, Pid, Sim, Slot};
 use shardwright_topology::{
-    Incarnation, Member, NodeId, Primary, ReplicaId, ShardId, ShardRecord, Timestamp,
+    Incarnation, NodeId, Primary, ReplicaId, ShardId, ShardRecord, Timestamp,
 };
 
 use super::{
     Missing, Reshape, TICK, TIMEOUT, Token,
     executor::Executor,
     node_id, settings, situations,
-    tasks::{Done, Want},
+    tasks::Done,
     ways::{CopyHandle, NodeHandle, Shown, SimStore, SimWay},
 };
 use crate::log::CopyOnDisk;
@@ -265,7 +265,7 @@ impl Reshape {
         }
         let copy_handle = CopyHandle {
             shard: shard.clone(),
-            port: port.clone(),
+            port,
             shown: Arc::clone(&copy.shown),
             aside: Arc::clone(&copy.aside),
         };
@@ -276,23 +276,8 @@ impl Reshape {
             return;
         }
         sim.trace(|| format!("{at} has {shard} as {replica_id}, process {process}"));
-        let shard = shard.clone();
-        self.tasks.spawn(at, async move {
-            let node = handle.node.clone();
-            let member = Member { node, replica_id };
-            loop {
-                match handle.registry.register_copy(&shard, &member).await {
-                    Ok(incarnation) => {
-                        return Done::Opened {
-                            shard,
-                            opening,
-                            incarnation,
-                        };
-                    }
-                    Err(_) => drop(port.ask(Want::Pause(TIMEOUT / 10)).await),
-                }
-            }
-        });
+        let registering = handle.register(shard.clone(), replica_id, opening);
+        self.tasks.spawn(at, registering);
     }
 
     /// A copy is registered, and takes part from now on.

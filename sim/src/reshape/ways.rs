@@ -29,8 +29,8 @@ use shardwright_topology::{
 };
 
 use super::{
-    Missing,
-    tasks::{Got, Of, Port, Text, Want},
+    Missing, TIMEOUT,
+    tasks::{Done, Got, Of, Port, Text, Want},
 };
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -302,6 +302,40 @@ impl fmt::Debug for NodeHandle {
 impl NodeHandle {
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<ShardId, CopyHandle>> {
         lock(&self.copies)
+    }
+
+    /// Has a copy registered that is opened, however long it takes. One that was just made is removed if its shard is no more.
+    pub(super) async fn register(
+        self,
+        shard: ShardId,
+        replica_id: ReplicaId,
+        opening: u32,
+    ) -> Done {
+        let node = self.node.clone();
+        let member = Member { node, replica_id };
+        loop {
+            let registered = if opening == 1 {
+                self.registry.register_new_copy(&shard, &member).await
+            } else {
+                self.registry.register_copy(&shard, &member).await.map(Some)
+            };
+            match registered {
+                Ok(Some(incarnation)) => {
+                    return Done::Opened {
+                        shard,
+                        opening,
+                        incarnation,
+                    };
+                }
+                Ok(None) => break,
+                Err(_) => drop(self.port.ask(Want::Pause(TIMEOUT / 10)).await),
+            }
+        }
+        let partition = PartitionId::new(KeyspaceName::main(), shard);
+        while self.retire(&partition).await.is_err() {
+            self.port.ask(Want::Pause(TIMEOUT / 10)).await;
+        }
+        Done::Nothing
     }
 
     /// Takes a copy that has stopped out of the registry, and removes it.

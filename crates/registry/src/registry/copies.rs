@@ -1,6 +1,6 @@
 //! Nodes that vouch for their copies of shards.
 
-use shardwright_topology::{Incarnation, Member, RegisteredCopies, ShardId};
+use shardwright_topology::{Incarnation, Member, RegisteredCopies, ShardId, ShardState};
 
 use super::Registry;
 use crate::Error;
@@ -27,6 +27,25 @@ impl Registry {
             .update(&copy.node, |known| Ok(next(known)))
             .await?;
         Ok(stored.value.opened)
+    }
+
+    /// As [`Registry::register_copy`], for a copy that was just made and holds nothing yet. `None` if its shard is no more, or owns nothing:
+    /// then remove the copy, and [forget](Registry::forget_copy) it.
+    ///
+    /// Whoever removes the record of a shard has seen before that no copy of it is registered. So either that one is shown this copy, or
+    /// the record is looked for here after it has gone: no copy is left that nobody knows of.
+    ///
+    /// # Errors
+    /// As [`Registry::register_copy`].
+    pub async fn register_new_copy(
+        &self,
+        shard: &ShardId,
+        copy: &Member,
+    ) -> Result<Option<Incarnation>, Error> {
+        let opened = self.register_copy(shard, copy).await?;
+        let stored = self.shards().get(shard).await?;
+        let is_needed = stored.is_some_and(|stored| stored.value.state != ShardState::Retired);
+        Ok(is_needed.then_some(opened))
     }
 
     /// Notes that a node is about to delete a copy. Call it before anything is deleted, unless the shard owns nothing any more.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use shardwright_registry::topology::{Incarnation, Member, ReplicaId};
+use shardwright_registry::topology::{
+    Incarnation, KeyspaceName, Member, ReplicaId, ShardRecord, ShardState,
+};
 
 use super::*;
 
@@ -40,5 +42,33 @@ fn a_node_vouches_for_the_copies_that_it_has_opened() {
         forget(0, 3).await;
         assert_eq!(copies().await, BTreeMap::from([(shard(1), ids(2))]));
         assert_eq!(open(0, 5).await, Incarnation(5));
+    });
+}
+
+#[test]
+fn a_new_copy_is_of_use_while_its_shard_is_there_and_owns_something() {
+    futures_executor::block_on(async {
+        let registry = registry();
+        let copy = Member {
+            node: node("a"),
+            replica_id: ReplicaId::from_bits(1),
+        };
+        let open = async || {
+            let opened = registry.register_new_copy(&shard(0), &copy).await;
+            opened.expect("the store answers").is_some()
+        };
+        assert!(!open().await, "nobody knows the shard");
+        let record = ShardRecord::new(KeyspaceName::main(), shard(0), None);
+        let created = registry.shards().create_if_absent(&shard(0), record).await;
+        created.expect("the store answers");
+        assert!(open().await);
+        let retire = |record: &ShardRecord| {
+            let state = ShardState::Retired;
+            let record = record.clone();
+            Ok(ShardRecord { state, ..record })
+        };
+        let retired = registry.shards().update(&shard(0), retire).await;
+        retired.expect("the store answers");
+        assert!(!open().await, "it owns nothing");
     });
 }

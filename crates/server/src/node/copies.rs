@@ -44,6 +44,9 @@ use crate::{
 /// How often the records of shards are read although nothing was heard of a change.
 const READ_AGAIN: Duration = Duration::from_secs(2);
 
+/// After how long a copy is removed again of a shard that is no more, if that has failed.
+const RETIRED_AGAIN: Duration = Duration::from_secs(1);
+
 /// The copies of a node. Clones are the same ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Copies {
@@ -266,7 +269,12 @@ impl Copies {
             return;
         }
         let keyspace = shared.keyspace(&mut state, &shard.keyspace);
-        let registrar = Arc::new(Announcer(keyspace.registry));
+        let (directory, halts) = (shared.layout.copy(shard), shared.halts.clone());
+        let registrar = Arc::new(Announcer {
+            registry: keyspace.registry,
+            partition: shard.clone(),
+            makes: (!directory.exists()).then(|| Arc::downgrade(shared)),
+        });
         let options = ShardOptions {
             log: LogOptions {
                 settings: shared.log.clone(),
@@ -275,7 +283,6 @@ impl Copies {
             memory: shared.memory,
             file: shared.file.clone(),
         };
-        let (directory, halts) = (shared.layout.copy(shard), shared.halts.clone());
         let opened = Shard::start_halting(shard.clone(), directory, options, halts);
         state.open.insert(shard.clone(), opened);
         shared.changed.notify_waiters();
@@ -425,13 +432,41 @@ impl ShardCopies for Copies {
     }
 }
 
-/// Announces copies in the registry.
+/// Announces a copy in the registry.
 #[derive(Debug)]
-struct Announcer(Registry);
+struct Announcer {
+    registry: Registry,
+    partition: PartitionId,
+    /// Whose copy it is, if that was not there before and holds nothing.
+    makes: Option<Weak<Shared>>,
+}
+
+/// Why a copy is not announced.
+#[derive(Debug, thiserror::Error)]
+#[error("the shard is no more, or owns nothing: the copy is removed")]
+struct Needless;
 
 #[async_trait]
 impl Registrar for Announcer {
     async fn register(&self, shard: &ShardId, copy: &Member) -> Result<Incarnation, BoxError> {
-        Ok(self.0.register_copy(shard, copy).await?)
+        let Some(owner) = &self.makes else {
+            return Ok(self.registry.register_copy(shard, copy).await?);
+        };
+        let opened = self.registry.register_new_copy(shard, copy).await?;
+        if opened.is_none()
+            && let Some(shared) = owner.upgrade()
+        {
+            let (copies, partition) = (Copies::of(Arc::clone(&shared)), self.partition.clone());
+            shared.runtime.spawn(async move {
+                while let Err(why) = copies.retire(&partition).await {
+                    if matches!(why, Kept::Going) {
+                        return;
+                    }
+                    tracing::info!(shard = %partition, %why, "kept a copy of a shard that is no more");
+                    tokio::time::sleep(RETIRED_AGAIN).await;
+                }
+            });
+        }
+        opened.ok_or_else(|| Needless.into())
     }
 }

@@ -13,6 +13,7 @@
 mod clock;
 mod commit;
 mod desk;
+mod located;
 mod notes;
 mod recovery;
 mod snapshots;

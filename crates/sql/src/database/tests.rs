@@ -234,7 +234,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("SELEC 1", "SQL_ERROR"),
     ("ATTACH 'x' AS y", "UNSUPPORTED"),
     ("PRAGMA journal_mode = delete", "UNSUPPORTED"),
-    ("CREATE UNIQUE INDEX i ON customers(name)", "GLOBAL_INDEX"),
     (
         "CREATE TABLE t(a) /* shardwright: shard_key=a */",
         "NO_PRIMARY_KEY",

@@ -41,6 +41,7 @@ impl ShardedDatabase {
         let mut answer = Answer::of_changes(Vec::new(), Tier::Broadcast, reason);
         answer.columns.clone_from(&planned.columns);
         let none = state.checks.without_watch();
+        let _held = self.unconstrained(state, planned)?;
         let checks = if planned.needs_guard {
             &*state.checks
         } else {
@@ -84,11 +85,19 @@ impl ShardedDatabase {
         rule: Option<&'static str>,
         parts: &Parts,
     ) -> Result<Vec<(Place, Ran)>, Error> {
+        self.repeatedly(|commit| self.run_in(commit, checks, rule, parts))
+    }
+
+    /// Does work in a commit of its own, and again after an older one took a place from it.
+    pub(super) fn repeatedly<T>(
+        &self,
+        work: impl Fn(&mut Commit) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.check_writable()?;
         let mut started = None;
         loop {
             let mut commit = Commit::new(self, started);
-            let ran = self.run_in(&mut commit, checks, rule, parts);
+            let ran = work(&mut commit);
             match ran.and_then(|ran| commit.finish().map(|()| ran)) {
                 // Nobody has seen anything of it, and with its age its turn comes.
                 Err(Error::Aborted {
@@ -101,7 +110,7 @@ impl ShardedDatabase {
         }
     }
 
-    fn run_in(
+    pub(super) fn run_in(
         &self,
         commit: &mut Commit,
         checks: &Checks,

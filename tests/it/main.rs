@@ -3,6 +3,7 @@
 mod channels;
 #[cfg(unix)]
 mod control;
+mod corpus;
 mod differential;
 mod documents;
 mod engines;

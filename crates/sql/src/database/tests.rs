@@ -5,6 +5,7 @@ mod announced;
 mod atomic;
 mod cascades;
 mod elsewhere;
+mod located;
 mod moved;
 mod once;
 mod over;
@@ -217,7 +218,7 @@ const REFUSED: &[(&str, &str)] = &[
         "CONSTRAINT",
     ),
     (
-        "DELETE FROM customers WHERE id IN (SELECT 1 FROM settings)",
+        "DELETE FROM customers WHERE id IN (SELECT 1 FROM settings) RETURNING id",
         "NOT_SHARD_LOCAL",
     ),
     (

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     });
     for (code, count) in &tally.refused {
-        println!("refused: {count} writes with {code}");
+        println!("refused: {count} with {code}");
     }
     println!(
         "{} equal, {} invalid for both, {} too costly",

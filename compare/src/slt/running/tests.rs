@@ -1,3 +1,5 @@
+//! Outcomes of small scripts on a database that refuses, panics and reverses when it is asked to.
+
 use shardwright_testkit::{Answer, Database, Failure, FailureKind, ForeignKeys, Oracle, Value};
 
 use super::{Outcome, run, states_order};

@@ -154,7 +154,7 @@ fn verb(or_conflict: Option<turso_parser::ast::ResolveType>) -> Option<&'static 
         None | Some(ResolveType::Abort) => Some("UPDATE"),
         Some(ResolveType::Ignore) => Some("UPDATE OR IGNORE"),
         Some(ResolveType::Replace) => Some("UPDATE OR REPLACE"),
-        // What was changed before a failure would have to stay.
+        // What is done before a failure would have to stay.
         Some(ResolveType::Fail | ResolveType::Rollback) => None,
     }
 }

@@ -70,12 +70,12 @@ impl ShardedDatabase {
         before: &State,
         after: Schema,
         (shards, catalog): (Vec<Step>, Vec<Step>),
-        forbidden: Option<&Question>,
+        forbidden: &[Question],
     ) -> Result<(), Error> {
         // No write that was planned without the constraint may come after the question.
         let _alone = match forbidden {
-            None => None,
-            Some(_) => Some((self.lock_constraints()?, self.lock_unconstrained()?)),
+            [] => None,
+            _ => Some((self.lock_constraints()?, self.lock_unconstrained()?)),
         };
         let mut operation = Operation::new(shards, catalog, Some(after.stored().clone()));
         operation.statement = self.inner.places.statement();
@@ -97,7 +97,7 @@ impl ShardedDatabase {
         let mut operation = Operation::new(shards, catalog, None);
         operation.statement = self.inner.places.statement();
         let none = state.checks.without_watch();
-        let ran = self.everywhere().broadcast(state, operation, &none, None);
+        let ran = self.everywhere().broadcast(state, operation, &none, &[]);
         ran.map(drop)
     }
 
@@ -107,14 +107,15 @@ impl ShardedDatabase {
         state: &State,
         mut operation: Operation,
         checks: &Checks,
-        forbidden: Option<&Question>,
+        forbidden: &[Question],
     ) -> Result<Ran, Error> {
         operation.number = state.number() + 1;
         operation.announced = self.announce().map_err(surely_undone)?;
         let begun = self.begin_everywhere(&operation, checks);
         let begun = begun.map_err(surely_undone).and_then(|begun| {
             // Every place is held, so the rows of now are those that the index finds.
-            forbidden.map_or(Ok(()), |question| self.check_existing(state, question))?;
+            let mut questions = forbidden.iter();
+            questions.try_for_each(|question| self.check_existing(state, question))?;
             self.check_time()?;
             self.write_down(&operation)?;
             Ok(begun)
@@ -290,7 +291,7 @@ impl ShardedDatabase {
             let message = "the schema has changed since the statement was planned";
             return Err(self.fault(FaultKind::SchemaChanged, message));
         }
-        if self.commits_everywhere() {
+        if self.commits_on_files() {
             return Ok(answer(self.write_everywhere(state, table, statements)?));
         }
         let steps: Vec<Step> = statements.iter().map(Step::bound).collect();
@@ -304,7 +305,7 @@ impl ShardedDatabase {
         } else {
             &none
         };
-        let ran = self.everywhere().broadcast(&now, operation, checks, None)?;
+        let ran = self.everywhere().broadcast(&now, operation, checks, &[])?;
         Ok(answer(ran))
     }
 

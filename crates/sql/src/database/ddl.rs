@@ -41,16 +41,8 @@ impl ShardedDatabase {
         let after = Schema::derive(stored)?.with_temporary_views(temporary_views);
         after.check_triggers()?;
         let steps = steps(before, &after, statement, sql)?;
-        let forbidden = match statement {
-            Stmt::CreateIndex {
-                unique: true,
-                tbl_name,
-                idx_name,
-                ..
-            } => Question::of_index(&after, tbl_name.as_str(), idx_name.name.as_str())?,
-            _ => None,
-        };
-        self.change_schema(&state, after, steps, forbidden.as_ref())?;
+        let forbidden: Vec<Question> = Question::before(statement, &after)?.into_iter().collect();
+        self.change_schema(&state, after, steps, &forbidden)?;
         Ok(self.defined())
     }
 
@@ -74,7 +66,7 @@ impl ShardedDatabase {
         self.change_rows(state, shards, catalog)
     }
 
-    fn defined(&self) -> Answer {
+    pub(super) fn defined(&self) -> Answer {
         let places = self
             .inner
             .places
@@ -95,23 +87,26 @@ fn indexed_table<'s>(schema: &'s Schema, name: &str) -> Option<&'s Table> {
 }
 
 /// The stored schema and the temporary views after a statement; `None` if it changes nothing, as CREATE ... IF NOT EXISTS may.
-fn changed(
+pub(super) fn changed(
     before: &Schema,
     statement: &Stmt,
     sql: &str,
     undeclared: Undeclared,
 ) -> Result<Option<(StoredSchema, Vec<SchemaObject>)>, Error> {
     refuse_what_cannot_be(statement)?;
+    // Temporary views are looked at too: a name that changes may stand in them.
     let copy = open_copy(before)?;
     copy.execute_batch(sql).map_err(Error::from_sqlite)?;
     let mut stored = before.stored().clone();
     stored.objects = objects(&copy).map_err(Error::from_sqlite)?;
+    let views = views_of(&copy).map_err(Error::from_sqlite)?;
     if stored.objects == before.stored().objects {
+        if views != before.temporary_views() {
+            return refuse_temporary();
+        }
         return Ok(None);
     }
     declare(&mut stored, &copy, statement, sql, undeclared)?;
-    // A name that changes may stand in them.
-    let views = views_of(&copy).map_err(Error::from_sqlite)?;
     for view in &views {
         temporary::refuse_shadow(&stored, &view.name)?;
     }
@@ -142,6 +137,7 @@ fn refuse_what_cannot_be(statement: &Stmt) -> Result<(), Error> {
             "CREATE TABLE AS SELECT",
             "create the table with its primary key, then INSERT INTO it SELECT the rows",
         ),
+        Stmt::Reindex { .. } => refuse("REINDEX", "drop the index and create it again"),
         _ => Ok(()),
     }
 }
@@ -163,6 +159,13 @@ pub(crate) fn objects(connection: &rusqlite::Connection) -> rusqlite::Result<Vec
         })
     })?;
     rows.collect()
+}
+
+fn refuse_temporary<T>() -> Result<T, Error> {
+    Err(Error::Unsupported {
+        what: "a temporary view".to_owned(),
+        hint: "create it without TEMP, or write its SELECT into a WITH clause",
+    })
 }
 
 /// The temporary views of a database.
@@ -274,7 +277,7 @@ fn rename(stored: &mut StoredSchema, table: &str, body: &AlterTableBody) {
 }
 
 /// What runs on the shards and on the catalog.
-fn steps(
+pub(super) fn steps(
     before: &Schema,
     after: &Schema,
     statement: &Stmt,

@@ -63,7 +63,7 @@ impl ShardedDatabase {
         let table = state.table(&plan.table)?;
         if let Some(located) = &plan.located
             && mode == WriteMode::Atomic
-            && self.commits_everywhere()
+            && self.commits_on_files()
             && plan.is_not_local(params, state.routing())
         {
             return self.change_located(state, planned, plan.rule, located, params);

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     plan::{Located, Plan},
     schema::Table,
-    shards::{Fragment, Place},
+    shards::{FaultKind, Fragment, Place},
 };
 
 impl ShardedDatabase {
@@ -53,6 +53,9 @@ impl ShardedDatabase {
             let parts = parts_of(state, table, located, rows);
             self.run_in(commit, checks, rule, &parts)
         })?;
+        let ran = ran.ok_or_else(|| {
+            self.fault(FaultKind::Interrupted, "the statement was made meanwhile")
+        })?;
         let mut answer = Answer::of_changes(Vec::new(), Tier::Broadcast, reason);
         for (place, ran) in ran {
             answer.add(self.inner.places.name(place), ran);
@@ -63,7 +66,7 @@ impl ShardedDatabase {
     /// Begins at every place, so that what is read then stays as it is until the commit has ended.
     fn hold_all(&self, commit: &mut Commit, checks: &Checks) -> Result<(), Error> {
         let mut places = self.inner.places.all();
-        places.try_for_each(|place| commit.enlist(place, checks.watching(place)))
+        places.try_for_each(|place| commit.enlist(place, checks.watching(place)).map(drop))
     }
 
     fn rows_found(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use turso_parser::ast::Stmt;
 
-use super::views_of;
+use super::{refuse_temporary, views_of};
 use crate::{
     database::{ShardedDatabase, state::State},
     error::Error,
@@ -35,12 +35,8 @@ impl ShardedDatabase {
             }
             _ => return Ok(None),
         };
-        let refuse = |what: String, hint| Err(Error::Unsupported { what, hint });
         if self.inner.view.is_some() || !self.inner.places.is_exclusive() {
-            return refuse(
-                "a temporary view".to_owned(),
-                "create it without TEMP, or write its SELECT into a WITH clause",
-            );
+            return refuse_temporary();
         }
         refuse_shadow(schema.stored(), name)?;
         let copy = open_copy(schema)?;

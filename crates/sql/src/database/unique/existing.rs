@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use parking_lot::RwLockReadGuard;
+use turso_parser::ast::Stmt;
 
 use super::Terms;
 use crate::{
@@ -26,15 +27,24 @@ pub(in crate::database) struct Question {
 }
 
 impl Question {
-    /// What has to be asked before the index is made; `None` if each shard can keep it alone.
+    /// What has to be asked before a statement makes an index; `None` if each shard can keep it alone, or it makes none.
     ///
     /// # Errors
     /// [`Error::GlobalIndex`] if the terms of the index are not understood.
-    pub(in crate::database) fn of_index(
+    pub(in crate::database) fn before(
+        statement: &Stmt,
         after: &Schema,
-        table: &str,
-        index: &str,
     ) -> Result<Option<Self>, Error> {
+        let Stmt::CreateIndex {
+            unique: true,
+            tbl_name,
+            idx_name,
+            ..
+        } = statement
+        else {
+            return Ok(None);
+        };
+        let (table, index) = (tbl_name.as_str(), idx_name.name.as_str());
         let table = after.table(table).ok_or_else(|| Error::UnknownTable {
             table: table.to_owned(),
         })?;

@@ -5,6 +5,7 @@ mod channels;
 mod clients;
 #[cfg(unix)]
 mod control;
+mod corpus;
 mod differential;
 mod documents;
 mod engines;

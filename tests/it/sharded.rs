@@ -14,7 +14,8 @@ use shardwright::{
     store,
     topology::KeyspaceName,
 };
-use shardwright_testkit::{Answer, Database, Failure, FailureKind, Value};
+use shardwright_compare::embedded::{answer_of, failure_of, params_of};
+use shardwright_testkit::{Answer, Database, Failure, Value};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
@@ -81,8 +82,8 @@ impl Sharded {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("db");
         adopt::import(source, &path, shards, &AdoptOptions::default(), &mut |_| {})
-            .map_err(|error| failure(&error))?;
-        let (database, gateways) = open(&path, storage).map_err(|error| failure(&error))?;
+            .map_err(|error| failure_of(&error))?;
+        let (database, gateways) = open(&path, storage).map_err(|error| failure_of(&error))?;
         Ok(Self {
             database,
             gateways,
@@ -130,62 +131,11 @@ pub(crate) fn options() -> Options {
 
 impl Database for Sharded {
     fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Answer, Failure> {
-        let params: Vec<store::Value> = params.iter().map(to_store).collect();
+        let params = params_of(params);
         let answer = match &self.gateways {
             Some(gateways) => gateways.execute(sql, (&params).into()),
             None => self.database.execute(sql, &params),
         };
-        let answer = answer.map_err(|error| failure(&error))?;
-        let columns: Vec<String> = answer
-            .columns
-            .into_iter()
-            .map(|column| column.name)
-            .collect();
-        let rows = answer
-            .rows
-            .into_iter()
-            .map(|row| row.into_iter().map(from_store).collect());
-        Ok(Answer {
-            columns,
-            rows: rows.collect(),
-            changes: Some(answer.changes),
-        })
-    }
-}
-
-fn to_store(value: &Value) -> store::Value {
-    match value.clone() {
-        Value::Null => store::Value::Null,
-        Value::Integer(integer) => store::Value::Integer(integer),
-        Value::Real(real) => store::Value::Real(real),
-        Value::Text(bytes) => store::Value::Text(bytes),
-        Value::Blob(bytes) => store::Value::Blob(bytes),
-    }
-}
-
-fn from_store(value: store::Value) -> Value {
-    match value {
-        store::Value::Null => Value::Null,
-        store::Value::Integer(integer) => Value::Integer(integer),
-        store::Value::Real(real) => Value::Real(real),
-        store::Value::Text(bytes) => Value::Text(bytes),
-        store::Value::Blob(bytes) => Value::Blob(bytes),
-    }
-}
-
-/// A shard keeps a foreign key only where both rows are in one file, so such a failure is a rule of the sharded
-/// database and not of the one that it is compared with.
-fn failure(error: &Error) -> Failure {
-    let message = error.to_string();
-    let (code, kind) = match error.code() {
-        code if error.is_refusal() => (code, FailureKind::Refused),
-        "CONSTRAINT" if message.starts_with("FOREIGN KEY") => ("FOREIGN_KEY", FailureKind::Refused),
-        code @ "CONSTRAINT" => (code, FailureKind::Constraint),
-        code @ ("LIMIT_REACHED" | "INTERRUPTED") => (code, FailureKind::Exhausted),
-        code => (code, FailureKind::Sql),
-    };
-    Failure {
-        kind,
-        message: format!("{code}: {message}"),
+        answer.map(answer_of).map_err(|error| failure_of(&error))
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod compare;
 mod fix;
 mod layers;
 mod model;
@@ -29,6 +30,8 @@ enum Task {
     Layers(layers::Args),
     Bench(bench::Args),
     Sim(sim::Args),
+    Slt(compare::Scripts),
+    Fuzz(compare::Fuzz),
     Model(model::Args),
 }
 
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         Task::Layers(args) => layers::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Slt(args) => compare::run_scripts(&args),
+        Task::Fuzz(args) => compare::fuzz(&args),
         Task::Model(args) => model::run(&args),
     };
     match outcome {

@@ -34,7 +34,7 @@ mod write;
 use std::{path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use shardwright_store::Batch;
 
 pub(crate) use self::records::{last_broadcast, stored_schema};
@@ -108,6 +108,8 @@ struct Shared {
     announcements: Announcements,
     /// Held by writes that another shard's rows may forbid.
     constraints: Mutex<()>,
+    /// Held together by writes that no other shard may forbid, and alone by what makes such writes constrained ones.
+    unconstrained: RwLock<()>,
     /// Where commits over several places meet.
     desk: Desk,
     /// Held by who finishes what a commit has left over.

@@ -196,8 +196,10 @@ pub enum Error {
         /// The table.
         table: String,
     },
-    /// A unique index does not contain the shard key, so that each shard alone would keep it.
-    #[error("the unique index {index} on {table} does not contain the shard key {column}")]
+    /// A unique index does not contain the shard key, and has terms in a form that other shards cannot be asked about.
+    #[error(
+        "the unique index {index} on {table} does not contain the shard key {column}, and has terms that other shards cannot be asked about"
+    )]
     GlobalIndex {
         /// The index.
         index: String,

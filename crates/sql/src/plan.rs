@@ -7,6 +7,7 @@ mod change;
 mod condition;
 mod insert;
 mod key_expr;
+mod located;
 mod read;
 mod route;
 mod scope;
@@ -15,6 +16,7 @@ pub(crate) use self::{
     change::ChangePlan,
     insert::{InsertPlan, RowKey},
     key_expr::KeyExpr,
+    located::Located,
     read::{GatherReason, ReadPlan, ReadTarget},
     route::{OwnedRouting, Route, Routing},
     scope::RefKind,
@@ -119,7 +121,6 @@ fn unsupported(command: &Cmd) -> Error {
             "ANALYZE",
             "statistics are kept by PRAGMA optimize when the database closes",
         ),
-        Cmd::Stmt(Stmt::Reindex { .. }) => ("REINDEX", "drop the index and create it again"),
         _ => (
             "this statement",
             "see the guide for the statements that a sharded database runs",

@@ -13,7 +13,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::derive::open_schema_copy;
+pub(crate) use self::derive::open_copy;
 pub use self::{
     affinity::{Affinity, Collation},
     declaration::{Declaration, NullKeys, Undeclared, is_bookkeeping},
@@ -27,6 +27,8 @@ pub use self::{
 pub struct Schema {
     stored: StoredSchema,
     tables: BTreeMap<String, Table>,
+    /// Views that no place has, and that are not stored.
+    temporary_views: Vec<SchemaObject>,
 }
 
 impl Schema {
@@ -54,11 +56,26 @@ impl Schema {
     /// The statement that creates a view, if `name` is one.
     #[must_use]
     pub fn view(&self, name: &str) -> Option<&str> {
-        self.stored
-            .objects
+        self.temporary_views
             .iter()
+            .chain(&self.stored.objects)
             .find(|object| object.kind == "view" && object.name.eq_ignore_ascii_case(name))
             .map(|object| object.sql.as_str())
+    }
+
+    /// The views that only this process has, while it has the database open.
+    #[must_use]
+    pub fn temporary_views(&self) -> &[SchemaObject] {
+        &self.temporary_views
+    }
+
+    /// The same schema with these temporary views.
+    #[must_use]
+    pub fn with_temporary_views(self, temporary_views: Vec<SchemaObject>) -> Self {
+        Self {
+            temporary_views,
+            ..self
+        }
     }
 
     /// The triggers on a table or view.

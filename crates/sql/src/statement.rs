@@ -22,7 +22,7 @@ pub enum StatementKind {
     Read,
     /// Inserts, updates or deletes rows.
     Write,
-    /// Creates, changes or drops a table, index, view or trigger.
+    /// Creates, changes or drops a table, index, view or trigger, or builds indexes anew.
     Ddl,
     /// Begins or ends a transaction.
     Transaction,
@@ -68,6 +68,7 @@ pub(crate) fn kind_of(command: &Cmd) -> StatementKind {
             | Stmt::DropIndex { .. }
             | Stmt::DropView { .. }
             | Stmt::DropTrigger { .. }
+            | Stmt::Reindex { .. }
             | Stmt::AlterTable(_) => StatementKind::Ddl,
             _ => StatementKind::Other,
         },
@@ -81,7 +82,7 @@ pub fn kind_by_first_word(sql: &str) -> StatementKind {
     match word.as_str() {
         "SELECT" | "VALUES" | "WITH" => StatementKind::Read,
         "INSERT" | "REPLACE" | "UPDATE" | "DELETE" => StatementKind::Write,
-        "CREATE" | "DROP" | "ALTER" => StatementKind::Ddl,
+        "CREATE" | "DROP" | "ALTER" | "REINDEX" => StatementKind::Ddl,
         "PRAGMA" => StatementKind::Pragma,
         "EXPLAIN" => StatementKind::Explain,
         _ => StatementKind::Other,

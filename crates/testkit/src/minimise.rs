@@ -108,6 +108,11 @@ impl Search<'_> {
             case.schema.views.drain(at..at + length);
             case
         });
+        self.drop_runs(self.best.schema.triggers.len(), |case, at, length| {
+            let mut case = case.clone();
+            case.schema.triggers.drain(at..at + length);
+            case
+        });
         self.drop_runs(self.best.schema.indexes.len(), |case, at, length| {
             let mut case = case.clone();
             case.schema.indexes.drain(at..at + length);

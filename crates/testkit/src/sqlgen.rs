@@ -9,6 +9,7 @@ mod case;
 mod column;
 mod composer;
 mod content;
+mod eventful;
 mod expr;
 mod name;
 mod nested;

@@ -127,8 +127,8 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Members that nobody may depend on, and that may depend on everything.
-const TOOLS: [&str; 5] = ["tests", "benches", "model", "sim", "xtask"];
+/// Members that no crate may depend on, and that may depend on everything.
+const TOOLS: [&str; 6] = ["tests", "benches", "compare", "model", "sim", "xtask"];
 
 /// Crates outside the workspace that the pure layer must not know: no I/O, no clock, no async.
 const IMPURE: [&str; 5] = ["tokio", "rusqlite", "async-nats", "reqwest", "axum"];

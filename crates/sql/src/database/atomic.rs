@@ -16,6 +16,7 @@ mod clock;
 mod commit;
 mod desk;
 mod joint;
+mod located;
 mod notes;
 mod recovery;
 mod snapshots;

@@ -26,7 +26,7 @@ use super::{
     ShardedDatabase,
     journal::{Operation, Step},
     state::{PlannedStatement, State},
-    unique::Checks,
+    unique::{Checks, Question},
 };
 use crate::{
     answer::{Answer, Tier},
@@ -64,22 +64,41 @@ impl ShardedDatabase {
         self.refresh().map(drop)
     }
 
-    /// Changes the schema everywhere. The caller has begun the broadcast.
+    /// Changes the schema everywhere, unless there are rows that `forbidden` finds. The caller has begun the broadcast.
     pub(super) fn change_schema(
         &self,
         before: &State,
         after: Schema,
-        shards: Vec<Step>,
-        catalog: Vec<Step>,
+        (shards, catalog): (Vec<Step>, Vec<Step>),
+        forbidden: &[Question],
     ) -> Result<(), Error> {
+        // No write that was planned without the constraint may come after the question.
+        let _alone = match forbidden {
+            [] => None,
+            _ => Some((self.lock_constraints()?, self.lock_unconstrained()?)),
+        };
         let mut operation = Operation::new(shards, catalog, Some(after.stored().clone()));
         operation.statement = self.inner.places.statement();
         let (version, number) = (before.version + 1, before.number() + 1);
         let next = State::new(version, number, after, Arc::clone(&before.map))?;
         self.everywhere()
-            .broadcast(before, operation, &next.checks)?;
+            .broadcast(before, operation, &next.checks, forbidden)?;
         self.base().install(&Arc::new(next));
         Ok(())
+    }
+
+    /// Runs steps that leave the schema as it is. The caller has begun the broadcast.
+    pub(super) fn change_rows(
+        &self,
+        state: &State,
+        shards: Vec<Step>,
+        catalog: Vec<Step>,
+    ) -> Result<(), Error> {
+        let mut operation = Operation::new(shards, catalog, None);
+        operation.statement = self.inner.places.statement();
+        let none = state.checks.without_watch();
+        let ran = self.everywhere().broadcast(state, operation, &none, &[]);
+        ran.map(drop)
     }
 
     /// Runs an operation on every place, or on none. What other shards may forbid is asked by `checks`.
@@ -88,11 +107,15 @@ impl ShardedDatabase {
         state: &State,
         mut operation: Operation,
         checks: &Checks,
+        forbidden: &[Question],
     ) -> Result<Ran, Error> {
         operation.number = state.number() + 1;
         operation.announced = self.announce().map_err(surely_undone)?;
         let begun = self.begin_everywhere(&operation, checks);
         let begun = begun.map_err(surely_undone).and_then(|begun| {
+            // Every place is held, so the rows of now are those that the index finds.
+            let mut questions = forbidden.iter();
+            questions.try_for_each(|question| self.check_existing(state, question))?;
             self.check_time()?;
             self.write_down(&operation)?;
             Ok(begun)
@@ -282,7 +305,7 @@ impl ShardedDatabase {
         } else {
             &none
         };
-        let ran = self.everywhere().broadcast(&now, operation, checks)?;
+        let ran = self.everywhere().broadcast(&now, operation, checks, &[])?;
         Ok(answer(ran))
     }
 

@@ -1,14 +1,16 @@
 //! Changes of the schema: checked on an empty copy, then made on every place as one operation.
 
-use turso_parser::ast::{AlterTableBody, CreateTableBody, Stmt};
+mod temporary;
 
-use super::{ShardedDatabase, journal::Step};
+use turso_parser::ast::{AlterTableBody, CreateTableBody, QualifiedName, Stmt};
+
+use super::{ShardedDatabase, journal::Step, state::State, unique::Question};
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     schema::{
-        Declaration, NullKeys, Schema, SchemaObject, StoredSchema, TableKind, Undeclared, fold,
-        is_bookkeeping, open_schema_copy, physical, quote_identifier,
+        Declaration, NullKeys, Schema, SchemaObject, StoredSchema, Table, TableKind, Undeclared,
+        fold, is_bookkeeping, open_copy, physical, quote_identifier,
     },
 };
 
@@ -20,7 +22,14 @@ impl ShardedDatabase {
             return Ok(self.defined());
         }
         let before = &state.schema;
-        let Some(stored) = changed(
+        if self.define_temporary(&state, statement, sql)?.is_some() {
+            return Ok(self.defined());
+        }
+        if let Stmt::Reindex { name } = statement {
+            self.reindex(&state, name.as_ref(), sql)?;
+            return Ok(self.defined());
+        }
+        let Some((stored, temporary_views)) = changed(
             before,
             statement,
             sql,
@@ -29,11 +38,32 @@ impl ShardedDatabase {
         else {
             return Ok(self.defined());
         };
-        let after = Schema::derive(stored)?;
+        let after = Schema::derive(stored)?.with_temporary_views(temporary_views);
         after.check_triggers()?;
-        let (shards, catalog) = steps(before, &after, statement, sql)?;
-        self.change_schema(&state, after, shards, catalog)?;
+        let steps = steps(before, &after, statement, sql)?;
+        let forbidden: Vec<Question> = Question::before(statement, &after)?.into_iter().collect();
+        self.change_schema(&state, after, steps, &forbidden)?;
         Ok(self.defined())
+    }
+
+    /// Builds indexes anew, where they are.
+    fn reindex(&self, state: &State, name: Option<&QualifiedName>, sql: &str) -> Result<(), Error> {
+        if !self.inner.places.is_exclusive() {
+            return Err(Error::Unsupported {
+                what: "REINDEX".to_owned(),
+                hint: "drop the index and create it again",
+            });
+        }
+        state.on_copy(|copy| copy.execute_batch(sql))?;
+        let table = name.and_then(|name| indexed_table(&state.schema, name.name.as_str()));
+        let step = || vec![Step::new(sql)];
+        let (shards, catalog) = match table.map(|table| &table.kind) {
+            Some(TableKind::Sharded(_)) => (step(), Vec::new()),
+            Some(TableKind::Global) => (Vec::new(), step()),
+            // Every place knows the collations.
+            Some(TableKind::Reference) | None => (step(), step()),
+        };
+        self.change_rows(state, shards, catalog)
     }
 
     pub(super) fn defined(&self) -> Answer {
@@ -47,23 +77,40 @@ impl ShardedDatabase {
     }
 }
 
-/// The stored schema after a statement; `None` if it changes nothing, as CREATE ... IF NOT EXISTS may.
+/// The table that a name is, or the one that its index is on.
+fn indexed_table<'s>(schema: &'s Schema, name: &str) -> Option<&'s Table> {
+    let mut objects = schema.stored().objects.iter();
+    let index = objects
+        .find(|object| object.kind == "index" && object.name.eq_ignore_ascii_case(name))
+        .map(|object| object.table.as_str());
+    schema.table(index.unwrap_or(name))
+}
+
+/// The stored schema and the temporary views after a statement; `None` if it changes nothing, as CREATE ... IF NOT EXISTS may.
 pub(super) fn changed(
     before: &Schema,
     statement: &Stmt,
     sql: &str,
     undeclared: Undeclared,
-) -> Result<Option<StoredSchema>, Error> {
+) -> Result<Option<(StoredSchema, Vec<SchemaObject>)>, Error> {
     refuse_what_cannot_be(statement)?;
-    let copy = open_schema_copy(before.stored())?;
+    // Temporary views are looked at too: a name that changes may stand in them.
+    let copy = open_copy(before)?;
     copy.execute_batch(sql).map_err(Error::from_sqlite)?;
     let mut stored = before.stored().clone();
     stored.objects = objects(&copy).map_err(Error::from_sqlite)?;
+    let views = views_of(&copy).map_err(Error::from_sqlite)?;
     if stored.objects == before.stored().objects {
+        if views != before.temporary_views() {
+            return refuse_temporary();
+        }
         return Ok(None);
     }
     declare(&mut stored, &copy, statement, sql, undeclared)?;
-    Ok(Some(stored))
+    for view in &views {
+        temporary::refuse_shadow(&stored, &view.name)?;
+    }
+    Ok(Some((stored, views)))
 }
 
 fn refuse_what_cannot_be(statement: &Stmt) -> Result<(), Error> {
@@ -75,9 +122,6 @@ fn refuse_what_cannot_be(statement: &Stmt) -> Result<(), Error> {
     };
     match statement {
         Stmt::CreateTable {
-            temporary: true, ..
-        }
-        | Stmt::CreateView {
             temporary: true, ..
         }
         | Stmt::CreateTrigger {
@@ -93,6 +137,7 @@ fn refuse_what_cannot_be(statement: &Stmt) -> Result<(), Error> {
             "CREATE TABLE AS SELECT",
             "create the table with its primary key, then INSERT INTO it SELECT the rows",
         ),
+        Stmt::Reindex { .. } => refuse("REINDEX", "drop the index and create it again"),
         _ => Ok(()),
     }
 }
@@ -111,6 +156,31 @@ pub(crate) fn objects(connection: &rusqlite::Connection) -> rusqlite::Result<Vec
             name: row.get(1)?,
             table: row.get(2)?,
             sql: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn refuse_temporary<T>() -> Result<T, Error> {
+    Err(Error::Unsupported {
+        what: "a temporary view".to_owned(),
+        hint: "create it without TEMP, or write its SELECT into a WITH clause",
+    })
+}
+
+/// The temporary views of a database.
+fn views_of(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<SchemaObject>> {
+    let mut statement = connection.prepare(
+        "SELECT name, tbl_name, sql FROM sqlite_temp_schema WHERE type = 'view' ORDER BY rowid",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let sql: String = row.get(2)?;
+        Ok(SchemaObject {
+            kind: "view".to_owned(),
+            name: row.get(0)?,
+            table: row.get(1)?,
+            // SQLite keeps the statement without the word.
+            sql: sql.replacen("CREATE VIEW", "CREATE TEMP VIEW", 1),
         })
     })?;
     rows.collect()
@@ -228,17 +298,7 @@ pub(super) fn steps(
             on(kind_after(name), Step::new(create))
         }
         Stmt::CreateVirtualTable(_) => on(None, plain()),
-        Stmt::CreateIndex {
-            tbl_name,
-            unique,
-            idx_name,
-            ..
-        } => {
-            if *unique {
-                refuse_global_index(after, tbl_name.as_str(), idx_name.name.as_str())?;
-            }
-            on(kind_after(tbl_name.as_str()), plain())
-        }
+        Stmt::CreateIndex { tbl_name, .. } => on(kind_after(tbl_name.as_str()), plain()),
         Stmt::CreateTrigger { tbl_name, .. } => on(kind_after(tbl_name.name.as_str()), plain()),
         Stmt::DropTable { tbl_name, .. } => on(kind_before(tbl_name.name.as_str()), plain()),
         Stmt::AlterTable(alter) => {
@@ -270,30 +330,6 @@ pub(super) fn steps(
             });
         }
     })
-}
-
-/// An index that each shard would build alone may hide rows that agree across shards.
-fn refuse_global_index(after: &Schema, table: &str, index: &str) -> Result<(), Error> {
-    let table = after.table(table).ok_or_else(|| Error::UnknownTable {
-        table: table.to_owned(),
-    })?;
-    let global = table.global_constraints().any(|unique| {
-        unique
-            .index
-            .as_deref()
-            .is_some_and(|name| name.eq_ignore_ascii_case(index))
-    });
-    if global {
-        return Err(Error::GlobalIndex {
-            index: index.to_owned(),
-            table: table.name.clone(),
-            column: table
-                .key_column()
-                .map(|column| column.name.clone())
-                .unwrap_or_default(),
-        });
-    }
-    Ok(())
 }
 
 fn dropped(kind: &str, name: &str) -> (Vec<Step>, Vec<Step>) {

@@ -11,13 +11,14 @@ use super::{
     journal::Step,
     read::sqlite_value,
     state::{PlannedStatement, State},
+    unique::Question,
     write::bound,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     plan::{InsertPlan, Plan},
-    schema::{Schema, TableKind, open_schema_copy},
+    schema::{Schema, TableKind, open_copy},
     shards::{Call, Fragment},
 };
 
@@ -34,6 +35,8 @@ pub struct Draft {
     after: Arc<State>,
     shards: Vec<Step>,
     catalog: Vec<Step>,
+    /// What must not be there before the indexes are made.
+    forbidden: Vec<Question>,
     rows: u64,
 }
 
@@ -86,6 +89,7 @@ impl Draft {
             after: state,
             shards: Vec::new(),
             catalog: Vec::new(),
+            forbidden: Vec::new(),
             rows: 0,
         }
     }
@@ -120,12 +124,18 @@ impl Draft {
     fn define(&mut self, statement: &Stmt, sql: &str) -> Result<(), Error> {
         let schema = &self.after.schema;
         let undeclared = self.database.inner.shared.records.undeclared();
-        let Some(stored) = changed(schema, statement, sql, undeclared)? else {
+        let Some((stored, views)) = changed(schema, statement, sql, undeclared)? else {
             return Ok(());
         };
-        let next = Schema::derive(stored)?;
+        let next = Schema::derive(stored)?.with_temporary_views(views);
         next.check_triggers()?;
         let (shards, catalog) = steps(schema, &next, statement, sql)?;
+        if let Stmt::CreateIndex { tbl_name, .. } = statement
+            // A table that is made with the index has no rows.
+            && self.before.schema.table(tbl_name.as_str()).is_some()
+        {
+            self.forbidden.extend(Question::before(statement, &next)?);
+        }
         let (version, number) = (self.before.version, self.before.number());
         let next = State::new(version, number, next, Arc::clone(&self.before.map))?;
         self.after = Arc::new(next);
@@ -160,7 +170,7 @@ impl Draft {
 
     /// Inserts rows into an empty database of this schema, and returns how many.
     fn rehearse(&self, statement: &Fragment) -> Result<u64, Error> {
-        let copy = open_schema_copy(self.after.schema.stored())?;
+        let copy = open_copy(&self.after.schema)?;
         let values = statement.params.iter().map(sqlite_value);
         let inserted = copy.execute(&statement.sql, rusqlite::params_from_iter(values));
         Ok(inserted.map_err(Error::from_sqlite)? as u64)
@@ -178,8 +188,12 @@ impl Draft {
             return Ok(answer);
         }
         let after = (*self.after.schema).clone();
-        self.database
-            .change_schema(&self.before, after, self.shards, self.catalog)?;
+        self.database.change_schema(
+            &self.before,
+            after,
+            (self.shards, self.catalog),
+            &self.forbidden,
+        )?;
         Ok(answer)
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs::File, io, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use shardwright_registry::Registry;
 use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFile};
 use shardwright_topology::ShardMap;
@@ -119,6 +119,7 @@ impl ShardedDatabase {
             broadcast: Mutex::new(()),
             announcements: Announcements::default(),
             constraints: Mutex::new(()),
+            unconstrained: RwLock::new(()),
             desk: Desk::new(options),
             recovery: Mutex::new(()),
         };

@@ -138,8 +138,9 @@ impl ShardedDatabase {
             "user_version" => stored.user_version = number,
             _ => stored.application_id = number,
         }
-        let after = Schema::derive(stored)?;
-        self.change_schema(&state, after, Vec::new(), Vec::new())?;
+        let temporary_views = state.schema.temporary_views().to_vec();
+        let after = Schema::derive(stored)?.with_temporary_views(temporary_views);
+        self.change_schema(&state, after, (Vec::new(), Vec::new()), &[])?;
         Ok(answer(pragma, Vec::new()))
     }
 }

@@ -56,7 +56,7 @@ impl ShardedDatabase {
         }
     }
 
-    fn read_at(
+    pub(super) fn read_at(
         &self,
         state: &State,
         planned: &PlannedStatement,
@@ -162,6 +162,7 @@ impl fmt::Display for GatherReason {
             Self::GlobalAndSharded => {
                 write!(f, "a global table and a sharded one are read together")
             }
+            Self::TemporaryView => write!(f, "no place knows a temporary view"),
             Self::NotUnderstood => {
                 write!(f, "the statement has a form that the planner does not know")
             }

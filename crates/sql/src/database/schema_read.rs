@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    schema::{Schema, open_schema_copy},
+    schema::{Schema, open_copy},
 };
 
 /// How many steps of SQLite's machine go by between two looks at the clock.
@@ -42,7 +42,7 @@ impl SchemaReaders {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut copy = match idle {
             Some(copy) => copy,
-            None => open_schema_copy(schema.stored())?,
+            None => open_copy(schema)?,
         };
         let mut collected = Collected::within(limits);
         let ran = limit_time(&mut copy, limits)

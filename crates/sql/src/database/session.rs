@@ -208,6 +208,12 @@ impl Session {
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
         let wanted = self.place_for(state, planned, params)?;
+        let database = self.database.clone();
+        let is_read = matches!(planned.plan, Plan::Read(_) | Plan::Explain(_));
+        let _held = match is_read {
+            true => None,
+            false => Some(database.unconstrained(state, planned)?),
+        };
         let ran = if self.is_spread() {
             self.run_spread(state, planned, params, wanted)?
         } else {
@@ -222,7 +228,7 @@ impl Session {
         let mut answer = Answer::of_changes(vec![name], Tier::Single, "the transaction is there");
         answer.columns.clone_from(&planned.columns);
         answer.rows = ran.rows;
-        if !matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)) {
+        if !is_read {
             answer.changes = ran.outcome.changes;
             answer.last_insert_rowid = ran.outcome.last_insert_rowid;
         }

@@ -68,7 +68,8 @@ impl ShardedDatabase {
             return Ok(now.reach(found.number));
         }
         let (version, number) = (found.version, found.number);
-        let schema = Schema::derive(found.schema()?)?;
+        let temporary_views = now.schema.temporary_views().to_vec();
+        let schema = Schema::derive(found.schema()?)?.with_temporary_views(temporary_views);
         let next = State::new(version, number, schema, Arc::clone(&now.map))?;
         base.install(&Arc::new(next));
         Ok(true)

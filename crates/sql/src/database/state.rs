@@ -24,7 +24,7 @@ use crate::{
     gather::GatherPool,
     key::Key,
     plan::{self, OwnedRouting, Plan, Routing},
-    schema::{Schema, Table, TableKind, open_schema_copy},
+    schema::{Schema, Table, TableKind, open_copy},
     shards::Place,
 };
 
@@ -72,7 +72,7 @@ impl State {
         schema: Schema,
         map: Arc<ShardMap>,
     ) -> Result<Self, Error> {
-        let copy = Arc::new(Mutex::new(open_schema_copy(schema.stored())?));
+        let copy = Arc::new(Mutex::new(open_copy(&schema)?));
         let checks = Arc::new(Checks::of(&schema)?);
         let schema = Arc::new(schema);
         let gather = Arc::new(GatherPool::new(Arc::clone(&schema)));
@@ -175,7 +175,8 @@ impl State {
         })
     }
 
-    fn guards(&self, plan: &Plan) -> bool {
+    /// Whether rows of other shards may forbid what a plan writes.
+    pub(super) fn guards(&self, plan: &Plan) -> bool {
         let table = match plan {
             Plan::Insert(plan) => &plan.table,
             Plan::Change(plan) => &plan.table,

@@ -4,11 +4,14 @@
 //! commits, the other shards are asked for rows with these values. One process writes, and such writes are made one at
 //! a time, so no row can appear between the question and the commit.
 
+mod existing;
+
 use std::{ops::ControlFlow, sync::Arc};
 
 use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
+pub(super) use self::existing::Question;
 use super::{ShardedDatabase, atomic::Commit, deferred::Deferred, state::State, write::Target};
 use crate::{
     error::Error,
@@ -241,7 +244,7 @@ impl Terms {
         let (terms, condition) = if plain {
             (columns.clone().map(quote_identifier).collect(), None)
         } else {
-            index_terms(schema, unique)?
+            index_terms(schema, table, unique)?
         };
         let names = match &unique.index {
             Some(index) if !plain => format!("index '{index}'"),
@@ -349,13 +352,21 @@ impl Terms {
 }
 
 /// The expressions and the condition of an index, from the statement that creates it.
+///
+/// # Errors
+/// [`Error::GlobalIndex`] where they are not understood.
 fn index_terms(
     schema: &Schema,
+    table: &Table,
     unique: &UniqueConstraint,
 ) -> Result<(Vec<String>, Option<String>), Error> {
-    let unknown = || Error::Unsupported {
-        what: "this form of a unique index that does not contain the shard key".to_owned(),
-        hint: "let the index contain the shard key, or declare the table global",
+    let unknown = || Error::GlobalIndex {
+        index: unique.index.clone().unwrap_or_default(),
+        table: table.name.clone(),
+        column: table
+            .key_column()
+            .map(|column| column.name.clone())
+            .unwrap_or_default(),
     };
     let object = schema
         .stored()

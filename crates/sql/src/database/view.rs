@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLockWriteGuard};
 
 use super::{Inner, ShardedDatabase};
 use crate::{
@@ -134,16 +134,27 @@ impl ShardedDatabase {
         self.lock(&self.inner.shared.broadcast)
     }
 
+    /// Held by what makes constrained writes of others.
+    pub(super) fn lock_unconstrained(&self) -> Result<RwLockWriteGuard<'_, ()>, Error> {
+        let lock = &self.inner.shared.unconstrained;
+        match self.inner.places.time_left() {
+            None => Ok(lock.write()),
+            Some(left) => lock.try_write_for(left).ok_or_else(|| self.late()),
+        }
+    }
+
+    fn late(&self) -> Error {
+        let message = "writes before this one took all its time";
+        self.fault(FaultKind::Busy, message)
+    }
+
     /// Waits for a lock of the process, no longer than the statement may.
     fn lock<'l>(&self, lock: &'l Mutex<()>) -> Result<MutexGuard<'l, ()>, Error> {
         self.check_writer()?;
         let Some(left) = self.inner.places.time_left() else {
             return Ok(lock.lock());
         };
-        lock.try_lock_for(left).ok_or_else(|| {
-            let message = "writes before this one took all its time";
-            self.fault(FaultKind::Busy, message)
-        })
+        lock.try_lock_for(left).ok_or_else(|| self.late())
     }
 
     /// Refuses the work of the one writer, where this handle is not to do it. Every lock of the process is behind it.

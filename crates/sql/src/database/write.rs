@@ -61,6 +61,13 @@ impl ShardedDatabase {
         mode: WriteMode,
     ) -> Result<Answer, Error> {
         let table = state.table(&plan.table)?;
+        if let Some(located) = &plan.located
+            && mode == WriteMode::Atomic
+            && self.commits_on_files()
+            && plan.is_not_local(params, state.routing())
+        {
+            return self.change_located(state, planned, plan.rule, located, params);
+        }
         match table.kind {
             TableKind::Sharded(_) => {
                 let shards = plan.shards(params, state.routing())?;
@@ -188,6 +195,7 @@ impl ShardedDatabase {
         if planned.needs_guard {
             self.write_checked(state, place, unit, target)
         } else {
+            let _held = self.unconstrained(state, planned)?;
             self.write_unit(place, unit, target.position)
         }
     }

@@ -94,7 +94,7 @@ impl Error {
             }
             Self::UnlikeKeys { .. } => "give the key columns the same type and collation".into(),
             Self::GlobalIndex { column, .. } => {
-                format!("add {column} to the index, or make it UNIQUE in CREATE TABLE, where it is kept over all shards")
+                format!("add {column} to the index, or write its terms as plain columns")
             }
             Self::TriggerNotLocal { table, .. } => {
                 format!("let the trigger reach only rows with the same key, or declare {table} global")

@@ -99,6 +99,7 @@ fn declare(connection: &Connection, schema: &Arc<Schema>) -> rusqlite::Result<()
         .objects
         .iter()
         .filter(|object| object.kind == "view")
+        .chain(schema.temporary_views())
     {
         connection.execute_batch(&object.sql)?;
     }

@@ -5,7 +5,7 @@ use shardwright_topology::Position;
 use turso_parser::ast::{Expr, Name, Stmt};
 
 use super::{
-    KeyExpr, Route, Routing,
+    KeyExpr, Located, Route, Routing,
     scope::{RefKind, TableRef, Walker},
 };
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct ChangePlan {
     sets_key: SetsKey,
     /// Whether the statement changes rows by a rule other than refusal.
     pub(crate) rule: Option<&'static str>,
+    /// The statement in two parts, if it reads other rows than those that it changes.
+    pub(crate) located: Option<Located>,
 }
 
 #[derive(Debug)]
@@ -56,11 +58,18 @@ impl ChangePlan {
         let mut walker = Walker::new(schema);
         let sets_key = walk(&mut walker, statement, table, name.alias.as_ref());
         let mut reads = walker.reads;
+        if let Some(view) = reads.temporary {
+            return Err(local_view(&view));
+        }
         if let Some(unknown) = reads.unknown.first() {
             return Err(Error::UnknownTable {
                 table: unknown.clone(),
             });
         }
+        let located = match reads.refs.len() {
+            0 | 1 => None,
+            _ => Located::of(statement, table, schema),
+        };
         reads.spread();
         let follows = reads.follows(0);
         let rule = match statement {
@@ -77,6 +86,7 @@ impl ChangePlan {
             follows,
             sets_key,
             rule,
+            located,
         })
     }
 
@@ -112,6 +122,16 @@ impl ChangePlan {
             }
         }
         Ok(shards)
+    }
+
+    /// Whether the statement is refused for nothing but the rows of other places that it reads.
+    pub(crate) fn is_not_local(&self, params: &Params<'_>, routing: Routing<'_>) -> bool {
+        let is_refused = |ran: Result<(), Error>| matches!(ran, Err(Error::NotShardLocal { .. }));
+        match self.table(routing.schema).map(|table| &table.kind) {
+            Ok(TableKind::Sharded(_)) => is_refused(self.shards(params, routing).map(drop)),
+            Ok(TableKind::Global) => is_refused(self.check_unsharded(routing.schema)),
+            Ok(TableKind::Reference) | Err(_) => false,
+        }
     }
 
     /// The position of the one key that the statement names for its target.
@@ -192,6 +212,14 @@ impl ChangePlan {
             table: table.name.clone(),
             other: found.table.clone(),
         }
+    }
+}
+
+/// A write that would have to be run where a temporary view is not known.
+pub(super) fn local_view(view: &str) -> Error {
+    Error::Unsupported {
+        what: format!("a write that reads the temporary view {view}"),
+        hint: "create the view without TEMP",
     }
 }
 

@@ -81,7 +81,9 @@ impl InsertPlan {
             table: fold(name),
             keys: keys_of(table, &columns, select.as_ref()),
             deterministic: select.as_ref().is_none_or(is_deterministic),
-            reads_rows: !walker.reads.refs.is_empty() || !walker.reads.unknown.is_empty(),
+            reads_rows: !walker.reads.refs.is_empty()
+                || !walker.reads.unknown.is_empty()
+                || walker.reads.temporary.is_some(),
             rows: select.map(|select| select.to_string()),
             columns: if listed || !matches!(table.kind, TableKind::Global) {
                 columns
@@ -209,6 +211,9 @@ impl Tail {
         let mut walker = Walker::new(schema);
         let scope = walker.target(table, None);
         exprs.iter().for_each(|expr| walker.expr(expr, &scope));
+        if let Some(view) = &walker.reads.temporary {
+            return Err(super::change::local_view(view));
+        }
         let here = |kind| match table.kind {
             TableKind::Sharded(_) | TableKind::Reference => kind == RefKind::Reference,
             TableKind::Global => matches!(kind, RefKind::Reference | RefKind::Global),

@@ -17,6 +17,8 @@ pub(crate) struct ReadPlan {
     refs: Vec<TableRef>,
     /// Whether the statement was not understood, so that nothing is known of what it reads.
     opaque: bool,
+    /// Whether it reads a view that no place has.
+    temporary: bool,
     /// The text for the gathering tier.
     pub(crate) gather_sql: Arc<str>,
 }
@@ -44,6 +46,8 @@ pub(crate) enum GatherReason {
     SeveralShards,
     /// A global table and a sharded one.
     GlobalAndSharded,
+    /// No place knows a view of the statement.
+    TemporaryView,
     /// The parser does not understand the statement.
     NotUnderstood,
 }
@@ -57,6 +61,7 @@ impl ReadPlan {
         let opaque = !reads.unknown.is_empty();
         Self {
             refs: reads.refs,
+            temporary: reads.temporary.is_some(),
             opaque,
             gather_sql: statement::without_index_hints(sql).into(),
         }
@@ -66,6 +71,7 @@ impl ReadPlan {
         Self {
             refs: Vec::new(),
             opaque: true,
+            temporary: false,
             gather_sql: statement::without_index_hints(sql).into(),
         }
     }
@@ -79,6 +85,11 @@ impl ReadPlan {
         if self.opaque {
             return Ok(ReadTarget::Gather {
                 reason: GatherReason::NotUnderstood,
+            });
+        }
+        if self.temporary {
+            return Ok(ReadTarget::Gather {
+                reason: GatherReason::TemporaryView,
             });
         }
         // The common case first: one sharded table, one key.

@@ -11,7 +11,7 @@ use turso_parser::ast::{
 
 use super::{condition::Reach, key_expr::KeyExpr};
 use crate::{
-    schema::{Schema, Table, TableKind, fold},
+    schema::{Schema, SchemaObject, Table, TableKind, fold},
     statement::{self, ast},
 };
 
@@ -48,6 +48,8 @@ pub(crate) struct Reads {
     pub(crate) refs: Vec<TableRef>,
     /// `(a, b)`: if `a` is pinned, `b` is pinned to the same keys.
     pub(super) edges: Vec<(usize, usize)>,
+    /// A temporary view, of which no place knows.
+    pub(crate) temporary: Option<String>,
     /// Names that are no table, view or table-valued function known here.
     pub(crate) unknown: Vec<String>,
 }
@@ -328,6 +330,10 @@ impl<'s> Walker<'s> {
             self.reads.unknown.push(name.to_owned());
             return;
         };
+        let is_it = |view: &SchemaObject| view.name.eq_ignore_ascii_case(name);
+        if self.schema.temporary_views().iter().any(is_it) {
+            self.reads.temporary = Some(name.to_owned());
+        }
         self.views.push(name.to_owned());
         // A view does not see the names around it.
         let ctes = std::mem::take(&mut self.ctes);

@@ -33,7 +33,11 @@ impl Schema {
             let table = read_table(&connection, object, declaration, &stored)?;
             tables.insert(fold(&object.name), table);
         }
-        let schema = Self { stored, tables };
+        let schema = Self {
+            stored,
+            tables,
+            temporary_views: Vec::new(),
+        };
         schema.check_groups()?;
         Ok(schema)
     }
@@ -92,6 +96,17 @@ pub(crate) fn open_schema_copy(stored: &StoredSchema) -> Result<Connection, Erro
     connection
         .pragma_update(None, "application_id", stored.application_id)
         .map_err(Error::from_sqlite)?;
+    Ok(connection)
+}
+
+/// As [`open_schema_copy`], with the temporary views of the schema.
+pub(crate) fn open_copy(schema: &Schema) -> Result<Connection, Error> {
+    let connection = open_schema_copy(schema.stored())?;
+    for view in schema.temporary_views() {
+        connection
+            .execute_batch(&view.sql)
+            .map_err(Error::from_sqlite)?;
+    }
     Ok(connection)
 }
 

@@ -96,6 +96,9 @@ impl Case {
         self.schema
             .indexes
             .retain(|sql| !sql.contains(&format!(" ON {name} (")));
+        self.schema
+            .triggers
+            .retain(|sql| !sql.contains(&format!(" ON {name} FOR")));
         self.reload();
     }
 
@@ -182,7 +185,12 @@ fn of_query(query: &Query) -> Statement {
     statement
 }
 
-fn random_view(ordinal: usize, schema: &Schema, rows: &[TableRows], dice: &mut Dice) -> View {
+pub(super) fn random_view(
+    ordinal: usize,
+    schema: &Schema,
+    rows: &[TableRows],
+    dice: &mut Dice,
+) -> View {
     let name = (*dice.pick(&["summary", "Recent Orders", "v"])).to_owned() + &ordinal.to_string();
     let mut composer = Composer::new(dice, schema, rows);
     composer.params = None;

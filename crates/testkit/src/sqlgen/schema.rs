@@ -20,6 +20,8 @@ pub struct Schema {
     pub indexes: Vec<String>,
     /// Views over the tables.
     pub views: Vec<View>,
+    /// CREATE TRIGGER statements. A database may refuse one by a rule of its own, and then does without it.
+    pub triggers: Vec<String>,
 }
 
 impl Schema {
@@ -50,6 +52,7 @@ impl Schema {
         tables
             .chain(self.indexes.iter().cloned())
             .chain(views)
+            .chain(self.triggers.iter().cloned())
             .collect()
     }
 }

@@ -38,7 +38,7 @@ impl Composer<'_> {
         format!("{sql}{returning}")
     }
 
-    fn insert(&mut self, table: &Table, verb: &str, taken: &mut Taken) -> String {
+    pub(super) fn insert(&mut self, table: &Table, verb: &str, taken: &mut Taken) -> String {
         let wanted = self.dice.weighted(&[(60, 1), (40, 4)]);
         let mut rows: Vec<Vec<Value>> = Vec::new();
         for _ in 0..wanted {
@@ -171,7 +171,7 @@ impl Composer<'_> {
 }
 
 /// Columns that an UPDATE may set to any value of their kind.
-fn settable(table: &Table) -> Vec<usize> {
+pub(super) fn settable(table: &Table) -> Vec<usize> {
     let key = table.key_columns();
     let bound = |column: &usize| key.contains(column) || table.uniques.concat().contains(column);
     let is_free = |column: &usize| {

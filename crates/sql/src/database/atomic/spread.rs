@@ -45,6 +45,7 @@ impl ShardedDatabase {
         let mut answer = Answer::of_changes(Vec::new(), Tier::Broadcast, reason);
         answer.columns.clone_from(&planned.columns);
         let none = state.checks.without_watch();
+        let _held = self.unconstrained(state, planned)?;
         let checks = if planned.needs_guard {
             &*state.checks
         } else {
@@ -123,12 +124,19 @@ impl ShardedDatabase {
         rule: Option<&'static str>,
         parts: &Parts,
     ) -> Result<Option<Vec<(Place, Ran)>>, Error> {
+        self.repeatedly(|commit| self.run_in(commit, checks, rule, parts))
+    }
+
+    /// Does work in a commit of its own, and again after an older one took a place from it. `None` of the work is no commit.
+    pub(super) fn repeatedly<T>(
+        &self,
+        work: impl Fn(&mut Commit) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         self.check_writable()?;
         let mut started = None;
         loop {
             let mut commit = Commit::new(self, started);
-            let ran = self.run_in(&mut commit, checks, rule, parts);
-            let done = match ran {
+            let done = match work(&mut commit) {
                 Ok(Some(ran)) => commit.finish().map(|()| Some(ran)),
                 ran => ran,
             };
@@ -145,7 +153,7 @@ impl ShardedDatabase {
         left.is_none_or(|left| !left.is_zero())
     }
 
-    fn run_in(
+    pub(super) fn run_in(
         &self,
         commit: &mut Commit,
         checks: &Checks,

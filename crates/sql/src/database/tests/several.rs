@@ -286,7 +286,7 @@ fn of_two_writers_at_once_the_later_one_changes_nothing() {
     after.user_version = 7;
     let schema = crate::schema::Schema::derive(after).unwrap();
     let create = "CREATE TABLE c(id)";
-    let written = two.change_schema(&now, schema, step(create), Vec::new());
+    let written = two.change_schema(&now, schema, (step(create), Vec::new()), &[]);
     assert_eq!(kind_of(written), FaultKind::NotWriter);
 
     // It is over, and the other one has not noticed.
@@ -300,7 +300,7 @@ fn of_two_writers_at_once_the_later_one_changes_nothing() {
         schema.clone(),
         now.map.clone(),
     );
-    let written = two.change_schema(&stale.unwrap(), schema, step(create), Vec::new());
+    let written = two.change_schema(&stale.unwrap(), schema, (step(create), Vec::new()), &[]);
     assert_eq!(kind_of(written), FaultKind::NotWriter);
     assert!(two.inner.shared.records.pending().unwrap().is_empty());
     let made = |name: &str| {

@@ -8,6 +8,7 @@ mod by_shard;
 mod collect;
 mod ddl;
 mod deferred;
+mod directory;
 mod execute;
 mod insert;
 mod journal;
@@ -36,9 +37,13 @@ use parking_lot::Mutex;
 use shardwright_store::Batch;
 
 pub(crate) use self::records::{last_broadcast, stored_schema};
-use self::{announce::Announcements, atomic::Desk, records::Records, state::State, view::View};
+use self::{
+    announce::Announcements, atomic::Desk, directory::Directory, records::Records, state::State,
+    view::View,
+};
 pub use self::{
     atomic::{CommitGap, Unresolved},
+    directory::{Allocation, DirectoryEntry, Reassigned, Strategy},
     execute::Explanation,
     layout::{CATALOG, Layout},
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
@@ -46,6 +51,7 @@ pub use self::{
     session::Session,
 };
 pub(crate) use self::{
+    directory::home_in,
     lock::DirectoryLock,
     open::{IMPORT_MARKER, create_files},
     read::{own_value, sqlite_value},
@@ -108,6 +114,8 @@ struct Shared {
     desk: Desk,
     /// Held by who finishes what a commit has left over.
     recovery: Mutex<()>,
+    /// Keys that have homes of their own.
+    directory: Directory,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.
@@ -209,13 +217,16 @@ impl ShardedDatabase {
 
     /// The shard that a key of a table lives on. Without a table, the key space must be the only one, or named by the key.
     ///
+    /// Of a key that has no rows and no home yet, it is where its hash says.
+    ///
     /// # Errors
-    /// [`Error::AmbiguousKey`], [`Error::UnknownTable`].
+    /// [`Error::AmbiguousKey`], [`Error::UnknownTable`], and what a place says.
     pub fn locate(&self, table: Option<&str>, key: impl Into<Key>) -> Result<String, Error> {
         let key = key.into();
         let state = self.inner.state.load();
         let table = state.table_of_key(table, &key)?;
-        let shard = state.routing().shard_of(table, key.value().as_ref());
+        let value = key.value().as_ref();
+        let shard = self.find_route(&state, |routing| Ok(routing.shard_of(table, value)))?;
         Ok(self.inner.places.name(Place::Shard(shard)).to_owned())
     }
 

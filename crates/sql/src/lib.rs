@@ -69,8 +69,9 @@ pub mod statement;
 pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
-        Access, CATALOG, CommitGap, CreateOptions, Explanation, Layout, Limits, Options, Prepared,
-        ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved, WriteMode,
+        Access, Allocation, CATALOG, CommitGap, CreateOptions, DirectoryEntry, Explanation, Layout,
+        Limits, Options, Prepared, ReadLevel, Reassigned, Session, ShardListing, ShardedDatabase,
+        Strategy, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

@@ -4,6 +4,7 @@ mod again;
 mod announced;
 mod atomic;
 mod cascades;
+mod directory;
 mod elsewhere;
 mod moved;
 mod once;

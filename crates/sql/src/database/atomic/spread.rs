@@ -101,7 +101,8 @@ impl ShardedDatabase {
         }
     }
 
-    fn run_in(
+    /// Runs what each place is to do in a commit.
+    pub(in crate::database) fn run_in(
         &self,
         commit: &mut Commit,
         checks: &Checks,

@@ -14,6 +14,7 @@ mod insert;
 mod journal;
 mod layout;
 mod lock;
+mod lookup_keys;
 mod open;
 mod options;
 mod pragma;
@@ -43,9 +44,10 @@ use self::{
 };
 pub use self::{
     atomic::{CommitGap, Unresolved},
-    directory::{Allocation, DirectoryEntry, Reassigned, Strategy},
+    directory::{Allocation, DirectoryEntry, Reassigned, ShardStats, Strategy},
     execute::Explanation,
     layout::{CATALOG, Layout},
+    lookup_keys::LookupForm,
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
     prepared::Prepared,
     session::Session,
@@ -116,6 +118,8 @@ struct Shared {
     recovery: Mutex<()>,
     /// Keys that have homes of their own.
     directory: Directory,
+    /// What hashes lookup keys.
+    secrets: lookup_keys::Secrets,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.
@@ -155,6 +159,7 @@ impl ShardedDatabase {
     }
 
     /// The names of the shards, in the order of their ranges.
+    #[doc(alias = "listKnownShards")]
     #[must_use]
     pub fn shard_names(&self) -> Vec<String> {
         let places = &self.inner.places;

@@ -296,6 +296,18 @@ pub enum Error {
         /// The key space.
         space: String,
     },
+    /// A lookup key leads to another record already. Nothing was written.
+    #[error("a lookup key leads to another record of {space} already")]
+    LookupTaken {
+        /// The key space.
+        space: String,
+    },
+    /// The secret of lookup keys is not the one, or not there. What was stored with it cannot be found without it.
+    #[error("the secret with which lookup keys were hashed is not in {path}")]
+    LookupSecret {
+        /// The file.
+        path: String,
+    },
     /// The statement is one that a sharded database does not run.
     #[error("{what} is not supported on a sharded database")]
     Unsupported {

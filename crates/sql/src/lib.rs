@@ -70,8 +70,8 @@ pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
         Access, Allocation, CATALOG, CommitGap, CreateOptions, DirectoryEntry, Explanation, Layout,
-        Limits, Options, Prepared, ReadLevel, Reassigned, Session, ShardListing, ShardedDatabase,
-        Strategy, Unresolved, WriteMode,
+        Limits, LookupForm, Options, Prepared, ReadLevel, Reassigned, Session, ShardListing,
+        ShardStats, ShardedDatabase, Strategy, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

@@ -18,6 +18,7 @@ mod reassign;
 mod rows;
 mod settings;
 mod snapshot;
+mod stats;
 mod write;
 
 pub(crate) use self::snapshot::home_in;
@@ -37,6 +38,7 @@ pub use self::{
     entries::DirectoryEntry,
     reassign::Reassigned,
     settings::{Allocation, Strategy},
+    stats::ShardStats,
 };
 use super::{Access, Options, ShardedDatabase};
 use crate::{error::Error, plan::Purpose};

@@ -125,6 +125,7 @@ impl ShardedDatabase {
             desk: Desk::new(options),
             recovery: Mutex::new(()),
             directory: Directory::new(options),
+            secrets: super::lookup_keys::Secrets::default(),
         };
         Ok(Self {
             inner: Arc::new(Inner {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shardwright_store::{Row, Value};
 
-use super::super::journal::Step;
+use super::super::{journal::Step, lookup_keys};
 use crate::{
     error::Error,
     plan::{HomeKey, NewHome},
@@ -27,6 +27,8 @@ const SET: &str = "INSERT INTO main._directory(space, key, shard, version) VALUE
 
 const REMOVE: &str = "DELETE FROM main._directory WHERE space = ?1 AND key = ?2";
 
+const COUNTS: &str = "SELECT shard, count(*) FROM main._directory GROUP BY shard";
+
 const ALL: &str = "SELECT space, key, shard, version FROM main._directory ORDER BY space, key";
 
 /// An entry of the directory.
@@ -48,7 +50,9 @@ pub(super) fn create(places: &dyn Places) -> Result<(), Error> {
         return Ok(());
     }
     for shard in (0..places.count()).rev() {
-        places.write(Place::Shard(shard), &[Call::new(CREATE, ())])?;
+        let tables = [CREATE].into_iter().chain(lookup_keys::TABLES);
+        let unit: Vec<Call<'_>> = tables.map(|sql| Call::new(sql, ())).collect();
+        places.write(Place::Shard(shard), &unit)?;
     }
     Ok(())
 }
@@ -96,6 +100,11 @@ pub(super) fn set(key: &HomeKey, shard: &str) -> Fragment {
 /// The statement that removes an entry.
 pub(super) fn remove(key: &HomeKey) -> Step {
     Step::bound(&Fragment::new(REMOVE, of_key(key).to_vec()))
+}
+
+/// The statement that counts the entries of a shard by the homes that they name.
+pub(super) fn counts() -> Call<'static> {
+    Call::new(COUNTS, ())
 }
 
 /// The statement that reads all entries of a shard.

@@ -14,7 +14,6 @@ use super::{
     rows::KeyRows,
 };
 use crate::{
-    commit::Refusal,
     error::Error,
     key::Key,
     plan::{HomeKey, Homes, Purpose},
@@ -80,7 +79,7 @@ impl ShardedDatabase {
             to: self.index_of(shard)?,
             entry: state.map.index_at(key.position()),
         };
-        let moved = self.move_key(&state, &one);
+        let moved = self.commit_with(|commit| self.move_within(commit, &state, &one));
         self.forget_homes([&key]);
         Ok(Reassigned {
             from: self.inner.places.name(Place::Shard(from)).to_owned(),
@@ -89,7 +88,7 @@ impl ShardedDatabase {
         })
     }
 
-    pub(super) fn check_has_directory(&self) -> Result<(), Error> {
+    pub(in crate::database) fn check_has_directory(&self) -> Result<(), Error> {
         if self.has_directory() {
             return Ok(());
         }
@@ -100,7 +99,7 @@ impl ShardedDatabase {
     }
 
     /// A key as the directory knows it.
-    pub(super) fn home_key(
+    pub(in crate::database) fn home_key(
         &self,
         state: &State,
         table: Option<&str>,
@@ -116,23 +115,6 @@ impl ShardedDatabase {
                 .map(|column| column.name.clone())
                 .unwrap_or_default(),
         })
-    }
-
-    fn move_key(&self, state: &State, one: &Move<'_>) -> Result<u64, Error> {
-        let mut started = None;
-        loop {
-            let mut commit = Commit::new(self, started);
-            let moved = self.move_within(&mut commit, state, one);
-            match moved.and_then(|rows| commit.finish().map(|()| rows)) {
-                // Nobody has seen anything of it, and with its age its turn comes.
-                Err(Error::Aborted {
-                    refusal: Refusal::Wounded | Refusal::Gone,
-                    started: age,
-                    ..
-                }) => started = Some(age),
-                done => return done,
-            }
-        }
     }
 
     fn move_within(

@@ -40,20 +40,8 @@ impl ShardedDatabase {
             &none
         };
         self.check_writable()?;
-        let mut started = None;
-        let written = loop {
-            let mut commit = Commit::new(self, started);
-            let ran = self.run_with_homes(&mut commit, checks, rule, parts, new);
-            match ran.and_then(|ran| commit.finish().map(|()| ran)) {
-                // Nobody has seen anything of it, and with its age its turn comes.
-                Err(Error::Aborted {
-                    refusal: Refusal::Wounded | Refusal::Gone,
-                    started: age,
-                    ..
-                }) => started = Some(age),
-                done => break done,
-            }
-        };
+        let written =
+            self.commit_with(|commit| self.run_with_homes(commit, checks, rule, parts, new));
         match &written {
             Ok(_) => self.keep_homes(new),
             Err(_) => self.forget_homes(new.iter().map(|new| &new.key)),
@@ -70,6 +58,27 @@ impl ShardedDatabase {
             answer.add(self.inner.places.name(place), ran);
         }
         Ok(answer)
+    }
+
+    /// Makes a commit of what `work` runs in it, which may be run again: nobody has seen anything of it then.
+    pub(in crate::database) fn commit_with<T>(
+        &self,
+        work: impl Fn(&mut Commit) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut started = None;
+        loop {
+            let mut commit = Commit::new(self, started);
+            let ran = work(&mut commit);
+            match ran.and_then(|ran| commit.finish().map(|()| ran)) {
+                // With its age, its turn comes.
+                Err(Error::Aborted {
+                    refusal: Refusal::Wounded | Refusal::Gone,
+                    started: age,
+                    ..
+                }) => started = Some(age),
+                done => return done,
+            }
+        }
     }
 
     fn run_with_homes(

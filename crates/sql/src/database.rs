@@ -3,6 +3,7 @@
 mod announce;
 mod atomic;
 mod broadcast;
+mod by_id;
 mod by_key;
 mod by_shard;
 mod collect;
@@ -44,6 +45,7 @@ use self::{
 };
 pub use self::{
     atomic::{CommitGap, Unresolved},
+    by_id::Page,
     directory::{Allocation, DirectoryEntry, Reassigned, ShardStats, Strategy},
     execute::Explanation,
     layout::{CATALOG, Layout},

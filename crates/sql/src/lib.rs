@@ -70,7 +70,7 @@ pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
         Access, Allocation, CATALOG, CommitGap, CreateOptions, DirectoryEntry, Explanation, Layout,
-        Limits, LookupForm, Options, Prepared, ReadLevel, Reassigned, Session, ShardListing,
+        Limits, LookupForm, Options, Page, Prepared, ReadLevel, Reassigned, Session, ShardListing,
         ShardStats, ShardedDatabase, Strategy, Unresolved, WriteMode,
     },
     error::Error,

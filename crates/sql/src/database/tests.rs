@@ -3,6 +3,7 @@
 mod again;
 mod announced;
 mod atomic;
+mod by_id;
 mod cascades;
 mod collegedb;
 mod directory;

@@ -8,6 +8,7 @@
 //! Every node answers every statement. What only one node at a time may do, such as to change the schema, the node does that has the
 //! primary of the catalog shard, the keyspace's [writer](writer); others pass it on.
 
+mod client;
 mod cluster;
 mod engine;
 mod fault;
@@ -16,7 +17,9 @@ mod host;
 mod http;
 mod numbers;
 mod pass_on;
+mod post;
 mod request;
+mod transaction;
 mod tries;
 mod view;
 mod way;
@@ -43,6 +46,10 @@ use tokio::{
 
 pub use self::host::{is_sealed, shows_seal};
 pub(crate) use self::host::{outcome_elsewhere, outcome_of_both};
+pub(crate) use self::{
+    client::{Call, Client, Passed, Refusal},
+    transaction::{Begin, Transaction},
+};
 use self::{engine::Engines, host::Host, numbers::Streams, tries::Tries};
 use crate::node::Copies;
 
@@ -95,10 +102,12 @@ impl Gateway {
         tasks.spawn(async move { match following.follow(&followed).await {} });
         let clock = Clock::start();
         let (over, _) = watch::channel(());
+        let (host, letters) = Host::new(copies);
+        tasks.spawn(host.clone().keep_commits());
         let parts = engine::Parts {
             registry,
             router,
-            host: Host::new(copies),
+            host,
             client: shardwright_http::client(CONNECT_TIMEOUT)?,
             token: token.clone(),
             runtime: Handle::current(),
@@ -106,6 +115,7 @@ impl Gateway {
             clock,
         };
         let engines = Engines::start(parts, &mut tasks);
+        tasks.spawn(post::carry(letters, engines.present()));
         let shared = Shared {
             keyspace: KeyspaceName::main(),
             clock,
@@ -126,6 +136,11 @@ impl Gateway {
     /// Ends what is read here from request to request.
     pub(crate) fn stop(&self) {
         self.shared.engines.host().stop();
+    }
+
+    /// Returns what other protocols of this node ask by.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.shared, self.token.as_ref())
     }
 
     /// Returns what clients and other gateways ask, and `others`, with the same guard before them.

@@ -9,7 +9,9 @@ mod by_shard;
 mod collect;
 mod ddl;
 mod deferred;
+mod describe;
 mod directory;
+mod draft;
 mod execute;
 mod insert;
 mod journal;
@@ -46,7 +48,9 @@ use self::{
 pub use self::{
     atomic::{CommitGap, Unresolved},
     by_id::Page,
+    describe::Description,
     directory::{Allocation, DirectoryEntry, Reassigned, ShardStats, Strategy},
+    draft::Draft,
     execute::Explanation,
     layout::{CATALOG, Layout},
     lookup_keys::LookupForm,

@@ -1,6 +1,10 @@
-//! `POST /v1/sql`: one statement, one answer.
+//! `POST /v1/sql`: one statement, one answer. `GET /v1/commits`: what is left of commits over several shards.
 
 mod attempts;
+mod commits;
+mod outcome;
+
+pub(super) use self::{attempts::run, outcome::Outcome};
 
 use std::sync::Arc;
 
@@ -9,8 +13,8 @@ use shardwright_http::axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
-    response::Response,
-    routing::post,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
 };
 
 use super::{
@@ -25,6 +29,7 @@ const BODY_MAX: usize = 16 << 20;
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql).layer(DefaultBodyLimit::max(BODY_MAX)))
+        .route("/v1/commits", get(commits::list))
         .with_state(shared)
 }
 
@@ -63,10 +68,11 @@ async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
     let is_passed_on = headers.contains_key(FORWARDED);
     // Whoever has gone by then gets no answer; the statement ends properly all the same.
     let trial = Trial::of(&headers).filter(|_| is_passed_on);
-    let run = tokio::spawn(async move {
-        attempts::run(&shared, &request, statement, is_passed_on, trial).await
+    let running = tokio::spawn(async move {
+        let ran = run(&shared, &request, statement, is_passed_on, trial);
+        ran.await.into_response()
     });
-    run.await.unwrap_or_else(|_| {
+    running.await.unwrap_or_else(|_| {
         let message = "the statement failed, and it is not known what of it has happened";
         problem(
             StatusCode::GATEWAY_TIMEOUT,

@@ -6,6 +6,7 @@ mod cluster;
 mod coordinated;
 mod copies;
 mod faults;
+mod hrana;
 mod interactive;
 mod limits;
 mod migrating;
@@ -15,6 +16,7 @@ mod once;
 mod planned;
 mod split;
 mod sql;
+mod transfers;
 mod writing;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, wait};
 /// A client that may ask every node. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Asking {
-    client: Client,
+    pub(crate) client: Client,
     pub(crate) cluster: Cluster,
 }
 
@@ -26,6 +26,13 @@ impl Asking {
         let status = response.status();
         let text = response.text().await.ok()?;
         Some((status, serde_json::from_str(&text).expect("JSON")))
+    }
+
+    pub(crate) async fn get(&self, node: &str, path: &str) -> Option<Json> {
+        let url = format!("{}{path}", self.cluster.url_of(node));
+        let response = self.client.get(url).send().await.ok()?;
+        let text = response.text().await.ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// Asks again as long as the answer is that this may help.

@@ -43,7 +43,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         match &planned.plan {
-            Plan::Read(plan) => {
+            Plan::Read(plan) | Plan::Explain(plan) => {
                 let _pass = self.enter();
                 let params = params.into();
                 self.read_at(&state, &planned, plan, &params, ReadLevel::Consistent)

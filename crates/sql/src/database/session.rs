@@ -304,7 +304,7 @@ impl Session {
     fn bound(&self) -> Vec<Place> {
         match &self.transaction {
             Transaction::Bound { place, .. } => vec![*place],
-            Transaction::Spread(spread) => spread.commit.places().collect(),
+            Transaction::Spread(spread) => spread.commit.places(),
             Transaction::None | Transaction::Begun => Vec::new(),
         }
     }

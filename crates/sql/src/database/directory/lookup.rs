@@ -54,7 +54,7 @@ impl ShardedDatabase {
     ) -> Result<Option<usize>, Error> {
         let entry = state.map.index_at(key.position());
         let listed = match commit {
-            Some(commit) if commit.places().any(|place| place == Place::Shard(entry)) => {
+            Some(commit) if commit.places().contains(&Place::Shard(entry)) => {
                 self.entry_within(commit, entry, key)?
             }
             Some(_) | None => self.entry_of(entry, key)?,

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     answer::{Answer, Tier},
-    commit::Refusal,
     error::Error,
     plan::{HomeKey, NewHome},
     shards::{Place, Ran},
@@ -60,27 +59,6 @@ impl ShardedDatabase {
         Ok(answer)
     }
 
-    /// Makes a commit of what `work` runs in it, which may be run again: nobody has seen anything of it then.
-    pub(in crate::database) fn commit_with<T>(
-        &self,
-        work: impl Fn(&mut Commit) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut started = None;
-        loop {
-            let mut commit = Commit::new(self, started);
-            let ran = work(&mut commit);
-            match ran.and_then(|ran| commit.finish().map(|()| ran)) {
-                // With its age, its turn comes.
-                Err(Error::Aborted {
-                    refusal: Refusal::Wounded | Refusal::Gone,
-                    started: age,
-                    ..
-                }) => started = Some(age),
-                done => return done,
-            }
-        }
-    }
-
     fn run_with_homes(
         &self,
         commit: &mut Commit,
@@ -95,7 +73,10 @@ impl ShardedDatabase {
             commit.enlist(place, checks.watching(place))?;
         }
         self.put_homes(commit, new)?;
-        let ran = self.run_in(commit, checks, rule, parts)?;
+        // Only several engines know a statement before it is made, and these have no directory.
+        let ran = self
+            .run_in(commit, checks, rule, parts)?
+            .unwrap_or_default();
         if ran.iter().all(|(_, ran)| ran.outcome.changes == 0) {
             // OR IGNORE: no row has come.
             remove_homes(commit, new)?;

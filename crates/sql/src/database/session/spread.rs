@@ -15,7 +15,7 @@ use super::super::{
 use crate::{
     error::Error,
     plan::{NewHome, Plan},
-    shards::{Call, Place, PlaceTransaction, Ran, Watching},
+    shards::{Call, Enlisted, Fault, FaultKind, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A transaction that may be on several places.
@@ -97,7 +97,7 @@ impl Spread {
     }
 
     fn enlist(&mut self, state: &State, wanted: Place) -> Result<(), Error> {
-        if self.commit.places().any(|place| place == wanted) {
+        if self.commit.places().contains(&wanted) {
             return Ok(());
         }
         if self.has_savepoints {
@@ -106,7 +106,11 @@ impl Spread {
                 hint: "keep the statements after a savepoint on the shard that it is on",
             });
         }
-        self.commit.enlist(wanted, Watching::Any)?;
+        if self.commit.enlist(wanted, Watching::Any)? == Enlisted::Known {
+            let message = "a transaction with this number has happened before";
+            let places = &self.database.inner.places;
+            return Err(Fault::new(FaultKind::Other, message).at(places.name(wanted)));
+        }
         let deferred = state.checks.deferred();
         let count = |open: &mut dyn PlaceTransaction| deferred.violations(wanted, open);
         let violations = self.commit.within(wanted, count)?;
@@ -115,8 +119,7 @@ impl Spread {
     }
 
     pub(super) fn savepoint(&mut self, sql: &str) -> Result<(), Error> {
-        let places: Vec<Place> = self.commit.places().collect();
-        let [place] = places[..] else {
+        let [place] = self.commit.places()[..] else {
             return Err(Error::Unsupported {
                 what: "a savepoint in a transaction on several shards".to_owned(),
                 hint: "make savepoints while the transaction is on one shard",

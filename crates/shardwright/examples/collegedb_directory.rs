@@ -60,8 +60,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(found.is_some());
 
     // A user moves, with all rows of the same key.
-    let moved = db.reassign_shard(None, "existing-user-456", "shard-2")?;
-    println!("{} row from {} to {}", moved.rows, moved.from, moved.to);
+    let moved = db.reassign_shard(None, "existing-user-456", "shard-1")?;
+    println!("rows: {}, from {} to {}", moved.rows, moved.from, moved.to);
     let id = Value::from("existing-user-456");
     assert!(db.first("existing-user-456", select, &[id])?.is_some());
     for shard in db.shard_stats()? {

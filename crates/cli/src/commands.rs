@@ -9,14 +9,17 @@ mod events;
 mod export;
 mod hash;
 mod import;
+mod keys;
 mod locate;
 mod node;
 mod op;
 mod partition;
+mod reassign;
 mod rebalance;
 mod shard;
 pub(crate) mod shards;
 mod sql;
+mod stats;
 mod status;
 mod tx;
 mod worker;
@@ -25,7 +28,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Subcommand;
-use shardwright_sql::{Access, Options, ShardedDatabase};
+use shardwright_sql::{Access, Allocation, LookupForm, Options, ShardedDatabase};
 
 /// What `shardwright` can do.
 #[derive(Debug, Subcommand)]
@@ -35,6 +38,10 @@ pub(crate) enum Command {
     Sql(sql::Arguments),
     Shards(shards::Arguments),
     Locate(locate::Arguments),
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Reassign(reassign::Arguments),
+    Stats(stats::Arguments),
     Export(export::Arguments),
     Hash(hash::Arguments),
     Dev(Box<dev::Arguments>),
@@ -67,6 +74,9 @@ impl Command {
             Self::Sql(arguments) => sql::run(&arguments, out),
             Self::Shards(arguments) => shards::run(&arguments, out),
             Self::Locate(arguments) => locate::run(&arguments, out),
+            Self::Keys(command) => keys::run(&command, out),
+            Self::Reassign(arguments) => reassign::run(&arguments, out),
+            Self::Stats(arguments) => stats::run(&arguments, out),
             Self::Export(arguments) => export::run(&arguments, out),
             Self::Hash(arguments) => hash::run(&arguments, out),
             Self::Dev(arguments) => dev::run(&arguments, out),
@@ -90,6 +100,19 @@ impl Command {
 pub(crate) fn open_for_reading(directory: &Path) -> anyhow::Result<ShardedDatabase> {
     let options = Options {
         access: Access::ReadOnly,
+        ..Options::default()
+    };
+    Ok(ShardedDatabase::open(directory, &options)?)
+}
+
+/// Opens a database for writing, with a directory of keys, which it gets if it has none.
+fn open_with_directory(
+    directory: &Path,
+    lookup_form: LookupForm,
+) -> anyhow::Result<ShardedDatabase> {
+    let options = Options {
+        directory: Some(Allocation::default()),
+        lookup_form,
         ..Options::default()
     };
     Ok(ShardedDatabase::open(directory, &options)?)

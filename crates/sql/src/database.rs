@@ -3,18 +3,21 @@
 mod announce;
 mod atomic;
 mod broadcast;
+mod by_id;
 mod by_key;
 mod by_shard;
 mod collect;
 mod ddl;
 mod deferred;
 mod describe;
+mod directory;
 mod draft;
 mod execute;
 mod insert;
 mod journal;
 mod layout;
 mod lock;
+mod lookup_keys;
 mod open;
 mod options;
 mod pragma;
@@ -38,18 +41,25 @@ use parking_lot::{Mutex, RwLock};
 use shardwright_store::Batch;
 
 pub(crate) use self::records::{last_broadcast, stored_schema};
-use self::{announce::Announcements, atomic::Desk, records::Records, state::State, view::View};
+use self::{
+    announce::Announcements, atomic::Desk, directory::Directory, records::Records, state::State,
+    view::View,
+};
 pub use self::{
     atomic::{CommitGap, Unresolved},
+    by_id::Page,
     describe::Description,
+    directory::{Allocation, DirectoryEntry, Reassigned, ShardStats, Strategy},
     draft::Draft,
     execute::Explanation,
     layout::{CATALOG, Layout},
+    lookup_keys::LookupForm,
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
     prepared::Prepared,
     session::Session,
 };
 pub(crate) use self::{
+    directory::home_in,
     lock::DirectoryLock,
     open::{IMPORT_MARKER, create_files},
     read::{own_value, sqlite_value},
@@ -114,6 +124,10 @@ struct Shared {
     desk: Desk,
     /// Held by who finishes what a commit has left over.
     recovery: Mutex<()>,
+    /// Keys that have homes of their own.
+    directory: Directory,
+    /// What hashes lookup keys.
+    secrets: lookup_keys::Secrets,
 }
 
 /// A shard as [`ShardedDatabase::shards`] lists it.
@@ -153,6 +167,7 @@ impl ShardedDatabase {
     }
 
     /// The names of the shards, in the order of their ranges.
+    #[doc(alias = "listKnownShards")]
     #[must_use]
     pub fn shard_names(&self) -> Vec<String> {
         let places = &self.inner.places;
@@ -215,13 +230,16 @@ impl ShardedDatabase {
 
     /// The shard that a key of a table lives on. Without a table, the key space must be the only one, or named by the key.
     ///
+    /// Of a key that has no rows and no home yet, it is where its hash says.
+    ///
     /// # Errors
-    /// [`Error::AmbiguousKey`], [`Error::UnknownTable`].
+    /// [`Error::AmbiguousKey`], [`Error::UnknownTable`], and what a place says.
     pub fn locate(&self, table: Option<&str>, key: impl Into<Key>) -> Result<String, Error> {
         let key = key.into();
         let state = self.inner.state.load();
         let table = state.table_of_key(table, &key)?;
-        let shard = state.routing().shard_of(table, key.value().as_ref());
+        let value = key.value().as_ref();
+        let shard = self.find_route(&state, |routing| Ok(routing.shard_of(table, value)))?;
         Ok(self.inner.places.name(Place::Shard(shard)).to_owned())
     }
 

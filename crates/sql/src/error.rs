@@ -284,6 +284,32 @@ pub enum Error {
         /// The rule of the statement.
         rule: &'static str,
     },
+    /// Every shard is as large as shards may get, so that there is no home for a new key. Nothing was written.
+    #[error("all {shards} shards have reached the limit of {limit} bytes for new keys")]
+    NoRoom {
+        /// How many shards there are.
+        shards: usize,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Another call has given a key of the statement its home meanwhile. Nothing was written; the statement may be run again.
+    #[error("a key of {space} was given its home by another call meanwhile")]
+    HomeTaken {
+        /// The key space.
+        space: String,
+    },
+    /// A lookup key leads to another record already. Nothing was written.
+    #[error("a lookup key leads to another record of {space} already")]
+    LookupTaken {
+        /// The key space.
+        space: String,
+    },
+    /// The secret of lookup keys is not the one, or not there. What was stored with it cannot be found without it.
+    #[error("the secret with which lookup keys were hashed is not in {path}")]
+    LookupSecret {
+        /// The file.
+        path: String,
+    },
     /// The statement is one that a sharded database does not run.
     #[error("{what} is not supported on a sharded database")]
     Unsupported {

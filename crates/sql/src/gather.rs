@@ -9,6 +9,7 @@ mod connection;
 mod copy;
 mod cursor;
 mod execution;
+mod homes;
 mod pushdown;
 mod table;
 

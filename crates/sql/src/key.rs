@@ -170,7 +170,28 @@ impl<'a> From<TypedKey<'a>> for CanonicalKey<'a> {
     }
 }
 
-impl CanonicalKey<'_> {
+impl<'a> CanonicalKey<'a> {
+    /// A value that is in its canonical form.
+    pub(crate) fn of_canonical(value: ValueRef<'a>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(value) => Self::Integer(value),
+            ValueRef::Real(value) => Self::Real(value),
+            ValueRef::Text(bytes) => Self::Text(Cow::Borrowed(bytes)),
+            ValueRef::Blob(bytes) => Self::Blob(Cow::Borrowed(bytes)),
+        }
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(value) => Value::Integer(*value),
+            Self::Real(value) => Value::Real(*value),
+            Self::Text(bytes) => Value::Text(bytes.to_vec()),
+            Self::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        }
+    }
+
     pub(crate) fn position_in(&self, group: &str) -> Position {
         match self {
             Self::Null => TypedKey::Null,

@@ -69,9 +69,9 @@ pub mod statement;
 pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
-        Access, CATALOG, CommitGap, CreateOptions, Description, Draft, Explanation, Layout, Limits,
-        Options, Prepared, ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved,
-        WriteMode,
+        Access, Allocation, CATALOG, CommitGap, CreateOptions, Description, DirectoryEntry, Draft,
+        Explanation, Layout, Limits, LookupForm, Options, Page, Prepared, ReadLevel, Reassigned,
+        Session, ShardListing, ShardStats, ShardedDatabase, Strategy, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

@@ -5,6 +5,7 @@
 
 mod change;
 mod condition;
+mod homes;
 mod insert;
 mod key_expr;
 mod located;
@@ -14,6 +15,7 @@ mod scope;
 
 pub(crate) use self::{
     change::ChangePlan,
+    homes::{HomeKey, Homes, NewHome, Purpose},
     insert::{InsertPlan, RowKey},
     key_expr::KeyExpr,
     located::Located,

@@ -9,6 +9,7 @@ mod fixture;
 mod hash;
 mod import;
 mod interruption;
+mod keys;
 mod limits;
 mod op;
 mod running;

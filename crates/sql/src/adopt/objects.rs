@@ -7,9 +7,17 @@ use crate::{
 };
 
 /// Names that the files of a sharded database use themselves.
-const RESERVED: [&str; 4] = {
+const RESERVED: [&str; 7] = {
     let [meta, position, outcomes] = shardwright_store::SYSTEM_TABLES;
-    [meta, position, outcomes, "_sequence"]
+    [
+        meta,
+        position,
+        outcomes,
+        "_sequence",
+        "_directory",
+        "_lookup",
+        "_lookup_of",
+    ]
 };
 
 /// Reads tables, indexes, views and triggers in the order of their creation, without declarations. What SQLite makes

@@ -23,7 +23,7 @@ mod snapshots;
 mod spread;
 
 pub use self::recovery::Unresolved;
-pub(super) use self::{desk::Desk, joint::Commit};
+pub(super) use self::{desk::Desk, joint::Commit, spread::Parts};
 
 /// The moments between two durable writes of a commit over several places, in each of which the process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@ use crate::{
     answer::{Answer, Outcome, Tier},
     error::Error,
     key::Key,
-    plan::Plan,
+    plan::{Homes, Plan, Purpose},
     shards::Place,
 };
 
@@ -27,6 +27,7 @@ impl ShardedDatabase {
     ) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
+        let _pass = self.enter();
         let ran = self.write_by_key(&state, &planned, &key.into(), &params.into())?;
         Ok(ran.outcome)
     }
@@ -54,9 +55,8 @@ impl ShardedDatabase {
             }
             None => key.clone(),
         };
-        let shard = self.shard_by_key(&state, &planned, &key, &params)?;
-        let name = self.inner.places.name(Place::Shard(shard)).to_owned();
-        let mut answer = Answer::of_changes(vec![name], Tier::Single, "the call names the key");
+        let _pass = self.enter();
+        let mut answer = Answer::of_changes(Vec::new(), Tier::Single, "the call names the key");
         answer.columns.clone_from(&planned.columns);
         if let Plan::Read(_) = &planned.plan {
             let mut rows = Collected::within(self.limits());
@@ -68,6 +68,10 @@ impl ShardedDatabase {
             answer.last_insert_rowid = ran.outcome.last_insert_rowid;
             answer.rows = ran.rows;
         }
+        let homes = Homes::new(self.purpose(Purpose::Find));
+        let shard = self.shard_by_key(&state, &planned, &key, &params, &homes)?;
+        let name = self.inner.places.name(Place::Shard(shard));
+        answer.places.push(name.to_owned());
         Ok(answer)
     }
 
@@ -97,6 +101,7 @@ impl ShardedDatabase {
     ) -> Result<Option<T>, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
+        let _pass = self.enter();
         let flow = self.visit_by_key(&state, &planned, &key.into(), params.into(), |row| {
             ControlFlow::Break(map(row))
         })?;
@@ -116,6 +121,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         let mut rows = Vec::new();
+        let _pass = self.enter();
         let _ = self.visit_by_key(&state, &planned, &key.into(), params.into(), |row| {
             rows.push(row.to_values());
             ControlFlow::<()>::Continue(())

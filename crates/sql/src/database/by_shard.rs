@@ -1,6 +1,7 @@
 //! Calls that name a shard, or run on all of them: CollegeDB's `runShard`, `allAllShards` and their like.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -9,17 +10,28 @@ use shardwright_store::{Params, Value};
 
 use super::{
     ShardedDatabase, WriteMode,
+    insert::By,
     prepared::position_of,
     state::{PlannedStatement, State},
-    write::{Target, refuse_null},
+    write::{Target, bound, refuse_null},
 };
 use crate::{
     answer::{Outcome, ShardResult},
     error::Error,
     key::Key,
-    plan::{Plan, RowKey},
+    plan::{Homes, Plan, Purpose, RowKey},
     shards::{Call, Place, Ran},
 };
+
+/// A write on a shard that the caller has chosen, or its key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnShard<'a> {
+    pub(super) place: Place,
+    pub(super) key: Option<&'a Key>,
+    /// The homes of the statement's keys.
+    pub(super) homes: &'a Homes,
+    pub(super) mode: WriteMode,
+}
 
 impl ShardedDatabase {
     /// Runs a write on a shard. Rows whose keys belong to another shard are refused, so that no row is ever where a
@@ -105,8 +117,15 @@ impl ShardedDatabase {
     fn run_at(&self, place: Place, sql: &str, params: &Params<'_>) -> Result<Outcome, Error> {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
-        let mode = WriteMode::Single;
-        let ran = self.write_on_shard(&state, &planned, place, params, None, mode)?;
+        let homes = Homes::new(self.purpose(Purpose::Find));
+        let write = OnShard {
+            place,
+            key: None,
+            homes: &homes,
+            mode: WriteMode::Single,
+        };
+        let _pass = self.enter();
+        let ran = self.write_on_shard(&state, &planned, params, write)?;
         Ok(ran.outcome)
     }
 
@@ -186,11 +205,12 @@ impl ShardedDatabase {
         &self,
         state: &State,
         planned: &PlannedStatement,
-        place: Place,
         params: &Params<'_>,
-        key: Option<&Key>,
-        mode: WriteMode,
+        write: OnShard<'_>,
     ) -> Result<Ran, Error> {
+        let OnShard {
+            place, key, homes, ..
+        } = write;
         let table = match &planned.plan {
             Plan::Insert(plan) => state.table(&plan.table)?,
             Plan::Change(plan) => state.table(&plan.table)?,
@@ -215,12 +235,12 @@ impl ShardedDatabase {
                     {
                         true
                     }
-                    _ => self.inserts_only_here(state, plan, table, place, params)?,
+                    _ => self.inserts_only_here(state, plan, table, params, &write)?,
                 };
                 if !is_here {
                     // Keys that must be computed first.
-                    let home = Some((place, key));
-                    let answer = self.insert_by_row(state, planned, plan, params, mode, home)?;
+                    let answer =
+                        self.insert_by_row(state, planned, plan, params, By::Shard(&write))?;
                     return Ok(Ran {
                         outcome: answer.outcome(),
                         rows: answer.rows,
@@ -238,6 +258,16 @@ impl ShardedDatabase {
             Some(key) => position_of(state, planned, key).map(Some),
             None => Ok(None),
         })?;
+        let new = homes.take_new();
+        if !new.is_empty() {
+            let _guard = self.guard(state, table)?;
+            let parts = BTreeMap::from([(place, vec![bound(planned, params)?])]);
+            let answer = self.write_with_homes(state, planned, rule, &parts, &new)?;
+            return Ok(Ran {
+                outcome: answer.outcome(),
+                rows: answer.rows,
+            });
+        }
         let places = [place];
         let target = Target::of(&places, rule).of_key(position);
         self.write_one(state, planned, target, *params)
@@ -249,9 +279,10 @@ impl ShardedDatabase {
         state: &State,
         plan: &crate::plan::InsertPlan,
         table: &crate::schema::Table,
-        place: Place,
         params: &Params<'_>,
+        write: &OnShard<'_>,
     ) -> Result<bool, Error> {
+        let OnShard { place, homes, .. } = *write;
         let (Place::Shard(here), false) = (place, plan.reads()) else {
             return Ok(place == Place::Catalog);
         };
@@ -267,7 +298,8 @@ impl ShardedDatabase {
                 return Ok(false);
             }
             refuse_null(table, value)?;
-            if state.routing().shard_of(table, value) != here {
+            let found = self.route(state, homes, |routing| Ok(routing.shard_of(table, value)))?;
+            if found != here {
                 return Err(Error::WrongShard {
                     table: table.name.clone(),
                     key: state.routing().canonical(table, value).to_string(),

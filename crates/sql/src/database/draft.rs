@@ -69,6 +69,7 @@ impl ShardedDatabase {
     /// # Errors
     /// As [`Draft::add`] for the first that is refused, and as for one change of the schema.
     pub fn execute_together(&self, statements: &[Call<'_>]) -> Result<Answer, Error> {
+        let _pass = self.enter();
         let (_one, state) = self.begin_broadcast()?;
         if self.broadcast_before()?.is_some() {
             return Ok(self.defined());

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     answer::{Answer, Outcome, Tier},
     error::Error,
-    plan::{Plan, ReadTarget},
+    plan::{Homes, InsertPlan, Plan, Purpose, ReadTarget},
     shards::Place,
 };
 
@@ -61,7 +61,10 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         let params = params.into();
-        match self.run_planned(&state, &planned, &params, mode) {
+        let pass = self.enter();
+        let ran = self.run_planned(&state, &planned, &params, mode);
+        drop(pass);
+        match ran {
             Err(error) if error.is_schema_change() => {
                 self.run_again(&state, sql, &params, mode, error)
             }
@@ -134,7 +137,7 @@ impl ShardedDatabase {
         };
         Ok(match &planned.plan {
             Plan::Read(plan) | Plan::Explain(plan) => {
-                match plan.target(&params, state.routing())? {
+                match self.find_route(&state, |routing| plan.target(&params, routing))? {
                     ReadTarget::One(place) => single(place, self.why_single(plan, place)),
                     ReadTarget::SchemaCopy => Explanation {
                         tier: Tier::Schema,
@@ -148,16 +151,23 @@ impl ShardedDatabase {
                     },
                 }
             }
-            Plan::Insert(plan) => match plan.shard(&params, state.routing())? {
-                Some(shard) => single(Place::Shard(shard), "all rows have keys of this shard"),
-                None => Explanation {
+            Plan::Insert(plan) => match self.shard_of_insert(&state, plan, &params)? {
+                InsertShard::One(shard) => {
+                    single(Place::Shard(shard), "all rows have keys of this shard")
+                }
+                InsertShard::New => Explanation {
+                    tier: Tier::Single,
+                    places: self.shard_names(),
+                    reason: "a new key gets its home with its first row".to_owned(),
+                },
+                InsertShard::Several => Explanation {
                     tier: Tier::Broadcast,
                     places: self.inner.places.all().map(name).collect(),
                     reason: "the rows are grouped by the shards of their keys".to_owned(),
                 },
             },
             Plan::Change(plan) => {
-                let shards = plan.shards(&params, state.routing())?;
+                let shards = self.find_route(&state, |routing| plan.shards(&params, routing))?;
                 Explanation {
                     tier: if shards.len() <= 1 {
                         Tier::Single
@@ -176,6 +186,31 @@ impl ShardedDatabase {
                 places: self.inner.places.all().map(name).collect(),
                 reason: "it concerns the whole database".to_owned(),
             },
+        })
+    }
+}
+
+/// Where the rows of an INSERT go.
+enum InsertShard {
+    One(usize),
+    /// To one of the shards, as the directory's strategy chooses.
+    New,
+    Several,
+}
+
+impl ShardedDatabase {
+    fn shard_of_insert(
+        &self,
+        state: &State,
+        plan: &InsertPlan,
+        params: &Params<'_>,
+    ) -> Result<InsertShard, Error> {
+        let homes = Homes::new(self.purpose(Purpose::Find));
+        let shard = self.route(state, &homes, |routing| plan.shard(params, routing))?;
+        Ok(match shard {
+            Some(_) if homes.has_unlisted() && self.makes_entries() => InsertShard::New,
+            Some(shard) => InsertShard::One(shard),
+            None => InsertShard::Several,
         })
     }
 }

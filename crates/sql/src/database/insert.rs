@@ -6,6 +6,7 @@ use shardwright_store::{Params, Value};
 
 use super::{
     ShardedDatabase, WriteMode,
+    by_shard::OnShard,
     prepared::mismatch,
     state::{PlannedStatement, State},
     write::{Spreading, Target, bound, refuse_null},
@@ -14,13 +15,27 @@ use crate::{
     answer::Answer,
     error::Error,
     key::Key,
-    plan::InsertPlan,
+    plan::{Homes, InsertPlan, Purpose},
     schema::{Generated, Table, TableKind, quote_identifier},
     shards::{Call, Fragment, Place},
 };
 
 /// How many rows one statement inserts when rows are sent on by value.
 const ROWS_PER_STATEMENT: usize = 100;
+
+/// Rows that go wherever their keys belong.
+#[derive(Debug)]
+pub(super) struct Anywhere {
+    homes: Homes,
+    mode: WriteMode,
+}
+
+/// Who says where rows go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By<'a> {
+    Key(&'a Anywhere),
+    Shard(&'a OnShard<'a>),
+}
 
 impl ShardedDatabase {
     pub(super) fn insert(
@@ -31,6 +46,24 @@ impl ShardedDatabase {
         params: &Params<'_>,
         mode: WriteMode,
     ) -> Result<Answer, Error> {
+        loop {
+            let homes = Homes::new(self.purpose(Purpose::Allocate));
+            match self.insert_once(state, planned, plan, params, &Anywhere { homes, mode }) {
+                Err(Error::HomeTaken { .. }) => {}
+                inserted => return inserted,
+            }
+        }
+    }
+
+    fn insert_once(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        plan: &InsertPlan,
+        params: &Params<'_>,
+        anywhere: &Anywhere,
+    ) -> Result<Answer, Error> {
+        let homes = &anywhere.homes;
         let table = state.table(&plan.table)?;
         if planned.needs_guard || matches!(table.kind, TableKind::Reference) {
             // Before rows are read for another engine.
@@ -40,14 +73,22 @@ impl ShardedDatabase {
         match table.kind {
             TableKind::Sharded(_) => {
                 if !plan.reads()
-                    && let Some(shard) = plan.shard(params, state.routing())?
+                    && let Some(shard) =
+                        self.route(state, homes, |routing| plan.shard(params, routing))?
                 {
+                    let new = homes.take_new();
+                    if !new.is_empty() {
+                        let _guard = self.guard(state, table)?;
+                        let parts = [(Place::Shard(shard), vec![bound(planned, params)?])];
+                        let parts = BTreeMap::from(parts);
+                        return self.write_with_homes(state, planned, plan.rule, &parts, &new);
+                    }
                     let position = self.if_numbered(|| plan.position(params, state.routing()))?;
                     let places = [Place::Shard(shard)];
                     let target = Target::of(&places, plan.rule).of_key(position);
                     return self.write_places(state, planned, target, whole);
                 }
-                self.insert_by_row(state, planned, plan, params, mode, None)
+                self.insert_by_row(state, planned, plan, params, By::Key(anywhere))
             }
             TableKind::Global if !plan.reads() => {
                 let target = Target::of(&[Place::Catalog], None);
@@ -72,7 +113,7 @@ impl ShardedDatabase {
         }
     }
 
-    /// Inserts rows by value. With `home`, all of them must belong there, and have that key if it names one.
+    /// Inserts rows by value. On a chosen shard, all of them must belong there, and have the key if one is given.
     ///
     /// A try before this one may have given the rows other keys, so that what it did is in other places.
     pub(super) fn insert_by_row(
@@ -81,9 +122,12 @@ impl ShardedDatabase {
         planned: &PlannedStatement,
         plan: &InsertPlan,
         params: &Params<'_>,
-        mode: WriteMode,
-        home: Option<(Place, Option<&Key>)>,
+        by: By<'_>,
     ) -> Result<Answer, Error> {
+        let (homes, mode, key) = match by {
+            By::Key(Anywhere { homes, mode }) => (homes, *mode, None),
+            By::Shard(write) => (write.homes, write.mode, write.key),
+        };
         let table = state.table(&plan.table)?;
         let needs_lock = table.rowid_alias.is_some() || planned.needs_guard;
         if needs_lock {
@@ -107,11 +151,15 @@ impl ShardedDatabase {
         let _lock = needs_lock.then(|| self.lock_constraints()).transpose()?;
         self.fill_rowids(state, table, &mut columns, &mut rows)?;
         fill_key(state, table, &mut columns, &mut rows)?;
-        let by_shard = group(state, table, &columns, rows, home.and_then(|(_, key)| key))?;
-        if let Some((place, _)) = home {
-            self.check_home(table, place, &by_shard)?;
+        let by_shard = self.group(state, table, (&columns, rows), key, homes)?;
+        if let By::Shard(write) = by {
+            self.check_home(table, write.place, &by_shard)?;
         }
-        let spreading = self.spreading(by_shard.len(), mode);
+        let new = homes.take_new();
+        let spreading = match self.spreading(by_shard.len(), mode) {
+            Spreading::OneByOne if !new.is_empty() => Spreading::Atomic,
+            spreading => spreading,
+        };
         if spreading == Spreading::Refused {
             return self.made_or_refused(state, planned, table, by_shard.len());
         }
@@ -124,7 +172,10 @@ impl ShardedDatabase {
             );
         }
         if spreading == Spreading::Atomic {
-            return self.write_atomic(state, planned, plan.rule, &batches);
+            if new.is_empty() {
+                return self.write_atomic(state, planned, plan.rule, &batches);
+            }
+            return self.write_with_homes(state, planned, plan.rule, &batches, &new);
         }
         let unit = |place| calls(&batches[&place]);
         self.write_locked(state, planned, Target::of(&places, plan.rule), unit)
@@ -251,35 +302,36 @@ fn fill_key(
     Ok(())
 }
 
-fn group(
-    state: &State,
-    table: &Table,
-    columns: &[String],
-    rows: Vec<Vec<Value>>,
-    given: Option<&Key>,
-) -> Result<ByShard, Error> {
-    let key = table.shard_key().map(|key| key.column);
-    let position = columns.iter().position(|name| table.resolve(name) == key);
-    let mut by_shard = ByShard::new();
-    for row in rows {
-        let value = position.map_or(shardwright_store::ValueRef::Null, |position| {
-            row[position].as_ref()
-        });
-        refuse_null(table, value)?;
-        if let Some(given) = given {
-            let routing = state.routing();
-            let given = routing.canonical(table, given.value().as_ref());
-            let found = routing.canonical(table, value);
-            if given != found {
-                return Err(mismatch(table, &given, &found));
+impl ShardedDatabase {
+    fn group(
+        &self,
+        state: &State,
+        table: &Table,
+        (columns, rows): (&[String], Vec<Vec<Value>>),
+        given: Option<&Key>,
+        homes: &Homes,
+    ) -> Result<ByShard, Error> {
+        let key = table.shard_key().map(|key| key.column);
+        let position = columns.iter().position(|name| table.resolve(name) == key);
+        let mut by_shard = ByShard::new();
+        for row in rows {
+            let value = position.map_or(shardwright_store::ValueRef::Null, |position| {
+                row[position].as_ref()
+            });
+            refuse_null(table, value)?;
+            if let Some(given) = given {
+                let routing = state.routing();
+                let given = routing.canonical(table, given.value().as_ref());
+                let found = routing.canonical(table, value);
+                if given != found {
+                    return Err(mismatch(table, &given, &found));
+                }
             }
+            let shard = self.route(state, homes, |routing| Ok(routing.shard_of(table, value)))?;
+            by_shard.entry(shard).or_default().push(row);
         }
-        by_shard
-            .entry(state.routing().shard_of(table, value))
-            .or_default()
-            .push(row);
+        Ok(by_shard)
     }
-    Ok(by_shard)
 }
 
 /// Statements that insert rows by value.

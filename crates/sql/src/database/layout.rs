@@ -38,6 +38,12 @@ impl Layout {
         self.directory.join("registry.db")
     }
 
+    /// The file of the secrets of lookup keys, if there are any.
+    #[must_use]
+    pub fn lookup_secret(&self) -> PathBuf {
+        self.directory.join("lookup.key")
+    }
+
     /// The file whose lock the writing process holds.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

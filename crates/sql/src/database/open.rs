@@ -12,6 +12,7 @@ use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase, Shared,
     announce::Announcements,
     atomic::Desk,
+    directory::Directory,
     lock::DirectoryLock,
     records::{Records, new_identity},
     sequence::SEQUENCE_TABLE,
@@ -50,6 +51,7 @@ impl ShardedDatabase {
         if options.access == Access::ReadWrite {
             database.recover()?;
         }
+        database.open_directory()?;
         Ok(database)
     }
 
@@ -91,6 +93,7 @@ impl ShardedDatabase {
             database.prepare_catalog()?;
             database.recover()?;
         }
+        database.open_directory()?;
         Ok(database)
     }
 
@@ -122,6 +125,8 @@ impl ShardedDatabase {
             unconstrained: RwLock::new(()),
             desk: Desk::new(options),
             recovery: Mutex::new(()),
+            directory: Directory::new(options),
+            secrets: super::lookup_keys::Secrets::default(),
         };
         Ok(Self {
             inner: Arc::new(Inner {

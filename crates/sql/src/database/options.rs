@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardwright_store::{Encoding, Synchronous};
 use shardwright_topology::Halts;
 
-use super::CommitGap;
+use super::{Allocation, CommitGap, LookupForm};
 use crate::schema::Undeclared;
 
 /// How a database is opened.
@@ -35,6 +35,11 @@ pub struct Options {
     pub finish_timeout: Duration,
     /// How long a transaction over several shards may hold a shard that another one waits for: the recovery time-out.
     pub commit_hold: Duration,
+    /// How new keys get their homes, in a [directory](Allocation). A database that was opened with one has it from then
+    /// on: without this, it heeds the entries that there are and makes none. `None` by default.
+    pub directory: Option<Allocation>,
+    /// What is stored of lookup keys that are added.
+    pub lookup_form: LookupForm,
     /// Who is told of the moments between the durable writes of a commit over several shards. By default nobody.
     pub commit_halts: Halts<CommitGap>,
 }
@@ -54,6 +59,8 @@ impl Default for Options {
             concurrency: 8,
             finish_timeout: Duration::from_secs(10),
             commit_hold: Duration::from_secs(10),
+            directory: None,
+            lookup_form: LookupForm::Hmac,
             commit_halts: Halts::default(),
         }
     }

@@ -7,13 +7,15 @@ use shardwright_topology::Position;
 
 use super::{
     ShardedDatabase, WriteMode,
+    by_shard::OnShard,
     state::{PlannedStatement, State},
+    write::bound,
 };
 use crate::{
     answer::{Answer, Outcome},
     error::Error,
     key::{CanonicalKey, Key},
-    plan::{KeyExpr, Plan, RowKey},
+    plan::{Homes, KeyExpr, Plan, Purpose, Routing, RowKey},
     schema::Table,
     shards::{Call, Place, Ran},
 };
@@ -85,8 +87,9 @@ impl Prepared {
         let state = self.database.inner.state.load();
         if let (true, Some(home)) = (Arc::ptr_eq(&state, &self.state), &self.planned.home)
             && matches!(self.planned.plan, Plan::Read(_))
+            && !self.database.has_directory()
         {
-            let shard = home.shard(key, &params, &state)?;
+            let shard = home.shard(key, &params, state.routing())?;
             let call = Call::new(&self.planned.statement, params);
             let places = &self.database.inner.places;
             return places.query_row(Place::Shard(shard), call, map);
@@ -139,6 +142,7 @@ impl Prepared {
         let state = self.database.inner.state.load();
         let planned = self.planned_for(&state)?;
         let database = &self.database;
+        let _pass = database.enter();
         let ran = database.write_by_key(&state, &planned, &key.into(), &params.into())?;
         Ok(ran.outcome)
     }
@@ -159,6 +163,7 @@ impl Prepared {
     ) -> Result<ControlFlow<B>, Error> {
         let state = self.database.inner.state.load();
         let planned = self.planned_for(&state)?;
+        let _pass = self.database.enter();
         self.database
             .visit_by_key(&state, &planned, key, params, visit)
     }
@@ -189,7 +194,20 @@ impl ShardedDatabase {
                 hint: "use `run`, or `execute` for the rows of RETURNING",
             });
         };
-        let place = Place::Shard(self.shard_by_key(state, planned, key, &params)?);
+        if self.keys_may_move() {
+            let value = key.value().as_ref();
+            let home = match (&planned.home, key.group()) {
+                (Some(home), None) => home.clone(),
+                _ => home_of(state, &planned.plan, Some(key))?,
+            };
+            let place =
+                |routing: Routing<'_>| home.shard(value, &params, routing).map(Place::Shard);
+            let statement = bound(planned, &params)?;
+            let (_, flow) = self.visit_in_snapshots(state, &statement, place, visit)?;
+            return Ok(flow);
+        }
+        let homes = Homes::new(self.purpose(Purpose::Find));
+        let place = Place::Shard(self.shard_by_key(state, planned, key, &params, &homes)?);
         let call = Call::new(&planned.statement, params);
         self.inner.places.query(place, call, visit)
     }
@@ -201,11 +219,14 @@ impl ShardedDatabase {
         planned: &PlannedStatement,
         key: &Key,
         params: &Params<'_>,
+        homes: &Homes,
     ) -> Result<usize, Error> {
         let value = key.value().as_ref();
+        let shard =
+            |home: &Home| self.route(state, homes, |routing| home.shard(value, params, routing));
         match (&planned.home, key.group()) {
-            (Some(home), None) => home.shard(value, params, state),
-            _ => home_of(state, &planned.plan, Some(key))?.shard(value, params, state),
+            (Some(home), None) => shard(home),
+            _ => shard(&home_of(state, &planned.plan, Some(key))?),
         }
     }
 }
@@ -213,8 +234,12 @@ impl ShardedDatabase {
 impl Home {
     /// The shard of the key, which must not contradict the statement.
     #[inline]
-    fn shard(&self, key: ValueRef<'_>, params: &Params<'_>, state: &State) -> Result<usize, Error> {
-        let routing = state.routing();
+    fn shard(
+        &self,
+        key: ValueRef<'_>,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<usize, Error> {
         let given = routing.canonical(&self.table, key);
         for pin in &self.pins {
             let found = routing.canonical(&self.table, pin.value(params)?);
@@ -222,7 +247,8 @@ impl Home {
                 return Err(mismatch(&self.table, &given, &found));
             }
         }
-        Ok(state.map.index_at(self.position(&given)))
+        let group = self.table.shard_key().map_or("", |key| key.group.as_str());
+        Ok(routing.home(group, &given))
     }
 
     fn position(&self, key: &CanonicalKey<'_>) -> Position {
@@ -331,14 +357,23 @@ impl ShardedDatabase {
         key: &Key,
         params: &Params<'_>,
     ) -> Result<Ran, Error> {
-        let shard = self.shard_by_key(state, planned, key, params)?;
-        self.write_on_shard(
-            state,
-            planned,
-            Place::Shard(shard),
-            params,
-            Some(key),
-            WriteMode::Single,
-        )
+        let purpose = match planned.plan {
+            Plan::Insert(_) => Purpose::Allocate,
+            _ => Purpose::Find,
+        };
+        loop {
+            let homes = Homes::new(self.purpose(purpose));
+            let shard = self.shard_by_key(state, planned, key, params, &homes)?;
+            let write = OnShard {
+                place: Place::Shard(shard),
+                key: Some(key),
+                homes: &homes,
+                mode: WriteMode::Single,
+            };
+            match self.write_on_shard(state, planned, params, write) {
+                Err(Error::HomeTaken { .. }) => {}
+                ran => return ran,
+            }
+        }
     }
 }

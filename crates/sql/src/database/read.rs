@@ -8,13 +8,14 @@ use super::{
     ReadLevel, ShardedDatabase,
     collect::Collected,
     state::{PlannedStatement, State},
+    write::bound,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
     gather::GatherRequest,
-    plan::{GatherReason, Plan, ReadPlan, ReadTarget},
-    shards::{Call, Place},
+    plan::{GatherReason, Plan, ReadPlan, ReadTarget, Routing},
+    shards::{Call, FaultKind, Place},
 };
 
 impl ShardedDatabase {
@@ -42,13 +43,11 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         match &planned.plan {
-            Plan::Read(plan) | Plan::Explain(plan) => self.read_at(
-                &state,
-                &planned,
-                plan,
-                &params.into(),
-                ReadLevel::Consistent,
-            ),
+            Plan::Read(plan) | Plan::Explain(plan) => {
+                let _pass = self.enter();
+                let params = params.into();
+                self.read_at(&state, &planned, plan, &params, ReadLevel::Consistent)
+            }
             _ => Err(Error::Unsupported {
                 what: "a consistent read of a statement that writes".to_owned(),
                 hint: "run the statement with `execute`",
@@ -67,7 +66,21 @@ impl ShardedDatabase {
         let limits = self.limits();
         let mut collected = Collected::within(limits);
         let mut keep = |row: &Row<'_>| collected.keep(row);
-        let (places, tier, reason) = match plan.target(params, state.routing())? {
+        let target = |routing: Routing<'_>| plan.target(params, routing);
+        let (places, tier, reason) = match self.find_route(state, target)? {
+            ReadTarget::One(Place::Shard(_)) if self.keys_may_move() => {
+                let one = |routing: Routing<'_>| match target(routing)? {
+                    ReadTarget::One(place) => Ok(place),
+                    _ => Err(self.fault(FaultKind::Busy, "keys were moved meanwhile")),
+                };
+                let statement = bound(planned, params)?;
+                let (place, _) = self.visit_in_snapshots(state, &statement, one, keep)?;
+                (
+                    vec![self.inner.places.name(place).to_owned()],
+                    Tier::Single,
+                    self.why_single(plan, place).to_owned(),
+                )
+            }
             ReadTarget::One(place) => {
                 let places = &self.inner.places;
                 places.read(place, Call::new(&planned.statement, *params), &mut keep)?;
@@ -93,8 +106,8 @@ impl ShardedDatabase {
                     &plan.gather_sql,
                     params,
                     GatherRequest {
-                        shards: self.snapshots_at(level)?,
-                        routing: state.owned_routing(),
+                        shards: self.snapshots_at(self.level_of_rows(level))?,
+                        routing: state.owned_routing(self.has_directory()),
                         pins: plan.pins(params)?,
                         limits,
                     },

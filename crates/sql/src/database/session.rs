@@ -1,22 +1,20 @@
 //! Sessions: statements that may form a transaction.
 
-use std::collections::BTreeMap;
+mod spread;
 
 use shardwright_store::Params;
 use turso_parser::ast::Stmt;
 
+use self::spread::Spread;
 use super::{
     ShardedDatabase,
-    atomic::Commit,
-    journal::Step,
     state::{PlannedStatement, State},
-    write::bound,
 };
 use crate::{
     answer::{Answer, Tier},
     error::Error,
-    plan::{Plan, ReadTarget},
-    shards::{Call, Enlisted, Fault, FaultKind, Place, PlaceTransaction, Ran, Watching},
+    plan::{Homes, NewHome, Plan, Purpose, ReadTarget, Routing},
+    shards::{Call, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A sequence of statements, as one connection to a SQLite file would run them.
@@ -41,16 +39,6 @@ enum Transaction {
         held: Box<dyn PlaceTransaction>,
     },
     Spread(Box<Spread>),
-}
-
-/// A transaction that may be on several places.
-#[derive(Debug)]
-struct Spread {
-    commit: Commit,
-    /// The rows of each place that violated a deferred foreign key when it began.
-    violations: BTreeMap<Place, i64>,
-    /// Whether there are savepoints, which only the place has on which they were made.
-    has_savepoints: bool,
 }
 
 impl ShardedDatabase {
@@ -110,7 +98,10 @@ impl Session {
             Plan::Transaction(statement) => self.control(statement, sql),
             _ if !self.in_transaction() => {
                 let mode = database.inner.shared.options.write_mode;
-                match database.run_planned(&state, &planned, &params, mode) {
+                let pass = database.enter();
+                let ran = database.run_planned(&state, &planned, &params, mode);
+                drop(pass);
+                match ran {
                     Err(error) if error.is_schema_change() => {
                         database.run_again(&state, sql, &params, mode, error)
                     }
@@ -198,7 +189,7 @@ impl Session {
                 return Err(error);
             }
         }
-        spread.commit.finish()
+        spread.finish()
     }
 
     fn in_bound(
@@ -207,7 +198,14 @@ impl Session {
         planned: &PlannedStatement,
         params: &Params<'_>,
     ) -> Result<Answer, Error> {
-        let wanted = self.place_for(state, planned, params)?;
+        // What it reads of the directory must hold until it has begun at a place, and then for as long as it is there.
+        let _pass = self.database.enter_transaction();
+        let purpose = match planned.plan {
+            Plan::Insert(_) => Purpose::Allocate,
+            _ => Purpose::Find,
+        };
+        let homes = Homes::new(self.database.purpose(purpose));
+        let wanted = self.place_for(state, planned, params, &homes)?;
         let database = self.database.clone();
         let is_read = matches!(planned.plan, Plan::Read(_) | Plan::Explain(_));
         let _held = match is_read {
@@ -215,7 +213,7 @@ impl Session {
             false => Some(database.unconstrained(state, planned)?),
         };
         let ran = if self.is_spread() {
-            self.run_spread(state, planned, params, wanted)?
+            self.run_spread(state, planned, params, wanted, &homes.take_new())?
         } else {
             let held = self.bind(wanted)?;
             let ran = held.execute(Call::new(&planned.statement, *params));
@@ -250,20 +248,16 @@ impl Session {
         planned: &PlannedStatement,
         params: &Params<'_>,
         wanted: Place,
+        new: &[NewHome],
     ) -> Result<Ran, Error> {
         if let Transaction::Begun = self.transaction {
             self.database.check_writable()?;
-            self.transaction = Transaction::Spread(Box::new(Spread {
-                commit: Commit::new(&self.database, None),
-                violations: BTreeMap::new(),
-                has_savepoints: false,
-            }));
+            self.transaction = Transaction::Spread(Box::new(Spread::new(&self.database)));
         }
         let Transaction::Spread(spread) = &mut self.transaction else {
             unreachable!("the transaction was begun above")
         };
-        let database = &self.database;
-        let ran = spread.run(database, state, planned, params, wanted);
+        let ran = spread.run_with_homes(state, planned, params, wanted, new);
         if ran.is_err() && !spread.commit.is_open() {
             self.transaction = Transaction::None;
         }
@@ -272,62 +266,24 @@ impl Session {
 
     /// The one place on which a statement of a transaction runs.
     fn place_for(
-        &self,
+        &mut self,
         state: &State,
         planned: &PlannedStatement,
         params: &Params<'_>,
+        homes: &Homes,
     ) -> Result<Place, Error> {
-        let routing = state.routing();
-        let several = |wanted: &str| Error::CrossShardTransaction {
-            bound: self
-                .places()
-                .pop()
-                .unwrap_or_else(|| "no shard yet".to_owned()),
-            wanted: wanted.to_owned(),
+        let database = self.database.clone();
+        let at = At {
+            place: self.bound().into_iter().next(),
+            name: self.places().pop(),
         };
-        match &planned.plan {
-            Plan::Read(plan) | Plan::Explain(plan) => match plan.target(params, routing)? {
-                ReadTarget::One(place) if plan.refs().is_empty() => {
-                    Ok(self.bound().into_iter().next().unwrap_or(place))
-                }
-                ReadTarget::One(place) => Ok(place),
-                ReadTarget::SchemaCopy | ReadTarget::Gather { .. } => {
-                    Err(several("several shards"))
-                }
-            },
-            Plan::Insert(plan) => {
-                let table = state.table(&plan.table)?;
-                if state.needs_guard(table) || plan.reads() {
-                    return Err(several("all shards, to keep a constraint"));
-                }
-                match plan.shard(params, routing)? {
-                    Some(shard) => Ok(Place::Shard(shard)),
-                    None if matches!(table.kind, crate::schema::TableKind::Global) => {
-                        Ok(Place::Catalog)
-                    }
-                    None => Err(several("several shards")),
-                }
-            }
-            Plan::Change(plan) => {
-                let table = state.table(&plan.table)?;
-                if state.needs_guard(table) {
-                    return Err(several("all shards, to keep a constraint"));
-                }
-                match table.kind {
-                    crate::schema::TableKind::Sharded(_) => match plan.shards(params, routing)?[..]
-                    {
-                        [shard] => Ok(Place::Shard(shard)),
-                        _ => Err(several("several shards")),
-                    },
-                    crate::schema::TableKind::Global => {
-                        plan.check_unsharded(&state.schema)?;
-                        Ok(Place::Catalog)
-                    }
-                    crate::schema::TableKind::Reference => Err(several("every shard")),
-                }
-            }
-            Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) => Err(several("every shard")),
-        }
+        let commit = match &mut self.transaction {
+            Transaction::Spread(spread) => Some(&mut spread.commit),
+            Transaction::None | Transaction::Begun | Transaction::Bound { .. } => None,
+        };
+        database.route_within(state, homes, commit, |routing| {
+            place_of(state, &planned.plan, params, routing, &at)
+        })
     }
 
     fn bind(&mut self, wanted: Place) -> Result<&mut dyn PlaceTransaction, Error> {
@@ -367,64 +323,61 @@ impl Session {
     }
 }
 
-impl Spread {
-    fn run(
-        &mut self,
-        database: &ShardedDatabase,
-        state: &State,
-        planned: &PlannedStatement,
-        params: &Params<'_>,
-        wanted: Place,
-    ) -> Result<Ran, Error> {
-        if !self.commit.places().contains(&wanted) {
-            if self.has_savepoints {
-                return Err(Error::Unsupported {
-                    what: "another shard in a transaction with savepoints".to_owned(),
-                    hint: "keep the statements after a savepoint on the shard that it is on",
-                });
-            }
-            if self.commit.enlist(wanted, Watching::Any)? == Enlisted::Known {
-                let message = "a transaction with this number has happened before";
-                let places = &database.inner.places;
-                return Err(Fault::new(FaultKind::Other, message).at(places.name(wanted)));
-            }
-            let deferred = state.checks.deferred();
-            let count = |open: &mut dyn PlaceTransaction| deferred.violations(wanted, open);
-            let violations = self.commit.within(wanted, count)?;
-            self.violations.insert(wanted, violations);
-        }
-        if matches!(planned.plan, Plan::Read(_) | Plan::Explain(_)) {
-            let call = Call::new(&planned.statement, *params);
-            return self.commit.within(wanted, |open| open.execute(call));
-        }
-        self.commit
-            .run(wanted, Step::bound(&bound(planned, params)?))
-    }
+/// Where a transaction is.
+struct At {
+    place: Option<Place>,
+    /// The name of the last of its places.
+    name: Option<String>,
+}
 
-    fn savepoint(&mut self, sql: &str) -> Result<(), Error> {
-        let [place] = self.commit.places()[..] else {
-            return Err(Error::Unsupported {
-                what: "a savepoint in a transaction on several shards".to_owned(),
-                hint: "make savepoints while the transaction is on one shard",
-            });
-        };
-        self.has_savepoints = true;
-        self.commit.run(place, Step::new(sql)).map(drop)
-    }
-
-    /// Says what COMMIT would say of deferred foreign keys, before the first place commits.
-    fn check(&mut self, state: &State) -> Result<(), Error> {
-        let deferred = state.checks.deferred();
-        for (&place, &before) in &self.violations {
-            let after = self
-                .commit
-                .within(place, |open| deferred.violations(place, open))?;
-            if before < after {
-                return Err(Error::Constraint {
-                    message: "FOREIGN KEY constraint failed".to_owned(),
-                });
+/// The one place on which a statement of a transaction runs.
+fn place_of(
+    state: &State,
+    plan: &Plan,
+    params: &Params<'_>,
+    routing: Routing<'_>,
+    at: &At,
+) -> Result<Place, Error> {
+    let several = |wanted: &str| Error::CrossShardTransaction {
+        bound: at.name.clone().unwrap_or_else(|| "no shard yet".to_owned()),
+        wanted: wanted.to_owned(),
+    };
+    match plan {
+        Plan::Read(plan) | Plan::Explain(plan) => match plan.target(params, routing)? {
+            ReadTarget::One(place) if plan.refs().is_empty() => Ok(at.place.unwrap_or(place)),
+            ReadTarget::One(place) => Ok(place),
+            ReadTarget::SchemaCopy | ReadTarget::Gather { .. } => Err(several("several shards")),
+        },
+        Plan::Insert(plan) => {
+            let table = state.table(&plan.table)?;
+            if state.needs_guard(table) || plan.reads() {
+                return Err(several("all shards, to keep a constraint"));
+            }
+            match plan.shard(params, routing)? {
+                Some(shard) => Ok(Place::Shard(shard)),
+                None if matches!(table.kind, crate::schema::TableKind::Global) => {
+                    Ok(Place::Catalog)
+                }
+                None => Err(several("several shards")),
             }
         }
-        Ok(())
+        Plan::Change(plan) => {
+            let table = state.table(&plan.table)?;
+            if state.needs_guard(table) {
+                return Err(several("all shards, to keep a constraint"));
+            }
+            match table.kind {
+                crate::schema::TableKind::Sharded(_) => match plan.shards(params, routing)?[..] {
+                    [shard] => Ok(Place::Shard(shard)),
+                    _ => Err(several("several shards")),
+                },
+                crate::schema::TableKind::Global => {
+                    plan.check_unsharded(&state.schema)?;
+                    Ok(Place::Catalog)
+                }
+                crate::schema::TableKind::Reference => Err(several("every shard")),
+            }
+        }
+        Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) => Err(several("every shard")),
     }
 }

@@ -107,17 +107,20 @@ impl State {
         self.number.fetch_max(number, Ordering::AcqRel) < number
     }
 
+    /// What is needed to compare keys. Homes of keys are found with [`ShardedDatabase::route`](super::ShardedDatabase::route).
     pub(crate) fn routing(&self) -> Routing<'_> {
         Routing {
             schema: &self.schema,
             map: &self.map,
+            homes: None,
         }
     }
 
-    pub(crate) fn owned_routing(&self) -> OwnedRouting {
+    pub(crate) fn owned_routing(&self, has_directory: bool) -> OwnedRouting {
         OwnedRouting {
             schema: Arc::clone(&self.schema),
             map: Arc::clone(&self.map),
+            has_directory,
         }
     }
 

@@ -3,9 +3,13 @@
 mod again;
 mod announced;
 mod atomic;
+mod by_id;
 mod cascades;
+mod collegedb;
+mod directory;
 mod elsewhere;
 mod located;
+mod lookup_keys;
 mod moved;
 mod once;
 mod over;

@@ -70,7 +70,7 @@ impl ShardedDatabase {
         }
         match table.kind {
             TableKind::Sharded(_) => {
-                let shards = plan.shards(params, state.routing())?;
+                let shards = self.find_route(state, |routing| plan.shards(params, routing))?;
                 let places = shards.into_iter().map(Place::Shard).collect::<Vec<_>>();
                 match self.spreading(places.len(), mode) {
                     Spreading::Refused => {

@@ -42,6 +42,10 @@ impl Error {
             Self::GeneratedKey { .. } => "GENERATED_KEY",
             Self::TriggerNotLocal { .. } => "TRIGGER_NOT_LOCAL",
             Self::GlobalConflict { .. } => "GLOBAL_CONFLICT",
+            Self::NoRoom { .. } => "NO_ROOM",
+            Self::HomeTaken { .. } => "HOME_TAKEN",
+            Self::LookupTaken { .. } => "LOOKUP_TAKEN",
+            Self::LookupSecret { .. } => "LOOKUP_SECRET",
             Self::Unsupported { .. } => "UNSUPPORTED",
             Self::MissingParameter { .. } => "PARAMETERS",
             Self::LimitReached { .. } => "LIMIT_REACHED",
@@ -101,6 +105,11 @@ impl Error {
             }
             Self::Aborted { refusal, .. } if refusal.is_retryable() => "run the transaction again from its start; nothing of it has happened".into(),
             Self::GlobalConflict { .. } => "delete the other row first, by its own key".into(),
+            Self::NoRoom { .. } => "raise max_database_size, or delete rows; keys that have their homes can go on growing".into(),
+            Self::LookupTaken { .. } => "remove it from the other record first".into(),
+            Self::LookupSecret { path } => format!(
+                "put {path} back from a copy; without it, give the records their lookup keys anew"
+            ),
             Self::Unsupported { hint, .. } => (*hint).to_owned(),
             Self::LimitReached { .. } => "narrow the statement, or raise the limit".into(),
             Self::OutOfTime { .. } => FaultKind::OutOfTime.hint()?.to_owned(),
@@ -137,6 +146,8 @@ impl Error {
             | Self::TriggerNotLocal { .. }
             | Self::GlobalIndex { .. }
             | Self::GlobalConflict { .. }
+            | Self::NoRoom { .. }
+            | Self::LookupTaken { .. }
             | Self::Unsupported { .. }
             | Self::Locked { .. }
             | Self::ReadOnly { .. }
@@ -152,6 +163,8 @@ impl Error {
             | Self::Unfinished { .. }
             | Self::CannotFinish { .. }
             | Self::Aborted { .. }
+            | Self::HomeTaken { .. }
+            | Self::LookupSecret { .. }
             | Self::UnknownTable { .. }
             | Self::Registry { .. }
             | Self::OpenRegistry { .. }
@@ -182,7 +195,10 @@ impl Error {
             Self::Place { fault, .. } => fault.kind.is_retryable(),
             Self::Registry { source } => source.is_retryable(),
             Self::Aborted { refusal, .. } => refusal.is_retryable(),
-            Self::Locked { .. } | Self::SourceChanged { .. } | Self::OutOfTime { .. } => true,
+            Self::Locked { .. }
+            | Self::SourceChanged { .. }
+            | Self::OutOfTime { .. }
+            | Self::HomeTaken { .. } => true,
             _ => false,
         }
     }

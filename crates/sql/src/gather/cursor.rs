@@ -18,7 +18,6 @@ use super::{
 use crate::{
     database::own_value,
     error::Error,
-    plan::Routing,
     schema::{Table, TableKind, fold, quote_identifier},
     shards::{Fragment, Place, RowSource},
 };
@@ -168,7 +167,7 @@ impl Cursor {
                     .is_some_and(|key| key.column == condition.column)
                     && !value.is_null()
                 {
-                    shard = Some(routing(execution).shard_of(&self.table, value_ref));
+                    shard = execution.shard_of(&self.table, value_ref);
                 }
             }
         }
@@ -323,10 +322,6 @@ fn one_of(column: &str, keys: &[Value], params: &mut Vec<Value>) -> String {
         String::new()
     };
     format!("({column} IN ({}){or_null})", marks.join(","))
-}
-
-fn routing(execution: &Execution) -> Routing<'_> {
-    execution.routing.borrow()
 }
 
 #[expect(

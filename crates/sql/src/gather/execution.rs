@@ -13,7 +13,7 @@ use super::{GatherRequest, copy::Copies};
 use crate::{
     database::Limits,
     error::Error,
-    plan::OwnedRouting,
+    plan::{Homes, OwnedRouting, Purpose},
     shards::{Fragment, Place, RowSource, Shards},
 };
 
@@ -24,8 +24,10 @@ thread_local! {
 
 #[derive(Debug)]
 pub(super) struct Execution {
-    shards: Rc<dyn Shards>,
+    pub(super) shards: Rc<dyn Shards>,
     pub(super) routing: OwnedRouting,
+    /// The homes of keys that were asked about.
+    pub(super) homes: Homes,
     /// The keys that matter, by folded table name; a table that is missing matters whole.
     pub(super) pins: HashMap<String, Vec<Value>>,
     limits: Limits,
@@ -55,6 +57,7 @@ impl Execution {
         } = request;
         Self {
             shards,
+            homes: Homes::new(routing.has_directory.then_some(Purpose::Find)),
             routing,
             pins,
             limits,

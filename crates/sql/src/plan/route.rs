@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shardwright_store::{Params, ValueRef};
 use shardwright_topology::{Position, ShardMap};
 
-use super::KeyExpr;
+use super::{Homes, KeyExpr};
 use crate::{
     error::Error,
     key::{CanonicalKey, KeyRules},
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Routing<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) map: &'a ShardMap,
+    /// What a directory says of the keys; `None` where there is none, so that the map alone decides.
+    pub(crate) homes: Option<&'a Homes>,
 }
 
 /// The same, for those who outlive the caller's borrow.
@@ -24,30 +26,26 @@ pub(crate) struct Routing<'a> {
 pub(crate) struct OwnedRouting {
     pub(crate) schema: Arc<Schema>,
     pub(crate) map: Arc<ShardMap>,
-}
-
-impl OwnedRouting {
-    pub(crate) fn borrow(&self) -> Routing<'_> {
-        Routing {
-            schema: &self.schema,
-            map: &self.map,
-        }
-    }
+    /// Whether a directory may name other homes than the map does.
+    pub(crate) has_directory: bool,
 }
 
 impl Routing<'_> {
-    /// The shard, by its index in the map, that owns a value of a table's shard key.
+    /// The shard, by its index in the map, that has the rows of a value of a table's shard key.
     pub(crate) fn shard_of(self, table: &Table, value: ValueRef<'_>) -> usize {
         match (table.key_column(), table.shard_key()) {
             (Some(column), Some(key)) => {
-                let position = KeyRules::from(column)
-                    .canonical(value)
-                    .position_in(&key.group);
-                self.map.index_at(position)
+                self.home(&key.group, &KeyRules::from(column).canonical(value))
             }
             // Not sharded: there is no key that could decide.
             _ => 0,
         }
+    }
+
+    /// The shard, by its index in the map, that has the rows of a key.
+    pub(crate) fn home(self, space: &str, key: &CanonicalKey<'_>) -> usize {
+        let listed = self.homes.and_then(|homes| homes.of(space, key));
+        listed.unwrap_or_else(|| self.map.index_at(key.position_in(space)))
     }
 
     /// The position of a value of a table's shard key; `None` if the table has none.

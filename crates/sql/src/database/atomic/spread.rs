@@ -148,12 +148,29 @@ impl ShardedDatabase {
         }
     }
 
+    /// Makes a commit of what `work` runs in it, which may be run again: nobody has seen anything of it then.
+    pub(in crate::database) fn commit_with<T>(
+        &self,
+        work: impl Fn(&mut Commit) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut started = None;
+        loop {
+            let mut commit = Commit::new(self, started);
+            let done = work(&mut commit).and_then(|ran| commit.finish().map(|()| ran));
+            match done.as_ref().err().and_then(may_begin_again) {
+                Some(age) if self.has_time() => started = Some(age),
+                Some(_) | None => return done,
+            }
+        }
+    }
+
     fn has_time(&self) -> bool {
         let left = self.inner.places.time_left();
         left.is_none_or(|left| !left.is_zero())
     }
 
-    pub(super) fn run_in(
+    /// Runs what each place is to do in a commit. `None` if the statement turns out to have been made before.
+    pub(in crate::database) fn run_in(
         &self,
         commit: &mut Commit,
         checks: &Checks,

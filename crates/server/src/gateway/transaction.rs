@@ -282,7 +282,12 @@ impl Transaction {
             Ok(answer) => Ok(First::Bound(bound, answer)),
             Err(error) => {
                 drop(bound);
-                streams.give_back(numbered);
+                // What is forgotten, or may still happen, keeps its number.
+                let is_free = !matches!(&error, Error::Place { fault, .. }
+                    if matches!(fault.kind, FaultKind::Forgotten | FaultKind::Indeterminate));
+                if is_free {
+                    streams.give_back(numbered);
+                }
                 match error {
                     Error::CrossShardTransaction { .. } => Ok(elsewhere(engine, call, error)),
                     error => Err(error),

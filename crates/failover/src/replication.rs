@@ -29,11 +29,11 @@
 //! Nothing here has to be trusted: an attempt is begun by compare-and-set, the log of the shard decides whether it succeeds, and its primary
 //! activates it. Two coordinators that act at once disturb each other, and lose nothing.
 //!
-//! What it goes by, in this order, for a shard that is served: a primary whose node is drained hands over; members that are lost, drained,
-//! or away for longer than the grace are replaced by copies that have caught up, in one change; a shard that cannot commit goes on with
-//! fewer members, if so many are enough; copies that nobody needs are deleted. A member that is to [move](Move) stays until the copy on the
-//! node named has caught up, and then goes as if its node were drained, with that copy in its place. All times count from the
-//! beginning of its leadership, and anew after a pause of its own process.
+//! What it goes by, in this order, for a shard that is served: a primary whose node is drained hands over, some of a node's at once and the
+//! others in turn; members that are lost, drained, or away for longer than the grace are replaced by copies that have caught up, in one change;
+//! a shard that cannot commit goes on with fewer members, if so many are enough; copies that nobody needs are deleted. A member that is to
+//! [move](Move) stays until the copy on the node named has caught up, and then goes as if its node were drained, with that copy in its place.
+//! All times count from the beginning of its leadership, and anew after a pause of its own process.
 //!
 //! A new shard that its record puts [beside](shardwright_topology::ShardRecord::beside) another one has its first copies on the nodes of that
 //! one's members, as many as those are, and its first primary where that one's is.
@@ -47,6 +47,7 @@ mod copies;
 mod deletion;
 mod event;
 mod join;
+mod leaving;
 mod members;
 mod moving;
 mod nodes;
@@ -75,6 +76,7 @@ pub use self::{
 };
 use self::{
     attempt::{Shape, answer_own, settle},
+    leaving::Turns,
     nodes::Nodes,
     shard::{Own, Shard, Writing},
 };
@@ -92,6 +94,7 @@ pub struct Replication {
     primaries: BTreeMap<NodeId, usize>,
     /// How many copies are being filled on each node.
     filling: BTreeMap<NodeId, usize>,
+    turns: Turns,
     ticked_at: Timestamp,
     rng: StdRng,
 }
@@ -115,6 +118,7 @@ impl Replication {
             shards: BTreeMap::new(),
             primaries: BTreeMap::new(),
             filling: BTreeMap::new(),
+            turns: Turns::default(),
             ticked_at: Timestamp::default(),
             rng: StdRng::seed_from_u64(seed),
         })
@@ -285,6 +289,7 @@ impl Replication {
         if let Some(mut shard) = self.shards.remove(id) {
             self.keep_joins(&mut shard, |_| false);
             self.count_primary(primary_of(&shard.stored.value), -1);
+            self.turns.forget(id);
         }
     }
 
@@ -341,11 +346,21 @@ impl Replication {
             return;
         }
         for id in shards {
-            if let Some(mut shard) = self.shards.remove(&id) {
-                self.look_after(now, &mut shard, actions);
-                self.shards.insert(id, shard);
+            let mut next = Some(id);
+            while let Some(id) = next.take() {
+                if let Some(mut shard) = self.shards.remove(&id) {
+                    next = self.next_turn(&shard);
+                    self.look_after(now, &mut shard, actions);
+                    self.shards.insert(id, shard);
+                }
             }
         }
+    }
+
+    /// Returns whose turn it is to be handed over after this shard, whose hand-over is over.
+    fn next_turn(&mut self, shard: &Shard) -> Option<ShardId> {
+        let is_over = shard.own.is_none() && shard.stored.value.pending.is_none();
+        is_over.then(|| self.turns.end(shard.id())).flatten()
     }
 
     fn look_after(&mut self, now: Timestamp, shard: &mut Shard, actions: &mut Vec<Action>) {

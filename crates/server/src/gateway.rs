@@ -17,6 +17,7 @@ mod host;
 mod http;
 mod numbers;
 mod pass_on;
+mod post;
 mod request;
 mod transaction;
 mod tries;
@@ -101,10 +102,12 @@ impl Gateway {
         tasks.spawn(async move { match following.follow(&followed).await {} });
         let clock = Clock::start();
         let (over, _) = watch::channel(());
+        let (host, letters) = Host::new(copies);
+        tasks.spawn(host.clone().keep_commits());
         let parts = engine::Parts {
             registry,
             router,
-            host: Host::new(copies),
+            host,
             client: shardwright_http::client(CONNECT_TIMEOUT)?,
             token: token.clone(),
             runtime: Handle::current(),
@@ -112,6 +115,7 @@ impl Gateway {
             clock,
         };
         let engines = Engines::start(parts, &mut tasks);
+        tasks.spawn(post::carry(letters, engines.present()));
         let shared = Shared {
             keyspace: KeyspaceName::main(),
             clock,

@@ -12,6 +12,7 @@ mod generations;
 mod interactive;
 pub mod logged_file;
 mod meter;
+pub(crate) mod part;
 mod read;
 mod remembered;
 mod round;
@@ -44,6 +45,7 @@ pub use self::{
     gap::{CopyGap, UnknownCopyGap},
     interactive::{Begin, Begun, Ended, Interactive, Limits, StatementError},
     meter::Usage,
+    part::Preparation,
     read::{Fresh, ReadError, ReadLevel},
     scrub::{ScrubError, ScrubOptions, Scrubbed},
     write::{Identity, Token, Transaction, Watching, Write, WriteError, Written},
@@ -98,6 +100,8 @@ pub struct Shard {
     peers: Peers,
     /// Whose turn it is to append: a batch, or what compares copies.
     turn: Arc<Mutex<()>>,
+    /// Until when no commit over several shards begins here.
+    closed: Arc<watch::Sender<Option<Timestamp>>>,
 }
 
 /// Why nothing may run any more.
@@ -166,7 +170,24 @@ impl Shard {
             stops,
             peers,
             turn,
+            closed: Arc::new(watch::Sender::new(None)),
         }
+    }
+
+    /// Returns how far the data of this copy is.
+    pub(crate) fn place(&self) -> Option<Token> {
+        self.data.place()
+    }
+
+    /// Returns whether it is to be sealed, so that no commit over several shards may begin here.
+    pub(crate) fn is_closed_to_commits(&self) -> bool {
+        let now = self.clock.now();
+        self.closed.borrow().is_some_and(|until| now < until)
+    }
+
+    /// Lets a test know that a commit over several shards has come to a gap.
+    pub(crate) fn reached(&self, gap: CopyGap) {
+        self.data.aside().halts().reached(gap);
     }
 
     /// Returns what this copy held at a record that compared the copies; `None` if it is not known.

@@ -59,6 +59,7 @@ mod caller;
 pub mod cut;
 mod id;
 mod message;
+pub mod notes;
 mod participant;
 mod timing;
 

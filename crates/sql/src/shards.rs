@@ -25,7 +25,7 @@ pub(crate) use self::part::{Parts, roll_call};
 pub use self::{
     call::{Call, Ran, StatementId},
     fault::{Fault, FaultKind},
-    places::{PlaceTransaction, Places, Visit, Watch, Watching},
+    places::{Enlisted, JointTransaction, PlaceTransaction, Places, Visit, Watch, Watching},
 };
 use crate::error::Error;
 

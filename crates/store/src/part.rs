@@ -32,8 +32,8 @@ pub struct Part<'p> {
     pub divided: &'p [DividedTable],
     /// Says of a value in the column of a table, which is given by its place among those, whether the row belongs to the part.
     pub keeps: Arc<Keeps>,
-    /// What the keys of notes begin with that it does not have.
-    pub without_notes: &'p str,
+    /// What the keys of notes begin with that it does not have: any of these.
+    pub without_notes: &'p [&'p str],
     /// Says what it remembers of a request of which the whole remembers that outcome; `None` for nothing.
     pub remembers: &'p dyn Fn(&[u8]) -> Option<Vec<u8>>,
     /// Outcomes that it remembers besides.
@@ -153,11 +153,12 @@ fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
         let others = format!("DELETE FROM main.{name} WHERE NOT {KEEPS}({number}, {column})");
         connection.run_script(&others)?;
     }
-    let note = format!("{}*", part.without_notes);
-    connection.execute(
-        "DELETE FROM main._meta WHERE key GLOB ?1 AND ?1 <> '*'",
-        Params::from(&[Value::from(note)]),
-    )?;
+    for begins in part.without_notes {
+        connection.execute(
+            "DELETE FROM main._meta WHERE key GLOB ?1",
+            Params::from(&[Value::from(format!("{begins}*"))]),
+        )?;
+    }
     identity::set_meta(&connection, "place", &Value::from(part.place))?;
     dedup::share(&connection, part.remembers)?;
     dedup::store(&connection, 0, part.entries)?;

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, OnceLock},
     thread,
 };
 
@@ -75,25 +75,25 @@ impl Proxy {
     /// Opens a port of which the bytes there and those back flow over two networks.
     pub(crate) fn between(there: &Network, back: &Network) -> Self {
         let networks = (there.clone(), back.clone());
-        Self::sorting(move |_| networks.clone())
+        Self::sorting(move |_| Some(networks.clone()))
     }
 
     /// Opens a port that asks for each connection, named by where it comes from, over which networks the bytes there and those back flow.
+    /// As long as the answer is `None` they flow, and it is asked again.
     pub(crate) fn sorting(
-        sort: impl Fn(SocketAddr) -> (Network, Network) + Send + Sync + 'static,
+        sort: impl Fn(SocketAddr) -> Option<(Network, Network)> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let target = Arc::<Target>::default();
-        let (sort, known) = (Arc::new(sort), Arc::clone(&target));
+        let (sort, known): (Arc<Sort>, _) = (Arc::new(sort), Arc::clone(&target));
         thread::spawn(move || {
             for inbound in listener.incoming().flatten() {
                 let (sort, known) = (Arc::clone(&sort), Arc::clone(&known));
                 thread::spawn(move || {
                     // Whoever is gone already has nothing to say.
                     if let Ok(from) = inbound.peer_addr() {
-                        let (there, back) = sort(from);
-                        connect(&there, back, inbound, &known);
+                        connect(&Arc::new(Course::new(from, sort)), inbound, &known);
                     }
                 });
             }
@@ -118,32 +118,69 @@ impl Proxy {
     }
 }
 
+/// Says for a connection, named by where it comes from, over which networks its bytes there and those back flow.
+type Sort = dyn Fn(SocketAddr) -> Option<(Network, Network)> + Send + Sync;
+
+/// What the bytes of one connection flow over.
+struct Course {
+    from: SocketAddr,
+    sort: Arc<Sort>,
+    found: OnceLock<(Network, Network)>,
+}
+
+/// A direction of a connection.
+#[derive(Clone, Copy)]
+enum Towards {
+    Target,
+    Origin,
+}
+
+impl Course {
+    fn new(from: SocketAddr, sort: Arc<Sort>) -> Self {
+        let found = OnceLock::new();
+        Self { from, sort, found }
+    }
+
+    fn wait_until_mended(&self, towards: Towards) {
+        let found = self.found.get().cloned();
+        let Some(networks) = found.or_else(|| (self.sort)(self.from)) else {
+            return;
+        };
+        let (there, back) = self.found.get_or_init(|| networks);
+        match towards {
+            Towards::Target => there.wait_until_mended(),
+            Towards::Origin => back.wait_until_mended(),
+        }
+    }
+}
+
 /// Carries bytes both ways until both sides have said everything.
-fn connect(there: &Network, back: Network, inbound: TcpStream, target: &Target) {
-    there.wait_until_mended();
+fn connect(course: &Arc<Course>, inbound: TcpStream, target: &Target) {
+    course.wait_until_mended(Towards::Target);
     let Ok(outbound) = TcpStream::connect(target.wait()) else {
         return;
     };
     let (Ok(back_from), Ok(back_to)) = (outbound.try_clone(), inbound.try_clone()) else {
         return;
     };
-    thread::spawn(move || carry(&back, back_from, back_to));
-    carry(there, inbound, outbound);
+    let back = Arc::clone(course);
+    thread::spawn(move || carry(&back, Towards::Origin, back_from, back_to));
+    carry(course, Towards::Target, inbound, outbound);
 }
 
-fn carry(network: &Network, mut from: TcpStream, mut to: TcpStream) {
+fn carry(course: &Course, towards: Towards, mut from: TcpStream, mut to: TcpStream) {
     // What came as it was sent goes on as it came: the system would wait for more, and it is not its time that is measured.
     if to.set_nodelay(true).is_err() {
         return;
     }
     let mut bytes = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut bytes) {
-        network.wait_until_mended();
+        course.wait_until_mended(towards);
         if to.write_all(&bytes[..length]).is_err() {
             break;
         }
     }
-    network.wait_until_mended();
+    course.wait_until_mended(towards);
     // The other side may be gone already; then there is nothing left to tell it.
     let _told = to.shutdown(Shutdown::Write);
 }

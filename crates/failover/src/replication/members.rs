@@ -55,7 +55,7 @@ impl Replication {
         shard.set_condition(condition, actions);
         let is_settled = shard.is_settled(now, &self.settings);
         if shard.is_calm(now, self.settings.patience)
-            && self.hand_over_of_leaving(shard, active, lead, &members, is_settled, actions)
+            && self.hand_over_of_leaving(now, shard, active, lead, &members, actions)
         {
             return;
         }
@@ -226,15 +226,15 @@ impl Replication {
         others.max_by_key(rank).cloned()
     }
 
-    /// Has the primary hand over if its node gives away what it has: at once, as long as that changes no member. Returns whether that has
-    /// begun.
+    /// Has the primary hand over if its node gives away what it has: as soon as it is the shard's turn, as long as that changes no member.
+    /// Returns whether that has begun or waits for its turn.
     fn hand_over_of_leaving(
         &mut self,
+        now: Timestamp,
         shard: &mut Shard,
         active: &Config,
         lead: &Lead,
         members: &Members,
-        is_settled: bool,
         actions: &mut Vec<Action>,
     ) -> bool {
         if !members.leaving.contains(&members.primary) {
@@ -253,15 +253,23 @@ impl Replication {
         else {
             return false;
         };
-        if !is_settled && shape.members != active.members {
+        if !shard.is_settled(now, &self.settings) && shape.members != active.members {
             // Who was not heard of yet may be there all the same.
             return false;
         }
         let Some(primary) = self.nodes.opening(shard.id(), &to) else {
             return false;
         };
+        let node = &members.primary.node;
+        let count = self.primaries.get(node).copied().unwrap_or_default();
+        if !self.turns.is_free(now, node, count, shard.id()) {
+            return true;
+        }
         let purpose = Purpose::HandOver;
         let begun = self.attempt(shard, shape, primary, purpose, Vec::new(), actions);
+        if begun.is_ok() {
+            self.turns.begin(now, node, shard.id());
+        }
         begun.is_ok()
     }
 

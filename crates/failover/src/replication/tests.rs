@@ -2,6 +2,7 @@
 
 mod beside;
 mod chaos;
+mod leaving;
 mod moving;
 mod world;
 

@@ -124,6 +124,12 @@ impl ShardLog {
         &self.shard
     }
 
+    /// Returns how large a record may be.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
     /// Appends a record, and waits until it has reached a level, for so long.
     ///
     /// # Errors

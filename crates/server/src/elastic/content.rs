@@ -7,7 +7,7 @@ use shardwright_sql::Placement;
 use shardwright_store::{Error as StoreError, META_TABLE, Row, Snapshot, Table, ValueRef};
 use shardwright_topology::{KeyRange, Position};
 
-use crate::shard::split::NOTES;
+use crate::shard::split::is_own_note;
 
 /// Which rows are summed up.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ pub(super) fn digest(
         let notes = format!("SELECT key, value FROM main.{META_TABLE} WHERE instr(key, '.') > 0");
         let _all = snapshot.query(notes.as_str(), (), |row| {
             let key = row.get(0);
-            if !key.as_str().is_some_and(|key| key.starts_with(NOTES)) {
+            if !key.as_str().is_some_and(is_own_note) {
                 add(META_TABLE, row);
             }
             ControlFlow::<()>::Continue(())

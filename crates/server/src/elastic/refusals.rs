@@ -62,7 +62,9 @@ fn not_sealed(error: &SealError) -> Refusal {
         SealError::Write(WriteError::NotPrimary { hint }) => {
             Refusal::NotPrimary { hint: hint.clone() }
         }
-        SealError::Announced | SealError::Write(_) => Refusal::Later(error.to_string()),
+        SealError::Announced | SealError::Unresolved | SealError::Write(_) => {
+            Refusal::Later(error.to_string())
+        }
     }
 }
 

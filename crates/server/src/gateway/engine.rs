@@ -151,6 +151,11 @@ impl Engines {
         Self { host, present }
     }
 
+    /// Returns the engine of each moment.
+    pub(super) fn present(&self) -> Present {
+        self.present.clone()
+    }
+
     pub(super) fn host(&self) -> &Host {
         &self.host
     }

@@ -1,6 +1,9 @@
 //! What the engine is told of a shard's refusal.
 
-use shardwright_sql::shards::{Fault, FaultKind};
+use shardwright_sql::{
+    commit,
+    shards::{Fault, FaultKind},
+};
 
 use super::wire::{Refusal, Said};
 
@@ -24,6 +27,7 @@ pub(super) fn fault(refusal: Refusal, is_ambiguous: bool) -> Fault {
             FaultKind::LayoutChanged,
             "the shard is being split or merged",
         ),
+        Refusal::Aborted(refusal) => refused(refusal),
         Refusal::NotWriter => Fault::new(
             FaultKind::NotWriter,
             "another node has taken over what one node alone may do",
@@ -34,6 +38,16 @@ pub(super) fn fault(refusal: Refusal, is_ambiguous: bool) -> Fault {
             "the primary of the shard has moved, and nothing of the transaction has happened",
         ),
     }
+}
+
+/// Returns what the refusal of a commit over several shards means, of which nothing has happened.
+pub(super) fn refused(refusal: commit::Refusal) -> Fault {
+    let kind = match refusal {
+        commit::Refusal::Sealed | commit::Refusal::Stale => FaultKind::LayoutChanged,
+        commit::Refusal::Busy => FaultKind::Busy,
+        _ => FaultKind::Interrupted,
+    };
+    Fault::new(kind, refusal.to_string())
 }
 
 pub(super) fn indeterminate() -> Fault {

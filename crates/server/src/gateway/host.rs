@@ -1,6 +1,7 @@
 //! The node's side: it answers what gateways ask of the copies that it has.
 
 mod basis;
+mod commits;
 mod returned;
 mod seats;
 mod sessions;
@@ -14,12 +15,14 @@ use std::{
 
 use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
 use shardwright_store::{Error as StoreError, Member};
-use tokio::task::spawn_blocking;
+use tokio::{sync::mpsc::UnboundedReceiver, task::spawn_blocking};
 
 pub(super) use self::basis::WRITER;
 pub use self::basis::{is_sealed, shows_seal};
+pub(super) use self::commits::Letter;
 pub(crate) use self::returned::{outcome_elsewhere, outcome_of_both};
 use self::{
+    commits::{Asked, Commits},
     returned::{Room, run_one, too_much_returned},
     seats::Seats,
     sessions::{Session, Sessions},
@@ -30,7 +33,9 @@ use super::wire::{
 };
 use crate::{
     node::Copies,
-    shard::{Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written},
+    shard::{
+        Begin, Fresh, Limits, ReadError, ReadLevel, Shard, Watching, Write, WriteError, Written,
+    },
 };
 
 /// Answers for the copies of a node. Clones are the same one.
@@ -39,15 +44,26 @@ pub(super) struct Host {
     copies: Copies,
     sessions: Arc<Sessions>,
     seats: Seats,
+    commits: Commits,
 }
 
 impl Host {
-    pub(super) fn new(copies: Copies) -> Self {
-        Self {
+    /// Returns the host, and what its shards say to others.
+    pub(super) fn new(copies: Copies) -> (Self, UnboundedReceiver<Letter>) {
+        let sessions = Arc::default();
+        let (commits, letters) = Commits::new(copies.clone(), Arc::clone(&sessions));
+        let host = Self {
             copies,
-            sessions: Arc::default(),
+            sessions,
             seats: Seats::default(),
-        }
+            commits,
+        };
+        (host, letters)
+    }
+
+    /// Looks after the parts that its shards have in commits over several shards, until this is dropped or the node stops.
+    pub(super) async fn keep_commits(self) {
+        self.commits.keep().await;
     }
 
     /// Returns the copies that it answers for.
@@ -67,7 +83,8 @@ impl Host {
             ask,
         } = request;
         let within = Duration::from_millis(within_ms);
-        let Some(shard) = self.copies.shard(&shard) else {
+        let id = shard;
+        let Some(shard) = self.copies.shard(&id) else {
             return Err(Refusal::NotPrimary { hint: None });
         };
         if ask.needs_primary() {
@@ -81,19 +98,9 @@ impl Host {
                 keep,
                 lasts_ms,
             } => {
-                shard.meter().read();
-                let fresh = fresh(&shard, freshness, within).await?;
-                let seat = self.seats.take(keep, self.copies.count());
-                let seat = tokio::time::timeout(within, seat).await;
-                let read = Read {
-                    shard,
-                    fresh,
-                    basis,
-                    fragment,
-                    is_kept: keep.is_some(),
-                    lasts: Duration::from_millis(lasts_ms),
-                };
-                snapshot::read(&self.sessions, read, seat.map_err(|_| Refusal::Later)?).await
+                let lasts = Duration::from_millis(lasts_ms);
+                let read = (basis, fragment, lasts);
+                self.read(shard, read, freshness, keep, within).await
             }
             Ask::Write {
                 basis,
@@ -111,17 +118,53 @@ impl Host {
                 notes,
                 level,
             } => {
-                let begin = crate::shard::Begin {
-                    limits: limits(within),
-                    identity: Some((number.identity(), number.positions())),
-                    watching: notes.into(),
-                    level: level.into(),
-                };
+                let begin = begin(number, notes, level, limits(within));
                 transaction::begin(&self.sessions, &shard, begin, basis).await
             }
             Ask::Size => size(&shard, within).await,
+            Ask::Enlist {
+                id: commit,
+                basis,
+                number,
+                notes,
+                level,
+            } => {
+                let asked = Asked {
+                    basis,
+                    number,
+                    notes,
+                    level,
+                };
+                let here = (&id, &shard);
+                self.commits.enlist(here, commit, asked, within).await
+            }
+            Ask::Commit(message) => self.commits.hear((&id, &shard), message, within).await,
+            Ask::Commits => self.commits.list((&id, &shard), within).await,
             Ask::Session { session, step } => self.go_on(session, step, within).await,
         }
+    }
+
+    async fn read(
+        &self,
+        shard: Shard,
+        (basis, fragment, lasts): (Basis, Fragment, Duration),
+        freshness: Freshness,
+        keep: Option<u64>,
+        within: Duration,
+    ) -> Answer {
+        shard.meter().read();
+        let fresh = fresh(&shard, freshness, within).await?;
+        let seat = self.seats.take(keep, self.copies.count());
+        let seat = tokio::time::timeout(within, seat).await;
+        let read = Read {
+            shard,
+            fresh,
+            basis,
+            fragment,
+            is_kept: keep.is_some(),
+            lasts,
+        };
+        snapshot::read(&self.sessions, read, seat.map_err(|_| Refusal::Later)?).await
     }
 
     async fn go_on(&self, number: u64, step: Step, within: Duration) -> Answer {
@@ -136,6 +179,16 @@ impl Host {
             Some(Session::Snapshot(reader)) => snapshot::go_on(&reader, step, within).await,
             None => Err(Refusal::NoSession),
         }
+    }
+}
+
+/// Returns how a transaction begins.
+fn begin(number: Number, notes: Notes, level: CommitLevel, limits: Limits) -> Begin {
+    Begin {
+        limits,
+        identity: Some((number.identity(), number.positions())),
+        watching: notes.into(),
+        level: level.into(),
     }
 }
 

@@ -93,6 +93,26 @@ impl Numbering {
         }
     }
 
+    /// Returns the number of the next writes at a place, as that of the part of a commit over several shards. It is used again if nothing comes
+    /// of the commit.
+    pub(super) fn of_part(&self, place: Place) -> Number {
+        match self {
+            Self::Statement(statement, counts) => {
+                let counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+                statement.after(counts.get(&place).copied().unwrap_or(0))
+            }
+            Self::Calls => self.next(place),
+        }
+    }
+
+    /// Takes in that a part is made.
+    pub(super) fn made_part(&self, place: Place) {
+        if let Self::Statement(_, counts) = self {
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.entry(place).or_default() += 1;
+        }
+    }
+
     pub(super) fn next(&self, place: Place) -> Number {
         match self {
             Self::Statement(statement, counts) => {

@@ -103,6 +103,7 @@ enum Commit {
 #[serde(rename_all = "kebab-case")]
 enum Writing {
     #[default]
+    Atomic,
     Single,
     BestEffort,
 }
@@ -173,6 +174,7 @@ impl SqlRequest {
                 Commit::All => CommitLevel::All,
             },
             mode: match self.write {
+                Writing::Atomic => WriteMode::Atomic,
                 Writing::Single => WriteMode::Single,
                 Writing::BestEffort => WriteMode::BestEffort,
             },

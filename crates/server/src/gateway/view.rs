@@ -1,5 +1,6 @@
 //! The places of a keyspace as one statement uses them: until when, how fresh, by whom, and for which schema.
 
+mod commit;
 mod kept;
 mod snapshots;
 mod transaction;
@@ -15,22 +16,21 @@ use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_sql::{
     Error, Row,
     shards::{
-        Call, Fault, Fragment, Place, PlaceTransaction, Places, Ran, Shards, StatementId, Visit,
-        Watching,
+        Call, Fault, Fragment, JointTransaction, Place, PlaceTransaction, Places, Ran, Shards,
+        StatementId, Visit, Watching,
     },
 };
 use shardwright_topology::{Position, Timestamp};
 
-use self::{kept::Kept, snapshots::ClusterShards, transaction::ClusterTransaction};
+use self::{
+    commit::ClusterCommit, kept::Kept, snapshots::ClusterShards, transaction::ClusterTransaction,
+};
 use super::{
     cluster::{Cluster, Heard, Reached, Unanswered, milliseconds},
     fault::{fault, indeterminate, unexpected},
     numbers::{Numbered, Numbering},
     way::{Lost, Way},
-    wire::{
-        Ask, Basis, CommitLevel, Freshness, Notes, Number, Point, Refusal, Request, Rows, Said,
-        Step,
-    },
+    wire::{Ask, Basis, CommitLevel, Freshness, Number, Point, Refusal, Request, Rows, Said, Step},
 };
 
 /// How a statement uses the places. Clones are the same statement.
@@ -292,15 +292,11 @@ impl View {
         let ask = Ask::Begin {
             basis: self.basis(),
             number,
-            notes: match watching {
-                Watching::Any => Notes::Any,
-                Watching::Nothing => Notes::Nothing,
-                Watching::These(watch) => Notes::These(watch.script.to_string()),
-            },
+            notes: watching.into(),
             level: self.level,
         };
         let heard = self.ask(place, &ask)?;
-        ClusterTransaction::of(self, place, number, heard)
+        Ok(ClusterTransaction::of(self, place, number, heard)?)
     }
 
     fn error(&self, place: Place, fault: Fault) -> Error {
@@ -436,6 +432,10 @@ impl Places for View {
         watching: Watching<'_>,
     ) -> Result<Box<dyn PlaceTransaction>, Error> {
         self.begin_numbered(statement.into(), place, watching)
+    }
+
+    fn join(&self, started: u64) -> Option<Box<dyn JointTransaction>> {
+        Some(Box::new(ClusterCommit::new(self.clone(), started)))
     }
 
     fn everywhere(self: Arc<Self>) -> Option<Arc<dyn Places>> {

@@ -140,8 +140,12 @@ async fn answer(State(host): State<Host>, body: Bytes) -> Response {
 
 fn only_reads(ask: &Ask) -> bool {
     match ask {
-        Ask::Read { .. } | Ask::Size => true,
+        Ask::Read { .. } | Ask::Size | Ask::Commits => true,
         Ask::Session { step, .. } => matches!(step, Step::Open(_) | Step::More(_)),
-        Ask::Write { .. } | Ask::Recall { .. } | Ask::Begin { .. } => false,
+        Ask::Write { .. }
+        | Ask::Recall { .. }
+        | Ask::Begin { .. }
+        | Ask::Enlist { .. }
+        | Ask::Commit(_) => false,
     }
 }

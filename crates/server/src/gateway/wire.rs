@@ -9,7 +9,8 @@ use shardwright_hashing::Position;
 use shardwright_quorum::log::{ClientId, Level};
 use shardwright_sql::{
     Value,
-    shards::{Fault, Fragment, Ran, StatementId},
+    commit::{self, CommitId, Message, Party, Ticket},
+    shards::{Fault, Fragment, Ran, StatementId, Watching},
 };
 use shardwright_topology::{Epoch, Lsn, NodeId};
 
@@ -58,6 +59,18 @@ pub(super) enum Ask {
     },
     /// Say how large the file is.
     Size,
+    /// Begin the part of this shard in a commit over several shards, once those before it have ended.
+    Enlist {
+        id: CommitId,
+        basis: Basis,
+        number: Number,
+        notes: Notes,
+        level: CommitLevel,
+    },
+    /// Hear what is said about a commit over several shards.
+    Commit(Message),
+    /// List what is left of commits over several shards.
+    Commits,
     /// Go on in a session.
     Session { session: u64, step: Step },
 }
@@ -69,7 +82,13 @@ impl Ask {
             Self::Read { freshness, .. } => {
                 !matches!(freshness, Freshness::Any | Freshness::AtLeast(_))
             }
-            Self::Write { .. } | Self::Recall { .. } | Self::Begin { .. } | Self::Size => true,
+            Self::Write { .. }
+            | Self::Recall { .. }
+            | Self::Begin { .. }
+            | Self::Size
+            | Self::Enlist { .. }
+            | Self::Commit(_)
+            | Self::Commits => true,
             Self::Session { .. } => false,
         }
     }
@@ -160,12 +179,38 @@ pub(super) enum Said {
     Begun { session: u64 },
     /// A transaction with this number has happened before, and each of its statements did this.
     Known { ran: Vec<Ran>, at: Point },
+    /// A part has begun: its statements run in a session.
+    Enlisted { ticket: Ticket, session: u64 },
+    /// The part that was to be prepared is.
+    Prepared,
+    /// A commit is decided, and this shard shows it, as of there.
+    Decided { at: Point },
+    /// The part of a commit has taken effect, or is dropped, as of there.
+    Resolved { at: Point },
+    /// What is asked about a commit over several shards is refused.
+    Refused {
+        ticket: Option<Ticket>,
+        refusal: commit::Refusal,
+    },
+    /// What is left of commits over several shards.
+    Commits(Vec<Leftover>),
     /// A statement in a transaction ran.
     Ran(Ran),
     /// A number of bytes.
     Size(u64),
     /// There is nothing to say.
     Done,
+}
+
+/// What is left of a commit over several shards at one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Leftover {
+    pub(super) id: CommitId,
+    /// Who decides.
+    pub(super) first: Party,
+    pub(super) participants: Vec<Party>,
+    /// Who has not said that its part is resolved, if this shard has decided; `None` if it waits for the decision itself.
+    pub(super) missing: Option<Vec<Party>>,
 }
 
 /// Some rows of a statement.
@@ -203,6 +248,18 @@ pub(super) enum Refusal {
     Announced,
     /// Nothing was run: the shard is about to be replaced by others, unless it is opened again.
     Sealed,
+    /// The part of a commit over several shards is undone, for this reason.
+    Aborted(commit::Refusal),
+}
+
+impl From<Watching<'_>> for Notes {
+    fn from(watching: Watching<'_>) -> Self {
+        match watching {
+            Watching::Any => Self::Any,
+            Watching::Nothing => Self::Nothing,
+            Watching::These(watch) => Self::These(watch.script.to_string()),
+        }
+    }
 }
 
 impl From<Token> for Point {

@@ -122,7 +122,7 @@ impl Copies {
     }
 
     /// Returns the copies that are primaries; `None` if the node stops.
-    pub(super) fn leading(&self) -> Option<Vec<(PartitionId, Shard)>> {
+    pub(crate) fn leading(&self) -> Option<Vec<(PartitionId, Shard)>> {
         let state = self.state();
         let leading = state.open.iter().filter(|(_, shard)| {
             let status = shard.status();
@@ -144,6 +144,11 @@ impl Copies {
 
     pub(crate) fn shard(&self, shard: &PartitionId) -> Option<Shard> {
         self.state().open.get(shard).cloned()
+    }
+
+    /// Lets a test know that a commit over several shards has come to a gap.
+    pub(crate) fn reached(&self, gap: CopyGap) {
+        self.shared.halts.reached(gap);
     }
 
     /// Returns the registry of a keyspace.

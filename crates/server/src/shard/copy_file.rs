@@ -35,6 +35,8 @@ pub(super) struct CopyFile {
     file: ArcSwapOption<ShardFile>,
     /// How far it is.
     place: watch::Sender<Option<Token>>,
+    /// Whether it has a part of a commit over several shards that is prepared and not resolved.
+    held_by_part: watch::Sender<bool>,
     /// What it held when it was compared.
     held: Held,
     /// What it keeps aside for other shards.
@@ -77,6 +79,7 @@ impl CopyFile {
             slot: Mutex::default(),
             file: ArcSwapOption::default(),
             place: watch::channel(None).0,
+            held_by_part: watch::channel(false).0,
             held: Held::default(),
             aside: Aside::halting(home, halts),
             meter: Meter::new(shard),
@@ -96,6 +99,11 @@ impl CopyFile {
     /// Returns how far the file is.
     pub(super) fn place(&self) -> Option<Token> {
         *self.place.borrow()
+    }
+
+    /// Returns whether it has a part that is prepared, as that changes.
+    pub(super) fn held_by_part(&self) -> watch::Receiver<bool> {
+        self.held_by_part.subscribe()
     }
 
     /// Returns what it held when it was compared.
@@ -174,7 +182,7 @@ impl CopyFile {
             if let (Came::Awaited, Some(committed)) = (came, committed) {
                 committed.send_replace(true);
             }
-            self.show(slot.data.applied());
+            self.show(&slot.data);
             match record.kind {
                 Kind::Compare => self.held.compare(record, slot.data.file()),
                 Kind::Cut => self.cut(record, slot.data.file()),
@@ -237,10 +245,13 @@ impl CopyFile {
 
     fn show_all(&self, data: &LoggedFile) {
         self.file.store(Some(Arc::clone(data.file())));
-        self.show(data.applied());
+        self.show(data);
     }
 
-    fn show(&self, applied: Point) {
+    fn show(&self, data: &LoggedFile) {
+        let (applied, is_held) = (data.applied(), data.is_held());
+        self.held_by_part
+            .send_if_modified(|held| std::mem::replace(held, is_held) != is_held);
         self.place.send_replace(Some(Token {
             epoch: applied.epoch,
             lsn: applied.lsn,

@@ -28,11 +28,12 @@ use tokio::{
 };
 
 use super::{
-    Ended as TransactionEnded, Memory, Over,
+    Ended as TransactionEnded, Memory, Over, WAITING_MAX,
     alarm::{Alarm, Caught},
     convert::fault_of,
     copy_file::{Changes, CopyFile, Ran},
     logged_file::{Fate, forgetting},
+    part::Role,
     round::{Ended, Round},
     stopped,
     write::{Token, Write, WriteError, Written},
@@ -74,6 +75,11 @@ impl Claim {
     /// Takes the write into a batch. `false` if it was given up.
     fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it was given up, while it is in no batch.
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 
     /// Lets the write wait again.
@@ -125,6 +131,12 @@ impl Executor {
                 waiting.push_back(request);
             }
             self.gather(&mut waiting).await;
+            if self.has_to_wait(&waiting) {
+                if !self.until_one_may_go_on(&mut waiting).await {
+                    return;
+                }
+                continue;
+            }
             let turn = Arc::clone(&self.turn);
             let _turn = turn.lock().await;
             self.forget().await;
@@ -140,6 +152,54 @@ impl Executor {
                     request.claim.release();
                     waiting.push_front(request);
                 }
+            }
+        }
+    }
+
+    /// Whether all that waits has to wait for the prepared part of a commit over several shards.
+    fn has_to_wait(&self, waiting: &VecDeque<Request>) -> bool {
+        *self.data.held_by_part().borrow()
+            && self.log.status().borrow().leading().is_some()
+            && !*self.stops.borrow()
+            && !waiting.iter().any(is_about_parts)
+    }
+
+    /// Waits until the prepared part is resolved, or something comes that is about it, or this is not the primary any more. `false` if nobody
+    /// is left who could ask.
+    async fn until_one_may_go_on(&mut self, waiting: &mut VecDeque<Request>) -> bool {
+        let (mut held, mut status) = (self.data.held_by_part(), self.log.status());
+        loop {
+            tokio::select! {
+                _ = held.wait_for(|is_held| !is_held) => return true,
+                _ = status.wait_for(|status| status.leading().is_none()) => return true,
+                () = stopped(&mut self.stops) => return true,
+                request = self.inbox.recv() => {
+                    let Some(request) = request else {
+                        return false;
+                    };
+                    let goes_on = is_about_parts(&request);
+                    waiting.push_back(request);
+                    if goes_on {
+                        return true;
+                    }
+                    self.turn_away(waiting);
+                }
+            }
+        }
+    }
+
+    /// Turns away those that are late, or too many, while all have to wait.
+    fn turn_away(&self, waiting: &mut VecDeque<Request>) {
+        let now = self.clock.now();
+        let all = std::mem::take(waiting);
+        for request in all {
+            if request.claim.is_given_up() {
+                continue;
+            }
+            if now >= request.deadline || waiting.len() >= WAITING_MAX {
+                request.answer(Err(WriteError::Late));
+            } else {
+                waiting.push_back(request);
             }
         }
     }
@@ -167,7 +227,14 @@ impl Executor {
     fn next_batch(&self, waiting: &mut VecDeque<Request>) -> Vec<Request> {
         let now = self.clock.now();
         let mut batch: Vec<Request> = Vec::new();
+        // Those that have to wait for the part let the others pass.
+        let lets_pass = *self.data.held_by_part().borrow() && waiting.iter().any(is_about_parts);
+        let mut passed = VecDeque::new();
         while let Some(request) = waiting.pop_front() {
+            if lets_pass && !is_about_parts(&request) {
+                passed.push_back(request);
+                continue;
+            }
             let is_apart = batch.first().is_some_and(|first| {
                 let (first, write) = (&first.write, &request.write);
                 first.exclusive || write.exclusive || first.level != write.level
@@ -185,6 +252,8 @@ impl Executor {
                 batch.push(request);
             }
         }
+        passed.append(waiting);
+        *waiting = passed;
         batch
     }
 
@@ -352,6 +421,11 @@ impl Executor {
         // Only a panic is an error, and that has been reported.
         let _undone = spawn_blocking(move || data.roll_back()).await;
     }
+}
+
+/// Whether a write does not wait for a prepared part.
+fn is_about_parts(request: &Request) -> bool {
+    request.write.role != Role::Plain
 }
 
 /// Takes apart a batch that was interrupted, of which nothing has happened. Returns what has to run again.

@@ -1,8 +1,8 @@
-//! The gaps between two steps that a node writes durably for an operation.
+//! The gaps between two steps that a node writes durably for an operation, or for a commit over several shards.
 
 use std::{fmt, str::FromStr};
 
-/// The moment after a node has written something for a split, a merge or a move, and before what follows.
+/// The moment after a node has written something for a split, a merge, a move or a commit over several shards, and before what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CopyGap {
     /// The log of a source says that each copy keeps aside what its targets are to begin with.
@@ -25,11 +25,19 @@ pub enum CopyGap {
     Renamed,
     /// The registry does not know a copy any more that was removed, or is to be.
     Forgotten,
+    /// All shards but the first have prepared, and the gateway is about to ask the first to decide.
+    Undecided,
+    /// The log of a shard says that its part is prepared. Whoever asked for that has not heard of it.
+    Prepared,
+    /// The log of the first shard says that the commit is decided. Nobody has heard of it.
+    Decided,
+    /// The log of a shard says that its part has taken effect, or is dropped. The first shard has not heard of it.
+    Resolved,
 }
 
 impl CopyGap {
     /// Every gap, in the order in which an operation comes to them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Cut,
         Self::Part,
         Self::Kept,
@@ -40,11 +48,15 @@ impl CopyGap {
         Self::Released,
         Self::Renamed,
         Self::Forgotten,
+        Self::Undecided,
+        Self::Prepared,
+        Self::Decided,
+        Self::Resolved,
     ];
 }
 
 // Whatever is added is in the list.
-const _: () = assert!(CopyGap::ALL.len() == CopyGap::Forgotten as usize + 1);
+const _: () = assert!(CopyGap::ALL.len() == CopyGap::Resolved as usize + 1);
 
 impl fmt::Display for CopyGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +71,10 @@ impl fmt::Display for CopyGap {
             Self::Released => "copy/released",
             Self::Renamed => "copy/renamed",
             Self::Forgotten => "copy/forgotten",
+            Self::Undecided => "commit/undecided",
+            Self::Prepared => "commit/prepared",
+            Self::Decided => "commit/decided",
+            Self::Resolved => "commit/resolved",
         })
     }
 }

@@ -20,7 +20,7 @@ use shardwright_topology::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Pending, Shard,
+    Pending, Preparation, Shard,
     write::{Identity, Transaction, Watching, Write, WriteError, Written},
 };
 
@@ -152,6 +152,8 @@ enum Step {
     Run(Box<Running>),
     /// Let it be committed, and remembered with this outcome.
     Commit(Vec<u8>),
+    /// Let it be kept as a part, which is remembered with this outcome once it takes effect.
+    Prepare(Vec<u8>, Box<Preparation>),
 }
 
 impl Shard {
@@ -177,6 +179,7 @@ impl Shard {
             stops: self.stops.subscribe(),
             clock: self.clock,
             limits,
+            preparation: None,
         };
         let (identity, positions) = identity.unzip();
         let write = Write {
@@ -252,8 +255,26 @@ impl Interactive {
     /// [`WriteError`] says whether it may have happened. [`WriteError::Refused`] if a foreign key is not satisfied,
     /// [`WriteError::Ended`] if it had ended by itself.
     pub async fn commit(self, outcome: Vec<u8>) -> Result<Written, WriteError> {
+        self.end_with(Step::Commit(outcome)).await
+    }
+
+    /// Keeps what was done as the part of a commit over several shards: it is lasting then, and not visible. If it has a number, `outcome`
+    /// is what a retry gets once it has taken effect.
+    ///
+    /// # Errors
+    /// As of [`Interactive::commit`], and [`WriteError::TooLarge`].
+    pub async fn prepare(
+        self,
+        outcome: Vec<u8>,
+        preparation: Preparation,
+    ) -> Result<Written, WriteError> {
+        let preparation = Box::new(preparation);
+        self.end_with(Step::Prepare(outcome, preparation)).await
+    }
+
+    async fn end_with(self, step: Step) -> Result<Written, WriteError> {
         // Where nobody takes that any more, the answer says why.
-        drop(self.steps.send(Step::Commit(outcome)));
+        drop(self.steps.send(step));
         let answer = tokio::time::timeout(self.commit, self.answer).await;
         match (answer, self.ended.get()) {
             (_, Some(ended)) => Err(WriteError::Ended(*ended)),
@@ -282,6 +303,7 @@ struct Conversation {
     stops: watch::Receiver<bool>,
     clock: Clock,
     limits: Limits,
+    preparation: Option<Preparation>,
 }
 
 impl Transaction for Conversation {
@@ -294,6 +316,10 @@ impl Transaction for Conversation {
         loop {
             match self.inbox.recv_timeout(LOOK) {
                 Ok(Step::Commit(outcome)) => return Ok(outcome),
+                Ok(Step::Prepare(outcome, preparation)) => {
+                    self.preparation = Some(*preparation);
+                    return Ok(outcome);
+                }
                 Ok(Step::Run(run)) => {
                     let mut end = None;
                     run(member, &mut |ended| {
@@ -313,6 +339,10 @@ impl Transaction for Conversation {
                 return Err(self.end(ended));
             }
         }
+    }
+
+    fn preparation(&mut self) -> Option<Preparation> {
+        self.preparation.take()
     }
 }
 

@@ -15,6 +15,7 @@ use shardwright_coordinator::rebalancer::PartitionId;
 use shardwright_quorum::log::{
     BatchMember, Kind, Point, Record, Snapshot, StateError, shard_log::Entry,
 };
+use shardwright_sql::commit::notes;
 use shardwright_store::{
     Absorb, ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica,
     ReplicaError, ShardFile, Synchronous, Window, Writer,
@@ -43,13 +44,18 @@ pub struct LoggedFile {
     /// Up to where no crash takes it back.
     saved: Point,
     open: Option<Open>,
+    /// Whether it has a part that is prepared.
+    held: bool,
 }
 
-/// A transaction that waits for its record.
+/// What waits for its record.
 #[derive(Debug)]
 struct Open {
+    kind: Kind,
     payload: Vec<u8>,
     members: Vec<BatchMember>,
+    /// Whether it is in the open transaction. Otherwise it is applied as on any other copy.
+    is_done: bool,
 }
 
 /// What a record met in the data.
@@ -94,6 +100,7 @@ impl LoggedFile {
             applied: opened.saved,
             saved: opened.saved,
             open: None,
+            held: opened.held,
         })
     }
 
@@ -126,15 +133,29 @@ impl LoggedFile {
     /// # Errors
     /// [`StateError`]: the record is not applied, and the data may not be used any more.
     pub fn apply(&mut self, record: &Record) -> Result<Came, StateError> {
-        let came = if self.commit_own(record) {
+        let came = if self.is_awaited(record) {
             Came::Awaited
         } else {
-            self.roll_back();
-            self.apply_changes(record).map_err(state_error)?;
             Came::Unawaited
         };
+        if came == Came::Unawaited || !self.commit_own(record) {
+            self.roll_back();
+            self.apply_changes(record).map_err(state_error)?;
+        }
         self.applied = record.point();
+        match record.kind {
+            Kind::Prepare => self.held = true,
+            Kind::Resolve => self.held = false,
+            _ => {}
+        }
         Ok(came)
+    }
+
+    /// Returns whether it has a part of a commit over several shards that is prepared and not resolved. Until it is, nothing else is
+    /// written.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Applies a record that says what this copy begins with: what was kept aside for it, when another shard was divided. That is the data from
@@ -262,18 +283,23 @@ impl LoggedFile {
         self.roll_back();
         (self.writer, self.file) = (opened.writer, opened.file);
         (self.applied, self.saved) = (opened.saved, opened.saved);
+        self.held = opened.held;
         Ok(self.generations.clean()?)
     }
 
-    /// Commits the transaction that waits, if this is its record. `false` if it is not, or could not be committed: then the record is
-    /// applied as on any other copy.
-    fn commit_own(&mut self, record: &Record) -> bool {
-        let is_own = |open: &mut Open| {
-            record.kind == Kind::Batch
+    /// Whether that is the record that something waits for.
+    fn is_awaited(&self, record: &Record) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            record.kind == open.kind
                 && open.payload == record.payload
                 && open.members == record.members
-        };
-        if self.open.take_if(is_own).is_none() {
+        })
+    }
+
+    /// Commits the transaction that waits for a record. `false` if it could not be committed, or has yet to be made: then the record is
+    /// applied as on any other copy.
+    fn commit_own(&mut self, record: &Record) -> bool {
+        if !self.open.take().is_some_and(|open| open.is_done) {
             return false;
         }
         let entries = entries_of(record);
@@ -289,7 +315,7 @@ impl LoggedFile {
     fn apply_changes(&mut self, record: &Record) -> Result<(), StoreError> {
         let (applied, entries) = (applied_of(record), entries_of(record));
         match record.kind {
-            Kind::Batch | Kind::Ddl => {
+            Kind::Batch | Kind::Ddl | Kind::Prepare | Kind::Resolve => {
                 let changes = ChangeSet::from_bytes(record.payload.as_slice())?;
                 self.writer.apply(applied, &changes, &entries)
             }
@@ -331,17 +357,20 @@ struct Opened {
     file: Arc<ShardFile>,
     writer: Writer,
     saved: Point,
+    held: bool,
 }
 
 impl Opened {
     fn of(file: ShardFile) -> Result<Self, StoreError> {
         file.sync()?;
         let saved = point(file.applied()?);
-        let writer = file.writer()?;
+        let mut writer = file.writer()?;
+        let held = writer.query_row(notes::HELD, (), |_| ())?.is_some();
         Ok(Self {
             file: Arc::new(file),
             writer,
             saved,
+            held,
         })
     }
 }

@@ -30,5 +30,5 @@ pub(crate) use self::{
     import::{ImportError, Importing, SourceRecord, Wanted},
     merging::Merging,
     record::{Cut, CutPart, SplitBase, Take, import_client},
-    seal::{NOTES, SEALED, SHIFT, SealError, Sealing},
+    seal::{OWN_NOTES, SEALED, SHIFT, SealError, Sealing, is_own_note},
 };

@@ -7,7 +7,11 @@ use shardwright_quorum::log::{ClientId, Level};
 use shardwright_store::{Error as StoreError, Member};
 use shardwright_topology::{Epoch, Lsn, NodeId};
 
-use super::{Ended, alarm::Alarm};
+use super::{
+    Ended,
+    alarm::Alarm,
+    part::{Preparation, Role},
+};
 
 /// What happens on a shard entirely or not at all: some statements, one after the other.
 ///
@@ -18,6 +22,12 @@ pub trait Transaction: Send + 'static {
     /// # Errors
     /// Whatever a statement fails with; then nothing of it has happened, and the client is told.
     fn run(&mut self, member: &mut Member<'_>) -> Result<Vec<u8>, StoreError>;
+
+    /// Returns how what it did in its last run is to be kept as a part of a commit over several shards, lasting and not visible; `None` if
+    /// it is to happen.
+    fn preparation(&mut self) -> Option<Preparation> {
+        None
+    }
 }
 
 impl<F> Transaction for F
@@ -58,6 +68,8 @@ pub struct Write {
     pub(super) lasting: Option<Duration>,
     /// What ends it, and which member of its batch it is.
     pub(super) alarm: Option<(Arc<Alarm>, usize)>,
+    /// What it is in a commit over several shards.
+    pub(super) role: Role,
 }
 
 /// What the temporary triggers of the primary's connection note while a transaction runs. They never are part of what is replicated.
@@ -85,6 +97,7 @@ impl Write {
             watching: Watching::Any,
             lasting: None,
             alarm: None,
+            role: Role::Plain,
         }
     }
 

@@ -19,10 +19,10 @@ use shardwright_quorum::log::Settings as LogSettings;
 use shardwright_server::{
     ClusterStore, Node, NodeOptions, Shard,
     node::Scrubbing,
-    shard::{Memory, ReadLevel, Transaction, Write},
+    shard::{CopyGap, Memory, ReadLevel, Transaction, Write},
 };
 use shardwright_store::{Config, Digest, Member, ShardFile, Value};
-use shardwright_topology::{Config as Members, Incarnation, KeyspaceName, NodeId, ShardId};
+use shardwright_topology::{Config as Members, Halts, Incarnation, KeyspaceName, NodeId, ShardId};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 
@@ -368,6 +368,15 @@ impl Cluster {
 
     /// Starts a node that opens its files in another way.
     pub(crate) async fn restart_with(&self, name: &str, file: Config) {
+        self.begin(name, file, Halts::default()).await;
+    }
+
+    /// Starts a node that says to a test how far it is.
+    pub(crate) async fn restart_halting(&self, name: &str, halts: Halts<CopyGap>) {
+        self.begin(name, Config::default(), halts).await;
+    }
+
+    async fn begin(&self, name: &str, file: Config, halts: Halts<CopyGap>) {
         let directory = self.places()[name].directory.path().to_owned();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -385,6 +394,7 @@ impl Cluster {
                 memory: self.memory,
                 file: file.clone(),
                 scrub: self.scrub,
+                halts: halts.clone(),
                 ..NodeOptions::new(node_id(name), &directory, address)
             };
             let store = Arc::clone(&self.store);

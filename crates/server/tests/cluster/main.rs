@@ -16,6 +16,7 @@ mod once;
 mod planned;
 mod split;
 mod sql;
+mod transfers;
 mod writing;
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Returns what splits the shards of a cluster.
-async fn manager(cluster: &Cluster) -> ElasticShardManager {
+pub(crate) async fn manager(cluster: &Cluster) -> ElasticShardManager {
     let (store, keyspace) = (cluster.store(), KeyspaceName::main());
     let journal = RegistryJournal::new(Registry::new(Arc::clone(&store), keyspace.clone()));
     let shards = ClusterStore::new(store, keyspace, None).expect("a client");
@@ -69,7 +69,7 @@ async fn a_shard_is_split_in_two_that_have_its_rows() {
 }
 
 /// Splits a shard, and returns the shards that follow it. A node that dies at the wrong moment costs an attempt.
-async fn split(manager: &ElasticShardManager, shard: &str) -> Vec<ShardId> {
+pub(crate) async fn split(manager: &ElasticShardManager, shard: &str) -> Vec<ShardId> {
     loop {
         let split = manager.begin_split(shard, SplitAt::Median, Gating::Force);
         let split = split.await.expect("it begins");
@@ -82,7 +82,7 @@ async fn split(manager: &ElasticShardManager, shard: &str) -> Vec<ShardId> {
 }
 
 /// Makes one shard of several, and returns it.
-async fn merge(manager: &ElasticShardManager, shards: &[&ShardId]) -> ShardId {
+pub(crate) async fn merge(manager: &ElasticShardManager, shards: &[&ShardId]) -> ShardId {
     let names: Vec<_> = shards.iter().map(|shard| shard.as_str()).collect();
     loop {
         let merge = manager.begin_merge(&names, Gating::Force);

@@ -7,19 +7,22 @@
 //! write. The statements find the rows as they were when they ran first; only what they draw at random may differ, and of
 //! that nobody was told.
 //!
+//! Where the places are elsewhere, and each of them keeps its part itself, they make the commit ([`Places::join`](crate::shards::Places::join)).
+//!
 //! Each place lists the commits that it has had (`cut`), so that snapshots of several files can be compared by anybody who
 //! may read them.
 
 mod clock;
 mod commit;
 mod desk;
+mod joint;
 mod notes;
 mod recovery;
 mod snapshots;
 mod spread;
 
 pub use self::recovery::Unresolved;
-pub(super) use self::{commit::Commit, desk::Desk};
+pub(super) use self::{desk::Desk, joint::Commit};
 
 /// The moments between two durable writes of a commit over several places, in each of which the process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -268,7 +268,7 @@ impl ShardedDatabase {
             let message = "the schema has changed since the statement was planned";
             return Err(self.fault(FaultKind::SchemaChanged, message));
         }
-        if self.commits_everywhere() {
+        if self.commits_on_files() {
             return Ok(answer(self.write_everywhere(state, table, statements)?));
         }
         let steps: Vec<Step> = statements.iter().map(Step::bound).collect();

@@ -72,8 +72,7 @@ pub enum Access {
 /// What a statement that writes to several shards does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteMode {
-    /// It commits on all of them or on none, also after a crash. Where several engines write to the same places it is
-    /// refused.
+    /// It commits on all of them or on none, also after a crash. Where the places have no way to do that it is refused.
     #[default]
     Atomic,
     /// It is refused.

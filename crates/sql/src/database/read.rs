@@ -42,7 +42,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         match &planned.plan {
-            Plan::Read(plan) => self.read_at(
+            Plan::Read(plan) | Plan::Explain(plan) => self.read_at(
                 &state,
                 &planned,
                 plan,

@@ -50,7 +50,7 @@ impl ShardedDatabase {
 
     /// What places know of a statement, as its answer. With several shards each unit ended with a [roll
     /// call](ShardedDatabase::roll_call).
-    fn made(
+    pub(super) fn made(
         &self,
         state: &State,
         planned: &PlannedStatement,

@@ -16,7 +16,7 @@ use crate::{
     answer::{Answer, Tier},
     error::Error,
     plan::{Plan, ReadTarget},
-    shards::{Call, Place, PlaceTransaction, Ran, Watching},
+    shards::{Call, Enlisted, Fault, FaultKind, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A sequence of statements, as one connection to a SQLite file would run them.
@@ -256,7 +256,8 @@ impl Session {
         let Transaction::Spread(spread) = &mut self.transaction else {
             unreachable!("the transaction was begun above")
         };
-        let ran = spread.run(state, planned, params, wanted);
+        let database = &self.database;
+        let ran = spread.run(database, state, planned, params, wanted);
         if ran.is_err() && !spread.commit.is_open() {
             self.transaction = Transaction::None;
         }
@@ -347,7 +348,7 @@ impl Session {
     fn bound(&self) -> Vec<Place> {
         match &self.transaction {
             Transaction::Bound { place, .. } => vec![*place],
-            Transaction::Spread(spread) => spread.commit.places().collect(),
+            Transaction::Spread(spread) => spread.commit.places(),
             Transaction::None | Transaction::Begun => Vec::new(),
         }
     }
@@ -363,19 +364,24 @@ impl Session {
 impl Spread {
     fn run(
         &mut self,
+        database: &ShardedDatabase,
         state: &State,
         planned: &PlannedStatement,
         params: &Params<'_>,
         wanted: Place,
     ) -> Result<Ran, Error> {
-        if !self.commit.places().any(|place| place == wanted) {
+        if !self.commit.places().contains(&wanted) {
             if self.has_savepoints {
                 return Err(Error::Unsupported {
                     what: "another shard in a transaction with savepoints".to_owned(),
                     hint: "keep the statements after a savepoint on the shard that it is on",
                 });
             }
-            self.commit.enlist(wanted, Watching::Any)?;
+            if self.commit.enlist(wanted, Watching::Any)? == Enlisted::Known {
+                let message = "a transaction with this number has happened before";
+                let places = &database.inner.places;
+                return Err(Fault::new(FaultKind::Other, message).at(places.name(wanted)));
+            }
             let deferred = state.checks.deferred();
             let count = |open: &mut dyn PlaceTransaction| deferred.violations(wanted, open);
             let violations = self.commit.within(wanted, count)?;
@@ -390,8 +396,7 @@ impl Spread {
     }
 
     fn savepoint(&mut self, sql: &str) -> Result<(), Error> {
-        let places: Vec<Place> = self.commit.places().collect();
-        let [place] = places[..] else {
+        let [place] = self.commit.places()[..] else {
             return Err(Error::Unsupported {
                 what: "a savepoint in a transaction on several shards".to_owned(),
                 hint: "make savepoints while the transaction is on one shard",

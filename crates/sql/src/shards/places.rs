@@ -150,6 +150,13 @@ pub trait Places: Debug + Send + Sync {
         self.begin(place, watching)
     }
 
+    /// Begins a commit over several places, all or nothing, which the places make themselves; `None` if they cannot. It says when it
+    /// `started`, in microseconds since 1970: of two that want the same place the older one goes first. One that begins again because
+    /// an older one was in its way says when it started first.
+    fn join(&self, _started: u64) -> Option<Box<dyn JointTransaction>> {
+        None
+    }
+
     /// The same places for what a statement does to all of them, and for the engine's own notes: they do not refuse a
     /// number of the schema, and take nothing for the statement's that is not begun [as](Places::begin_as) it. `None`
     /// if the places of the database are to be used for that.
@@ -209,6 +216,41 @@ pub trait PlaceTransaction: Debug + Send {
     /// # Errors
     /// When the place fails.
     fn rollback(&mut self) -> Result<(), Error>;
+}
+
+/// A transaction at several places, all or nothing. Dropping it undoes it, unless it was committed or that is not known.
+pub trait JointTransaction: Debug + Send {
+    /// Begins at a place, where it has not begun. It waits for others there, as long as the commits of these places may wait.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`] and failures of the place. It has ended at all places then.
+    fn enlist(&mut self, place: Place, watching: Watching<'_>) -> Result<Enlisted, Error>;
+
+    /// Returns what is open at a place; `None` if it has not begun there, or has ended.
+    fn at(&mut self, place: Place) -> Option<&mut dyn PlaceTransaction>;
+
+    /// The place has ended what was open there. Returns why, and ends the others.
+    fn lost(&mut self, place: Place) -> Error;
+
+    /// Whether it has neither ended nor been ended.
+    fn is_open(&self) -> bool;
+
+    /// Commits at all places or at none. Once this returns, every read that is fresh sees it.
+    ///
+    /// # Errors
+    /// [`Error::Aborted`] and what a place says of its own part: nothing has happened then.
+    /// [`Indeterminate`](super::FaultKind::Indeterminate) if that is not known. [`Error::Unfinished`] if it is decided, and not seen at all
+    /// places yet: they make it visible by themselves.
+    fn commit(&mut self) -> Result<(), Error>;
+}
+
+/// How a [`JointTransaction`] begins at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enlisted {
+    /// Its statements can run there.
+    Open,
+    /// The place knows the statement: it was made before, everywhere.
+    Known,
 }
 
 /// What the writing connection of a place notes of the rows that it writes.

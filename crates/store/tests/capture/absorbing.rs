@@ -40,7 +40,7 @@ fn whole(pair: &Pair) -> PathBuf {
         place: "shard-9",
         divided: &[],
         keeps: Arc::new(|_, _| true),
-        without_notes: "elastic.",
+        without_notes: &["elastic."],
         remembers: &|outcome| Some(outcome.to_vec()),
         entries: &[],
     };

@@ -113,7 +113,7 @@ fn part_of(pair: &Pair, client: [u8; 16], even: bool) -> (ShardFile, Applied, bo
         place: if even { "shard-1" } else { "shard-2" },
         divided: &divided,
         keeps: Arc::new(move |_, key| is_even(key) == even),
-        without_notes: "elastic.",
+        without_notes: &["elastic."],
         remembers: &|outcome| (outcome.len() % 2 == usize::from(!even)).then(|| outcome.to_vec()),
         entries: &[Entry {
             client,
@@ -213,7 +213,7 @@ fn a_part_of_a_table_that_is_not_there_leaves_nothing_behind() {
         place: "shard-1",
         divided: &divided,
         keeps: Arc::new(|_, _| true),
-        without_notes: "",
+        without_notes: &[],
         remembers: &|outcome| Some(outcome.to_vec()),
         entries: &[],
     };

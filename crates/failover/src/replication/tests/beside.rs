@@ -11,7 +11,7 @@ use shardwright_topology::{
 use super::world::{id, settings};
 use crate::{Verdict, replication::*};
 
-const OPENING: Incarnation = Incarnation(9);
+pub(super) const OPENING: Incarnation = Incarnation(9);
 
 /// Five nodes. `shard-0` has members on n2, n3 and n5, of which n3 is the primary.
 struct Scene {
@@ -25,7 +25,7 @@ struct Scene {
     actions: Vec<Action>,
 }
 
-fn stored(value: ShardRecord) -> Stored<ShardRecord> {
+pub(super) fn stored(value: ShardRecord) -> Stored<ShardRecord> {
     let key = Key::new(format!("shard/main/{}", value.id)).expect("a key");
     let revision = Revision(1);
     Stored {
@@ -160,7 +160,7 @@ impl Scene {
 }
 
 /// A whole copy, which leads in the configuration named.
-fn report(replica_id: ReplicaId, leads: Option<&Config>) -> CopyReport {
+pub(super) fn report(replica_id: ReplicaId, leads: Option<&Config>) -> CopyReport {
     let lead = leads.map(|config| Lead {
         epoch: config.epoch,
         last: Lsn(7),

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use shardwright_sql::shards::{Fault, FaultKind, Fragment, Ran};
+use shardwright_sql::{
+    commit,
+    shards::{Fault, FaultKind, Fragment, Ran},
+};
 use shardwright_store::Member;
 use tokio::sync::Mutex;
 
@@ -21,6 +24,8 @@ use crate::{
 pub(in crate::gateway) struct Transaction {
     state: Mutex<Option<State>>,
     over: OnceLock<()>,
+    /// Why it was taken away from the commit over several shards that it was a part of.
+    refusal: OnceLock<commit::Refusal>,
 }
 
 #[derive(Debug)]
@@ -48,6 +53,39 @@ impl State {
 }
 
 impl Transaction {
+    pub(super) fn new(shard: Shard, interactive: Interactive) -> Self {
+        let state = State {
+            shard,
+            interactive,
+            ran: Vec::new(),
+            room: Room::default(),
+        };
+        Self {
+            state: Mutex::new(Some(state)),
+            over: OnceLock::new(),
+            refusal: OnceLock::new(),
+        }
+    }
+
+    /// Takes what is open, and what its statements did, once none of them runs; `None` if it has ended.
+    pub(super) async fn take(&self) -> Option<(Interactive, Vec<Ran>)> {
+        let State {
+            interactive, ran, ..
+        } = self.state.lock().await.take()?;
+        let _first = self.over.set(());
+        Some((interactive, ran))
+    }
+
+    /// Says why it is taken away.
+    pub(super) fn refuse(&self, refusal: commit::Refusal) {
+        let _first = self.refusal.set(refusal);
+    }
+
+    fn gone(&self) -> Refusal {
+        let refusal = self.refusal.get().copied();
+        refusal.map_or(Refusal::NoSession, Refusal::Aborted)
+    }
+
     /// Whether it has ended, by itself too.
     pub(super) fn is_over(&self) -> bool {
         let ended = |state: &Option<State>| {
@@ -58,6 +96,13 @@ impl Transaction {
     }
 }
 
+/// A transaction that was to begin.
+pub(super) enum Opened {
+    Begun(Arc<Transaction>),
+    /// It has happened before.
+    Known(Said),
+}
+
 /// Begins a transaction, unless it has happened before.
 pub(super) async fn begin(
     sessions: &Sessions,
@@ -65,11 +110,22 @@ pub(super) async fn begin(
     begin: Begin,
     basis: Basis,
 ) -> Answer {
+    match open(shard, begin, basis).await? {
+        Opened::Begun(transaction) => {
+            let session = sessions.insert(Session::Transaction(transaction));
+            Ok(Said::Begun { session })
+        }
+        Opened::Known(said) => Ok(said),
+    }
+}
+
+/// Begins a transaction that is no session yet, unless it has happened before.
+pub(super) async fn open(shard: &Shard, begin: Begin, basis: Basis) -> Result<Opened, Refusal> {
     let reason = Reason::default();
     let begun = shard.begin(begin).await;
     let interactive = match begun.map_err(|error| refusal(error, &reason))? {
         Begun::Open(interactive) => interactive,
-        Begun::Known(written) => return known(&written),
+        Begun::Known(written) => return known(&written).map(Opened::Known),
     };
     let noted = Arc::clone(&reason);
     let checked = interactive.execute(move |member| basis.check(member, &noted));
@@ -77,17 +133,8 @@ pub(super) async fn begin(
         let noted = reason.lock().ok().and_then(|mut reason| reason.take());
         return Err(noted.unwrap_or_else(|| not_run(&interactive, error)));
     }
-    let transaction = Transaction {
-        state: Mutex::new(Some(State {
-            shard: shard.clone(),
-            interactive,
-            ran: Vec::new(),
-            room: Room::default(),
-        })),
-        over: OnceLock::new(),
-    };
-    let session = sessions.insert(Session::Transaction(Arc::new(transaction)));
-    Ok(Said::Begun { session })
+    let transaction = Transaction::new(shard.clone(), interactive);
+    Ok(Opened::Begun(Arc::new(transaction)))
 }
 
 /// Lets a transaction go on.
@@ -100,7 +147,7 @@ pub(super) async fn go_on(
     let mut state = transaction.state.lock().await;
     match step {
         Step::Run(fragment) => {
-            let open = state.as_mut().ok_or(Refusal::NoSession)?;
+            let open = state.as_mut().ok_or_else(|| transaction.gone())?;
             match open.run(fragment).await? {
                 Some(ran) => {
                     open.ran.push(ran.clone());
@@ -115,12 +162,12 @@ pub(super) async fn go_on(
             }
         }
         Step::Aside(fragment) => {
-            let open = state.as_mut().ok_or(Refusal::NoSession)?;
+            let open = state.as_mut().ok_or_else(|| transaction.gone())?;
             let ran = open.run(fragment).await?;
             ran.map(Said::Ran).ok_or_else(too_much_returned)
         }
         Step::Stay => {
-            let open = state.as_ref().ok_or(Refusal::NoSession)?;
+            let open = state.as_ref().ok_or_else(|| transaction.gone())?;
             let stayed = open.interactive.execute(|_| Ok(())).await;
             stayed.map_err(|error| not_run(&open.interactive, error))?;
             Ok(Said::Done)
@@ -128,7 +175,7 @@ pub(super) async fn go_on(
         Step::Commit => {
             let State {
                 interactive, ran, ..
-            } = state.take().ok_or(Refusal::NoSession)?;
+            } = state.take().ok_or_else(|| transaction.gone())?;
             let committed = interactive.commit(wire::encode(&ran)).await;
             // It is over, whatever has become of it.
             let _first = transaction.over.set(());
@@ -154,7 +201,7 @@ pub(super) fn ended_fault(ended: Ended) -> Fault {
     Fault::new(kind, ended.to_string())
 }
 
-fn not_run(interactive: &Interactive, error: StatementError) -> Refusal {
+pub(super) fn not_run(interactive: &Interactive, error: StatementError) -> Refusal {
     let ended = interactive.ended();
     match error {
         StatementError::Refused(error) => match fault(&error, ended.is_some()) {

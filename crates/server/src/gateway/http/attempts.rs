@@ -412,6 +412,11 @@ fn execute(engine: &Engine, view: View, statement: &Statement) -> Attempt {
     let ran = match &statement.key {
         _ if !statement.together.is_empty() => statement.run_together(&handle),
         Some(key) => handle.execute_by_key(key, statement.table.as_deref(), &statement.sql, params),
+        None if matches!(statement.freshness, Wanted::Consistent)
+            && engine.database.only_reads(&statement.sql).unwrap_or(false) =>
+        {
+            handle.read_consistent(&statement.sql, params)
+        }
         None => handle.execute_with(&statement.sql, params, statement.mode),
     };
     if is_writer && engine.database.has_unfinished() {

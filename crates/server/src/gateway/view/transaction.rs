@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use shardwright_sql::{
-    Error,
+    Error, commit,
     shards::{Call, Fault, FaultKind, Fragment, Place, PlaceTransaction, Ran},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct ClusterTransaction {
     place: Place,
     number: Number,
     state: State,
+    /// Why it was taken away from the commit over several shards that it is a part of.
+    refusal: Option<commit::Refusal>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl ClusterTransaction {
         place: Place,
         number: Number,
         heard: Heard,
-    ) -> Result<Box<dyn PlaceTransaction>, Error> {
+    ) -> Result<Box<Self>, Error> {
         let state = match heard.said {
             Said::Begun { session } => State::Open {
                 _stays: Staying::begin(view, place, &heard.way, session),
@@ -101,7 +103,13 @@ impl ClusterTransaction {
             place,
             number,
             state,
+            refusal: None,
         }))
+    }
+
+    /// Returns why it was taken away from the commit that it is a part of, if its shard has said so.
+    pub(super) fn refusal(&self) -> Option<commit::Refusal> {
+        self.refusal
     }
 
     fn error(&self, fault: Fault) -> Error {
@@ -155,6 +163,9 @@ impl ClusterTransaction {
             Ok(Said::Ran(ran)) => Ok(ran),
             Ok(said) => Err(self.error(unexpected(&said))),
             Err(Ok(refusal)) => {
+                if let Refusal::Aborted(why) = &refusal {
+                    self.refusal = Some(*why);
+                }
                 if !matches!(&refusal, Refusal::Fault { ended: false, .. }) {
                     self.state = State::Over;
                 }

@@ -3,12 +3,18 @@
 use std::{collections::HashSet, sync::Arc};
 
 use shardwright_quorum::log::{BatchMember, Kind, shard_log::Entry};
-use shardwright_store::{Captured, Error as StoreError, Executed, Member, Seen, is_stream};
+use shardwright_sql::commit::{CommitId, Verdict};
+use shardwright_store::{
+    Captured, ChangeSet, Error as StoreError, Executed, Member, Seen, is_stream,
+};
 use shardwright_topology::Lsn;
 
 use super::{LoggedFile, Open};
-use crate::shard::remembered::{outcome_of, remember};
-use crate::shard::write::{Identity, Token, Watching, Write, WriteError, Written};
+use crate::shard::{
+    part::{KeptPart, Preparation, Role, take_part},
+    remembered::{outcome_of, remember},
+    write::{Identity, Token, Watching, Write, WriteError, Written},
+};
 
 /// How many bytes of changes and outcomes are one record, unless one write alone has more.
 const CHANGES_MAX: usize = 1 << 20;
@@ -47,11 +53,17 @@ impl LoggedFile {
     pub fn run(&mut self, writes: &mut [&mut Write]) -> Result<Ran, StoreError> {
         self.roll_back();
         let mut fates = self.recall(writes)?;
+        let waits = |write: &Write| self.held && write.role == Role::Plain;
         let fresh: Vec<usize> = (0..writes.len())
-            .filter(|write| fates[*write].is_none())
+            .filter(|write| fates[*write].is_none() && !waits(writes[*write]))
             .collect();
         if let [only] = fresh[..] {
             self.watch(&writes[only].watching)?;
+            if let Role::Resolution(id, verdict) = writes[only].role {
+                let (fate, entry) = self.resolve(id, verdict)?;
+                fates[only] = Some(fate);
+                return Ok(self.ran(fates, entry));
+            }
         }
         let mut count = fresh.len();
         let mut entry = None;
@@ -62,15 +74,110 @@ impl LoggedFile {
                 count = count.div_ceil(2);
                 continue;
             }
-            entry = self.keep_open(captured, writes, &fresh[..count], &mut fates)?;
+            entry = match prepared(writes, &fresh[..count], &captured) {
+                Some((only, preparation, outcome)) => {
+                    let changes = captured.changes.into_bytes();
+                    let prepared = self.prepare(writes[only], preparation, outcome, changes)?;
+                    fates[only] = Some(prepared.0);
+                    prepared.1
+                }
+                None => self.keep_open(captured, writes, &fresh[..count], &mut fates)?,
+            };
             break;
         }
+        Ok(self.ran(fates, entry))
+    }
+
+    fn ran(&self, fates: Vec<Option<Fate>>, entry: Option<Entry>) -> Ran {
         let again = |fate: Option<Fate>| fate.unwrap_or(Fate::Again);
-        Ok(Ran {
+        Ran {
             fates: fates.into_iter().map(again).collect(),
             base: self.applied.lsn,
             entry,
-        })
+        }
+    }
+
+    /// Lets a note of what a transaction has changed wait for its record, in place of the transaction itself.
+    fn prepare(
+        &mut self,
+        write: &Write,
+        preparation: Preparation,
+        outcome: Vec<u8>,
+        changes: Vec<u8>,
+    ) -> Result<(Fate, Option<Entry>), StoreError> {
+        self.writer.rollback()?;
+        let part = KeptPart::new(write.identity, &write.positions, &outcome, changes);
+        if !preparation.has_room_for(&part) {
+            let (bytes, max) = (part.changes.len(), preparation.room());
+            return Ok((Fate::Refused(WriteError::TooLarge { bytes, max }), None));
+        }
+        let mut note = [|member: &mut Member<'_>| preparation.note(member, &part)];
+        let captured = self.writer.execute_batch(&mut note)?;
+        match only(captured.executed) {
+            Ok(()) => {
+                let payload = captured.changes.into_bytes();
+                let entry = self.wait_for(Kind::Prepare, payload, Vec::new(), true);
+                Ok((Fate::Ran(outcome), Some(entry)))
+            }
+            Err(error) => {
+                self.writer.rollback()?;
+                let refused = WriteError::Refused(Arc::new(error));
+                Ok((Fate::Refused(refused), None))
+            }
+        }
+    }
+
+    /// Lets the end of a prepared part wait for its record. What the part changes is in the record, and is made when that is applied.
+    fn resolve(
+        &mut self,
+        id: CommitId,
+        verdict: Verdict,
+    ) -> Result<(Fate, Option<Entry>), StoreError> {
+        let mut take = [|member: &mut Member<'_>| take_part(member, id, verdict)];
+        let captured = self.writer.execute_batch(&mut take)?;
+        let (changes, taken) = (captured.changes, only(captured.executed));
+        let entry = match taken {
+            Err(error) => {
+                self.writer.rollback()?;
+                let refused = WriteError::Refused(Arc::new(error));
+                return Ok((Fate::Refused(refused), None));
+            }
+            // An empty record shows that this copy is the primary and has all that was written.
+            Ok(None) => self.wait_for(Kind::Batch, changes.into_bytes(), Vec::new(), true),
+            Ok(Some(_)) if verdict == Verdict::Abort => {
+                self.wait_for(Kind::Resolve, changes.into_bytes(), Vec::new(), true)
+            }
+            Ok(Some(part)) => {
+                self.writer.rollback()?;
+                let member = part.member();
+                let changed = ChangeSet::from_bytes(part.changes)?;
+                let payload = ChangeSet::joined([&changed, &changes]).into_bytes();
+                self.wait_for(Kind::Resolve, payload, member.into_iter().collect(), false)
+            }
+        };
+        Ok((Fate::Ran(Vec::new()), Some(entry)))
+    }
+
+    /// Lets something wait for its record, which is `is_done` if it is in the open transaction.
+    fn wait_for(
+        &mut self,
+        kind: Kind,
+        payload: Vec<u8>,
+        members: Vec<BatchMember>,
+        is_done: bool,
+    ) -> Entry {
+        self.open = Some(Open {
+            kind,
+            payload: payload.clone(),
+            members: members.clone(),
+            is_done,
+        });
+        Entry {
+            kind,
+            members,
+            payload,
+            after: Some(self.applied.lsn),
+        }
     }
 
     /// Answers what has happened already, and holds back what is here twice.
@@ -171,16 +278,7 @@ impl LoggedFile {
             return Ok(None);
         }
         let payload = captured.changes.into_bytes();
-        self.open = Some(Open {
-            payload: payload.clone(),
-            members: members.clone(),
-        });
-        Ok(Some(Entry {
-            kind: Kind::Batch,
-            members,
-            payload,
-            after: Some(self.applied.lsn),
-        }))
+        Ok(Some(self.wait_for(Kind::Batch, payload, members, true)))
     }
 
     fn token(&self) -> Token {
@@ -189,6 +287,26 @@ impl LoggedFile {
             lsn: self.applied.lsn,
         }
     }
+}
+
+/// Returns the write that is to be kept as a part, which is alone, and its outcome; `None` if what ran is to happen.
+fn prepared(
+    writes: &mut [&mut Write],
+    chosen: &[usize],
+    captured: &Captured<Vec<u8>>,
+) -> Option<(usize, Preparation, Vec<u8>)> {
+    let ([write], [executed]) = (chosen, &captured.executed[..]) else {
+        return None;
+    };
+    let outcome = executed.result.as_ref().ok()?;
+    let preparation = writes[*write].transaction.preparation()?;
+    Some((*write, preparation, outcome.clone()))
+}
+
+/// Returns what the one member of a batch has done.
+fn only<T>(executed: Vec<Executed<T>>) -> Result<T, StoreError> {
+    let executed = executed.into_iter().next();
+    executed.map_or(Err(StoreError::Interrupted), |executed| executed.result)
 }
 
 fn batch_member(write: &Write, outcome: &[u8]) -> Option<BatchMember> {

@@ -28,7 +28,7 @@ use shardwright_store::{
 };
 use shardwright_topology::{Halts, Lsn, OperationId, ShardId};
 
-use super::{Cut, CutPart, NOTES, Take, import_client};
+use super::{Cut, CutPart, OWN_NOTES, Take, import_client};
 use crate::{
     shard::{CopyGap, remembered::share},
     threads::give_way,
@@ -434,7 +434,7 @@ fn write_part(
         place: part.shard.as_str(),
         divided: &divided,
         keeps: Arc::new(move |table, key| range.contains(tables[table].position(key))),
-        without_notes: NOTES,
+        without_notes: &OWN_NOTES,
         remembers: &|remembered| share(remembered, |at| range.contains(at), tells),
         entries: &[Entry {
             client: import_client(&cut.operation, &cut.source).0,

@@ -13,7 +13,7 @@ use shardwright_store::{
 };
 use shardwright_topology::{KeyRange, Lsn, OperationId, ShardId};
 
-use super::{Cutting, Merging, NOTES, ShardCopy, import_client};
+use super::{Cutting, Merging, ShardCopy, import_client, is_own_note};
 use crate::shard::{CopyGap, remembered::share};
 
 /// How long records are waited for that are known to be committed.
@@ -226,8 +226,8 @@ fn last_import(file: &ShardFile, client: &[u8; 16]) -> Result<Option<Imported>, 
 /// Returns what a record of a source means for a target; `None` if it changes nothing.
 fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, ImportError> {
     match record.kind {
-        Kind::Batch | Kind::Ddl => {}
-        Kind::Prepare | Kind::Resolve => return Err(ImportError::SchemaChanged),
+        // What a part changes is in the record that resolves it; the other one has nothing but notes.
+        Kind::Batch | Kind::Ddl | Kind::Prepare | Kind::Resolve => {}
         _ => return Ok(None),
     }
     let changes = ChangeSet::from_bytes(record.payload.as_slice());
@@ -237,7 +237,7 @@ fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, Imp
     }
     let changes = changes.filter(|table, mut row| {
         if table.name == META_TABLE {
-            return !is_of_operation(row.next());
+            return !is_about_source(row.next());
         }
         match wanted.placement.table(&table.name) {
             Some(placed) => row
@@ -262,8 +262,8 @@ fn part_of(record: &Record, wanted: &Wanted) -> Result<Option<SourceRecord>, Imp
     }))
 }
 
-/// Whether a note is one of an operation, which is about the source alone.
-pub(super) fn is_of_operation(key: Option<ValueRef<'_>>) -> bool {
+/// Whether a note is about the source alone.
+pub(super) fn is_about_source(key: Option<ValueRef<'_>>) -> bool {
     let key = key.and_then(|key| key.as_str());
-    key.is_some_and(|key| key.starts_with(NOTES))
+    key.is_some_and(is_own_note)
 }

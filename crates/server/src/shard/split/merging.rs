@@ -15,7 +15,7 @@ use shardwright_store::{
 
 use super::{
     SHIFT, SourceRecord,
-    import::{Taken, is_of_operation, taken},
+    import::{Taken, is_about_source, taken},
 };
 
 /// How records of one of several sources are taken in.
@@ -88,7 +88,7 @@ impl Merging {
     ) -> Result<(), StoreError> {
         for change in changes.changes() {
             let Change::Row(row) = change else { continue };
-            if row.table().name != META_TABLE || is_of_operation(row.key().first().copied()) {
+            if row.table().name != META_TABLE || is_about_source(row.key().first().copied()) {
                 continue;
             }
             let key = row

@@ -6,21 +6,33 @@ use std::{
 };
 
 use shardwright_quorum::log::Level;
-use shardwright_sql::shards::{ANNOUNCED_KEY, is_announced};
+use shardwright_sql::{
+    commit::notes,
+    shards::{ANNOUNCED_KEY, is_announced},
+};
 use shardwright_store::{Error as StoreError, Member, Value};
 use shardwright_topology::{Lsn, OperationId};
 
 use super::ShardCopy;
 use crate::shard::{CopyGap, Write, WriteError};
 
-/// What the keys of notes begin with that belong to an operation. The parts of a shard do not have them.
-pub(crate) const NOTES: &str = "elastic.";
+/// What the keys of notes begin with that belong to an operation.
+const NOTES: &str = "elastic.";
+
+/// What the keys of notes begin with that are about a shard itself: those of operations, and of commits over several shards, which are all
+/// resolved when it is sealed. The shards that follow it do not have them.
+pub(crate) const OWN_NOTES: [&str; 2] = [NOTES, notes::PREFIX];
+
+/// Whether a note is about the shard itself.
+pub(crate) fn is_own_note(key: &str) -> bool {
+    OWN_NOTES.iter().any(|begins| key.starts_with(begins))
+}
 
 /// The key under which a shard that takes nothing from gateways any more keeps the id of the operation that has sealed it, as text. While
 /// it is there, reads of every freshness, writes, transactions and recalls of what is not known are refused with [`Refusal::Sealed`].
 ///
-/// Whoever writes it does so in a batch of its own, in which it has to look for two things and seal nothing if it finds one: another
-/// operation's seal, and under [`ANNOUNCED_KEY`] an announcement that [stands](is_announced). A change that is announced here may be written
+/// Whoever writes it does so in a batch of its own, in which it has to look for three things and seal nothing if it finds one: another
+/// operation's seal, [unresolved](notes::UNRESOLVED) commits over several shards, and under [`ANNOUNCED_KEY`] an announcement that [stands](is_announced). A change that is announced here may be written
 /// down already, and then no place may be without it; it ends soon. Then a change of all shards is either on the source, and so on its
 /// targets, before the seal, or it meets the seal before it has been made anywhere.
 ///
@@ -34,6 +46,9 @@ pub(crate) const SHIFT: &str = "elastic.shift.";
 /// What the key begins with of a note that says that an operation has let go of the shard.
 const ENDED: &str = "elastic.ended.";
 
+/// For how long no commit over several shards begins after a seal was asked for: until it is asked for again, if it was refused.
+const CLOSED: Duration = Duration::from_secs(5);
+
 /// Why a shard is not sealed, or not opened again.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum SealError {
@@ -46,6 +61,10 @@ pub(crate) enum SealError {
     /// A change for all shards is under way here. Try again in a moment.
     #[error("a change for all shards is under way")]
     Announced,
+    /// A commit over several shards has prepared here, or was decided here and not everybody knows. Try again in a moment: none begins
+    /// meanwhile.
+    #[error("a commit over several shards is under way")]
+    Unresolved,
     /// It is not known to be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -62,6 +81,7 @@ pub(crate) trait Sealing: ShardCopy {
     /// [`SealError`]: it may be sealed only if that is not known to be written.
     async fn seal(&self, operation: &OperationId, within: Duration) -> Result<Lsn, SealError> {
         let (operation, ended) = (operation.to_string(), ended_key(operation));
+        self.close_to_commits(CLOSED);
         self.write_alone(within, move |member, reason| {
             if note_of(member, &ended)?.is_some() {
                 return refuse(reason, SealError::Ended);
@@ -78,6 +98,10 @@ pub(crate) trait Sealing: ShardCopy {
                 .is_some_and(is_announced)
             {
                 return refuse(reason, SealError::Announced);
+            }
+            // Those who take part in it know this shard, and none that follows it.
+            if member.query_row(notes::UNRESOLVED, (), |_| ())?.is_some() {
+                return refuse(reason, SealError::Unresolved);
             }
             set_note(member, SEALED, &operation)
         })

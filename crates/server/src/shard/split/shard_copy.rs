@@ -49,6 +49,12 @@ pub trait ShardCopy: Clone + Send + Sync + 'static {
     /// Returns how much it is used.
     fn usage(&self) -> Usage;
 
+    /// Lets no commit over several shards begin here for so long, because it is to be sealed; without this a shard would never be free of
+    /// them. Where none can begin, nothing has to be done.
+    fn close_to_commits(&self, lasting: Duration) {
+        let _none_begins = lasting;
+    }
+
     /// Waits until nobody else appends.
     fn turn(&self) -> impl Future<Output = Self::Turn> + Send;
 
@@ -130,6 +136,10 @@ impl ShardCopy for Shard {
 
     fn usage(&self) -> Usage {
         self.usage()
+    }
+
+    fn close_to_commits(&self, lasting: Duration) {
+        self.closed.send_replace(Some(self.clock().now() + lasting));
     }
 
     async fn turn(&self) -> Self::Turn {

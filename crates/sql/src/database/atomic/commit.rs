@@ -1,4 +1,4 @@
-//! One commit of this process: the caller of production, and what its actions mean on files.
+//! A commit of this process: the caller of production, and what its actions mean on files.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,12 +14,12 @@ use crate::{
     },
     database::{ShardedDatabase, Shared, journal::Step},
     error::Error,
-    shards::{Call, Fault, FaultKind, Place, PlaceTransaction, Ran, Watching},
+    shards::{Fault, FaultKind, Place, PlaceTransaction, Ran, Watching},
 };
 
-/// A commit that is under way, with an open transaction at each of its places. Dropping it undoes it.
+/// A commit on the files of one directory, with an open transaction at each of its places. Dropping it undoes it.
 #[derive(Debug)]
-pub(in crate::database) struct Commit {
+pub(super) struct FileCommit {
     database: ShardedDatabase,
     id: CommitId,
     caller: Caller,
@@ -36,9 +36,9 @@ struct Held {
     steps: Vec<Step>,
 }
 
-impl Commit {
+impl FileCommit {
     /// A commit without places. One that was wounded hands its age on.
-    pub(in crate::database) fn new(database: &ShardedDatabase, started: Option<u64>) -> Self {
+    pub(super) fn new(database: &ShardedDatabase, started: Option<u64>) -> Self {
         let desk = &database.inner.shared.desk;
         let id = desk.name(started);
         Self {
@@ -67,12 +67,12 @@ impl Commit {
     }
 
     /// The places that it has, in their order.
-    pub(in crate::database) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         self.parts.keys().copied()
     }
 
     /// Whether it has neither ended nor been ended.
-    pub(in crate::database) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.caller.outcome().is_none()
     }
 
@@ -80,11 +80,7 @@ impl Commit {
     ///
     /// # Errors
     /// [`Error::Aborted`], and what the place says. The commit has ended then, and changed nothing.
-    pub(in crate::database) fn enlist(
-        &mut self,
-        place: Place,
-        watching: Watching<'_>,
-    ) -> Result<(), Error> {
+    pub(super) fn enlist(&mut self, place: Place, watching: Watching<'_>) -> Result<(), Error> {
         if self.parts.contains_key(&place) {
             return Ok(());
         }
@@ -136,7 +132,7 @@ impl Commit {
     ///
     /// # Errors
     /// [`Error::Aborted`] if an older commit has taken the place, and what `work` fails with.
-    pub(in crate::database) fn within<T>(
+    pub(super) fn within<T>(
         &mut self,
         place: Place,
         work: impl FnOnce(&mut dyn PlaceTransaction) -> Result<T, Error>,
@@ -163,7 +159,7 @@ impl Commit {
     }
 
     /// Runs a statement at a place, and keeps it to be run again after a crash.
-    pub(in crate::database) fn run(&mut self, place: Place, step: Step) -> Result<Ran, Error> {
+    pub(super) fn run(&mut self, place: Place, step: Step) -> Result<Ran, Error> {
         let ran = self.within(place, |transaction| step.run(transaction));
         if let Some(held) = self.parts.get_mut(&place) {
             held.steps
@@ -172,27 +168,12 @@ impl Commit {
         ran
     }
 
-    /// Whether a row of a place answers a question, as this commit sees it.
-    pub(in crate::database) fn finds(
-        &mut self,
-        place: Place,
-        call: Call<'_>,
-    ) -> Result<bool, Error> {
-        if self.parts.contains_key(&place) {
-            let found = self.within(place, |transaction| transaction.aside(call))?;
-            return Ok(!found.rows.is_empty());
-        }
-        let places = &self.database.inner.places;
-        let found = places.query(place, call, |_| std::ops::ControlFlow::Break(()))?;
-        Ok(found.is_break())
-    }
-
     /// Commits at all places, or at none.
     ///
     /// # Errors
     /// [`Error::Aborted`] and what a place says of its own part: nothing has happened then. [`Error::Unfinished`] if it is
     /// decided and a place fails; the next write finishes it.
-    pub(in crate::database) fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(mut self) -> Result<(), Error> {
         let Some(first) = self.parts.keys().next().copied() else {
             return Ok(());
         };
@@ -403,7 +384,7 @@ fn answered((from, answer): (Party, Answer)) -> CallerEvent {
     CallerEvent::Answer(from, answer)
 }
 
-impl Drop for Commit {
+impl Drop for FileCommit {
     fn drop(&mut self) {
         let first = self.parts.keys().next().copied();
         if self.caller.outcome().is_none()

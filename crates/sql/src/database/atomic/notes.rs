@@ -6,31 +6,15 @@ use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
 
 use super::super::journal::Step;
+pub(super) use crate::commit::notes::{ALL, AppliedNote, COUNT};
 use crate::{
-    commit::{CommitId, Party},
+    commit::{
+        CommitId, Party,
+        notes::{APPLIED, DECIDED, DELETE, PREPARED, PUT, PreparedNote, RAISE, json, parse},
+    },
     error::Error,
     shards::{Call, Fault, FaultKind, Place, PlaceTransaction, Places},
 };
-
-/// Before the name of a commit that this place has decided, and that may not be at all places.
-const DECIDED: &str = "commit.decided.";
-
-/// Before the name of a commit that this place has had.
-const APPLIED: &str = "commit.applied.";
-
-/// How many commits over several places this place has had.
-pub(super) const COUNT: &str = "commit.count";
-
-/// All notes of commits, and nothing else.
-pub(super) const ALL: &str =
-    "SELECT key, value FROM main._meta WHERE key >= 'commit.' AND key < 'commit/'";
-
-const PUT: &str = "INSERT INTO main._meta(key, value) VALUES (?1, ?2)";
-
-const RAISE: &str = "INSERT INTO main._meta(key, value) VALUES (?1, 1)
-    ON CONFLICT(key) DO UPDATE SET value = value + 1 RETURNING value";
-
-const DELETE: &str = "DELETE FROM main._meta WHERE key = ?1";
 
 /// The version of the form that is written here.
 const VERSION: u32 = 1;
@@ -45,22 +29,14 @@ pub(super) struct DecidedNote {
     pub(super) parts: BTreeMap<Party, Vec<Step>>,
 }
 
-/// A commit that a place has had.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct AppliedNote {
-    version: u32,
-    /// Which one of the place it is, counted from one.
-    pub(super) number: u64,
-    pub(super) first: Party,
-    pub(super) members: Vec<Party>,
-}
-
 /// The notes of one place.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Notes {
     pub(super) count: u64,
     pub(super) decided: BTreeMap<CommitId, DecidedNote>,
     pub(super) applied: BTreeMap<CommitId, AppliedNote>,
+    /// Where the places keep their parts themselves.
+    pub(super) prepared: BTreeMap<CommitId, PreparedNote>,
 }
 
 impl DecidedNote {
@@ -95,17 +71,11 @@ pub(super) fn list(
     members: &[Party],
     transaction: &mut dyn PlaceTransaction,
 ) -> Result<u64, Error> {
-    let key = [Value::from(COUNT)];
-    let raised = transaction.aside(Call::new(RAISE, &key))?;
+    let raised = transaction.aside(Call::new(RAISE, ()))?;
     let count = raised.rows.first().and_then(|row| row[0].as_i64());
     let number = count.map_or(0, i64::unsigned_abs);
-    let note = AppliedNote {
-        version: VERSION,
-        number,
-        first: first.clone(),
-        members: members.to_vec(),
-    };
-    let entry = [Value::from(format!("{APPLIED}{id}")), json(&note)];
+    let note = AppliedNote::new(number, first.clone(), members.to_vec());
+    let entry = [applied_key(id), note.to_value()];
     transaction.aside(Call::new(PUT, &entry))?;
     Ok(number)
 }
@@ -176,22 +146,16 @@ impl Notes {
             let id = id.parse().ok().filter(|_| is_known).ok_or_else(unknown)?;
             self.decided.insert(id, note);
         } else if let Some(id) = key.strip_prefix(APPLIED) {
-            let note: AppliedNote = parse(value).ok_or_else(unknown)?;
-            let is_known = note.version == VERSION;
-            let id = id.parse().ok().filter(|_| is_known).ok_or_else(unknown)?;
-            self.applied.insert(id, note);
+            let note = AppliedNote::of(value).ok_or_else(unknown)?;
+            self.applied
+                .insert(id.parse().map_err(|_| unknown())?, note);
+        } else if let Some(id) = key.strip_prefix(PREPARED) {
+            let note = PreparedNote::of(value).ok_or_else(unknown)?;
+            self.prepared
+                .insert(id.parse().map_err(|_| unknown())?, note);
         } else {
             return Err(unknown());
         }
         Ok(())
     }
-}
-
-fn json<T: Serialize>(value: &T) -> Value {
-    let text = serde_json::to_string(value).expect("a note has only fields that JSON knows");
-    Value::from(text)
-}
-
-fn parse<T: for<'d> Deserialize<'d>>(value: &Value) -> Option<T> {
-    serde_json::from_str(value.as_str()?).ok()
 }

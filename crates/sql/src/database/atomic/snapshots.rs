@@ -79,12 +79,15 @@ impl ShardedDatabase {
                 let (first, all) = (note.first.clone(), note.members.clone());
                 (*id, (note.number, Members { first, all }))
             });
-            let listing = Listing {
+            let mut listing = Listing {
                 before: before.get(place).copied().unwrap_or(0),
                 count: notes.count,
                 applied: applied.collect(),
                 prepared: BTreeMap::new(),
             };
+            for (id, note) in &notes.prepared {
+                listing.add_prepared(*id, note);
+            }
             listings.insert(name(place), listing);
         }
         // What the first place has decided is prepared wherever it is not applied.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Commit;
+use super::{Commit, joint::may_begin_again};
 use crate::{
     answer::{Answer, Tier},
-    commit::Refusal,
     database::{
         ShardedDatabase,
         journal::Step,
@@ -14,7 +13,7 @@ use crate::{
     },
     error::Error,
     schema::Table,
-    shards::{Fragment, Place, Ran},
+    shards::{Enlisted, FaultKind, Fragment, Place, Ran},
 };
 
 /// What one place is to do.
@@ -26,6 +25,11 @@ pub(in crate::database) type Parts = BTreeMap<Place, Part>;
 impl ShardedDatabase {
     /// Whether a write to several places can be all or nothing here.
     pub(in crate::database) fn commits_everywhere(&self) -> bool {
+        self.commits_on_files() || self.inner.places.join(0).is_some()
+    }
+
+    /// Whether this process makes such writes itself, alone on the files of a directory.
+    pub(in crate::database) fn commits_on_files(&self) -> bool {
         self.inner.places.is_exclusive()
     }
 
@@ -46,10 +50,43 @@ impl ShardedDatabase {
         } else {
             &none
         };
-        for (place, ran) in self.run_parts(checks, rule, parts)? {
-            answer.add(self.inner.places.name(place), ran);
+        if self.inner.places.may_recur()
+            && let Some(made) = self.made_as_a_whole(state, planned)?
+        {
+            return Ok(made);
         }
-        Ok(answer)
+        match self.run_parts(checks, rule, parts)? {
+            Some(ran) => {
+                for (place, ran) in ran {
+                    answer.add(self.inner.places.name(place), ran);
+                }
+                Ok(answer)
+            }
+            None => {
+                let made = self.made_as_a_whole(state, planned)?;
+                made.ok_or_else(|| {
+                    self.fault(FaultKind::Interrupted, "the statement was made meanwhile")
+                })
+            }
+        }
+    }
+
+    /// The answer to a statement that has been made before at all its places. Nobody has to be the writer to ask: it was
+    /// made everywhere or nowhere, so whoever knows of a part can wait for the others to tell theirs.
+    fn made_as_a_whole(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+    ) -> Result<Option<Answer>, Error> {
+        let places = &self.inner.places;
+        if places.statement().is_none() {
+            return Ok(None);
+        }
+        // Where one knows it, it is decided; a place that was asked before that is asked again.
+        match places.recall()?.is_empty() {
+            true => Ok(None),
+            false => self.made(state, planned, places.recall()?),
+        }
     }
 
     /// Writes to a reference table at every place, or at none; the caller has begun the broadcast. Returns what it did at
@@ -73,32 +110,39 @@ impl ShardedDatabase {
         let ran = self.run_parts(checks, None, &parts)?;
         Ok(ran
             .into_iter()
+            .flatten()
             .next()
             .map(|(_, ran)| ran)
             .unwrap_or_default())
     }
 
+    /// Returns what each place did; `None` if the statement turns out to have been made before.
     fn run_parts(
         &self,
         checks: &Checks,
         rule: Option<&'static str>,
         parts: &Parts,
-    ) -> Result<Vec<(Place, Ran)>, Error> {
+    ) -> Result<Option<Vec<(Place, Ran)>>, Error> {
         self.check_writable()?;
         let mut started = None;
         loop {
             let mut commit = Commit::new(self, started);
             let ran = self.run_in(&mut commit, checks, rule, parts);
-            match ran.and_then(|ran| commit.finish().map(|()| ran)) {
-                // Nobody has seen anything of it, and with its age its turn comes.
-                Err(Error::Aborted {
-                    refusal: Refusal::Wounded | Refusal::Gone,
-                    started: age,
-                    ..
-                }) => started = Some(age),
-                done => return done,
+            let done = match ran {
+                Ok(Some(ran)) => commit.finish().map(|()| Some(ran)),
+                ran => ran,
+            };
+            // Nobody has seen anything of it, and with its age its turn comes.
+            match done.as_ref().err().and_then(may_begin_again) {
+                Some(age) if self.has_time() => started = Some(age),
+                Some(_) | None => return done,
             }
         }
+    }
+
+    fn has_time(&self) -> bool {
+        let left = self.inner.places.time_left();
+        left.is_none_or(|left| !left.is_zero())
     }
 
     fn run_in(
@@ -107,10 +151,12 @@ impl ShardedDatabase {
         checks: &Checks,
         rule: Option<&'static str>,
         parts: &Parts,
-    ) -> Result<Vec<(Place, Ran)>, Error> {
+    ) -> Result<Option<Vec<(Place, Ran)>>, Error> {
         let mut all = Vec::new();
         for (&place, part) in parts {
-            commit.enlist(place, checks.watching(place))?;
+            if commit.enlist(place, checks.watching(place))? == Enlisted::Known {
+                return Ok(None);
+            }
             let deferred = checks.deferred();
             let before = commit.within(place, |open| deferred.violations(place, open))?;
             let mut ran = Vec::new();
@@ -126,6 +172,6 @@ impl ShardedDatabase {
             self.check_notes_of(checks, place, commit, rule)?;
             all.push((place, Ran::all(ran)));
         }
-        Ok(all)
+        Ok(Some(all))
     }
 }

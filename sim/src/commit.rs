@@ -37,6 +37,7 @@ const HOLD: Duration = Duration::from_millis(2_000);
 
 const TIMING: Timing = Timing {
     hold: HOLD,
+    ask: Duration::from_millis(700),
     wait: Duration::from_millis(1_500),
     retry: Duration::from_millis(250),
     patience: Duration::from_millis(2_000),

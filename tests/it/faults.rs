@@ -17,6 +17,7 @@ mod random;
 mod readers;
 mod registry;
 mod reshaping;
+mod tellers;
 mod traffic;
 mod wounds;
 mod writers;

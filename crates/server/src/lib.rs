@@ -84,12 +84,11 @@
 //!
 //! - `POST /v1/sql`, part of [`Node::router`], answers for all shards of the keyspace `main`, wherever their primaries are. A statement
 //!   whose shard loses its primary waits for the next one, and happens once. One whose shard is split or merged goes on with those that replace
-//!   it.
+//!   it. What writes to several shards is on all of them or on none, whichever nodes are lost meanwhile.
 //!
 //! # What this crate does not do
 //!
-//! It commits nothing on several shards at once: a statement that writes to more than one is refused, or makes its writes one after the
-//! other where that is asked for.
+//! Over HTTP a transaction is one statement, on however many shards it writes. There is one keyspace, `main`.
 
 mod elastic;
 mod gateway;

@@ -46,9 +46,9 @@
 //!
 //! # What this crate does not do
 //!
-//! It has no server and no replication. Where several engines write to the same places, a write to several shards is
-//! refused, or made shard by shard when asked: it is not atomic there. The machines of such a commit are in [`commit`];
-//! here they are driven on the files of one directory. Foreign keys between rows of different shards are not enforced; adoption reports them.
+//! It has no server and no replication. The machines of a commit over several shards are in [`commit`]; here they are driven on
+//! the files of one directory, and elsewhere the places [make it](shards::Places::join), or such a write is refused unless it is to be
+//! made shard by shard. Foreign keys between rows of different shards are not enforced; adoption reports them.
 
 pub mod adopt;
 mod answer;

@@ -11,7 +11,7 @@ use shardwright::{
 };
 use shardwright_testkit::until;
 
-use super::{cluster::Cluster, nodes::Node, reshaping::has_copy};
+use super::{cluster::Cluster, nodes::Node, reshaping::has_copy, tellers::Tellers};
 
 /// What a process says that stands still.
 const HALTED: &str = "halted at ";
@@ -76,9 +76,10 @@ fn nodes_die_in_each_gap() {
     let mut cluster = Cluster::on_sqlite();
     let victim = 0;
     let halting = |gap: &CopyGap| vec!["--halt-at".to_owned(), gap.to_string()];
-    let mut next = CopyGap::ALL.iter().map(halting);
+    let gaps = CopyGap::ALL.iter().filter(|gap| !gap.is_of_commits());
+    let mut next = gaps.clone().map(halting);
     cluster.restart_killed(victim, next.next());
-    for gap in CopyGap::ALL {
+    for &gap in gaps {
         cluster.during(&format!("node killed, {gap}"), None, |cluster| {
             cluster.until_node_halted(victim, gap);
             cluster.restart_killed(victim, next.next());
@@ -86,6 +87,26 @@ fn nodes_die_in_each_gap() {
     }
     cluster.until_no_operation_is_open();
     cluster.wait_until_nothing_is_left_over();
+    cluster.finish();
+}
+
+#[test]
+fn nodes_die_in_each_gap_of_commits_over_several_shards() {
+    let mut cluster = Cluster::on_sqlite();
+    let mut tellers = Tellers::start(&cluster);
+    let victim = 0;
+    let halting = |gap: &CopyGap| vec!["--halt-at".to_owned(), format!("{gap}#3")];
+    let gaps = CopyGap::ALL.iter().filter(|gap| gap.is_of_commits());
+    let mut next = gaps.clone().map(halting);
+    cluster.restart_killed(victim, next.next());
+    for &gap in gaps {
+        cluster.during(&format!("node killed, {gap}"), None, |cluster| {
+            cluster.until_node_halted_by_clients(victim, gap);
+            cluster.restart_killed(victim, next.next());
+        });
+        tellers.wait_for_progress();
+    }
+    tellers.stop(&cluster);
     cluster.finish();
 }
 
@@ -255,6 +276,30 @@ impl Cluster {
                 self.begin_some(kind, false)?;
             }
             self.lead_to(OperationKind::Split, &gap.to_string(), false)?;
+            None
+        });
+    }
+
+    /// Lets clients go on until a node stands still in a gap of what they ask for. Only the primary of a shard comes to most of them.
+    fn until_node_halted_by_clients(&self, node: usize, gap: CopyGap) {
+        let said = format!("{HALTED}{gap}");
+        let name = self.nodes[node].name().to_owned();
+        until("a node stands still in its gap", || {
+            if self.nodes[node].process.has_logged(&said) {
+                return Some(());
+            }
+            let shards = self.shards()?;
+            let own = shards
+                .iter()
+                .filter(|shard| shard["primary"] == name.as_str());
+            let (first, other) = (shards.first()?, shards.last()?);
+            // One that it decides about, and one that another node does.
+            if own.count() == 0 && first["id"] != other["id"] {
+                for shard in self.sharded() {
+                    let body = json!({"shard": shard, "node": name, "pin": false});
+                    self.tell_coordinators("/api/v1/promote", &body)?;
+                }
+            }
             None
         });
     }

@@ -6,7 +6,7 @@
 use std::{cell::Cell, str::FromStr, time::Duration};
 
 use reqwest::{StatusCode, Url, header::AUTHORIZATION};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shardwright_coordinator::http::Token;
 use shardwright_registry::Clock;
 use shardwright_sql::{
@@ -50,8 +50,10 @@ const UNREACHABLE_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Writing {
-    /// It is refused.
+    /// It commits on all of them or on none.
     #[default]
+    Atomic,
+    /// It is refused.
     Single,
     /// It commits on one shard after the other.
     BestEffort,
@@ -104,6 +106,8 @@ pub(crate) struct SqlClient {
     patience: Patience,
     name: String,
     next: Cell<u64>,
+    /// How fresh rows are, if a node is to be told.
+    read: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +116,8 @@ struct Request<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     args: &'a [serde_json::Value],
     write: Writing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<&'static str>,
     timeout_ms: u64,
     client: &'a str,
     seq: u64,
@@ -166,6 +172,58 @@ impl SqlClient {
             patience,
             name,
             next: Cell::new(1),
+            read: None,
+        })
+    }
+
+    /// The same client, whose reads of several shards see each commit on all of them or on none.
+    #[must_use]
+    pub(crate) fn consistent(self) -> Self {
+        Self {
+            read: Some("consistent"),
+            ..self
+        }
+    }
+
+    /// What a node answers at a path.
+    ///
+    /// # Errors
+    /// [`SqlError`] of the last node that was asked.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, SqlError> {
+        self.runtime.block_on(async {
+            let mut last = SqlError::NoNode;
+            for node in &self.nodes {
+                match self.get_from(node, path).await {
+                    Ok(found) => return Ok(found),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        })
+    }
+
+    /// Waits for so long.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.runtime.block_on(tokio::time::sleep(time));
+    }
+
+    async fn get_from<T: DeserializeOwned>(&self, node: &Url, path: &str) -> Result<T, SqlError> {
+        let url = join(node, path);
+        let mut asking = self.http.get(url.clone()).timeout(self.patience.statement);
+        if let Some(token) = &self.token {
+            asking = asking.header(AUTHORIZATION, token.header());
+        }
+        let lost = |source| SqlError::of(&url, source);
+        let response = asking.send().await.map_err(lost)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(lost)?;
+        if !status.is_success() {
+            let body = serde_json::from_slice::<ErrorBody>(&body).ok();
+            return Err(SqlError::answered(&url, status, body));
+        }
+        serde_json::from_slice(&body).map_err(|error| SqlError::Malformed {
+            url: url.clone(),
+            reason: error.to_string(),
         })
     }
 
@@ -259,6 +317,7 @@ impl SqlClient {
             sql: statement.sql,
             args,
             write: statement.writing,
+            read: self.read,
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1),
             client: &self.name,
             seq: statement.number,

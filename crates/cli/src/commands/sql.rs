@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     best_effort: bool,
 
     /// Let reads of several shards see every commit on all of its shards or on none.
-    #[arg(long, conflicts_with = "node")]
+    #[arg(long)]
     consistent: bool,
 
     /// How answers are printed.
@@ -76,9 +76,15 @@ impl Arguments {
         let writing = if self.best_effort {
             Writing::BestEffort
         } else {
-            Writing::Single
+            Writing::Atomic
         };
-        Ok(Box::new(Nodes::new(self.cluster.client()?, writing)))
+        let client = self.cluster.client()?;
+        let client = if self.consistent {
+            client.consistent()
+        } else {
+            client
+        };
+        Ok(Box::new(Nodes::new(client, writing)))
     }
 
     fn options(&self) -> Options {

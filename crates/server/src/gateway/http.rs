@@ -1,6 +1,7 @@
-//! `POST /v1/sql`: one statement, one answer.
+//! `POST /v1/sql`: one statement, one answer. `GET /v1/commits`: what is left of commits over several shards.
 
 mod attempts;
+mod commits;
 mod outcome;
 
 pub(super) use self::{attempts::run, outcome::Outcome};
@@ -13,7 +14,7 @@ use shardwright_http::axum::{
     extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
-    routing::post,
+    routing::{get, post},
 };
 
 use super::{
@@ -28,6 +29,7 @@ const BODY_MAX: usize = 16 << 20;
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql).layer(DefaultBodyLimit::max(BODY_MAX)))
+        .route("/v1/commits", get(commits::list))
         .with_state(shared)
 }
 

@@ -55,6 +55,17 @@ impl CopyGap {
     ];
 }
 
+impl CopyGap {
+    /// Whether commits over several shards come there, and not operations.
+    #[must_use]
+    pub fn is_of_commits(self) -> bool {
+        matches!(
+            self,
+            Self::Undecided | Self::Prepared | Self::Decided | Self::Resolved
+        )
+    }
+}
+
 // Whatever is added is in the list.
 const _: () = assert!(CopyGap::ALL.len() == CopyGap::Resolved as usize + 1);
 

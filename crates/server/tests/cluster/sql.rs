@@ -28,6 +28,13 @@ impl Asking {
         Some((status, serde_json::from_str(&text).expect("JSON")))
     }
 
+    pub(crate) async fn get(&self, node: &str, path: &str) -> Option<Json> {
+        let url = format!("{}{path}", self.cluster.url_of(node));
+        let response = self.client.get(url).send().await.ok()?;
+        let text = response.text().await.ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// Asks again as long as the answer is that this may help.
     pub(crate) async fn ask(&self, node: &str, body: Json) -> Result<Json, Json> {
         wait("an answer", async || {

@@ -147,6 +147,19 @@ impl Bank {
         }
     }
 
+    /// Checks that a shard says that it waits for a decision which its gateway has not asked for.
+    async fn sees_a_commit(&self, halted: &str) {
+        let names = self.cluster().names();
+        let other = names.iter().find(|name| *name != halted).expect("three");
+        wait("a prepared part", async || {
+            let listed = self.asking.get(other, "/v1/commits").await?;
+            let commits = listed["commits"].as_array()?;
+            let is_prepared = |commit: &Json| commit["state"] == "prepared";
+            commits.iter().any(is_prepared).then_some(())
+        })
+        .await;
+    }
+
     /// Checks that a consistent read sees all the money.
     async fn check_sum(&self, node: &str) {
         let body = json!({
@@ -262,6 +275,9 @@ async fn killed_at(gap: CopyGap) {
     drop(reached);
     let tellers = bank.tellers(3, &["n1", "n2", "n3"]);
     let (node, held) = wait("a gap", async || halted.try_recv().ok()).await;
+    if gap == CopyGap::Undecided {
+        bank.sees_a_commit(&node).await;
+    }
     drop(halted);
     bank.cluster().kill(&node);
     drop(held);

@@ -492,3 +492,29 @@ fn a_shard_that_lists_too_little_is_asked_again() {
     let listings = BTreeMap::from([(at.clone(), outrun)]);
     assert_eq!(cut::check(&listings), Err(Torn::Outrun { at }));
 }
+
+#[test]
+fn a_part_that_hears_nothing_asks_before_its_time_is_over_if_it_may() {
+    let timing = Timing {
+        ask: Duration::from_secs(2),
+        ..Timing::default()
+    };
+    let mut b = Participant::new(party("b"), 3, 7, timing);
+    let mut actions = Vec::new();
+    b.handle(at(0), enlist(ONE), &mut actions);
+    b.handle(at(1), prepare(ONE, ticket(3, 1)), &mut actions);
+    b.handle(
+        at(1),
+        Event::Stored(Record::Prepared(part(ONE))),
+        &mut actions,
+    );
+    assert_eq!(b.next_wake(), Some(at(3)));
+    actions.clear();
+    b.handle(at(3), Event::Tick, &mut actions);
+    let inquire = Message::Inquire {
+        id: ONE,
+        ticket: ticket(9, 1),
+        from: party("b"),
+    };
+    assert_eq!(actions, [Action::Send(party("a"), inquire)]);
+}

@@ -454,7 +454,7 @@ fn kind_of(error: &Error) -> Option<FaultKind> {
     }
 }
 
-fn no_keyspace() -> Response {
+pub(super) fn no_keyspace() -> Response {
     let message = "the keyspace has not been set up yet";
     let hint = "its shards are created once coordinators and nodes run";
     problem(

@@ -230,7 +230,7 @@ impl Participant {
         };
         let (id, told) = (part.id, *told);
         // What has held the writer for its time already asks at once.
-        holder.due = Some(until(holder.since).max(now));
+        holder.due = Some(until(holder.since).min(now + self.timing.ask).max(now));
         holder.stage = Stage::Prepared(part);
         match told {
             Some(verdict) => self.resolve(now, id, verdict, None, actions),

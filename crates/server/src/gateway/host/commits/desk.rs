@@ -33,6 +33,9 @@ use crate::{
     shard::{Begin, Limits, Shard, Write},
 };
 
+/// How long a prepared part waits to be told the outcome before it asks: until then its shard takes no writes, if a gateway was lost.
+const ASK: Duration = Duration::from_secs(2);
+
 /// How a part begins.
 #[derive(Debug, Clone)]
 pub(in crate::gateway::host) struct Asked {
@@ -95,7 +98,7 @@ impl Desk {
         let kept = read_notes(&copy, epoch, within).await?;
         let name = Party::new(id.shard.as_str());
         // A copy may lead twice at one epoch, as far as this process knows; so that is no term.
-        let participant = Participant::new(name, rand::random(), 0, Timing::default());
+        let participant = Participant::new(name, rand::random(), 0, timing());
         let prepared = kept.prepared.into_iter().next();
         let participant = participant.recovered(copy.clock().now(), prepared, kept.decided);
         let desk = Arc::new(Self {
@@ -451,7 +454,7 @@ impl State {
 
 impl Asked {
     fn begin(&self) -> Begin {
-        let (timing, usual) = (Timing::default(), Limits::default());
+        let (timing, usual) = (timing(), Limits::default());
         let limits = Limits {
             begin: timing.wait,
             // The participant ends it before.
@@ -459,6 +462,14 @@ impl Asked {
             ..usual
         };
         begin(self.number, self.notes.clone(), self.level, limits)
+    }
+}
+
+/// How long everybody waits.
+fn timing() -> Timing {
+    Timing {
+        ask: ASK,
+        ..Timing::default()
     }
 }
 

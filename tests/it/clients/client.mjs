@@ -69,6 +69,15 @@ await transaction.commit();
 const committed = await elsewhere.execute("SELECT count(*) AS n FROM posts");
 assert.equal(committed.rows[0].n, 2);
 
+// It may be on several shards.
+const spread = await client.transaction("write");
+for (let id = 1; id <= 20; id += 1) {
+  await spread.execute({ sql: "UPDATE users SET name = ? WHERE id = ?", args: ["renamed", id] });
+}
+await spread.commit();
+const renamed = await elsewhere.execute("SELECT count(*) AS n FROM users WHERE name = 'renamed'");
+assert.equal(renamed.rows[0].n, 20);
+
 const undone = await client.transaction("write");
 await undone.execute("DELETE FROM posts WHERE user = 7");
 await undone.rollback();

@@ -17,6 +17,7 @@ use shardwright_registry::Clock;
 use shardwright_sql::{
     Answer, Description, Error, ResultColumn, ShardedDatabase, Tier, Value,
     json::from_json,
+    schema::Schema,
     shards::{Fault, FaultKind, Fragment},
 };
 use shardwright_topology::NodeId;
@@ -179,24 +180,47 @@ impl Client {
     /// # Errors
     /// What SQLite says of it, or why it would be refused.
     pub(crate) async fn describe(&self, sql: &str) -> Result<Description, Refusal> {
+        self.planned(|database| database.describe(sql)).await
+    }
+
+    /// Tells whether a statement changes nothing, whatever its values are.
+    ///
+    /// # Errors
+    /// As [`Client::describe`].
+    pub(super) async fn only_reads(&self, sql: &str) -> Result<bool, Refusal> {
+        self.planned(|database| database.only_reads(sql)).await
+    }
+
+    async fn planned<T>(
+        &self,
+        ask: impl Fn(&ShardedDatabase) -> Result<T, Error>,
+    ) -> Result<T, Refusal> {
         let engine = self.engine().await?;
-        let described = engine.database.describe(sql);
-        let described = match described {
+        Ok(match ask(&engine.database) {
             // It may be about a table that another node has made.
             Err(Error::Sql { .. } | Error::UnknownTable { .. })
                 if engine.refresh(PATIENCE).await =>
             {
-                engine.database.describe(sql)
+                ask(&engine.database)?
             }
-            described => described,
-        };
-        Ok(described?)
+            asked => asked?,
+        })
     }
 
-    /// Returns the database as this node knows it now, if there is one yet.
-    pub(crate) async fn database(&self) -> Option<ShardedDatabase> {
+    /// Returns the schema as this node knows it, if there is one yet.
+    pub(crate) async fn schema(&self) -> Option<Schema> {
         let engine = self.shared.engines.get(Duration::ZERO).await?;
-        Some(engine.database)
+        Some(engine.database.schema())
+    }
+
+    /// Returns the schema of now.
+    ///
+    /// # Errors
+    /// When there is none yet.
+    pub(crate) async fn schema_of_now(&self) -> Result<Schema, Refusal> {
+        let engine = self.engine().await?;
+        let _news = engine.refresh(PATIENCE).await;
+        Ok(engine.database.schema())
     }
 
     /// Begins a transaction. It takes no lock before its first statement.

@@ -15,7 +15,7 @@ use shardwright_sql::{
     statement::{StatementKind, kind_by_first_word},
 };
 use shardwright_topology::{Backoff, Timestamp};
-use tokio::task::spawn_blocking;
+use tokio::{runtime::Handle, task::spawn_blocking};
 
 use super::{
     client::{Call, Client, PATIENCE, Refusal},
@@ -66,8 +66,28 @@ enum Phase {
 /// What a transaction holds on shards.
 #[derive(Debug)]
 struct Bound {
-    session: Session,
+    session: Held,
     numbered: Numbered,
+}
+
+/// A session, which may wait for its shards when it is dropped.
+#[derive(Debug)]
+struct Held(Option<Session>);
+
+impl Held {
+    fn in_transaction(&self) -> bool {
+        self.0.as_ref().is_some_and(Session::in_transaction)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let session = self.0.take().filter(Session::in_transaction);
+        // A thread that drives tasks must not wait.
+        if let (Some(session), Ok(runtime)) = (session, Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || drop(session)));
+        }
+    }
 }
 
 /// Where the first statement of a transaction leads.
@@ -189,8 +209,7 @@ impl Transaction {
 
     /// Runs a statement that reads by itself.
     async fn read(&mut self, call: &Call) -> Result<Answer, Refusal> {
-        let engine = self.client.engine().await?;
-        if !engine.database.only_reads(&call.sql).unwrap_or(true) {
+        if !self.client.only_reads(&call.sql).await? {
             return Err(match self.begin {
                 Begin::Read => read_only(),
                 Begin::Write => unsupported(
@@ -274,15 +293,22 @@ impl Transaction {
         let streams = &self.client.shared.streams;
         let numbered = streams.take();
         let until = self.client.shared.clock.now() + TOTAL;
-        let session = session(engine, numbered, until);
+        let session = Held(Some(session(engine, numbered, until)));
         let bound = Bound { session, numbered };
         let (bound, _begun) = run(&self.client, bound, Call::plain("BEGIN")).await?;
         let (bound, ran) = run(&self.client, bound, call.clone()).await?;
         Ok(match ran {
             Ok(answer) => Ok(First::Bound(bound, answer)),
             Err(error) => {
-                drop(bound);
-                streams.give_back(numbered);
+                if bound.session.in_transaction() {
+                    let _undone = run(&self.client, bound, Call::plain("ROLLBACK")).await?;
+                }
+                // What is forgotten, or may still happen, keeps its number.
+                let is_free = !matches!(&error, Error::Place { fault, .. }
+                    if matches!(fault.kind, FaultKind::Forgotten | FaultKind::Indeterminate));
+                if is_free {
+                    streams.give_back(numbered);
+                }
                 match error {
                     Error::CrossShardTransaction { .. } => Ok(elsewhere(engine, call, error)),
                     error => Err(error),
@@ -330,7 +356,10 @@ async fn run(
             .map(|(name, value)| (&**name, value.clone()))
             .collect();
         let params = Params::from(&call.positional).and_named(&named);
-        let ran = bound.session.execute(&call.sql, params);
+        let ran = match &mut bound.session.0 {
+            Some(session) => session.execute(&call.sql, params),
+            None => unreachable!("only dropping it takes the session"),
+        };
         (bound, ran)
     });
     ran.await.map_err(|_| panicked())

@@ -36,7 +36,7 @@ impl StatementError {
         } = refusal;
         let code = match &*code {
             "CONSTRAINT" => {
-                let schema = client.database().await.map(|database| database.schema());
+                let schema = client.schema().await;
                 constraint(&message, schema.as_ref()).to_owned()
             }
             "SQL_ERROR" => "SQLITE_ERROR".to_owned(),

@@ -74,7 +74,7 @@ impl Stream {
                 is_autocommit: !self.has_transaction(),
             },
             StreamRequest::Close => {
-                self.close();
+                self.close().await;
                 StreamResponse::Close
             }
         })

@@ -163,9 +163,9 @@ async fn execute(State(shared): State<Arc<Shared>>, body: Body) -> Response {
     let run = async move || {
         let ExecuteBody { stmt } = read(&whole(body)?)?;
         let (mut stream, mut room) = (Stream::default(), Room::default());
-        let result = stream
-            .execute(&shared.client, stmt, false, &mut room)
-            .await?;
+        let result = stream.execute(&shared.client, stmt, false, &mut room).await;
+        stream.close().await;
+        let result = result?;
         Ok(json_response(StatusCode::OK, &json!({ "result": result })))
     };
     to_the_end(run()).await
@@ -175,7 +175,9 @@ async fn batch(State(shared): State<Arc<Shared>>, body: Body) -> Response {
     let run = async move || {
         let BatchBody { batch } = read(&whole(body)?)?;
         let (mut stream, mut room) = (Stream::default(), Room::default());
-        let result = stream.batch(&shared.client, &batch, &mut room).await?;
+        let result = stream.batch(&shared.client, &batch, &mut room).await;
+        stream.close().await;
+        let result = result?;
         Ok(json_response(StatusCode::OK, &json!({ "result": result })))
     };
     to_the_end(run()).await

@@ -37,9 +37,13 @@ impl Stream {
     }
 
     /// Ends it, and rolls back what it has begun.
-    pub(super) fn close(&mut self) {
+    pub(super) async fn close(&mut self) {
         self.is_closed = true;
-        self.transaction = None;
+        if let Some(mut transaction) = self.transaction.take()
+            && let Err(error) = transaction.rollback().await
+        {
+            tracing::debug!(%error, "a transaction whose stream was closed ends by itself");
+        }
     }
 
     /// Whether there is a transaction that has not been committed or rolled back by its client.
@@ -143,8 +147,11 @@ impl Stream {
         if !self.ignores_foreign_keys || !may_cascade(sql) {
             return Ok(());
         }
-        let database = client.database().await;
-        if database.is_some_and(|database| has_cascades(&database.schema())) {
+        let schema = match client.schema_of_now().await {
+            Ok(schema) => schema,
+            Err(refusal) => return Err(StatementError::of(refusal, client).await),
+        };
+        if has_cascades(&schema) {
             return Err(StatementError::new(
                 "UNSUPPORTED",
                 "foreign keys with CASCADE, SET NULL or SET DEFAULT are kept also with foreign_keys off, so this statement may change other rows than its own (run PRAGMA foreign_keys = on first, if it is to)",

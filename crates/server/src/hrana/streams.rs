@@ -1,7 +1,7 @@
 //! Which streams there are, which baton continues each, and when one has been idle for too long.
 //!
 //! A stream waits here between two requests, under the number of its last reply and until a moment; a request takes it away, so that there is
-//! one request at a time. Ends are remembered for a while: whoever comes too late is told what has become of the transaction.
+//! one request at a time. Those that have expired are remembered for a while: whoever comes too late is told what has become of the transaction.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -17,7 +17,8 @@ pub(super) struct Streams<S> {
     open: HashMap<u128, Place<S>>,
     /// When each that waits expires.
     expiries: BTreeSet<(Timestamp, u128)>,
-    ended: HashMap<u128, End>,
+    /// Those that have expired, and whether a transaction was rolled back.
+    expired: HashMap<u128, bool>,
     /// The same, in their order.
     ends: VecDeque<u128>,
 }
@@ -35,13 +36,6 @@ struct Waiting<S> {
     until: Timestamp,
     has_transaction: bool,
     stream: S,
-}
-
-/// How a stream has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Closed,
-    Expired { has_rolled_back: bool },
 }
 
 /// Why there is no stream for a request.
@@ -81,7 +75,7 @@ impl<S> Streams<S> {
             streams_max,
             open: HashMap::new(),
             expiries: BTreeSet::new(),
-            ended: HashMap::new(),
+            expired: HashMap::new(),
             ends: VecDeque::new(),
         }
     }
@@ -111,7 +105,7 @@ impl<S> Streams<S> {
                 if waiting.until > now {
                     return Ok(waiting.stream);
                 }
-                self.expired(id, waiting.has_transaction);
+                self.forget(id, waiting.has_transaction);
                 Err(Refused {
                     reason: self.ended_as(id),
                     _ended: Some(waiting.stream),
@@ -142,7 +136,6 @@ impl<S> Streams<S> {
     /// Ends a stream that a request has.
     pub(super) fn end(&mut self, id: u128) {
         self.open.remove(&id);
-        self.remember(id, End::Closed);
     }
 
     /// Returns when the next stream expires, if one waits.
@@ -159,37 +152,30 @@ impl<S> Streams<S> {
             }
             self.expiries.pop_first();
             if let Some(Place::Waiting(waiting)) = self.open.remove(&id) {
-                self.expired(id, waiting.has_transaction);
+                self.forget(id, waiting.has_transaction);
                 expired.push(waiting.stream);
             }
         }
         expired
     }
 
-    fn expired(&mut self, id: u128, has_rolled_back: bool) {
+    /// Forgets a stream that has expired, but for how it has ended.
+    fn forget(&mut self, id: u128, has_rolled_back: bool) {
         self.open.remove(&id);
-        self.remember(id, End::Expired { has_rolled_back });
-    }
-
-    fn remember(&mut self, id: u128, end: End) {
-        self.ended.insert(id, end);
+        self.expired.insert(id, has_rolled_back);
         self.ends.push_back(id);
         if self.ends.len() > ENDS_MAX
             && let Some(oldest) = self.ends.pop_front()
         {
-            self.ended.remove(&oldest);
+            self.expired.remove(&oldest);
         }
     }
 
     fn ended_as(&self, id: u128) -> Reason {
-        match self.ended.get(&id) {
-            None | Some(End::Closed) => Reason::Invalid,
-            Some(End::Expired {
-                has_rolled_back: false,
-            }) => Reason::Expired,
-            Some(End::Expired {
-                has_rolled_back: true,
-            }) => Reason::RolledBack,
+        match self.expired.get(&id) {
+            None => Reason::Invalid,
+            Some(false) => Reason::Expired,
+            Some(true) => Reason::RolledBack,
         }
     }
 }
@@ -268,7 +254,7 @@ mod tests {
             streams.park(id, 0, at(1), false, ());
             assert_eq!(streams.expire(at(1)).len(), 1);
         }
-        assert_eq!(streams.ended.len(), ENDS_MAX);
+        assert_eq!(streams.expired.len(), ENDS_MAX);
         let reason = |taken: Result<(), Refused<()>>| taken.unwrap_err().reason;
         assert_eq!(reason(streams.take(at(2), 0, 0)), Reason::Invalid);
         assert_eq!(reason(streams.take(at(2), 1, 0)), Reason::Expired);

@@ -319,6 +319,30 @@ async fn a_batch_is_one_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_on_several_shards_happens_on_all_or_none() {
+    let asking = started().await;
+    let mut stream = stream(&asking);
+    let inserts: Vec<String> = (0..12)
+        .map(|id| format!("INSERT INTO t VALUES ({id}, 'a')"))
+        .collect();
+    let mut statements: Vec<&str> = inserts.iter().map(String::as_str).collect();
+    statements.push("INSERT INTO t VALUES (0, 'again')");
+    let results = stream.send("n1", json!([transaction(&statements)])).await;
+    assert_eq!(step_codes(&results[0]), ["SQLITE_CONSTRAINT_PRIMARYKEY"]);
+    assert_eq!(counted(&asking, "n2").await, 0);
+
+    stream.run("n2", "BEGIN").await;
+    for insert in &inserts {
+        let inserted = stream.run("n3", insert).await;
+        assert_eq!(inserted["type"], "ok", "{inserted}");
+    }
+    assert_eq!(counted(&asking, "n2").await, 0);
+    assert_eq!(stream.run("n1", "COMMIT").await["type"], "ok");
+    assert_eq!(counted(&asking, "n2").await, 12);
+    asking.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_migration_happens_as_a_whole_or_not_at_all() {
     let asking = started().await;
     let mut stream = stream(&asking);

@@ -503,7 +503,11 @@ fn a_part_that_hears_nothing_asks_before_its_time_is_over_if_it_may() {
     let mut actions = Vec::new();
     b.handle(at(0), enlist(ONE), &mut actions);
     b.handle(at(1), prepare(ONE, ticket(3, 1)), &mut actions);
-    b.handle(at(1), Event::Stored(Record::Prepared(part(ONE))), &mut actions);
+    b.handle(
+        at(1),
+        Event::Stored(Record::Prepared(part(ONE))),
+        &mut actions,
+    );
     assert_eq!(b.next_wake(), Some(at(3)));
     actions.clear();
     b.handle(at(3), Event::Tick, &mut actions);

@@ -2,6 +2,8 @@
 
 mod channels;
 #[cfg(unix)]
+mod clients;
+#[cfg(unix)]
 mod control;
 mod differential;
 mod documents;

@@ -1,5 +1,5 @@
 //! Nodes as separate processes: how they find one another, come and go, and what they answer.
 
-mod cluster;
+pub(crate) mod cluster;
 mod leaving;
 mod replacing;

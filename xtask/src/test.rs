@@ -7,7 +7,10 @@ use std::process::Command;
 
 use crate::{
     shell, sim,
-    tools::nats::{self, Missing},
+    tools::{
+        libsql,
+        nats::{self, Missing},
+    },
     workspace::{self, Package},
 };
 
@@ -25,7 +28,8 @@ pub(crate) struct Args {
     /// an hour at most.
     #[arg(long, conflicts_with_all = ["part", "filter"])]
     nightly: bool,
-    /// Run only the tests whose names contain this, and nothing else; a nats-server that is not there is not fetched.
+    /// Run only the tests whose names contain this, and nothing else; a nats-server or a client of libSQL that is not there is not
+    /// fetched.
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -92,6 +96,7 @@ fn run_random_faults() -> anyhow::Result<()> {
 fn run_tests(mut command: Command, filter: &[String], missing: Missing) -> anyhow::Result<()> {
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.envs(nats::variables(missing)?);
+    command.envs(libsql::variables(missing)?);
     // Cargo builds the binary before any test runs, because the command's own tests need it, and every example; the tests of whole
     // clusters start the same ones.
     command.env("SHARDWRIGHT_TEST_BINARY", workspace::binary()?);

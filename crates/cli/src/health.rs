@@ -4,7 +4,7 @@ use axum::{Json, Router, http::StatusCode, routing::get};
 use serde_json::json;
 use shardwright_coordinator::{http::Metrics, worker::Worker};
 
-/// The routes `/livez`, `/readyz`, `/version` and `/metrics`; `held` says how many shards the process has.
+/// The routes `/livez`, `/health`, `/readyz`, `/version` and `/metrics`; `held` says how many shards the process has.
 ///
 /// # Errors
 /// When this process counts elsewhere already.
@@ -22,6 +22,8 @@ pub(crate) fn routes(
     };
     Ok(Router::new()
         .route("/livez", get(async || "ok\n"))
+        // Where clients of libSQL look.
+        .route("/health", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/version", get(async move || version))
         .route("/metrics", get(shown)))

@@ -27,6 +27,7 @@ mod settings;
 mod sharder;
 mod shell;
 mod signals;
+mod streams;
 mod style;
 mod timing;
 mod transfer;

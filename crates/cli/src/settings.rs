@@ -229,12 +229,28 @@ pub(crate) const SHARDS: Setting = Setting {
     default: Some("8"),
 };
 
+pub(crate) const STREAM_IDLE: Setting = Setting {
+    name: "stream-idle",
+    variable: "SHARDWRIGHT_STREAM_IDLE",
+    value: Some("DURATION"),
+    help: "How long a stream of a libSQL client waits for its next request",
+    default: Some("30s"),
+};
+
 pub(crate) const TOKEN_FILE: Setting = Setting {
     name: "token-file",
     variable: "SHARDWRIGHT_TOKEN_FILE",
     value: Some("FILE"),
     help: "A file with the cluster's token, which every request then has to carry",
     default: None,
+};
+
+pub(crate) const TRANSACTION_IDLE: Setting = Setting {
+    name: "transaction-idle",
+    variable: "SHARDWRIGHT_TRANSACTION_IDLE",
+    value: Some("DURATION"),
+    help: "How long a stream of a libSQL client waits for its next request while it has a transaction open",
+    default: Some("5s"),
 };
 
 pub(crate) const ZONE: Setting = Setting {
@@ -283,7 +299,9 @@ pub(crate) const ALL: &[&Setting] = &[
     &SPLIT_MIN_ROWS,
     &SPLIT_REQUESTS,
     &SPLIT_ROWS,
+    &STREAM_IDLE,
     &TOKEN_FILE,
+    &TRANSACTION_IDLE,
     &ZONE,
 ];
 

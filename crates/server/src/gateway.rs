@@ -8,6 +8,7 @@
 //! Every node answers every statement. What only one node at a time may do, such as to change the schema, the node does that has the
 //! primary of the catalog shard, the keyspace's [writer](writer); others pass it on.
 
+mod client;
 mod cluster;
 mod engine;
 mod fault;
@@ -18,6 +19,7 @@ mod numbers;
 mod pass_on;
 mod post;
 mod request;
+mod transaction;
 mod tries;
 mod view;
 mod way;
@@ -44,6 +46,10 @@ use tokio::{
 
 pub use self::host::{is_sealed, shows_seal};
 pub(crate) use self::host::{outcome_elsewhere, outcome_of_both};
+pub(crate) use self::{
+    client::{Call, Client, Passed, Refusal},
+    transaction::{Begin, Transaction},
+};
 use self::{engine::Engines, host::Host, numbers::Streams, tries::Tries};
 use crate::node::Copies;
 
@@ -130,6 +136,11 @@ impl Gateway {
     /// Ends what is read here from request to request.
     pub(crate) fn stop(&self) {
         self.shared.engines.host().stop();
+    }
+
+    /// Returns what other protocols of this node ask by.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.shared, self.token.as_ref())
     }
 
     /// Returns what clients and other gateways ask, and `others`, with the same guard before them.

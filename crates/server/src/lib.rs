@@ -92,6 +92,7 @@
 
 mod elastic;
 mod gateway;
+mod hrana;
 pub mod node;
 pub mod shard;
 mod threads;
@@ -117,6 +118,7 @@ pub mod reshaping {
 
 pub use self::{
     elastic::ClusterStore,
+    hrana::Settings as StreamSettings,
     node::{Node, NodeOptions},
     shard::Shard,
 };

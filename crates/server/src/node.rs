@@ -25,6 +25,7 @@ pub use self::{layout::LayoutError, scrub::Scrubbing};
 use crate::{
     elastic::{self, Members},
     gateway::Gateway,
+    hrana::{Hrana, Settings as StreamSettings},
     shard::{CopyGap, Memory, Shard},
 };
 
@@ -55,6 +56,8 @@ pub struct NodeOptions {
     pub file: Config,
     /// When the copies of the shards that it has the primaries of are compared.
     pub scrub: Scrubbing,
+    /// How long the streams of libSQL's clients may be idle, and how many there are.
+    pub streams: StreamSettings,
     /// Who is told of each gap between two steps of an operation: a test that stops the process there.
     pub halts: Halts<CopyGap>,
 }
@@ -76,6 +79,7 @@ impl NodeOptions {
             memory: Memory::default(),
             file: Config::default(),
             scrub: Scrubbing::default(),
+            streams: StreamSettings::default(),
             halts: Halts::default(),
         }
     }
@@ -88,6 +92,7 @@ pub struct Node {
     copies: Copies,
     peers: Peers,
     gateway: Gateway,
+    hrana: Hrana,
     members: Members,
 }
 
@@ -134,7 +139,8 @@ impl Node {
         let (id, token) = (options.id.clone(), options.token.clone());
         let (main, guard) = (KeyspaceName::main(), token.clone());
         let members = Members::new(id.clone(), Arc::clone(&store), main, guard)?;
-        let gateway = Gateway::start(id, &store, copies.clone(), token)?;
+        let gateway = Gateway::start(id.clone(), &store, copies.clone(), token)?;
+        let hrana = Hrana::start(id, &options.address, options.streams, gateway.client());
         let is_told = !options.coordinators.is_empty();
         let worker = Worker::builder(options.id, options.address, options.coordinators)
             .location(options.location)
@@ -151,6 +157,7 @@ impl Node {
             copies,
             peers,
             gateway,
+            hrana,
             members,
         })
     }
@@ -193,7 +200,9 @@ impl Node {
     /// Returns what coordinators, other nodes and clients ask of the node.
     pub fn router(&self) -> Router {
         let operations = elastic::router(self.copies.clone(), self.members.clone());
-        self.worker.router().merge(self.gateway.router(operations))
+        let routes = self.worker.router();
+        let routes = routes.merge(self.gateway.router(operations));
+        routes.merge(self.hrana.router())
     }
 
     /// Stops: all that its copies took in becomes durable. Whoever wants others to take over first calls [`Worker::leave`] before.

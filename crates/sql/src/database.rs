@@ -8,6 +8,8 @@ mod by_shard;
 mod collect;
 mod ddl;
 mod deferred;
+mod describe;
+mod draft;
 mod execute;
 mod insert;
 mod journal;
@@ -39,6 +41,8 @@ pub(crate) use self::records::{last_broadcast, stored_schema};
 use self::{announce::Announcements, atomic::Desk, records::Records, state::State, view::View};
 pub use self::{
     atomic::{CommitGap, Unresolved},
+    describe::Description,
+    draft::Draft,
     execute::Explanation,
     layout::{CATALOG, Layout},
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},

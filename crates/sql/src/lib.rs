@@ -69,8 +69,9 @@ pub mod statement;
 pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
-        Access, CATALOG, CommitGap, CreateOptions, Explanation, Layout, Limits, Options, Prepared,
-        ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved, WriteMode,
+        Access, CATALOG, CommitGap, CreateOptions, Description, Draft, Explanation, Layout, Limits,
+        Options, Prepared, ReadLevel, Session, ShardListing, ShardedDatabase, Unresolved,
+        WriteMode,
     },
     error::Error,
     key::Key,

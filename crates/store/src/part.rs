@@ -1,27 +1,23 @@
 //! A part of a file's rows as a file of its own.
 //!
-//! The whole is copied page by page, what does not belong to the part is deleted, and VACUUM INTO gives the space back. Rowids stay as they
-//! are, those that no column shows too: later changes of the whole name rows by them.
+//! The whole is copied page by page, and of this copy what belongs to a part is written into a file of its own. Rowids stay as they are, those
+//! that no column shows too: later changes of the whole name rows by them.
+
+mod cut;
 
 use std::{
     fs::{self, File},
-    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rusqlite::config::DbConfig;
-
+use self::cut::cut;
 use crate::{
-    Config, Determinism, Digest, Entry, Function, Params, Result, Scrub, ShardFile, Snapshot,
-    Value, ValueRef,
-    connection::{Connection, Purpose},
+    Config, Determinism, Digest, Entry, Function, Result, Scrub, ShardFile, Snapshot, Value,
+    ValueRef,
     create::{LEFT_BESIDE, beside, failed, sync_directory},
-    dedup,
     flush::while_written,
-    identity,
-    writer::quote,
 };
 
 /// Which rows are a part.
@@ -105,14 +101,10 @@ impl Whole {
     ///
     /// As [`Snapshot::copy_to`]: also if a divided table is not there. No file remains then.
     pub fn part_to(&self, path: &Path, part: &Part<'_>) -> Result<PartCopy> {
-        let whole = beside(path, "-whole");
-        remove(&whole);
-        let made = fs::copy(&self.path, &whole)
-            .map_err(|source| failed("write", &whole, source))
-            .and_then(|_| while_written(path, || cut(&whole, path, part)))
+        File::create_new(path).map_err(|source| failed("create", path, source))?;
+        let made = while_written(path, || cut(&self.path, path, part))
             .and_then(|()| sync(path))
             .and_then(|()| digest(path));
-        remove(&whole);
         made.inspect_err(|_| remove(path))
     }
 }
@@ -123,52 +115,16 @@ impl Drop for Whole {
     }
 }
 
-fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
-    let config = Config {
-        foreign_keys: false,
-        ..Config::default()
-    };
-    let connection = Connection::open(&Arc::from(whole), &config, Purpose::Write)?;
-    // Nothing of an unfinished part is used.
-    connection.run_script("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
+/// The function of SQL that picks the rows of a part.
+fn keeps_function(part: &Part<'_>) -> Function {
     let keeps = Arc::clone(&part.keeps);
-    let keeps = Function::new(KEEPS, 2, Determinism::Deterministic, move |arguments| {
+    Function::new(KEEPS, 2, Determinism::Deterministic, move |arguments| {
         let table = arguments[0]
             .as_i64()
             .and_then(|table| usize::try_from(table).ok());
         let table = table.ok_or("the first argument is the number of a table")?;
         Ok(Value::Integer(i64::from(keeps(table, arguments[1]))))
-    });
-    keeps.register(&connection)?;
-    for setting in [
-        DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER,
-        DbConfig::SQLITE_DBCONFIG_DEFENSIVE,
-    ] {
-        let set = connection.raw().set_db_config(setting, false);
-        set.map_err(|error| connection.error(error))?;
-    }
-    connection.run_script("BEGIN")?;
-    for (number, table) in part.divided.iter().enumerate() {
-        let (name, column) = (quote(&table.name), quote(&table.column));
-        let others = format!("DELETE FROM main.{name} WHERE NOT {KEEPS}({number}, {column})");
-        connection.run_script(&others)?;
-    }
-    for begins in part.without_notes {
-        connection.execute(
-            "DELETE FROM main._meta WHERE key GLOB ?1",
-            Params::from(&[Value::from(format!("{begins}*"))]),
-        )?;
-    }
-    identity::set_meta(&connection, "place", &Value::from(part.place))?;
-    dedup::share(&connection, part.remembers)?;
-    dedup::store(&connection, 0, part.entries)?;
-    connection.run_script("COMMIT")?;
-    let name = path.to_str().ok_or_else(|| {
-        let why = io::Error::new(io::ErrorKind::InvalidInput, "its name is not Unicode");
-        failed("write", path, why)
-    })?;
-    connection.execute("VACUUM main INTO ?1", Params::from(&[Value::from(name)]))?;
-    connection.close()
+    })
 }
 
 fn sync(path: &Path) -> Result<()> {

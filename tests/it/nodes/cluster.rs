@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// What every request has to carry.
+const TOKEN: &str = "a-token-of-some-length";
+
 /// A running cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -36,7 +39,7 @@ impl Cluster {
         let turn = turn();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let token = directory.path().join("token");
-        fs::write(&token, "a-token-of-some-length\n").expect("a file");
+        fs::write(&token, TOKEN).expect("a file");
         let only_mine = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&token, only_mine).expect("a mode");
         let mut cluster = Self {
@@ -112,6 +115,16 @@ impl Cluster {
         let (process, url) = self.start("node", name, &["--data", &data]);
         self.nodes.insert(name.to_owned(), process);
         self.node_urls.insert(name.to_owned(), url);
+    }
+
+    /// What requests have to carry.
+    pub(crate) fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    /// Where a node answers.
+    pub(crate) fn url_of(&self, name: &str) -> &str {
+        &self.node_urls[name]
     }
 
     /// The process of a node.

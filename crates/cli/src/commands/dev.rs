@@ -5,21 +5,26 @@ mod home;
 
 use std::io::{self, Write};
 
-use self::{cluster::Cluster, home::Home};
+use self::{
+    cluster::{Cluster, Limits},
+    home::Home,
+};
 use crate::{
     automatic,
     listening::{self, Listening},
     process,
     settings::{
-        AUTOMATIC, DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, Setting, Settings,
+        AUTOMATIC, DATA_OF_DEV, Family, Given, LISTEN, LOG_OF_DEV, SHARDS, STREAM_IDLE, Setting,
+        Settings, TRANSACTION_IDLE,
     },
     signals::{self, Ending},
+    streams,
 };
 
 /// Run a whole cluster in one process, for trying things out.
 ///
 /// A coordinator and some nodes, with a registry in an SQLite file, on this machine only. One address answers everything: SQL at
-/// `/v1/sql`, the admin API at `/api/v1`, health and metrics. All data stays in the directory: run it again there, and it goes on.
+/// `/v1/sql`, clients of libSQL, the admin API at `/api/v1`, health and metrics. All data stays in the directory: run it again there, and it goes on.
 ///
 /// Prints `listening on http://...` once it takes requests, and `ready` with what to try once every shard takes writes. Ctrl-C or SIGTERM
 /// ends it.
@@ -42,7 +47,14 @@ pub(crate) struct Arguments {
 struct Developing;
 
 impl Family for Developing {
-    const SETTINGS: &'static [&'static Setting] = &[&DATA_OF_DEV, &LISTEN, &SHARDS, &LOG_OF_DEV];
+    const SETTINGS: &'static [&'static Setting] = &[
+        &DATA_OF_DEV,
+        &LISTEN,
+        &SHARDS,
+        &STREAM_IDLE,
+        &TRANSACTION_IDLE,
+        &LOG_OF_DEV,
+    ];
 
     const MORE: (&'static str, &'static [&'static Setting]) = AUTOMATIC;
 }
@@ -62,10 +74,14 @@ async fn develop(
     signals::outlive_size_limits()?;
     let home = Home::open(settings.required(&DATA_OF_DEV)?, nodes)?;
     let shards = settings.required(&SHARDS)?;
-    let balance = automatic::balance(settings, shards)?;
+    let limits = Limits {
+        shards,
+        balance: automatic::balance(settings, shards)?,
+        streams: streams::of(settings)?,
+    };
     let listening = Listening::open(settings, cluster::DEFAULT_ADDRESS).await?;
     let address = listening.address();
-    let cluster = Cluster::start(&home, (shards, balance), listening).await?;
+    let cluster = Cluster::start(&home, limits, listening).await?;
     listening::announce(address, out)?;
     let asked = ending.asked();
     tokio::pin!(asked);

@@ -2,6 +2,9 @@
 
 mod attempts;
 mod commits;
+mod outcome;
+
+pub(super) use self::{attempts::run, outcome::Outcome};
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use shardwright_http::axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 
@@ -65,10 +68,11 @@ async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
     let is_passed_on = headers.contains_key(FORWARDED);
     // Whoever has gone by then gets no answer; the statement ends properly all the same.
     let trial = Trial::of(&headers).filter(|_| is_passed_on);
-    let run = tokio::spawn(async move {
-        attempts::run(&shared, &request, statement, is_passed_on, trial).await
+    let running = tokio::spawn(async move {
+        let ran = run(&shared, &request, statement, is_passed_on, trial);
+        ran.await.into_response()
     });
-    run.await.unwrap_or_else(|_| {
+    running.await.unwrap_or_else(|_| {
         let message = "the statement failed, and it is not known what of it has happened";
         problem(
             StatusCode::GATEWAY_TIMEOUT,

@@ -11,12 +11,14 @@ use shardwright_http::axum::{
     response::{IntoResponse, Response},
 };
 use shardwright_sql::{
-    Answer, Error, Key, Value, WriteMode,
+    Answer, Error, Key, ShardedDatabase, Value, WriteMode,
     json::{InvalidValue, from_json, to_json},
+    shards::Fragment,
 };
 use shardwright_topology::{KeyspaceName, ShardId};
 
 use super::{
+    client::Call,
     cluster::{Reached, milliseconds},
     numbers::Numbered,
     view::{Noted, Wanted},
@@ -30,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// A request as it comes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SqlRequest {
     pub(super) sql: String,
@@ -56,6 +58,17 @@ pub(super) struct SqlRequest {
     client: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    together: Vec<Further>,
+}
+
+/// A statement that is made together with the one of the request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Further {
+    sql: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    args: Option<Args>,
 }
 
 /// The values of the parameters.
@@ -111,12 +124,33 @@ pub(super) struct Statement {
     pub(super) mode: WriteMode,
     pub(super) within: Duration,
     pub(super) numbered: Option<Numbered>,
+    /// What is made together with it: changes of the schema, and rows of the catalog.
+    pub(super) together: Vec<Call>,
 }
 
 impl SqlRequest {
+    /// Returns the request of a client that speaks another protocol.
+    pub(super) fn of(call: &Call, together: &[Call]) -> Self {
+        Self {
+            sql: call.sql.clone(),
+            args: Args::of(call),
+            together: together.iter().map(Further::of).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Says what is meant.
     pub(super) fn statement(&self, keyspace: &KeyspaceName) -> Result<Statement, BadRequest> {
-        let (positional, named) = self.values()?;
+        let (positional, named) = values(self.args.as_ref())?;
+        let together = self.together.iter().map(|further| {
+            let (positional, named) = values(further.args.as_ref())?;
+            Ok(Call {
+                sql: further.sql.clone(),
+                positional,
+                named,
+            })
+        });
+        let together = together.collect::<Result<_, BadRequest>>()?;
         let key = match &self.key {
             Some(key) => Some(Key::new(value("key", key)?)),
             None => None,
@@ -146,6 +180,7 @@ impl SqlRequest {
             },
             within: within.min(TIMEOUT_MAX),
             numbered,
+            together,
         })
     }
 
@@ -154,23 +189,6 @@ impl SqlRequest {
         Self {
             timeout_ms: Some(milliseconds(left)),
             ..self.clone()
-        }
-    }
-
-    fn values(&self) -> Result<(Vec<Value>, Named), BadRequest> {
-        match &self.args {
-            None => Ok((Vec::new(), Vec::new())),
-            Some(Args::ByPosition(args)) => {
-                let values = args.iter().map(|arg| value("args", arg));
-                Ok((values.collect::<Result<_, _>>()?, Vec::new()))
-            }
-            Some(Args::ByName(args)) => {
-                let named = args.iter().map(|(name, arg)| {
-                    let value = value("args", arg)?;
-                    Ok((name.clone(), value))
-                });
-                Ok((Vec::new(), named.collect::<Result<_, BadRequest>>()?))
-            }
         }
     }
 
@@ -193,6 +211,58 @@ impl SqlRequest {
                 Wanted::AtLeast(Arc::new(reached))
             }
         })
+    }
+}
+
+impl Statement {
+    /// Runs it with what is to happen together with it. It waits for shards.
+    pub(super) fn run_together(&self, handle: &ShardedDatabase) -> Result<Answer, Error> {
+        let first = Call {
+            sql: self.sql.clone(),
+            positional: self.positional.clone(),
+            named: self.named.clone(),
+        };
+        let all = std::iter::once(&first).chain(&self.together);
+        let all: Vec<Fragment> = all.map(Call::fragment).collect();
+        Fragment::with_calls(&all, |calls| handle.execute_together(calls))
+    }
+}
+
+impl Args {
+    fn of(call: &Call) -> Option<Self> {
+        if !call.named.is_empty() {
+            let named = call.named.iter();
+            let named = named.map(|(name, value)| (name.clone(), to_json(value)));
+            return Some(Self::ByName(named.collect()));
+        }
+        let positional = call.positional.iter().map(to_json).collect();
+        (!call.positional.is_empty()).then_some(Self::ByPosition(positional))
+    }
+}
+
+impl Further {
+    fn of(call: &Call) -> Self {
+        Self {
+            sql: call.sql.clone(),
+            args: Args::of(call),
+        }
+    }
+}
+
+fn values(args: Option<&Args>) -> Result<(Vec<Value>, Named), BadRequest> {
+    match args {
+        None => Ok((Vec::new(), Vec::new())),
+        Some(Args::ByPosition(args)) => {
+            let values = args.iter().map(|arg| value("args", arg));
+            Ok((values.collect::<Result<_, _>>()?, Vec::new()))
+        }
+        Some(Args::ByName(args)) => {
+            let named = args.iter().map(|(name, arg)| {
+                let value = value("args", arg)?;
+                Ok((name.clone(), value))
+            });
+            Ok((Vec::new(), named.collect::<Result<_, BadRequest>>()?))
+        }
     }
 }
 
@@ -224,6 +294,8 @@ pub(super) fn reply(answer: &Answer, noted: &Noted, is_any: bool) -> Response {
         .columns
         .iter()
         .map(|column| Json::from(&*column.name));
+    let types = answer.columns.iter();
+    let types = types.map(|column| Json::from(column.declared_type.as_deref()));
     let row = |row: &Vec<Value>| row.iter().map(to_json).collect::<Json>();
     let token = noted.reached.iter().map(|(shard, point)| {
         let place = json!([point.epoch, point.lsn]);
@@ -231,8 +303,10 @@ pub(super) fn reply(answer: &Answer, noted: &Noted, is_any: bool) -> Response {
     });
     let mut body = json!({
         "columns": names.collect::<Json>(),
+        "types": types.collect::<Json>(),
         "rows": answer.rows.iter().map(row).collect::<Json>(),
         "changes": answer.changes,
+        "last_insert_rowid": answer.last_insert_rowid,
         "shards": answer.places,
         "token": token.collect::<serde_json::Map<_, _>>(),
     });

@@ -6,6 +6,7 @@ mod cluster;
 mod coordinated;
 mod copies;
 mod faults;
+mod hrana;
 mod interactive;
 mod limits;
 mod migrating;

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, wait};
 /// A client that may ask every node. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Asking {
-    client: Client,
+    pub(crate) client: Client,
     pub(crate) cluster: Cluster,
 }
 

@@ -36,7 +36,7 @@ impl ShardedDatabase {
         Ok(self.defined())
     }
 
-    fn defined(&self) -> Answer {
+    pub(super) fn defined(&self) -> Answer {
         let places = self
             .inner
             .places
@@ -48,7 +48,7 @@ impl ShardedDatabase {
 }
 
 /// The stored schema after a statement; `None` if it changes nothing, as CREATE ... IF NOT EXISTS may.
-fn changed(
+pub(super) fn changed(
     before: &Schema,
     statement: &Stmt,
     sql: &str,
@@ -207,7 +207,7 @@ fn rename(stored: &mut StoredSchema, table: &str, body: &AlterTableBody) {
 }
 
 /// What runs on the shards and on the catalog.
-fn steps(
+pub(super) fn steps(
     before: &Schema,
     after: &Schema,
     statement: &Stmt,

@@ -37,6 +37,52 @@ const KEPT: &[&str] = &["user_version", "application_id"];
 /// Those that ask each file about itself.
 const OF_FILES: &[&str] = &["integrity_check", "quick_check"];
 
+/// What answers a PRAGMA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An empty copy of the schema.
+    OfSchema,
+    /// It is set, and kept with the schema.
+    Kept,
+    /// Each file, about itself.
+    OfFiles,
+    /// It is always the same, and may be set to just that.
+    Fixed,
+}
+
+/// Tells what answers a PRAGMA; `None` if it is refused.
+pub(super) fn kind(pragma: &str, body: Option<&PragmaBody>) -> Option<Kind> {
+    match (pragma, body) {
+        // SQLite sets them in this form too.
+        (kept, Some(_)) if KEPT.contains(&kept) => Some(Kind::Kept),
+        (known, None | Some(PragmaBody::Call(_))) if OF_SCHEMA.contains(&known) => {
+            Some(Kind::OfSchema)
+        }
+        (known, _) if OF_FILES.contains(&known) => Some(Kind::OfFiles),
+        ("foreign_keys" | "journal_mode", None) | ("read_uncommitted", _) => Some(Kind::Fixed),
+        ("foreign_keys", Some(PragmaBody::Equals(value))) if is_on(&value.to_string()) => {
+            Some(Kind::Fixed)
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn refused(pragma: &str) -> Error {
+    Error::Unsupported {
+        what: format!("PRAGMA {pragma}"),
+        hint: "settings of the files belong to the database: see Options",
+    }
+}
+
+/// What a PRAGMA answers that is always the same.
+fn fixed(pragma: &str) -> Value {
+    match pragma {
+        "foreign_keys" => Value::Integer(1),
+        "journal_mode" => Value::from("wal"),
+        _ => Value::Integer(0),
+    }
+}
+
 impl ShardedDatabase {
     pub(super) fn pragma(
         &self,
@@ -48,27 +94,15 @@ impl ShardedDatabase {
             unreachable!("the caller has matched the statement")
         };
         let pragma = fold(name.name.as_str());
-        match (pragma.as_str(), body) {
-            (known, None | Some(PragmaBody::Call(_))) if OF_SCHEMA.contains(&known) => {
-                schema_answer(state, sql)
+        match (kind(&pragma, body.as_ref()), body) {
+            (Some(Kind::OfSchema), _) => schema_answer(state, sql),
+            (Some(Kind::Kept), Some(PragmaBody::Equals(value) | PragmaBody::Call(value))) => {
+                self.set_number(&pragma, &value.to_string())
             }
-            (kept, Some(PragmaBody::Equals(value))) if KEPT.contains(&kept) => {
-                self.set_number(kept, &value.to_string())
-            }
-            (known, _) if OF_FILES.contains(&known) => self.ask_files(sql),
-            ("foreign_keys", None) => Ok(answer("foreign_keys", vec![vec![Value::Integer(1)]])),
-            ("read_uncommitted", None) => {
-                Ok(answer("read_uncommitted", vec![vec![Value::Integer(0)]]))
-            }
-            ("journal_mode", None) => Ok(answer("journal_mode", vec![vec![Value::from("wal")]])),
-            ("foreign_keys", Some(PragmaBody::Equals(value))) if is_on(&value.to_string()) => {
-                Ok(answer("foreign_keys", Vec::new()))
-            }
-            ("read_uncommitted", Some(_)) => Ok(answer("read_uncommitted", Vec::new())),
-            _ => Err(Error::Unsupported {
-                what: format!("PRAGMA {pragma}"),
-                hint: "settings of the files belong to the database: see Options",
-            }),
+            (Some(Kind::OfFiles), _) => self.ask_files(sql),
+            (Some(Kind::Fixed), None) => Ok(answer(&pragma, vec![vec![fixed(&pragma)]])),
+            (Some(Kind::Fixed), Some(_)) => Ok(answer(&pragma, Vec::new())),
+            (Some(Kind::Kept), None) | (None, _) => Err(refused(&pragma)),
         }
     }
 
@@ -115,7 +149,7 @@ pub(super) fn sets_number(statement: &Stmt) -> bool {
     match statement {
         Stmt::Pragma {
             name,
-            body: Some(PragmaBody::Equals(_)),
+            body: Some(_),
         } => KEPT.contains(&fold(name.name.as_str()).as_str()),
         _ => false,
     }

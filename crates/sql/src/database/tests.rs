@@ -258,6 +258,9 @@ fn a_refused_statement_says_why_and_changes_nothing() {
     shop.check("SELECT * FROM customers");
     shop.check("SELECT * FROM orders");
     shop.check("SELECT type, name, tbl_name, sql FROM sqlite_master");
+    shop.check(
+        "SELECT name FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master)",
+    );
 }
 
 #[test]

@@ -15,6 +15,14 @@ use crate::{
     statement::{self, ast},
 };
 
+/// What every schema has, also that of temporary objects: there are none, and libraries ask.
+const SCHEMA_TABLES: [&str; 4] = [
+    "sqlite_master",
+    "sqlite_schema",
+    "sqlite_temp_master",
+    "sqlite_temp_schema",
+];
+
 /// A reference to a table of the schema.
 #[derive(Debug, Clone)]
 pub(crate) struct TableRef {
@@ -297,8 +305,7 @@ impl<'s> Walker<'s> {
             known = Some((self.push_ref(name, kind), name.to_owned()));
         } else if let Some(view) = self.schema.view(name) {
             self.view(name, view);
-        } else if ["sqlite_master", "sqlite_schema"].contains(&name) || name.starts_with("pragma_")
-        {
+        } else if SCHEMA_TABLES.contains(&name) || name.starts_with("pragma_") {
             self.push_ref(name, RefKind::Schema);
         } else if name.starts_with("sqlite_") {
             // sqlite_sequence and the tables of ANALYZE are rows of the catalog.

@@ -10,14 +10,15 @@ use shardwright_store::{
 use crate::pair::{Pair, config, value};
 
 /// The column that decides, of each divided table.
-const DIVIDED: [(&str, &str); 4] = [
+const DIVIDED: [(&str, &str); 5] = [
     ("users", "id"),
     ("orders", "user_id"),
     ("trail", "user_id"),
     ("tags", "user_id"),
+    ("hidden", "user_id"),
 ];
 
-const SCHEMA: [&str; 9] = [
+const SCHEMA: [&str; 13] = [
     "CREATE TABLE numbers (value INTEGER PRIMARY KEY)",
     "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT UNIQUE)",
     "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER REFERENCES users ON DELETE CASCADE, total REAL, \
@@ -27,10 +28,14 @@ const SCHEMA: [&str; 9] = [
     "CREATE TABLE kinds (kind TEXT PRIMARY KEY)",
     "CREATE INDEX by_user ON orders (user_id, total)",
     "CREATE TRIGGER noted AFTER INSERT ON orders BEGIN INSERT INTO trail VALUES (new.user_id, 'ordered'); END",
+    "CREATE TABLE hidden (rowid TEXT, user_id INTEGER, \"a \"\" b\" ANY CHECK (user_id <> 30)) STRICT",
+    "CREATE INDEX some ON hidden (lower(rowid), user_id DESC) WHERE user_id > 3",
+    "CREATE VIEW of_users AS SELECT u.id, h.rowid FROM users AS u JOIN hidden AS h ON h.user_id = u.id",
+    "CREATE TRIGGER unseen INSTEAD OF INSERT ON of_users BEGIN SELECT new.id; END",
     "INSERT INTO _meta VALUES ('sql.number', 7), ('elastic.of', 'an operation')",
 ];
 
-const FIRST: [&str; 7] = [
+const FIRST: [&str; 12] = [
     "INSERT INTO numbers WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100) SELECT value FROM n",
     "INSERT INTO users SELECT value, 'user ' || value FROM numbers WHERE value <= 40",
     "INSERT INTO orders (user_id, total) SELECT 1 + value % 40, value * 1.5 FROM numbers WHERE value <= 100",
@@ -38,6 +43,11 @@ const FIRST: [&str; 7] = [
     "INSERT INTO kinds VALUES ('old'), ('new')",
     "DELETE FROM trail WHERE rowid % 3 = 0",
     "DELETE FROM users WHERE id % 10 = 0",
+    "INSERT INTO hidden SELECT 'h' || value, value % 40, x'00' FROM numbers WHERE value % 40 <> 30",
+    "DELETE FROM hidden WHERE user_id = 7",
+    "ALTER TABLE hidden ADD COLUMN later INTEGER DEFAULT 7",
+    "UPDATE sqlite_sequence SET seq = 1000 WHERE name = 'orders'",
+    "ANALYZE",
 ];
 
 const LATER: [&str; 9] = [
@@ -69,14 +79,17 @@ fn divided() -> Vec<DividedTable> {
 fn stored(table: &str) -> Option<usize> {
     match table {
         "users" | "trail" => Some(0),
-        "orders" | "tags" => Some(1),
+        "orders" | "tags" | "hidden" => Some(1),
         _ => None,
     }
 }
 
 /// The rows of a table that belong to a part, with their rowids.
 fn rows(file: &ShardFile, table: &str, condition: &str) -> Vec<Vec<Value>> {
-    let rowid = if table == "tags" { "" } else { "rowid, " };
+    let rowid = match table {
+        "tags" => "",
+        _ => "_rowid_, ",
+    };
     let sql = format!("SELECT {rowid}* FROM {table} WHERE {condition} ORDER BY 1, 2");
     let mut rows = Vec::new();
     let mut reader = file.reader().unwrap();
@@ -96,9 +109,14 @@ fn compare(whole: &ShardFile, part: &ShardFile, is_even: bool) {
         let here = format!("{column} % 2 = {rest}");
         assert_eq!(rows(whole, table, &here), rows(part, table, "1"), "{table}");
     }
-    for table in ["kinds", "sqlite_sequence"] {
+    for table in ["kinds", "sqlite_sequence", "sqlite_stat1"] {
         assert_eq!(rows(whole, table, "1"), rows(part, table, "1"), "{table}");
     }
+    let schema = |file| {
+        let all = "SELECT group_concat(type || name || coalesce(sql, '')) FROM (SELECT * FROM sqlite_schema ORDER BY type, name)";
+        value(file, all)
+    };
+    assert_eq!(schema(whole), schema(part));
     let version = |file| value(file, "PRAGMA user_version");
     assert_eq!(version(whole), version(part));
     let check = part.snapshot().unwrap().check(Thoroughness::Full).unwrap();

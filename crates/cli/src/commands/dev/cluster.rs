@@ -11,7 +11,7 @@ use shardwright_coordinator::{
 };
 use shardwright_registry::{SqliteStore, Store};
 use shardwright_server::{
-    Node, NodeOptions,
+    Node, NodeOptions, StreamSettings,
     http::{CONNECTIONS_MAX, axum::Router, bind, serve},
 };
 use shardwright_topology::{Incarnation, NodeId};
@@ -38,6 +38,16 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How many copies of each shard there are at most.
 const COPIES_MAX: u32 = 3;
 
+/// What a cluster is told that starts.
+pub(super) struct Limits {
+    /// How many shards it gets, if it is new.
+    pub(super) shards: u32,
+    /// How its leader balances it then.
+    pub(super) balance: balance::Settings,
+    /// The streams of clients.
+    pub(super) streams: StreamSettings,
+}
+
 /// A running cluster.
 pub(super) struct Cluster {
     url: String,
@@ -57,10 +67,10 @@ struct Running {
 }
 
 impl Cluster {
-    /// Starts a coordinator and the nodes of a directory. A cluster that is new gets so many shards, and its leader balances it so.
+    /// Starts a coordinator and the nodes of a directory.
     pub(super) async fn start(
         home: &Home,
-        (shards, balance): (u32, balance::Settings),
+        limits: Limits,
         listening: Listening,
     ) -> anyhow::Result<Self> {
         let path = home.registry();
@@ -70,10 +80,11 @@ impl Cluster {
         let mut nodes = Vec::new();
         // The nodes first: their directories are locked where another process has them.
         for (id, directory) in home.nodes() {
-            let node = Running::start(&store, id, directory, &listening.url, &stop).await?;
+            let node =
+                Running::start(&store, id, directory, &listening.url, &limits, &stop).await?;
             nodes.push(node);
         }
-        let core = core_settings(u32::try_from(nodes.len())?, shards, balance)?;
+        let core = core_settings(u32::try_from(nodes.len())?, limits)?;
         let policy = Box::new(ReplicaPolicy::default());
         let shards = elastic_store(Arc::clone(&store), None)?;
         let coordinator = Coordinator::builder(Arc::clone(&store), core, policy)
@@ -148,6 +159,7 @@ impl Running {
         id: NodeId,
         directory: PathBuf,
         coordinator: &str,
+        limits: &Limits,
         stop: &watch::Sender<bool>,
     ) -> anyhow::Result<Self> {
         let listener = bind("127.0.0.1:0", None).await?;
@@ -155,6 +167,7 @@ impl Running {
         let options = NodeOptions {
             coordinators: vec![coordinator.to_owned()],
             log: timing::of_log(HEARTBEAT_TIMEOUT),
+            streams: limits.streams.clone(),
             ..NodeOptions::new(id.clone(), directory, &address)
         };
         let node = Node::start(Arc::clone(store), options).await;
@@ -187,11 +200,7 @@ fn serve_until(
     tokio::spawn(serve(listener, router, CONNECTIONS_MAX, ended))
 }
 
-fn core_settings(
-    nodes: u32,
-    shards: u32,
-    balance: balance::Settings,
-) -> anyhow::Result<CoreSettings> {
+fn core_settings(nodes: u32, limits: Limits) -> anyhow::Result<CoreSettings> {
     let factor = nodes.min(COPIES_MAX);
     let id = NodeId::new("dev")?;
     let usual = CoreSettings::new(id, Incarnation(rand::random()));
@@ -199,8 +208,8 @@ fn core_settings(
         check_interval: CHECK_INTERVAL,
         timing: CoreSettings::timing_of(HEARTBEAT_TIMEOUT)?,
         replication_factor: factor,
-        shards,
-        balance,
+        shards: limits.shards,
+        balance: limits.balance,
         replication: replication(factor, usual.bootstrap_wait)?,
         ..usual
     })

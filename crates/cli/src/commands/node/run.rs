@@ -18,11 +18,11 @@ use crate::{
     process, registry,
     settings::{
         ADVERTISE, ADVERTISE_PEERS, BUCKET, COORDINATOR_OR_REGISTRY, DATA, Family, Given, HALT_AT,
-        HEARTBEAT_TIMEOUT, ID, LISTEN, LISTEN_PEERS, LOG, NATS_CREDS, REGION, REGISTRY, Setting,
-        SettingError, Settings, TOKEN_FILE, ZONE,
+        HEARTBEAT_TIMEOUT, ID, LISTEN, LISTEN_PEERS, LOG, NATS_CREDS, REGION, REGISTRY,
+        STREAM_IDLE, Setting, SettingError, Settings, TOKEN_FILE, TRANSACTION_IDLE, ZONE,
     },
     signals::{self, Ending},
-    timing,
+    streams, timing,
 };
 
 /// How long a node that ends waits for others to take over what it is the primary of.
@@ -53,6 +53,8 @@ impl Family for Keeping {
         &NATS_CREDS,
         &ZONE,
         &REGION,
+        &STREAM_IDLE,
+        &TRANSACTION_IDLE,
         &HALT_AT,
         &TOKEN_FILE,
         &LOG,
@@ -150,6 +152,7 @@ fn options(
         },
         token: listening.token.clone(),
         log: timing::of_log(settings.duration(&HEARTBEAT_TIMEOUT)?),
+        streams: streams::of(settings)?,
         halts: halts::of(settings)?,
         ..NodeOptions::new(listening.id(settings)?, directory, &listening.url)
     })

@@ -10,12 +10,13 @@ use shardwright_sql::{
 use shardwright_topology::{Backoff, NodeId, Timestamp};
 use tokio::{sync::watch::Receiver, task::spawn_blocking};
 
+use super::Outcome;
 use crate::gateway::{
     Shared,
     engine::Engine,
     numbers::{Numbered, Numbering},
     pass_on::{self, Passed, Trial},
-    request::{SqlRequest, Statement, failure, problem, reply},
+    request::{SqlRequest, Statement, failure, problem},
     view::{Claim, Noted, Until, View, Wanted},
 };
 
@@ -23,13 +24,13 @@ use crate::gateway::{
 const WAITS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 /// Runs a statement with a number: the client's, that of the gateway that has passed it on, or one of this gateway.
-pub(super) async fn run(
+pub(in crate::gateway) async fn run(
     shared: &Shared,
     request: &SqlRequest,
     statement: Statement,
     is_passed_on: bool,
     trial: Option<Trial>,
-) -> Response {
+) -> Outcome {
     let recurs = statement.numbered.is_some() || trial.is_some_and(|trial| trial.again);
     let given = statement.numbered.or(trial.map(|trial| trial.numbered));
     let mut attempts = Attempts {
@@ -45,12 +46,12 @@ pub(super) async fn run(
         is_lost: false,
         is_partial: false,
     };
-    let response = attempts.all().await;
+    let outcome = attempts.all().await;
     // Of one that may still happen, the number is not used again.
-    if attempts.is_own && response.status() != StatusCode::GATEWAY_TIMEOUT {
+    if attempts.is_own && !outcome.is_unknown() {
         shared.streams.give_back(attempts.numbered);
     }
-    response
+    outcome
 }
 
 /// The attempts to run a statement.
@@ -97,12 +98,12 @@ impl Attempt {
 }
 
 impl Attempts<'_> {
-    async fn all(&mut self) -> Response {
+    async fn all(&mut self) -> Outcome {
         let mut is_fresh = false;
         loop {
             // That of now: the shards may be others than they were for the attempt before.
             let Some(engine) = self.shared.engines.get(self.left()).await else {
-                return no_keyspace();
+                return Outcome::Told(no_keyspace());
             };
             let mut changes = engine.cluster.router.changes();
             let last = match self.attempt(&engine).await {
@@ -119,7 +120,11 @@ impl Attempts<'_> {
                         self.statement.freshness,
                         Wanted::Leased | Wanted::Consistent
                     );
-                    return reply(&answer, &noted, is_any);
+                    return Outcome::Ran {
+                        answer,
+                        noted,
+                        is_any,
+                    };
                 }
                 Attempt::Failed {
                     error,
@@ -130,18 +135,18 @@ impl Attempts<'_> {
                         self.lose();
                     }
                     if !self.is_worth_another(&engine, &error, planned).await {
-                        return self.failed(&error);
+                        return Outcome::Told(self.failed(&error));
                     }
                     self.last(&error, is_lost)
                 }
                 Attempt::ForWriter => match self.by_writer(&engine).await {
-                    Ok(response) => return response,
+                    Ok(response) => return Outcome::Told(response),
                     Err(_) if self.is_lost => failure(&lost()),
                     Err(response) => response,
                 },
             };
             if self.left().is_zero() {
-                return last;
+                return Outcome::Told(last);
             }
             self.rest(&engine, &mut changes).await;
         }
@@ -405,6 +410,7 @@ fn execute(engine: &Engine, view: View, statement: &Statement) -> Attempt {
         .collect();
     let params = Params::from(&statement.positional).and_named(&named);
     let ran = match &statement.key {
+        _ if !statement.together.is_empty() => statement.run_together(&handle),
         Some(key) => handle.execute_by_key(key, statement.table.as_deref(), &statement.sql, params),
         None if matches!(statement.freshness, Wanted::Consistent)
             && engine.database.only_reads(&statement.sql).unwrap_or(false) =>

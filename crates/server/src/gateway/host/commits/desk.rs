@@ -450,8 +450,6 @@ impl Asked {
         let (timing, usual) = (timing(), Limits::default());
         let limits = Limits {
             begin: timing.wait,
-            // The participant ends it before.
-            total: timing.hold + timing.wait,
             ..usual
         };
         begin(self.number, self.notes.clone(), self.level, limits)
@@ -461,6 +459,8 @@ impl Asked {
 /// How long everybody waits.
 fn timing() -> Timing {
     Timing {
+        // As long as any transaction. A shard whose gateway is lost is free sooner.
+        hold: Limits::default().total,
         ask: ASK,
         ..Timing::default()
     }

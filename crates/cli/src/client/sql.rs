@@ -193,7 +193,7 @@ impl SqlClient {
         self.runtime.block_on(async {
             let mut last = SqlError::NoNode;
             for node in &self.nodes {
-                match self.get_from(node, path).await {
+                match self.answer_of(node, path).await {
                     Ok(found) => return Ok(found),
                     Err(error) => last = error,
                 }
@@ -207,7 +207,7 @@ impl SqlClient {
         self.runtime.block_on(tokio::time::sleep(time));
     }
 
-    async fn get_from<T: DeserializeOwned>(&self, node: &Url, path: &str) -> Result<T, SqlError> {
+    async fn answer_of<T: DeserializeOwned>(&self, node: &Url, path: &str) -> Result<T, SqlError> {
         let url = join(node, path);
         let mut asking = self.http.get(url.clone()).timeout(self.patience.statement);
         if let Some(token) = &self.token {

@@ -59,6 +59,8 @@ pub(super) enum Ask {
     },
     /// Say how large the file is.
     Size,
+    /// Go on in a session.
+    Session { session: u64, step: Step },
     /// Begin the part of this shard in a commit over several shards, once those before it have ended.
     Enlist {
         id: CommitId,
@@ -71,8 +73,6 @@ pub(super) enum Ask {
     Commit(Message),
     /// List what is left of commits over several shards.
     Commits,
-    /// Go on in a session.
-    Session { session: u64, step: Step },
 }
 
 impl Ask {
@@ -179,6 +179,12 @@ pub(super) enum Said {
     Begun { session: u64 },
     /// A transaction with this number has happened before, and each of its statements did this.
     Known { ran: Vec<Ran>, at: Point },
+    /// A statement in a transaction ran.
+    Ran(Ran),
+    /// A number of bytes.
+    Size(u64),
+    /// There is nothing to say.
+    Done,
     /// A part has begun: its statements run in a session.
     Enlisted { ticket: Ticket, session: u64 },
     /// The part that was to be prepared is.
@@ -194,12 +200,6 @@ pub(super) enum Said {
     },
     /// What is left of commits over several shards.
     Commits(Vec<Leftover>),
-    /// A statement in a transaction ran.
-    Ran(Ran),
-    /// A number of bytes.
-    Size(u64),
-    /// There is nothing to say.
-    Done,
 }
 
 /// What is left of a commit over several shards at one of them.

@@ -14,6 +14,7 @@
 //! found under the name that the commit has for it. A part that has not prepared ends with the seal, and then its commit cannot be decided.
 
 mod desk;
+mod kept;
 mod stores;
 
 use std::{

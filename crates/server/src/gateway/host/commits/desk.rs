@@ -2,35 +2,28 @@
 
 use std::{
     collections::HashMap,
-    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use shardwright_coordinator::rebalancer::PartitionId;
-use shardwright_quorum::log::Level;
-use shardwright_sql::{
-    Value,
-    commit::{
-        Action, Answer as Told, CommitId, Event, Message, Participant, Party, Record, Ticket,
-        Timing, notes,
-    },
+use shardwright_sql::commit::{
+    Action, Answer as Told, CommitId, Event, Message, Participant, Party, Record, Ticket, Timing,
 };
-use shardwright_store::Member;
 use shardwright_topology::{Epoch, ShardId};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
-use super::Letter;
+use super::{Letter, kept};
 use crate::{
     gateway::{
         host::{
-            Reason, begin, refusal,
+            begin,
             sessions::{Session, Sessions},
             transaction::{self, Opened, Transaction},
         },
         wire::{Answer, Basis, CommitLevel, Leftover, Notes, Number, Point, Refusal, Said},
     },
-    shard::{Begin, Limits, Shard, Write},
+    shard::{Begin, Limits, Shard},
 };
 
 /// How long a prepared part waits to be told the outcome before it asks: until then its shard takes no writes, if a gateway was lost.
@@ -95,7 +88,7 @@ impl Desk {
         letters: UnboundedSender<Letter>,
         within: Duration,
     ) -> Result<Arc<Self>, Refusal> {
-        let kept = read_notes(&copy, epoch, within).await?;
+        let kept = kept::read(&copy, epoch, within).await?;
         let name = Party::new(id.shard.as_str());
         // A copy may lead twice at one epoch, as far as this process knows; so that is no term.
         let participant = Participant::new(name, rand::random(), 0, timing());
@@ -457,8 +450,6 @@ impl Asked {
         let (timing, usual) = (timing(), Limits::default());
         let limits = Limits {
             begin: timing.wait,
-            // The participant ends it before.
-            total: timing.hold + timing.wait,
             ..usual
         };
         begin(self.number, self.notes.clone(), self.level, limits)
@@ -468,6 +459,8 @@ impl Asked {
 /// How long everybody waits.
 fn timing() -> Timing {
     Timing {
+        // As long as any transaction. A shard whose gateway is lost is free sooner.
+        hold: Limits::default().total,
         ask: ASK,
         ..Timing::default()
     }
@@ -486,33 +479,4 @@ fn undo(open: Option<(u64, Arc<Transaction>)>) {
     if let Some((_, transaction)) = open {
         tokio::spawn(async move { drop(transaction.take().await) });
     }
-}
-
-/// Reads what the log says of commits, at that epoch.
-async fn read_notes(copy: &Shard, epoch: Epoch, within: Duration) -> Result<notes::Kept, Refusal> {
-    let read = |member: &mut Member<'_>| {
-        let mut found: Vec<(String, String)> = Vec::new();
-        let _all = member.query(notes::UNRESOLVED, (), |row| {
-            let text = |column: usize| row.get(column).as_str().unwrap_or_default().to_owned();
-            found.push((text(0), text(1)));
-            ControlFlow::<()>::Continue(())
-        })?;
-        Ok(crate::gateway::wire::encode(&found))
-    };
-    let write = Write::new(read).until(Level::Quorum, within);
-    let written = copy.write_notes(write).await;
-    let written = written.map_err(|error| refusal(error, &Reason::default()))?;
-    if written.token.epoch != epoch {
-        return Err(Refusal::Later);
-    }
-    let found: Vec<(String, String)> =
-        crate::gateway::wire::decode(&written.outcome).ok_or(Refusal::Later)?;
-    let mut kept = notes::Kept::default();
-    for (key, value) in found {
-        if let Err(why) = kept.add(&key, &Value::from(value)) {
-            tracing::error!(%why, "what a shard has of commits cannot be read");
-            return Err(Refusal::Later);
-        }
-    }
-    Ok(kept)
 }

@@ -90,7 +90,7 @@ impl ShardedDatabase {
     ) -> Result<(), Error> {
         let request = GatherRequest {
             shards: self.snapshots_at(ReadLevel::PerShard)?,
-            routing: state.owned_routing(),
+            routing: state.owned_routing(self.has_directory()),
             pins: HashMap::new(),
             limits: self.limits(),
         };

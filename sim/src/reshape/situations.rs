@@ -219,8 +219,10 @@ mod tests {
         for gap in gaps {
             assert!(crash_of_coordinator(gap).is_some(), "{gap}");
         }
-        assert_eq!(CopyGap::ALL.len(), NODES_GAPS.len());
-        for gap in CopyGap::ALL {
+        let of_operations = CopyGap::ALL.into_iter().filter(|gap| !gap.is_of_commits());
+        let gaps: Vec<CopyGap> = of_operations.collect();
+        assert_eq!(gaps.len(), NODES_GAPS.len());
+        for gap in gaps {
             assert!(crash_of_node(gap).is_some(), "{gap}");
         }
     }

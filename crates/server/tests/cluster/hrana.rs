@@ -487,7 +487,9 @@ async fn cursors_and_requests_without_a_stream_are_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_or_too_much_is_refused_by_name() {
     let asking = started().await;
-    let large = json!({"requests": [execute(&"x".repeat(17 << 20))]});
+    // One byte too many: a node reads no further, and whoever still sends then may not hear what it answers.
+    let around = json!({"requests": [execute("")]}).to_string().len();
+    let large = json!({"requests": [execute(&"x".repeat((16 << 20) + 1 - around))]});
     for (path, body, status, expect) in [
         (
             "/v2/pipeline",

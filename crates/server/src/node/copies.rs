@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -274,6 +277,7 @@ impl Copies {
             registry: keyspace.registry,
             partition: shard.clone(),
             makes: (!directory.exists()).then(|| Arc::downgrade(shared)),
+            is_announced: AtomicBool::new(false),
         });
         let options = ShardOptions {
             log: LogOptions {
@@ -437,8 +441,10 @@ impl ShardCopies for Copies {
 struct Announcer {
     registry: Registry,
     partition: PartitionId,
-    /// Whose copy it is, if that was not there before and holds nothing.
+    /// Whose copy it is, if that was not there before.
     makes: Option<Weak<Shared>>,
+    /// Whether it was announced before: then it may hold something, whoever made it.
+    is_announced: AtomicBool,
 }
 
 /// Why a copy is not announced.
@@ -449,10 +455,12 @@ struct Needless;
 #[async_trait]
 impl Registrar for Announcer {
     async fn register(&self, shard: &ShardId, copy: &Member) -> Result<Incarnation, BoxError> {
-        let Some(owner) = &self.makes else {
+        let is_announced = self.is_announced.load(Ordering::Acquire);
+        let Some(owner) = self.makes.as_ref().filter(|_| !is_announced) else {
             return Ok(self.registry.register_copy(shard, copy).await?);
         };
         let opened = self.registry.register_new_copy(shard, copy).await?;
+        self.is_announced.store(opened.is_some(), Ordering::Release);
         if opened.is_none()
             && let Some(shared) = owner.upgrade()
         {

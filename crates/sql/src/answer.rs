@@ -38,6 +38,8 @@ pub struct Answer {
 pub enum Tier {
     /// On one place, untouched.
     Single,
+    /// On several places, each of which answers for its own rows; the answers are merged.
+    Scatter,
     /// On several places, rows fetched from each and the statement run over them.
     Gather,
     /// On the schema alone.
@@ -50,6 +52,7 @@ impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Single => "single",
+            Self::Scatter => "scatter",
             Self::Gather => "gather",
             Self::Schema => "schema",
             Self::Broadcast => "broadcast",

@@ -23,6 +23,7 @@ mod options;
 mod pragma;
 mod prepared;
 mod read;
+mod read_several;
 mod recall;
 mod records;
 mod schema_read;
@@ -62,7 +63,7 @@ pub(crate) use self::{
     directory::home_in,
     lock::DirectoryLock,
     open::{IMPORT_MARKER, create_files},
-    read::{own_value, sqlite_value},
+    read::{own_value, sqlite_ref, sqlite_value},
     write::refuse_null,
 };
 use crate::{

@@ -97,4 +97,4 @@ impl GatherPool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

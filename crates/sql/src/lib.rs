@@ -27,7 +27,7 @@
 //!
 //! // Without a key, every shard is asked.
 //! let answer = db.execute("SELECT count(*) FROM orders", ())?;
-//! assert_eq!((answer.tier, answer.first_value()), (Tier::Gather, Some(&Value::from(2))));
+//! assert_eq!((answer.tier, answer.first_value()), (Tier::Scatter, Some(&Value::from(2))));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -60,8 +60,10 @@ mod gather;
 pub mod json;
 pub mod key;
 mod local;
+mod meter;
 mod placement;
 mod plan;
+mod scatter;
 pub mod schema;
 pub mod shards;
 pub mod statement;

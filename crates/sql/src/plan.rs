@@ -11,6 +11,7 @@ mod key_expr;
 mod located;
 mod read;
 mod route;
+mod scatter;
 mod scope;
 
 pub(crate) use self::{
@@ -21,6 +22,7 @@ pub(crate) use self::{
     located::Located,
     read::{GatherReason, ReadPlan, ReadTarget},
     route::{OwnedRouting, Route, Routing},
+    scatter::{Combine, PARTS, ScatterPlan, Term, Window},
     scope::RefKind,
 };
 

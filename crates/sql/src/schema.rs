@@ -13,7 +13,6 @@ mod table;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::derive::open_copy;
 pub use self::{
     affinity::{Affinity, Collation},
     declaration::{Declaration, NullKeys, Undeclared, is_bookkeeping},
@@ -21,6 +20,7 @@ pub use self::{
     stored::{SchemaObject, StoredSchema},
     table::{Column, ForeignKey, Generated, ShardKey, Table, TableKind, UniqueConstraint},
 };
+pub(crate) use self::{derive::open_copy, table::is_rowid_name};
 
 /// The tables and other objects of one keyspace at one schema version.
 #[derive(Debug, Clone, PartialEq)]

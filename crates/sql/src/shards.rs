@@ -10,12 +10,13 @@
 //! embedded database is the engine of a gateway. Everything that is sent is `Serialize` and `Deserialize`, in a form
 //! that suits compact encodings such as postcard.
 
+mod apart;
 mod call;
 mod fault;
 mod part;
 mod places;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, rc::Rc, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shardwright_store::Value;
@@ -23,6 +24,7 @@ pub use shardwright_store::{Batch, Sql};
 
 pub(crate) use self::part::{Parts, roll_call};
 pub use self::{
+    apart::{Apart, Stop},
     call::{Call, Ran, StatementId},
     fault::{Fault, FaultKind},
     places::{Enlisted, JointTransaction, PlaceTransaction, Places, Visit, Watch, Watching},
@@ -84,6 +86,25 @@ pub trait Shards: Debug {
     /// # Errors
     /// When the place cannot be reached or refuses the statement.
     fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error>;
+
+    /// Starts the same fragment at several places, in whose order the sources are. It is the last that is asked of these snapshots.
+    ///
+    /// Implementations that can should let all places work at the same time ([`Apart`]), and end with [`Error::OutOfTime`] a source whose
+    /// next batch takes longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`run`](Shards::run).
+    fn scatter(
+        self: Rc<Self>,
+        places: &[Place],
+        fragment: &Fragment,
+        _patience: Duration,
+    ) -> Result<Vec<Box<dyn RowSource>>, Error> {
+        places
+            .iter()
+            .map(|place| self.run(*place, fragment))
+            .collect()
+    }
 }
 
 /// The rows of a fragment, in batches.

@@ -5,6 +5,7 @@
 
 pub(crate) mod ast;
 mod depth;
+mod numbered;
 mod split;
 
 use turso_parser::{
@@ -13,7 +14,11 @@ use turso_parser::{
 };
 
 pub use self::split::{is_complete, split};
-pub(crate) use self::{depth::is_too_deep, split::without_index_hints};
+pub(crate) use self::{
+    depth::is_too_deep,
+    numbered::{Numbered, numbered},
+    split::without_index_hints,
+};
 
 /// What a statement does, as far as it matters for where it may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

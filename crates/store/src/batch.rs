@@ -42,9 +42,23 @@ impl Batch {
     #[inline]
     #[must_use]
     pub fn row(&self, index: usize) -> Row<'_> {
+        self.prefix(index, self.columns)
+    }
+
+    /// Returns the first values of the row at `index`, as many as `columns` says.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row, or it is not so wide.
+    #[inline]
+    #[must_use]
+    pub fn prefix(&self, index: usize, columns: usize) -> Row<'_> {
         assert!(index < self.rows, "row {index} of a batch of {}", self.rows);
         let start = index * self.columns;
-        Row::of_batch(&self.cells[start..start + self.columns], &self.bytes)
+        Row::of_batch(
+            &self.cells[start..start + self.columns][..columns],
+            &self.bytes,
+        )
     }
 
     /// Returns the rows in order.
@@ -103,6 +117,7 @@ mod tests {
             }
             let read: Vec<_> = batch.rows().map(|row| row.to_values()).collect();
             assert_eq!(read, rows);
+            assert_eq!(batch.prefix(1, 2).to_values(), rows[1][..2]);
         }
     }
 }

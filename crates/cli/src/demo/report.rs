@@ -179,6 +179,7 @@ SELECT (SELECT count(*) FROM planes), (SELECT count(*) FROM flights),
 fn how(tier: Tier) -> &'static str {
     match tier {
         Tier::Single => "SQLite runs it there as it is",
+        Tier::Scatter => "each of them answers for its own rows",
         Tier::Gather => "the shards send the rows that it needs",
         Tier::Schema => "no rows are needed",
         Tier::Broadcast => "it runs on each of them",

@@ -144,10 +144,18 @@ impl ShardedDatabase {
                         places: Vec::new(),
                         reason: "it reads the schema alone".to_owned(),
                     },
-                    ReadTarget::Gather { reason } => Explanation {
+                    ReadTarget::Scatter { shards, reason, .. } => Explanation {
+                        tier: Tier::Scatter,
+                        places: shards.into_iter().map(Place::Shard).map(name).collect(),
+                        reason: reason.to_string(),
+                    },
+                    ReadTarget::Gather {
+                        reason,
+                        unscattered,
+                    } => Explanation {
                         tier: Tier::Gather,
                         places: self.inner.places.all().map(name).collect(),
-                        reason: reason.to_string(),
+                        reason: format!("{reason}, and {unscattered}"),
                     },
                 }
             }

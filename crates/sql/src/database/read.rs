@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shardwright_store::{Params, Row, Value};
+use shardwright_store::{Params, Row, Value, ValueRef};
 
 use super::{
     ReadLevel, ShardedDatabase,
@@ -13,7 +13,6 @@ use super::{
 use crate::{
     answer::{Answer, Tier},
     error::Error,
-    gather::GatherRequest,
     plan::{GatherReason, Plan, ReadPlan, ReadTarget, Routing},
     shards::{Call, FaultKind, Place},
 };
@@ -101,23 +100,9 @@ impl ShardedDatabase {
                     "it reads the schema alone".to_owned(),
                 )
             }
-            ReadTarget::Gather { reason } => {
-                let gathered = state.gather.query(
-                    &plan.gather_sql,
-                    params,
-                    GatherRequest {
-                        shards: self.snapshots_at(self.level_of_rows(level))?,
-                        routing: state.owned_routing(self.has_directory()),
-                        pins: plan.pins(params)?,
-                        limits,
-                    },
-                    &mut keep,
-                )?;
-                let names = gathered
-                    .places
-                    .iter()
-                    .map(|place| self.inner.places.name(*place).to_owned());
-                (names.collect(), Tier::Gather, reason.to_string())
+            target @ (ReadTarget::Scatter { .. } | ReadTarget::Gather { .. }) => {
+                let level = self.level_of_rows(level);
+                self.read_several(state, plan, params, target, level, &mut collected)?
             }
         };
         Ok(Answer {
@@ -143,13 +128,18 @@ impl ShardedDatabase {
 
 /// A value in SQLite's own terms.
 pub(crate) fn sqlite_value(value: &Value) -> rusqlite::types::ToSqlOutput<'_> {
-    use rusqlite::types::{ToSqlOutput, ValueRef};
+    sqlite_ref(value.as_ref())
+}
+
+/// The same, of a value that is borrowed.
+pub(crate) fn sqlite_ref(value: ValueRef<'_>) -> rusqlite::types::ToSqlOutput<'_> {
+    use rusqlite::types::{ToSqlOutput, ValueRef as SqliteRef};
     ToSqlOutput::Borrowed(match value {
-        Value::Null => ValueRef::Null,
-        Value::Integer(value) => ValueRef::Integer(*value),
-        Value::Real(value) => ValueRef::Real(*value),
-        Value::Text(bytes) => ValueRef::Text(bytes),
-        Value::Blob(bytes) => ValueRef::Blob(bytes),
+        ValueRef::Null => SqliteRef::Null,
+        ValueRef::Integer(value) => SqliteRef::Integer(value),
+        ValueRef::Real(value) => SqliteRef::Real(value),
+        ValueRef::Text(bytes) => SqliteRef::Text(bytes),
+        ValueRef::Blob(bytes) => SqliteRef::Blob(bytes),
     })
 }
 

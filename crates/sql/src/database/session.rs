@@ -346,7 +346,9 @@ fn place_of(
         Plan::Read(plan) | Plan::Explain(plan) => match plan.target(params, routing)? {
             ReadTarget::One(place) if plan.refs().is_empty() => Ok(at.place.unwrap_or(place)),
             ReadTarget::One(place) => Ok(place),
-            ReadTarget::SchemaCopy | ReadTarget::Gather { .. } => Err(several("several shards")),
+            ReadTarget::SchemaCopy | ReadTarget::Scatter { .. } | ReadTarget::Gather { .. } => {
+                Err(several("several shards"))
+            }
         },
         Plan::Insert(plan) => {
             let table = state.table(&plan.table)?;

@@ -154,7 +154,7 @@ fn a_statement_with_its_key_runs_on_one_shard() {
         assert_eq!(answer.tier, Tier::Single, "{sql}: {}", answer.reason);
     }
     let answer = shop.check("SELECT * FROM orders WHERE customer_id IN (1, 2, 3, 4, 5)");
-    assert_eq!(answer.tier, Tier::Gather);
+    assert_eq!(answer.tier, Tier::Scatter);
 }
 
 #[test]

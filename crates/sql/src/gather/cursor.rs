@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, collections::VecDeque, ffi::c_int, rc::Rc};
 
 use rusqlite::{
     Error as SqliteError, ffi,
-    types::{ToSqlOutput, ValueRef as SqliteRef},
     vtab::{Context, Filters, VTabCursor},
 };
 use shardwright_store::{Batch, Value, ValueRef};
@@ -16,7 +15,7 @@ use super::{
     table::decode,
 };
 use crate::{
-    database::own_value,
+    database::{own_value, sqlite_ref},
     error::Error,
     schema::{Table, TableKind, fold, quote_identifier},
     shards::{Fragment, Place, RowSource},
@@ -383,13 +382,7 @@ unsafe impl VTabCursor for Cursor {
         let value = slot
             .and_then(|slot| self.current(slot))
             .unwrap_or(ValueRef::Null);
-        context.set_result(ToSqlOutput::Borrowed(match value {
-            ValueRef::Null => SqliteRef::Null,
-            ValueRef::Integer(value) => SqliteRef::Integer(value),
-            ValueRef::Real(value) => SqliteRef::Real(value),
-            ValueRef::Text(bytes) => SqliteRef::Text(bytes),
-            ValueRef::Blob(bytes) => SqliteRef::Blob(bytes),
-        }))
+        context.set_result(sqlite_ref(value))
     }
 
     fn rowid(&self) -> rusqlite::Result<i64> {

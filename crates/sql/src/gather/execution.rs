@@ -1,18 +1,17 @@
 //! One gathering statement under way: its shards, its limits, and what it has done so far.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeSet, HashMap},
     rc::Rc,
-    time::Instant,
 };
 
 use shardwright_store::{Batch, Value};
 
 use super::{GatherRequest, copy::Copies};
 use crate::{
-    database::Limits,
     error::Error,
+    meter::Meter,
     plan::{Homes, OwnedRouting, Purpose},
     shards::{Fragment, Place, RowSource, Shards},
 };
@@ -30,10 +29,7 @@ pub(super) struct Execution {
     pub(super) homes: Homes,
     /// The keys that matter, by folded table name; a table that is missing matters whole.
     pub(super) pins: HashMap<String, Vec<Value>>,
-    limits: Limits,
-    started: Instant,
-    rows: Cell<u64>,
-    bytes: Cell<u64>,
+    meter: Meter,
     touched: RefCell<BTreeSet<Place>>,
     failure: RefCell<Option<Error>>,
     /// What each table has cost so far, to decide when a copy of it is cheaper.
@@ -47,7 +43,6 @@ pub(super) struct Execution {
 type RowIdentity = (String, i64, Vec<Value>);
 
 impl Execution {
-    #[expect(clippy::disallowed_methods, reason = "the limit on time needs a clock")]
     pub(super) fn new(request: GatherRequest) -> Self {
         let GatherRequest {
             shards,
@@ -60,10 +55,7 @@ impl Execution {
             homes: Homes::new(routing.has_directory.then_some(Purpose::Find)),
             routing,
             pins,
-            limits,
-            started: Instant::now(),
-            rows: Cell::new(0),
-            bytes: Cell::new(0),
+            meter: Meter::start(limits),
             touched: RefCell::default(),
             failure: RefCell::default(),
             spent: RefCell::default(),
@@ -110,31 +102,11 @@ impl Execution {
 
     /// Counts a batch that came from a place.
     pub(super) fn count(&self, batch: &Batch) -> Result<(), Error> {
-        let add = |cell: &Cell<u64>, more: usize| {
-            cell.set(
-                cell.get()
-                    .saturating_add(u64::try_from(more).unwrap_or(u64::MAX)),
-            );
-        };
-        add(&self.rows, batch.len());
-        add(&self.bytes, batch.payload_bytes());
-        self.check_limits()
+        self.meter.count(batch)
     }
 
     pub(super) fn check_limits(&self) -> Result<(), Error> {
-        let reached = |limit: String| Err(Error::LimitReached { limit });
-        if self.rows.get() > self.limits.rows {
-            return reached(format!("{} rows fetched", self.limits.rows));
-        }
-        if self.bytes.get() > self.limits.bytes {
-            return reached(format!("{} bytes fetched", self.limits.bytes));
-        }
-        if self.started.elapsed() > self.limits.time {
-            return Err(Error::OutOfTime {
-                limit: self.limits.time,
-            });
-        }
-        Ok(())
+        self.meter.check()
     }
 
     /// Adds to what a table has cost, and returns the sum.

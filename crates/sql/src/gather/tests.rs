@@ -5,13 +5,13 @@ use tempfile::TempDir;
 use crate::{CreateOptions, Error, Limits, Options, ShardedDatabase, Tier, Value, WriteMode};
 
 /// The same rows in shards and in one SQLite file.
-struct Pair {
-    db: ShardedDatabase,
+pub(crate) struct Pair {
+    pub(crate) db: ShardedDatabase,
     plain: rusqlite::Connection,
     _directory: TempDir,
 }
 
-fn pair(shards: usize, options: Options, script: &str) -> Pair {
+pub(crate) fn pair(shards: usize, options: Options, script: &str) -> Pair {
     let directory = tempfile::tempdir().unwrap();
     let create = CreateOptions {
         shards,
@@ -36,12 +36,21 @@ fn pair(shards: usize, options: Options, script: &str) -> Pair {
 
 impl Pair {
     #[track_caller]
-    fn check(&self, sql: &str) {
+    pub(crate) fn check(&self, sql: &str) {
         self.check_with(sql, &[]);
     }
 
     #[track_caller]
-    fn check_with(&self, sql: &str, params: &[Value]) {
+    pub(crate) fn check_with(&self, sql: &str, params: &[Value]) {
+        let (mut found, mut expect, reason) = self.both(sql, params);
+        found.sort();
+        expect.sort();
+        assert_eq!(found, expect, "{sql} with {params:?} ({reason})");
+    }
+
+    /// The rows of a statement, in the order of either side, and why ours ran as it did.
+    #[track_caller]
+    pub(crate) fn both(&self, sql: &str, params: &[Value]) -> (Vec<String>, Vec<String>, String) {
         let mut statement = self
             .plain
             .prepare(sql)
@@ -58,15 +67,13 @@ impl Pair {
             .db
             .execute(sql, params)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let mut found: Vec<String> = answer.rows.iter().map(|row| format!("{row:?}")).collect();
-        found.sort();
-        expect.sort();
-        assert_eq!(found, expect, "{sql} with {params:?} ({})", answer.reason);
+        let found = answer.rows.iter().map(|row| format!("{row:?}"));
+        (found.collect(), expect, answer.reason)
     }
 }
 
 /// Values of every type in columns of every affinity; some equal only after a conversion.
-const MIXED: &str = "
+pub(crate) const MIXED: &str = "
     CREATE TABLE numbers(id INTEGER PRIMARY KEY, i INTEGER, r REAL, n NUMERIC);
     CREATE TABLE texts(id TEXT PRIMARY KEY, t TEXT, c TEXT COLLATE NOCASE, s TEXT COLLATE RTRIM);
     CREATE TABLE raw(id PRIMARY KEY, v);

@@ -1,13 +1,13 @@
 //! The shards of one directory, as one statement sees them.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use shardwright_store::{Batch, Cursor, Snapshot};
 
 use super::LocalPlaces;
 use crate::{
     error::Error,
-    shards::{Fragment, Place, Places, RowSource, Shards},
+    shards::{Apart, Fragment, Place, Places, RowSource, Shards, Stop},
 };
 
 /// Snapshots of local files, each begun when it is first asked and held until the statement ends.
@@ -51,15 +51,38 @@ impl Shards for LocalShards {
     }
 
     fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error> {
-        let name = self.places.name(place);
-        let snapshot = self.snapshot(place)?;
-        let cursor = fragment
-            .with_call(|call| snapshot.cursor(call.sql, call.params))
-            .map_err(Error::at(name))?;
-        Ok(Box::new(LocalRows {
-            cursor,
-            place: name.to_owned(),
-        }))
+        let rows = LocalRows::open(&self.snapshot(place)?, self.places.name(place), fragment)?;
+        Ok(Box::new(rows))
+    }
+
+    fn scatter(
+        self: Rc<Self>,
+        places: &[Place],
+        fragment: &Fragment,
+        patience: Duration,
+    ) -> Result<Vec<Box<dyn RowSource>>, Error> {
+        if let [only] = places {
+            return Ok(vec![self.run(*only, fragment)?]);
+        }
+        let snapshots = places.iter().map(|place| {
+            self.snapshot(*place)?;
+            Ok(self.snapshots.borrow_mut().remove(place))
+        });
+        let snapshots = snapshots.collect::<Result<Vec<_>, Error>>()?;
+        let started = places.iter().zip(snapshots).map(|(place, snapshot)| {
+            // A cursor that is still open has a share of it.
+            let Some(snapshot) = snapshot.and_then(Rc::into_inner) else {
+                return self.run(*place, fragment);
+            };
+            let (name, fragment) = (self.places.name(*place).to_owned(), fragment.clone());
+            let interrupter = snapshot.interrupter();
+            let stop: Stop = Box::new(move || interrupter.interrupt());
+            let rows = Apart::start(self.places.name(*place), patience, Some(stop), move || {
+                LocalRows::open(&Rc::new(snapshot), &name, &fragment)
+            })?;
+            Ok(Box::new(rows) as Box<dyn RowSource>)
+        });
+        started.collect()
     }
 }
 
@@ -67,6 +90,18 @@ impl Shards for LocalShards {
 struct LocalRows {
     cursor: Cursor,
     place: String,
+}
+
+impl LocalRows {
+    fn open(snapshot: &Rc<Snapshot>, place: &str, fragment: &Fragment) -> Result<Self, Error> {
+        let cursor = fragment
+            .with_call(|call| snapshot.cursor(call.sql, call.params))
+            .map_err(Error::at(place))?;
+        Ok(Self {
+            cursor,
+            place: place.to_owned(),
+        })
+    }
 }
 
 impl RowSource for LocalRows {

@@ -6,7 +6,8 @@ use shardwright_store::{Params, Value};
 use turso_parser::ast::Select;
 
 use super::{
-    Route, Routing,
+    Route, Routing, ScatterPlan, Window,
+    scatter::{UNKNOWN_FORM, Unscattered},
     scope::{RefKind, TableRef, Walker},
 };
 use crate::{error::Error, schema::Schema, shards::Place, statement};
@@ -21,6 +22,8 @@ pub(crate) struct ReadPlan {
     temporary: bool,
     /// The text for the gathering tier.
     pub(crate) gather_sql: Arc<str>,
+    /// How the shards answer it for themselves, or why they cannot.
+    scatter: Result<ScatterPlan, Unscattered>,
 }
 
 /// Where a read runs.
@@ -30,10 +33,21 @@ pub(crate) enum ReadTarget {
     One(Place),
     /// On an empty copy of the schema: the statement reads no rows, only what tables there are.
     SchemaCopy,
+    /// Tier 2: each of these shards answers for its own rows, and the answers are merged.
+    Scatter {
+        /// The shards, ascending.
+        shards: Vec<usize>,
+        /// Which of the merged rows are the answer.
+        window: Window,
+        /// Why one place does not do.
+        reason: GatherReason,
+    },
     /// Tier 3: rows are fetched from these shards, and perhaps the catalog, and the statement runs over them.
     Gather {
         /// Why one place does not do.
         reason: GatherReason,
+        /// Why the shards cannot answer for themselves.
+        unscattered: Unscattered,
     },
 }
 
@@ -64,6 +78,7 @@ impl ReadPlan {
             temporary: reads.temporary.is_some(),
             opaque,
             gather_sql: statement::without_index_hints(sql).into(),
+            scatter: ScatterPlan::of(sql, schema),
         }
     }
 
@@ -73,6 +88,7 @@ impl ReadPlan {
             opaque: true,
             temporary: false,
             gather_sql: statement::without_index_hints(sql).into(),
+            scatter: Err(UNKNOWN_FORM),
         }
     }
 
@@ -85,11 +101,13 @@ impl ReadPlan {
         if self.opaque {
             return Ok(ReadTarget::Gather {
                 reason: GatherReason::NotUnderstood,
+                unscattered: UNKNOWN_FORM,
             });
         }
         if self.temporary {
             return Ok(ReadTarget::Gather {
                 reason: GatherReason::TemporaryView,
+                unscattered: "FROM has a view, a subquery or a function",
             });
         }
         // The common case first: one sharded table, one key.
@@ -141,6 +159,7 @@ impl ReadPlan {
         if has_global {
             return Ok(ReadTarget::Gather {
                 reason: GatherReason::GlobalAndSharded,
+                unscattered: "a global table and a sharded one are read together",
             });
         }
         let mut common = None;
@@ -150,17 +169,47 @@ impl ReadPlan {
             .filter(|found| found.kind == RefKind::Sharded)
         {
             let Some(shard) = self.shard_of(found, params, routing)? else {
-                return Ok(ReadTarget::Gather {
-                    reason: reason_of(found, routing.schema),
-                });
+                return self.of_several(reason_of(found, routing.schema), params, routing);
             };
             if *common.get_or_insert(shard) != shard {
-                return Ok(ReadTarget::Gather {
-                    reason: GatherReason::SeveralShards,
-                });
+                return self.of_several(GatherReason::SeveralShards, params, routing);
             }
         }
         Ok(ReadTarget::One(common.map_or(Place::Catalog, Place::Shard)))
+    }
+
+    /// Decides between the tiers for rows of several shards.
+    fn of_several(
+        &self,
+        reason: GatherReason,
+        params: &Params<'_>,
+        routing: Routing<'_>,
+    ) -> Result<ReadTarget, Error> {
+        let scatter = match &self.scatter {
+            Ok(scatter) => scatter,
+            Err(unscattered) => {
+                return Ok(ReadTarget::Gather {
+                    reason,
+                    unscattered,
+                });
+            }
+        };
+        Ok(match scatter.window(params) {
+            Some(window) => ReadTarget::Scatter {
+                shards: scatter.shards(params, routing)?,
+                window,
+                reason,
+            },
+            None => ReadTarget::Gather {
+                reason,
+                unscattered: "the value of LIMIT or OFFSET is no integer",
+            },
+        })
+    }
+
+    /// How the shards answer for themselves, where they can.
+    pub(crate) fn scatter(&self) -> Option<&ScatterPlan> {
+        self.scatter.as_ref().ok()
     }
 
     /// The keys to which every reference to a table is pinned, by folded table name: rows with other keys take no part.

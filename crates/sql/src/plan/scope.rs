@@ -178,7 +178,11 @@ impl<'s> Walker<'s> {
         }
     }
 
-    fn core<'p>(&mut self, core: &OneSelect, parent: Option<&'p Scope<'p>>) -> Scope<'p> {
+    pub(super) fn core<'p>(
+        &mut self,
+        core: &OneSelect,
+        parent: Option<&'p Scope<'p>>,
+    ) -> Scope<'p> {
         let mut scope = Scope::nested(parent);
         if let OneSelect::Select {
             columns,

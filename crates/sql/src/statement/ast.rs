@@ -101,6 +101,66 @@ fn lesser_parts<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Node<'a>)) {
     }
 }
 
+/// Replaces the direct parts of an expression. `Err(None)` for one that has parts of other kinds; some may be replaced by then.
+///
+/// # Errors
+/// What `replace` fails with.
+pub(crate) fn replace_parts<E>(
+    expr: &mut Expr,
+    replace: &mut dyn FnMut(&mut Expr) -> Result<(), E>,
+) -> Result<(), Option<E>> {
+    let parts: Vec<&mut Box<Expr>> = match expr {
+        Expr::Between {
+            lhs, start, end, ..
+        } => vec![lhs, start, end],
+        Expr::Binary(lhs, _, rhs) => vec![lhs, rhs],
+        Expr::Case {
+            base,
+            when_then_pairs,
+            else_expr,
+        } => {
+            let pairs = when_then_pairs
+                .iter_mut()
+                .flat_map(|(when, then)| [when, then]);
+            base.iter_mut().chain(pairs).chain(else_expr).collect()
+        }
+        Expr::Cast { expr, .. }
+        | Expr::Collate(expr, _)
+        | Expr::IsNull(expr)
+        | Expr::NotNull(expr)
+        | Expr::Unary(_, expr) => vec![expr],
+        Expr::FunctionCall {
+            args,
+            order_by,
+            within_group,
+            filter_over,
+            ..
+        } => {
+            let tail = (&filter_over.filter_clause, &filter_over.over_clause);
+            if !order_by.is_empty() || !within_group.is_empty() || !matches!(tail, (None, None)) {
+                return Err(None);
+            }
+            args.iter_mut().collect()
+        }
+        Expr::InList { lhs, rhs, .. } => std::iter::once(lhs).chain(rhs).collect(),
+        Expr::Like {
+            lhs, rhs, escape, ..
+        } => [lhs, rhs].into_iter().chain(escape).collect(),
+        Expr::Parenthesized(exprs) => exprs.iter_mut().collect(),
+        Expr::Id(_)
+        | Expr::Name(_)
+        | Expr::Qualified(..)
+        | Expr::DoublyQualified(..)
+        | Expr::Literal(_)
+        | Expr::Variable(_) => Vec::new(),
+        _ => return Err(None),
+    };
+    for part in parts {
+        replace(part).map_err(Some)?;
+    }
+    Ok(())
+}
+
 fn each<'a>(exprs: &'a [Box<Expr>], visit: &mut dyn FnMut(Node<'a>)) {
     exprs.iter().for_each(|expr| visit(Node::Expr(expr)));
 }
@@ -227,7 +287,8 @@ pub(crate) fn any_in_select(select: &Select, test: &mut dyn FnMut(&Expr) -> bool
     found
 }
 
-fn any_in_from(from: &FromClause, test: &mut dyn FnMut(&Expr) -> bool) -> bool {
+/// Whether any expression of a FROM clause satisfies `test`.
+pub(crate) fn any_in_from(from: &FromClause, test: &mut dyn FnMut(&Expr) -> bool) -> bool {
     let mut found = false;
     for table in std::iter::once(&from.select).chain(from.joins.iter().map(|join| &join.table)) {
         found = found

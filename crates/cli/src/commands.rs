@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod adopt;
 mod config;
 mod coordinator;
 mod demo;
@@ -22,6 +23,7 @@ mod sql;
 mod stats;
 mod status;
 mod tx;
+mod validate;
 mod worker;
 
 use std::io::Write;
@@ -35,6 +37,8 @@ use shardwright_sql::{Access, Allocation, LookupForm, Options, ShardedDatabase};
 pub(crate) enum Command {
     Demo(demo::Arguments),
     Import(import::Arguments),
+    Adopt(adopt::Arguments),
+    Validate(validate::Arguments),
     Sql(sql::Arguments),
     Shards(shards::Arguments),
     Locate(locate::Arguments),
@@ -71,6 +75,8 @@ impl Command {
         match self {
             Self::Demo(arguments) => demo::run(&arguments, out),
             Self::Import(arguments) => import::run(&arguments, out),
+            Self::Adopt(arguments) => adopt::run(&arguments, out),
+            Self::Validate(arguments) => validate::run(&arguments, out),
             Self::Sql(arguments) => sql::run(&arguments, out),
             Self::Shards(arguments) => shards::run(&arguments, out),
             Self::Locate(arguments) => locate::run(&arguments, out),

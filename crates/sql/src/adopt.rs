@@ -2,7 +2,11 @@
 //!
 //! [`inspect`] reads the file and proposes what each of its tables becomes, with the reasons in words. It changes
 //! nothing, neither the file nor anything beside it. [`import`] does as proposed: it fills a directory with the rows.
+//!
+//! [`attach`] copies nothing: several files become the shards of one database, each row where it is, until [`detach`]
+//! gives them back. [`validate`] and [`inspect_attach`] say beforehand what is in the way.
 
+mod attach;
 mod colocate;
 pub(crate) mod columns;
 mod import;
@@ -21,11 +25,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use self::source::Source;
-pub(crate) use self::{import::ANALYZED, journal::sync_directory};
 pub use self::{
+    attach::{
+        AttachOptions, AttachReport, AttachedTable, Problem, ShardSource, attach, detach,
+        inspect_attach, is_attached, primary_keys, validate,
+    },
     import::{ImportReport, LoadedTable, Progress, Step, import},
     proposal::{Proposal, TableProposal},
 };
+pub(crate) use self::{import::ANALYZED, journal::sync_directory};
 use crate::{database::CreateOptions, error::Error, schema::NullKeys};
 
 /// What the owner of the file wants; it wins over comments in the schema, and these over what is inferred.

@@ -60,10 +60,11 @@ pub use self::{
     session::Session,
 };
 pub(crate) use self::{
-    directory::home_in,
+    directory::{DIRECTORY_TABLES, PUT_ENTRY, home_in},
     lock::DirectoryLock,
-    open::{IMPORT_MARKER, create_files},
+    open::{IMPORT_MARKER, create_files, create_place, create_registry},
     read::{own_value, sqlite_ref, sqlite_value},
+    records::new_identity,
     write::refuse_null,
 };
 use crate::{

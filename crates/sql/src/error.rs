@@ -404,6 +404,12 @@ pub enum Error {
         /// The rows of the shards.
         found: u64,
     },
+    /// Files cannot be adopted in place as they are.
+    #[error("the files cannot be adopted: {}", listed(.problems))]
+    NotAdoptable {
+        /// Everything that is in the way.
+        problems: Vec<crate::adopt::Problem>,
+    },
     /// A file of that name is in the way.
     #[error("{path} exists already")]
     Exists {
@@ -418,6 +424,11 @@ pub enum Error {
         /// The most that there can be.
         most: usize,
     },
+}
+
+fn listed(problems: &[crate::adopt::Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    problems.join("; ")
 }
 
 impl Error {

@@ -9,6 +9,10 @@ use crate::{Error, Expect, Params, Result, Value, connection::Connection};
 /// to the file format.
 pub const META_TABLE: &str = "_meta";
 
+/// The statement that creates [`META_TABLE`].
+pub const META_TABLE_SQL: &str =
+    "CREATE TABLE _meta (key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID";
+
 /// The tables that a shard file keeps for itself. Clients may read them but not write to them, except for the notes in
 /// [`META_TABLE`], and they are not listed among a file's tables.
 pub const SYSTEM_TABLES: [&str; 3] = [META_TABLE, "_repl", "_dedup"];
@@ -103,17 +107,22 @@ impl Identity {
 
     /// Writes the identity into a new, empty file, whose encoding and page size are set already.
     pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
-        connection.run_script(&format!(
-            "CREATE TABLE {META_TABLE} (key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
-        ))?;
-        for (key, value) in [
-            ("format", Value::from(FORMAT)),
-            ("database", Value::from(self.database.as_str())),
-            ("place", Value::from(self.place.as_str())),
-        ] {
+        connection.run_script(META_TABLE_SQL)?;
+        for (key, value) in self.rows() {
             set_meta(connection, key, &value)?;
         }
         Ok(())
+    }
+
+    /// The rows of [`META_TABLE`] that say this of a file, for who makes a shard file of an SQLite file that exists. Encoding and
+    /// page size are those of the file.
+    #[must_use]
+    pub fn rows(&self) -> [(&'static str, Value); 3] {
+        [
+            ("format", Value::from(FORMAT)),
+            ("database", Value::from(self.database.as_str())),
+            ("place", Value::from(self.place.as_str())),
+        ]
     }
 
     /// Reads the identity, or says why the file is none of ours.

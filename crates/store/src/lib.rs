@@ -117,7 +117,7 @@ pub use crate::{
     error::{ConstraintKind, Error, Holder, Result},
     file::ShardFile,
     function::{Determinism, Function},
-    identity::{Encoding, FORMAT, Identity, META_TABLE, SYSTEM_TABLES},
+    identity::{Encoding, FORMAT, Identity, META_TABLE, META_TABLE_SQL, SYSTEM_TABLES},
     params::Params,
     reader::Reader,
     row::Row,

@@ -237,7 +237,7 @@ fn warn(proposal: &Proposal) -> io::Result<()> {
     Ok(())
 }
 
-fn table_and_column(text: &str) -> Result<(String, String), String> {
+pub(super) fn table_and_column(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((table, column)) if !table.is_empty() && !column.is_empty() => {
             Ok((table.to_owned(), column.to_owned()))

@@ -376,7 +376,7 @@ fn empty(table: &Table, targets: &Targets) -> Result<(), Error> {
 }
 
 /// The greatest number that each AUTOINCREMENT table ever gave out, by folded name.
-fn last_numbers(source: &Source, schema: &Schema) -> Result<Vec<(String, i64)>, Error> {
+pub(super) fn last_numbers(source: &Source, schema: &Schema) -> Result<Vec<(String, i64)>, Error> {
     if !schema.tables().any(|table| table.autoincrement) {
         return Ok(Vec::new());
     }

@@ -88,6 +88,13 @@ impl Source {
         &self.fingerprint
     }
 
+    /// Whether the file has a write-ahead log.
+    pub(crate) fn uses_log(&self) -> bool {
+        // Only of a file with a log the first page may be unknown.
+        let page = self.fingerprint.first_page.as_ref();
+        page.is_none_or(|page| page.uses_log)
+    }
+
     /// Says what a failure of SQLite means here.
     pub(crate) fn error(&self, error: rusqlite::Error) -> Error {
         failed(error, &self.path)

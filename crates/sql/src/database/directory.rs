@@ -21,8 +21,11 @@ mod snapshot;
 mod stats;
 mod write;
 
-pub(crate) use self::snapshot::home_in;
 pub(super) use self::write::remove_homes;
+pub(crate) use self::{
+    entries::{PUT as PUT_ENTRY, TABLES as DIRECTORY_TABLES},
+    snapshot::home_in,
+};
 
 use std::sync::{
     Arc,

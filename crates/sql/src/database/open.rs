@@ -5,8 +5,8 @@ use std::{fs::File, io, path::Path, sync::Arc};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use shardwright_registry::Registry;
-use shardwright_store::{Access as FileAccess, Config, Expect, Identity, ShardFile};
-use shardwright_topology::ShardMap;
+use shardwright_store::{Access as FileAccess, Config, Encoding, Expect, Identity, ShardFile};
+use shardwright_topology::{ShardId, ShardMap};
 
 use super::{
     Access, CATALOG, CreateOptions, Inner, Layout, Options, ShardedDatabase, Shared,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Error,
     local::LocalPlaces,
-    schema::{Schema, StoredSchema},
+    schema::{Schema, StoredSchema, Undeclared},
     shards::{Call, Place, Places},
 };
 
@@ -47,7 +47,26 @@ impl ShardedDatabase {
     pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let layout = Layout::of(directory.as_ref());
         let (places, records) = open_parts(&layout, options)?;
-        let database = Self::assemble(Arc::new(places), records, options, Some(layout))?;
+        Self::ready(Arc::new(places), records, options, Some(layout))
+    }
+
+    /// Opens for writing what is not called a database yet, by whoever holds its lock.
+    pub(crate) fn open_held(
+        layout: &Layout,
+        options: &Options,
+        lock: DirectoryLock,
+    ) -> Result<Self, Error> {
+        let (places, records) = open_files(layout, options, Some(lock))?;
+        Self::ready(Arc::new(places), records, options, Some(layout.clone()))
+    }
+
+    fn ready(
+        places: Arc<dyn Places>,
+        records: Records,
+        options: &Options,
+        layout: Option<Layout>,
+    ) -> Result<Self, Error> {
+        let database = Self::assemble(places, records, options, layout)?;
         if options.access == Access::ReadWrite {
             database.recover()?;
         }
@@ -197,28 +216,48 @@ pub(crate) fn create_files(
             most,
         })?;
     let database = new_identity();
-    let names = (0..shards).map(|number| format!("shard-{number}"));
-    for name in std::iter::once(CATALOG.to_owned()).chain(names) {
-        let identity = Identity {
-            encoding: create.encoding,
-            ..Identity::new(&database, &name)
-        };
-        let file = ShardFile::create(layout.shard(&name), &identity, &Config::default())
-            .map_err(Error::at(&name))?;
-        if name == CATALOG {
-            let mut writer = file.writer().map_err(Error::at(&name))?;
-            writer
-                .execute(SEQUENCE_TABLE, ())
-                .map_err(Error::at(&name))?;
-        }
-        file.close().map_err(Error::at(&name))?;
+    let names: Vec<ShardId> = (0..shards).map(ShardId::numbered).collect();
+    for name in std::iter::once(CATALOG).chain(names.iter().map(ShardId::as_str)) {
+        create_place(layout, &database, name, create.encoding)?;
     }
     let encoding = create.encoding.as_str().to_owned();
     let schema = StoredSchema {
         encoding,
         ..schema.clone()
     };
-    Records::create(layout, shards, create.undeclared, &database, &schema)
+    Records::create(layout, &names, create.undeclared, &database, &schema)
+}
+
+/// Creates the file of a shard or of the catalog.
+pub(crate) fn create_place(
+    layout: &Layout,
+    database: &str,
+    name: &str,
+    encoding: Encoding,
+) -> Result<(), Error> {
+    let identity = Identity {
+        encoding,
+        ..Identity::new(database, name)
+    };
+    let file = ShardFile::create(layout.shard(name), &identity, &Config::default())
+        .map_err(Error::at(name))?;
+    if name == CATALOG {
+        let mut writer = file.writer().map_err(Error::at(name))?;
+        writer
+            .execute(SEQUENCE_TABLE, ())
+            .map_err(Error::at(name))?;
+    }
+    file.close().map_err(Error::at(name))
+}
+
+/// Creates the registry of a database whose files are there.
+pub(crate) fn create_registry(
+    layout: &Layout,
+    names: &[ShardId],
+    database: &str,
+    schema: &StoredSchema,
+) -> Result<(), Error> {
+    Records::create(layout, names, Undeclared::default(), database, schema)
 }
 
 impl LocalPlaces {
@@ -247,7 +286,15 @@ fn open_parts(layout: &Layout, options: &Options) -> Result<(LocalPlaces, Record
     } else {
         None
     };
-    let records = Records::open(layout, writable)?;
+    open_files(layout, options, lock)
+}
+
+fn open_files(
+    layout: &Layout,
+    options: &Options,
+    lock: Option<DirectoryLock>,
+) -> Result<(LocalPlaces, Records), Error> {
+    let records = Records::open(layout, options.access == Access::ReadWrite)?;
     let map = records.map()?;
     let open = |name: &str| open_file(layout, options, records.database(), name);
     let catalog = open(CATALOG)?;

@@ -7,7 +7,7 @@ use shardwright_registry::{
     Error as RegistryError, KeyspaceRecord, Partitioning, Record, Records as Journals,
     Registration, Registry, SqliteStore, StoreError,
 };
-use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardMap, ShardRecord};
+use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardId, ShardMap, ShardRecord};
 
 use super::{journal::Operation, layout::Layout};
 use crate::{
@@ -68,7 +68,7 @@ impl Records {
     /// Creates the shards and the keyspace. The keyspace record comes last: without it, there is no database.
     pub(super) fn create(
         layout: &Layout,
-        shards: u32,
+        names: &[ShardId],
         undeclared: Undeclared,
         database: &str,
         schema: &StoredSchema,
@@ -77,8 +77,14 @@ impl Records {
             SqliteStore::open(layout.registry()).map_err(|error| open_error(layout, error))?;
         let keyspace = keyspace();
         let registry = Registry::new(Arc::new(store), keyspace.clone());
-        let records: Vec<ShardRecord> = ShardRecord::even(&keyspace, shards).collect();
-        let ids = records.iter().map(|record| record.id.clone()).collect();
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let records = ShardRecord::even(&keyspace, count).zip(names);
+        let records: Vec<ShardRecord> = records
+            .map(|(record, name)| ShardRecord {
+                id: name.clone(),
+                ..record
+            })
+            .collect();
         let mut record = KeyspaceRecord::new(keyspace);
         record.partitioning = Partitioning::Ranges;
         record.schema = to_json(schema);
@@ -92,7 +98,7 @@ impl Records {
                 registry.create_shard(shard).await?;
             }
             let mut registration = Registration::new(node(), "embedded");
-            registration.shards = ids;
+            registration.shards = names.to_vec();
             registry.register(registration).await?;
             registry.create_keyspace(record, []).await
         })?;
@@ -215,7 +221,7 @@ impl Records {
 }
 
 /// A new identity for the files of one database.
-pub(super) fn new_identity() -> String {
+pub(crate) fn new_identity() -> String {
     ReplicaId::random(&mut rand::rng()).to_string()
 }
 

@@ -60,6 +60,7 @@ impl Error {
             Self::NotSqlite { .. } => "NOT_SQLITE",
             Self::SourceChanged { .. } => "SOURCE_CHANGED",
             Self::RowsLost { .. } => "ROWS_LOST",
+            Self::NotAdoptable { .. } => "NOT_ADOPTABLE",
             Self::Exists { .. } => "EXISTS",
             Self::BadShardCount { .. } => "BAD_SHARD_COUNT",
         }
@@ -115,6 +116,7 @@ impl Error {
             Self::OutOfTime { .. } => FaultKind::OutOfTime.hint()?.to_owned(),
             Self::Locked { .. } => "close the other process, or open for reading".into(),
             Self::ImportUnfinished { .. } => "run the same import again: it continues".into(),
+            Self::NotAdoptable { .. } => "mend what is in the way, adopt other tables or keys, or import the files, which copies the rows".into(),
             Self::SourceChanged { .. } => "let nobody write to the file meanwhile, and try again".into(),
             Self::RowsLost { .. } => "remove the directory and import again; if it happens again, check the disk".into(),
             Self::NotEmpty { .. } => "name a directory that does not exist yet, or an empty one".into(),
@@ -153,6 +155,7 @@ impl Error {
             | Self::ReadOnly { .. }
             | Self::NotEmpty { .. }
             | Self::Exists { .. }
+            | Self::NotAdoptable { .. }
             | Self::ImportUnfinished { .. } => true,
             Self::Sql { .. }
             | Self::Constraint { .. }

@@ -13,13 +13,21 @@ use crate::{
 /// The table of entries, on every shard. No type, so that keys stay as they are.
 pub(super) const TABLE: &str = "_directory";
 
+/// What a shard has for the directory.
+pub(crate) const TABLES: [&str; 3] = {
+    let [lookup, lookup_of] = lookup_keys::TABLES;
+    [CREATE, lookup, lookup_of]
+};
+
 const CREATE: &str =
     "CREATE TABLE IF NOT EXISTS _directory(space TEXT NOT NULL, key NOT NULL, shard TEXT NOT NULL,
     version INTEGER NOT NULL, PRIMARY KEY(space, key)) WITHOUT ROWID";
 
 const FIND: &str = "SELECT shard FROM main._directory WHERE space = ?1 AND key = ?2";
 
-const PUT: &str = "INSERT INTO main._directory(space, key, shard, version) VALUES (?1, ?2, ?3, 1)
+/// Makes an entry, unless there is one.
+pub(crate) const PUT: &str =
+    "INSERT INTO main._directory(space, key, shard, version) VALUES (?1, ?2, ?3, 1)
     ON CONFLICT DO NOTHING";
 
 const SET: &str = "INSERT INTO main._directory(space, key, shard, version) VALUES (?1, ?2, ?3, 1)
@@ -50,8 +58,7 @@ pub(super) fn create(places: &dyn Places) -> Result<(), Error> {
         return Ok(());
     }
     for shard in (0..places.count()).rev() {
-        let tables = [CREATE].into_iter().chain(lookup_keys::TABLES);
-        let unit: Vec<Call<'_>> = tables.map(|sql| Call::new(sql, ())).collect();
+        let unit = TABLES.map(|sql| Call::new(sql, ()));
         places.write(Place::Shard(shard), &unit)?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::{
     },
     error::Error,
     gather::GatherRequest,
-    schema::{Schema, quote_identifier},
+    schema::{Schema, Table, UniqueConstraint, quote_identifier},
     shards::FaultKind,
 };
 
@@ -55,7 +55,12 @@ impl Question {
         else {
             return Ok(None);
         };
-        let terms = Terms::of(after, table, unique)?;
+        Self::of(after, table, unique).map(Some)
+    }
+
+    /// Asks about a constraint that one shard alone cannot keep.
+    fn of(schema: &Schema, table: &Table, unique: &UniqueConstraint) -> Result<Self, Error> {
+        let terms = Terms::of(schema, table, unique)?;
         let not_null = terms.terms.iter().map(|term| format!("{term} IS NOT NULL"));
         let condition = terms
             .condition
@@ -71,10 +76,10 @@ impl Question {
             not_null.chain(condition).collect::<Vec<_>>().join(" AND "),
             groups.join(", ")
         );
-        Ok(Some(Self {
+        Ok(Self {
             sql,
             columns: terms.names,
-        }))
+        })
     }
 }
 
@@ -105,6 +110,21 @@ impl ShardedDatabase {
             return Err(Error::Constraint {
                 message: format!("UNIQUE constraint failed: {}", question.columns),
             });
+        }
+        Ok(())
+    }
+
+    /// Checks that the rows of all shards together keep every constraint that one shard alone cannot keep.
+    ///
+    /// # Errors
+    /// [`Error::Constraint`] for the first that they do not keep, and what a read fails with.
+    pub(crate) fn check_constraints(&self) -> Result<(), Error> {
+        let state = self.inner.state.load();
+        for table in state.schema.tables() {
+            for unique in table.global_constraints() {
+                let question = Question::of(&state.schema, table, unique)?;
+                self.check_existing(&state, &question)?;
+            }
         }
         Ok(())
     }

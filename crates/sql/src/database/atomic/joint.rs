@@ -1,6 +1,6 @@
 //! A commit over several places, whoever makes it: this process on the files of a directory, or the places among themselves.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use super::{clock::age, commit::FileCommit};
 use crate::{
@@ -50,6 +50,14 @@ impl Commit {
         match &self.made {
             Made::Here(commit) => commit.places().collect(),
             Made::There { places, .. } => places.iter().copied().collect(),
+        }
+    }
+
+    /// Whether it has begun at a place.
+    pub(in crate::database) fn has(&self, place: Place) -> bool {
+        match &self.made {
+            Made::Here(commit) => commit.has(place),
+            Made::There { places, .. } => places.contains(&place),
         }
     }
 
@@ -128,13 +136,11 @@ impl Commit {
         place: Place,
         call: Call<'_>,
     ) -> Result<bool, Error> {
-        if self.places().contains(&place) {
+        if self.has(place) {
             let found = self.within(place, |transaction| transaction.aside(call))?;
             return Ok(!found.rows.is_empty());
         }
-        let places = &self.database.inner.places;
-        let found = places.query(place, call, |_| ControlFlow::Break(()))?;
-        Ok(found.is_break())
+        self.database.finds(place, call)
     }
 
     /// Commits at all places, or at none.

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     plan::{Located, Plan},
     schema::Table,
-    shards::{FaultKind, Fragment, Place},
+    shards::{Enlisted, Fragment, Place},
 };
 
 impl ShardedDatabase {
@@ -41,21 +41,32 @@ impl ShardedDatabase {
         let _held = self.unconstrained(state, planned)?;
         let select = state.plan(&located.select)?;
         let statement = bound(&select, params)?;
-        let none = state.checks.without_watch();
-        let checks = if planned.needs_guard {
-            &*state.checks
-        } else {
-            &none
-        };
-        let ran = self.repeatedly(|commit| {
-            self.hold_all(commit, checks)?;
+        let checks = state.checks_of(planned.needs_guard);
+        if self.inner.places.may_recur()
+            && let Some(made) = self.made_as_a_whole(state, planned)?
+        {
+            return Ok(made);
+        }
+        let find = || {
             let rows = self.rows_found(state, &select, &(&statement.params).into())?;
-            let parts = parts_of(state, table, located, rows);
-            self.run_in(commit, checks, rule, &parts)
-        })?;
-        let ran = ran.ok_or_else(|| {
-            self.fault(FaultKind::Interrupted, "the statement was made meanwhile")
-        })?;
+            Ok::<_, Error>(parts_of(state, table, located, rows))
+        };
+        let ran = match self.within() {
+            Some(transaction) => {
+                let parts = find()?;
+                let mut transaction = transaction.lock();
+                Some(transaction.run(state, &checks, rule, &parts, &[])?)
+            }
+            None => self.repeatedly(|commit| {
+                if !self.hold_all(commit, &checks)? {
+                    return Ok(None);
+                }
+                self.run_in(commit, &checks, rule, &find()?)
+            })?,
+        };
+        let Some(ran) = ran else {
+            return self.made_meanwhile(state, planned);
+        };
         let mut answer = Answer::of_changes(Vec::new(), Tier::Broadcast, reason);
         for (place, ran) in ran {
             answer.add(self.inner.places.name(place), ran);
@@ -63,10 +74,15 @@ impl ShardedDatabase {
         Ok(answer)
     }
 
-    /// Begins at every place, so that what is read then stays as it is until the commit has ended.
-    fn hold_all(&self, commit: &mut Commit, checks: &Checks) -> Result<(), Error> {
-        let mut places = self.inner.places.all();
-        places.try_for_each(|place| commit.enlist(place, checks.watching(place)).map(drop))
+    /// Begins at every place, so that what is read then stays as it is until the commit has ended. Returns whether it has: the statement
+    /// may turn out to have been made before.
+    fn hold_all(&self, commit: &mut Commit, checks: &Checks) -> Result<bool, Error> {
+        for place in self.inner.places.all() {
+            if commit.enlist(place, checks.watching(place))? == Enlisted::Known {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn rows_found(

@@ -137,6 +137,35 @@ async fn one_value_is_taken_once_by_transactions_and_statements_on_all_nodes() {
     asking.cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_where_their_new_keys_are_and_a_number_that_is_sent_again_moves_none() {
+    let asking = started().await;
+    let insert = "INSERT INTO people(email) VALUES ('a'), ('b'), ('c'), ('d'), ('e'), ('f')";
+    asking.run("n1", insert).await;
+    let body = json!({"sql": "UPDATE people SET id = id + 100", "client": "shop", "seq": 1});
+    for node in ["n1", "n2", "n3"] {
+        let moved = asking.ask(node, body.clone()).await.expect("it is made");
+        assert_eq!(moved["changes"], 6, "{moved}");
+    }
+    let mut stream = stream(&asking);
+    let back = transaction(&[
+        "UPDATE people SET id = id - 50 WHERE email < 'c'",
+        "DELETE FROM people WHERE id IN (SELECT min(id) FROM people)",
+    ]);
+    let results = stream.send("n2", json!([back])).await;
+    assert_eq!(step_codes(&results[0]), [""; 0]);
+    let rows = asking
+        .run("n3", "SELECT id, email FROM people ORDER BY 1")
+        .await;
+    let expect = [(52, "b"), (103, "c"), (104, "d"), (105, "e"), (106, "f")];
+    assert_eq!(rows["rows"], json!(expect));
+    for (id, email) in expect {
+        let one = format!("SELECT email FROM people WHERE id = {id}");
+        assert_eq!(asking.run("n1", &one).await["rows"], json!([[email]]));
+    }
+    asking.cluster.stop().await;
+}
+
 /// Makes a transaction of a batch, and returns whether it is known to have happened. A node that dies answers nobody.
 async fn is_made(asking: &Asking, node: &str, statements: &[&str]) -> bool {
     let body = json!({"baton": null, "requests": [transaction(statements), {"type": "close"}]});

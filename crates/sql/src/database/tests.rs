@@ -13,6 +13,7 @@ mod lookup_keys;
 mod moved;
 mod once;
 mod over;
+mod rehomed;
 mod several;
 mod transactions;
 
@@ -194,10 +195,7 @@ fn writes_keep_the_answers_equal() {
 }
 
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "UPDATE customers SET id = 9 WHERE id = 1",
-        "SHARD_KEY_UPDATE",
-    ),
+    ("UPDATE customers SET id = 9 WHERE id = 1", "CONSTRAINT"),
     (
         "INSERT INTO orders(customer_id, total) VALUES (NULL, 1)",
         "NULL_KEY",

@@ -7,7 +7,7 @@ use crate::{
     commit::Refusal,
     database::{ShardedDatabase, journal::Step},
     error::Error,
-    shards::{Call, Enlisted, JointTransaction, Place, PlaceTransaction, Ran, Watching},
+    shards::{Call, Enlisted, Fragment, JointTransaction, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A commit that is under way. Dropping it undoes it.
@@ -127,6 +127,20 @@ impl Commit {
         match &mut self.made {
             Made::Here(commit) => commit.run(place, step),
             Made::There { .. } => self.within(place, |open| step.run(open)),
+        }
+    }
+
+    /// Runs a statement at a place that follows from another one: what it did is not told to who asks again what was done.
+    pub(in crate::database) fn follow(
+        &mut self,
+        place: Place,
+        statement: &Fragment,
+    ) -> Result<(), Error> {
+        match &mut self.made {
+            Made::Here(commit) => commit.run(place, Step::bound(statement)).map(drop),
+            Made::There { .. } => self
+                .within(place, |open| statement.with_call(|call| open.aside(call)))
+                .map(drop),
         }
     }
 

@@ -184,20 +184,40 @@ impl ShardedDatabase {
                 return Ok(None);
             }
             let deferred = checks.deferred();
-            let before = commit.within(place, |open| deferred.violations(place, open))?;
-            let mut ran = Vec::new();
-            for statement in part {
-                ran.push(commit.run(place, Step::bound(statement))?);
-            }
-            let after = commit.within(place, |open| deferred.violations(place, open))?;
-            if before < after {
-                return Err(Error::Constraint {
-                    message: "FOREIGN KEY constraint failed".to_owned(),
-                });
-            }
+            let before = deferred.violations_of(commit, &[place])?;
+            all.push((place, run_part(commit, place, part)?));
+            deferred.check(commit, &before)?;
             self.check_notes_of(checks, place, commit, rule)?;
-            all.push((place, Ran::all(ran)));
         }
         Ok(Some(all))
     }
+
+    /// Asks about all rows that a commit has written, wherever that was.
+    pub(in crate::database) fn check_all_notes(
+        &self,
+        checks: &Checks,
+        commit: &mut Commit,
+        rule: Option<&'static str>,
+    ) -> Result<(), Error> {
+        for place in commit.places() {
+            self.check_notes_of(checks, place, commit, rule)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs what each place is to do, where the commit has begun.
+pub(in crate::database) fn run_parts(
+    commit: &mut Commit,
+    parts: &Parts,
+) -> Result<Vec<(Place, Ran)>, Error> {
+    let mut parts = parts.iter();
+    let run = |(place, part): (&Place, &Part)| Ok((*place, run_part(commit, *place, part)?));
+    parts.by_ref().map(run).collect()
+}
+
+fn run_part(commit: &mut Commit, place: Place, part: &Part) -> Result<Ran, Error> {
+    let run = |statement| commit.run(place, Step::bound(statement));
+    let ran = part.iter().map(run).collect::<Result<_, _>>()?;
+    Ok(Ran::all(ran))
 }

@@ -7,7 +7,7 @@ use turso_parser::ast::Stmt;
 
 use super::super::{
     ShardedDatabase,
-    atomic::{Commit, Parts},
+    atomic::{Commit, Parts, run_parts},
     directory::{Pass, remove_homes},
     journal::Step,
     state::State,
@@ -143,67 +143,72 @@ impl Spread {
     ) -> Result<Vec<(Place, Ran)>, Error> {
         let mut places: BTreeSet<Place> = parts.keys().copied().collect();
         places.extend(new.iter().map(|new| Place::Shard(new.entry)));
-        let written: Vec<Place> = places.iter().copied().collect();
+        let is_one = places.len() == 1 && parts.values().all(|part| part.len() == 1);
+        let places: Vec<Place> = places.into_iter().collect();
+        if is_one && new.is_empty() && !checks.is_watching() {
+            self.hold(state, places[0])?;
+            self.written.insert(places[0]);
+            return run_parts(&mut self.commit, parts);
+        }
+        self.as_one(state, checks, &places, |database, commit| {
+            database.put_homes(commit, new)?;
+            let ran = run_parts(commit, parts)?;
+            for place in parts.keys() {
+                database.check_notes_of(checks, *place, commit, rule)?;
+            }
+            if ran.iter().any(|(_, ran)| ran.outcome.changes > 0) {
+                return Ok((ran, new.to_vec()));
+            }
+            // OR IGNORE: no row has come.
+            remove_homes(commit, new)?;
+            Ok((ran, Vec::new()))
+        })
+    }
+
+    /// Does what one statement does at these places, and at no other: all of it or nothing. `work` returns what it did, and the keys
+    /// that have got their homes by it.
+    pub(in crate::database) fn as_one<T>(
+        &mut self,
+        state: &State,
+        checks: &Checks,
+        places: &[Place],
+        work: impl FnOnce(&ShardedDatabase, &mut Commit) -> Result<(T, Vec<NewHome>), Error>,
+    ) -> Result<T, Error> {
         if checks.is_watching() {
             // Whoever is asked for rows answers the same until this has ended.
-            places.extend((0..self.database.inner.places.count()).map(Place::Shard));
             self.constrain();
+            for shard in 0..self.database.inner.places.count() {
+                self.hold(state, Place::Shard(shard))?;
+            }
         }
         for place in places {
-            self.hold(state, place)?;
+            self.hold(state, *place)?;
         }
-        self.written.extend(&written);
-        let is_one = written.len() == 1 && parts.values().all(|part| part.len() == 1);
-        if is_one && new.is_empty() && !checks.is_watching() {
-            return self.run_parts(parts);
-        }
-        for place in &written {
+        self.written.extend(places);
+        for place in places {
             self.commit.run(*place, Step::new(BEGIN_STATEMENT))?;
         }
-        let database = self.database.clone();
-        let done = self.run_all(&database, checks, rule, parts, new);
-        if done.is_err() && !self.commit.is_open() {
-            return done;
-        }
-        for place in written {
-            if done.is_err() {
-                self.commit.run(place, Step::new(UNDO_STATEMENT))?;
+        let done = work(&self.database, &mut self.commit);
+        if let Err(error) = done {
+            if self.commit.is_open() {
+                self.end_statement(places, &[UNDO_STATEMENT, END_STATEMENT])?;
             }
-            self.commit.run(place, Step::new(END_STATEMENT))?;
+            return Err(error);
         }
-        done
+        self.end_statement(places, &[END_STATEMENT])?;
+        done.map(|(done, new)| {
+            self.new_homes.extend(new);
+            done
+        })
     }
 
-    fn run_all(
-        &mut self,
-        database: &ShardedDatabase,
-        checks: &Checks,
-        rule: Option<&'static str>,
-        parts: &Parts,
-        new: &[NewHome],
-    ) -> Result<Vec<(Place, Ran)>, Error> {
-        database.put_homes(&mut self.commit, new)?;
-        let ran = self.run_parts(parts)?;
-        for place in parts.keys() {
-            database.check_notes_of(checks, *place, &mut self.commit, rule)?;
+    fn end_statement(&mut self, places: &[Place], statements: &[&str]) -> Result<(), Error> {
+        for place in places {
+            for sql in statements {
+                self.commit.run(*place, Step::new(*sql))?;
+            }
         }
-        if ran.iter().any(|(_, ran)| ran.outcome.changes > 0) {
-            self.new_homes.extend_from_slice(new);
-        } else {
-            // OR IGNORE: no row has come.
-            remove_homes(&mut self.commit, new)?;
-        }
-        Ok(ran)
-    }
-
-    fn run_parts(&mut self, parts: &Parts) -> Result<Vec<(Place, Ran)>, Error> {
-        let mut all = Vec::new();
-        for (&place, part) in parts {
-            let run = |statement| self.commit.run(place, Step::bound(statement));
-            let ran = part.iter().map(run).collect::<Result<_, _>>()?;
-            all.push((place, Ran::all(ran)));
-        }
-        Ok(all)
+        Ok(())
     }
 
     /// Runs SAVEPOINT, RELEASE or ROLLBACK TO, wherever the transaction is and will be.
@@ -249,19 +254,10 @@ impl Spread {
 
     /// Says what COMMIT would say of deferred foreign keys, before the first place commits.
     pub(super) fn check(&mut self, state: &State) -> Result<(), Error> {
-        let deferred = state.checks.deferred();
-        for place in &self.written {
-            let before = self.violations.get(place).copied().unwrap_or(0);
-            let after = self
-                .commit
-                .within(*place, |open| deferred.violations(*place, open))?;
-            if before < after {
-                return Err(Error::Constraint {
-                    message: "FOREIGN KEY constraint failed".to_owned(),
-                });
-            }
-        }
-        Ok(())
+        let written = self.written.iter();
+        let before = |place: &Place| (*place, self.violations.get(place).copied().unwrap_or(0));
+        let before: Vec<(Place, i64)> = written.map(before).collect();
+        state.checks.deferred().check(&mut self.commit, &before)
     }
 
     /// Commits at all places, or at none.

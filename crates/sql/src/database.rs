@@ -120,6 +120,8 @@ struct Shared {
     announcements: Announcements,
     /// Held by writes that another shard's rows may forbid.
     constraints: Mutex<()>,
+    /// Held together by who asks shards for rows that forbid a write, and alone while a transaction that has asked commits.
+    showing: RwLock<()>,
     /// Held together by writes that no other shard may forbid, and alone by what makes such writes constrained ones.
     unconstrained: RwLock<()>,
     /// Where commits over several places meet.

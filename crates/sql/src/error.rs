@@ -123,7 +123,7 @@ pub enum Error {
         /// The age that the commit had: one that begins again with it comes first some time.
         started: u64,
     },
-    /// An update would change a shard key.
+    /// A statement changes a shard key in a way in which rows are not moved.
     #[error("the statement changes the shard key {table}.{column}")]
     ShardKeyUpdate {
         /// The table.

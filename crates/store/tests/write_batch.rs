@@ -249,13 +249,7 @@ fn a_member_cannot_go_on_after_it_ended_the_transaction() {
 #[test]
 fn a_member_may_not_use_transaction_statements() {
     let (_directory, file) = file();
-    for sql in [
-        "COMMIT",
-        "/* note */ ROLLBACK",
-        "SAVEPOINT member",
-        "RELEASE member",
-        "; BEGIN",
-    ] {
+    for sql in ["COMMIT", "/* note */ ROLLBACK", "; BEGIN"] {
         let (fates, _) = commit(&file, &mut [run(&["INSERT INTO t VALUES (1)", sql])]);
         assert!(
             matches!(&fates[..], [Fate::Failed(Error::TransactionStatement)]),
@@ -263,6 +257,46 @@ fn a_member_may_not_use_transaction_statements() {
         );
     }
     assert!(ids(&file, "t").is_empty());
+}
+
+#[test]
+fn a_member_divides_its_own_part_and_no_other() {
+    let (_directory, file) = file();
+    for sql in [
+        "RELEASE member",
+        "ROLLBACK TO member",
+        "RELEASE \"member 0\"",
+    ] {
+        let (fates, _) = commit(&file, &mut [run(&["INSERT INTO t VALUES (1)", sql])]);
+        let [Fate::Failed(Error::Sql { message, .. })] = &fates[..] else {
+            panic!("{sql}: {fates:?}");
+        };
+        assert!(message.starts_with("no such savepoint"), "{message}");
+    }
+    let divided = [
+        "INSERT INTO t VALUES (10)",
+        "SAVEPOINT one",
+        "INSERT INTO t VALUES (11)",
+        "SAVEPOINT Member",
+        "INSERT INTO t VALUES (12)",
+        "SAVEPOINT three",
+        "ROLLBACK TO member",
+        "INSERT INTO t VALUES (13)",
+    ];
+    let then_fails: Vec<&str> = divided
+        .iter()
+        .copied()
+        .chain(["ROLLBACK TO three"])
+        .collect();
+    let mut members = [
+        run(&["INSERT INTO t VALUES (1)"]),
+        run(&then_fails),
+        run(&divided),
+        run(&["INSERT INTO t VALUES (2)"]),
+    ];
+    let (fates, _) = commit(&file, &mut members);
+    assert!(matches!(fates[1], Fate::Failed(_)), "{fates:?}");
+    assert_eq!(ids(&file, "t"), [1, 2, 10, 11, 13]);
 }
 
 #[test]

@@ -2,9 +2,8 @@
 //!
 //! It takes no lock before its first statement. Three things may become of it then:
 //!
-//! - It is bound to shards by a statement that names a key: others wait there until it ends.
-//! - It has read several shards, each statement as if it were alone. It holds nothing then, so that what it has read may change; it writes
-//!   nothing any more.
+//! - It reads and writes rows, on as many shards as its statements need. Others wait there until it ends.
+//! - It was begun to read. Each statement is as if it were alone, and it holds nothing, so that what it has read may change.
 //! - It changes the schema. That is collected, and made at the end as one change.
 
 use std::{sync::Arc, time::Duration};
@@ -49,11 +48,9 @@ pub(crate) struct Transaction {
 
 #[derive(Debug)]
 enum Phase {
-    /// It has done nothing yet.
+    /// It has done nothing that lasts.
     Begun,
-    /// It has read several shards.
-    Reading,
-    /// It is bound to shards.
+    /// It may be on shards.
     Bound(Bound),
     /// It changes the schema.
     Changing(Box<Draft>, Vec<Call>),
@@ -88,17 +85,6 @@ impl Drop for Held {
             drop(runtime.spawn_blocking(move || drop(session)));
         }
     }
-}
-
-/// Where the first statement of a transaction leads.
-enum First {
-    Bound(Bound, Answer),
-    /// It is not for one shard. It reads the schema alone, or several shards.
-    Elsewhere {
-        reads: bool,
-        schema: bool,
-        error: Error,
-    },
 }
 
 impl Transaction {
@@ -140,7 +126,6 @@ impl Transaction {
             }
             (Phase::Begun, _) if reads_only => self.read(call).await,
             (Phase::Begun, _) => self.first(call).await,
-            (Phase::Reading, _) => self.read(call).await,
             (Phase::Bound(_), StatementKind::Ddl) => Err(unsupported(
                 "a change of the schema in a transaction that has rows of a shard",
                 "change the schema in a transaction of its own",
@@ -156,7 +141,7 @@ impl Transaction {
     pub(crate) async fn commit(&mut self) -> Result<(), Refusal> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => Err(over()),
-            Phase::Begun | Phase::Reading | Phase::Done => Ok(()),
+            Phase::Begun | Phase::Done => Ok(()),
             Phase::Changing(_, calls) => self.client.run_together(&calls).await.map(drop),
             Phase::Bound(bound) => {
                 let (bound, committed) = run(&self.client, bound, Call::plain("COMMIT")).await?;
@@ -183,9 +168,7 @@ impl Transaction {
     /// When it is not known whether its end was heard of. It is undone soon all the same.
     pub(crate) async fn rollback(&mut self) -> Result<(), Refusal> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Over | Phase::Begun | Phase::Reading | Phase::Done | Phase::Changing(..) => {
-                Ok(())
-            }
+            Phase::Over | Phase::Begun | Phase::Done | Phase::Changing(..) => Ok(()),
             Phase::Bound(bound) => {
                 let (bound, undone) = run(&self.client, bound, Call::plain("ROLLBACK")).await?;
                 self.client.shared.streams.give_back(bound.numbered);
@@ -209,18 +192,10 @@ impl Transaction {
 
     /// Runs a statement that reads by itself.
     async fn read(&mut self, call: &Call) -> Result<Answer, Refusal> {
-        if !self.client.only_reads(&call.sql).await? {
-            return Err(match self.begin {
-                Begin::Read => read_only(),
-                Begin::Write => unsupported(
-                    "a write in a transaction that has read several shards",
-                    "what it has read may have changed: read it by key, or read before BEGIN",
-                ),
-            });
+        match self.client.only_reads(&call.sql).await? {
+            true => self.client.run(call).await,
+            false => Err(read_only()),
         }
-        let answer = self.client.run(call).await?;
-        self.phase = Phase::Reading;
-        Ok(answer)
     }
 
     /// Collects a change of the schema, or a row that goes with it.
@@ -264,13 +239,15 @@ impl Transaction {
         loop {
             let engine = client.engine().await?;
             let error = match self.bind(&engine, call).await? {
-                Ok(First::Bound(bound, answer)) => {
+                // It is on no shard, and may still change what it has read.
+                Ok((bound, answer)) if answer.tier == Tier::Schema => {
+                    client.shared.streams.give_back(bound.numbered);
+                    return Ok(answer);
+                }
+                Ok((bound, answer)) => {
                     self.phase = Phase::Bound(bound);
                     return Ok(answer);
                 }
-                Ok(First::Elsewhere { schema: true, .. }) => return client.run(call).await,
-                Ok(First::Elsewhere { reads: true, .. }) => return self.read(call).await,
-                Ok(First::Elsewhere { error, .. }) => return Err(error.into()),
                 Err(error) => error,
             };
             let left = deadline.since(client.shared.clock.now());
@@ -289,7 +266,7 @@ impl Transaction {
         &mut self,
         engine: &Engine,
         call: &Call,
-    ) -> Result<Result<First, Error>, Refusal> {
+    ) -> Result<Result<(Bound, Answer), Error>, Refusal> {
         let streams = &self.client.shared.streams;
         let numbered = streams.take();
         let until = self.client.shared.clock.now() + TOTAL;
@@ -298,7 +275,7 @@ impl Transaction {
         let (bound, _begun) = run(&self.client, bound, Call::plain("BEGIN")).await?;
         let (bound, ran) = run(&self.client, bound, call.clone()).await?;
         Ok(match ran {
-            Ok(answer) => Ok(First::Bound(bound, answer)),
+            Ok(answer) => Ok((bound, answer)),
             Err(error) => {
                 if bound.session.in_transaction() {
                     let _undone = run(&self.client, bound, Call::plain("ROLLBACK")).await?;
@@ -309,15 +286,12 @@ impl Transaction {
                 if is_free {
                     streams.give_back(numbered);
                 }
-                match error {
-                    Error::CrossShardTransaction { .. } => Ok(elsewhere(engine, call, error)),
-                    error => Err(error),
-                }
+                Err(error)
             }
         })
     }
 
-    /// Runs a further statement on the shards that the transaction has.
+    /// Runs a further statement.
     async fn next(&mut self, call: &Call) -> Result<Answer, Refusal> {
         let Phase::Bound(bound) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Err(over());
@@ -326,17 +300,7 @@ impl Transaction {
         if bound.session.in_transaction() {
             self.phase = Phase::Bound(bound);
         }
-        match ran {
-            Err(error @ Error::CrossShardTransaction { .. }) => {
-                let engine = self.client.engine().await?;
-                match elsewhere(&engine, call, error) {
-                    First::Elsewhere { schema: true, .. } => self.client.run(call).await,
-                    First::Elsewhere { error, .. } => Err(error.into()),
-                    First::Bound(_, answer) => Ok(answer),
-                }
-            }
-            ran => Ok(ran?),
-        }
+        Ok(ran?)
     }
 }
 
@@ -381,18 +345,6 @@ fn session(engine: &Engine, numbered: Numbered, until: Timestamp) -> Session {
         }) as Arc<dyn Places>
     });
     handle.as_peer().session()
-}
-
-/// Says what a statement is that no one shard runs.
-fn elsewhere(engine: &Engine, call: &Call, error: Error) -> First {
-    let fragment = call.fragment();
-    let explained =
-        fragment.with_call(|call| engine.database.explain(call.sql.as_str(), call.params));
-    First::Elsewhere {
-        reads: engine.database.only_reads(&call.sql).unwrap_or(false),
-        schema: explained.is_ok_and(|explained| explained.tier == Tier::Schema),
-        error,
-    }
 }
 
 /// Whether the first statement of a transaction may go better with what has changed since.

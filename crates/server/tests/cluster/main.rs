@@ -16,6 +16,7 @@ mod once;
 mod planned;
 mod split;
 mod sql;
+mod transactions;
 mod transfers;
 mod writing;
 

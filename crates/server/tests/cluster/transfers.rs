@@ -26,7 +26,7 @@ use crate::{
 /// How long a teller waits until it tries again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-const ACCOUNTS: u64 = 24;
+pub(crate) const ACCOUNTS: u64 = 24;
 
 const BALANCE: i64 = 1_000;
 
@@ -36,15 +36,15 @@ const TRANSFER: &str =
 
 /// Accounts on all shards, and what was done to them.
 #[derive(Clone)]
-struct Bank {
-    asking: Asking,
+pub(crate) struct Bank {
+    pub(crate) asking: Asking,
     made: Arc<Mutex<BTreeMap<u64, i64>>>,
     count: Arc<AtomicU64>,
     stops: Arc<AtomicBool>,
 }
 
 impl Bank {
-    async fn open(nodes: u32, shards: u32) -> Self {
+    pub(crate) async fn open(nodes: u32, shards: u32) -> Self {
         let asking = Asking::start(nodes, shards).await;
         asking
             .run(
@@ -161,7 +161,7 @@ impl Bank {
     }
 
     /// Checks that a consistent read sees all the money.
-    async fn check_sum(&self, node: &str) {
+    pub(crate) async fn check_sum(&self, node: &str) {
         let body = json!({
             "sql": "SELECT count(*), sum(balance) FROM accounts",
             "read": "consistent",

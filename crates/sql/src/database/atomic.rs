@@ -17,13 +17,18 @@ mod commit;
 mod desk;
 mod joint;
 mod located;
+mod moving;
 mod notes;
 mod recovery;
 mod snapshots;
 mod spread;
 
 pub use self::recovery::Unresolved;
-pub(super) use self::{desk::Desk, joint::Commit, spread::Parts};
+pub(super) use self::{
+    desk::Desk,
+    joint::Commit,
+    spread::{Parts, run_parts},
+};
 
 /// The moments between two durable writes of a commit over several places, in each of which the process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

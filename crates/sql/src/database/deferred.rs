@@ -3,6 +3,7 @@
 //! No statement asks SQLite what its COMMIT would say. So the rows that violate such keys are counted before the write
 //! and after it, in its transaction.
 
+use super::atomic::Commit;
 use crate::{
     error::Error,
     schema::{Schema, TableKind},
@@ -43,6 +44,32 @@ impl Deferred {
             }
         }
         deferred
+    }
+
+    /// The number of rows at each place that violate a deferred foreign key now.
+    pub(super) fn violations_of(
+        &self,
+        commit: &mut Commit,
+        places: &[Place],
+    ) -> Result<Vec<(Place, i64)>, Error> {
+        let count = |place: &Place| {
+            let violations = commit.within(*place, |open| self.violations(*place, open))?;
+            Ok((*place, violations))
+        };
+        places.iter().map(count).collect()
+    }
+
+    /// Says what COMMIT would say of deferred foreign keys, where there were so many violations before.
+    pub(super) fn check(&self, commit: &mut Commit, before: &[(Place, i64)]) -> Result<(), Error> {
+        for (place, before) in before {
+            let after = commit.within(*place, |open| self.violations(*place, open))?;
+            if *before < after {
+                return Err(Error::Constraint {
+                    message: "FOREIGN KEY constraint failed".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The number of rows at a place that violate a deferred foreign key now.

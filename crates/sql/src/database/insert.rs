@@ -124,10 +124,6 @@ impl ShardedDatabase {
         params: &Params<'_>,
         by: By<'_>,
     ) -> Result<Answer, Error> {
-        let (homes, mode, key) = match by {
-            By::Key(Anywhere { homes, mode }) => (homes, *mode, None),
-            By::Shard(write) => (write.homes, write.mode, write.key),
-        };
         let table = state.table(&plan.table)?;
         let needs_lock = table.rowid_alias.is_some() || planned.needs_guard;
         if needs_lock {
@@ -139,8 +135,8 @@ impl ShardedDatabase {
             return Ok(answer);
         }
         let rows = self.rows_of(state, plan, params)?;
-        let mut columns = columns_of(table, plan);
-        let mut rows = check_width(table, &columns, rows)?;
+        let columns = columns_of(table, plan);
+        let rows = check_width(table, &columns, rows)?;
         let keeps_keys = keeps_keys(table, plan, &columns, &rows);
         if !keeps_keys
             && !plan.reads()
@@ -148,8 +144,50 @@ impl ShardedDatabase {
         {
             return Ok(answer);
         }
-        let _lock = needs_lock.then(|| self.lock_constraints()).transpose()?;
-        self.fill_rowids(state, table, &mut columns, &mut rows)?;
+        let _lock = match needs_lock {
+            true => self.lock_constraints()?,
+            false => None,
+        };
+        loop {
+            let mut rows = (columns.clone(), rows.clone());
+            let drawn = self.fill_rowids(state, table, &mut rows.0, &mut rows.1)?;
+            match self.insert_rows(state, planned, plan, rows, &drawn, by) {
+                Err(error) if self.is_overtaken(state, table, &drawn, &error)? => {}
+                inserted => return inserted,
+            }
+        }
+    }
+
+    /// Whether a transaction has drawn a number first that was drawn here. It has all shards for itself while it does so, and what it
+    /// draws is seen once it commits.
+    fn is_overtaken(
+        &self,
+        state: &State,
+        table: &Table,
+        drawn: &[i64],
+        error: &Error,
+    ) -> Result<bool, Error> {
+        let (Some(first), Error::Constraint { .. } | Error::Sql { .. }) = (drawn.first(), error)
+        else {
+            return Ok(false);
+        };
+        Ok(self.within().is_none() && self.last_rowid(state, table)? >= *first)
+    }
+
+    fn insert_rows(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+        plan: &InsertPlan,
+        (mut columns, mut rows): (Vec<String>, Vec<Vec<Value>>),
+        drawn: &[i64],
+        by: By<'_>,
+    ) -> Result<Answer, Error> {
+        let (homes, mode, key) = match by {
+            By::Key(Anywhere { homes, mode }) => (homes, *mode, None),
+            By::Shard(write) => (write.homes, write.mode, write.key),
+        };
+        let table = state.table(&plan.table)?;
         fill_key(state, table, &mut columns, &mut rows)?;
         let by_shard = self.group(state, table, (&columns, rows), key, homes)?;
         if let By::Shard(write) = by {
@@ -166,10 +204,11 @@ impl ShardedDatabase {
         let places: Vec<Place> = by_shard.keys().map(|shard| Place::Shard(*shard)).collect();
         let mut batches = BTreeMap::new();
         for (shard, rows) in by_shard {
-            batches.insert(
-                Place::Shard(shard),
-                statements(table, plan, &columns, &rows)?,
-            );
+            // By another rule than refusal, a row that has come first would give way.
+            let trap = plan.rule.and_then(|_| trap(table, drawn));
+            let mut batch: Vec<Fragment> = trap.into_iter().collect();
+            batch.extend(statements(table, plan, &columns, &rows)?);
+            batches.insert(Place::Shard(shard), batch);
         }
         if spreading == Spreading::Atomic {
             if new.is_empty() {
@@ -332,6 +371,22 @@ impl ShardedDatabase {
         }
         Ok(by_shard)
     }
+}
+
+/// A statement that fails where there is a row with a number that was drawn for another one.
+fn trap(table: &Table, drawn: &[i64]) -> Option<Fragment> {
+    let alias = quote_identifier(&table.columns[table.rowid_alias?].name);
+    if drawn.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = drawn.iter().map(i64::to_string).collect();
+    // No number after an exclamation mark is JSON. It depends on the row, so that nothing is computed without one.
+    let sql = format!(
+        "SELECT json('!' || {alias}) FROM {} WHERE {alias} IN ({})",
+        quote_identifier(&table.name),
+        list.join(",")
+    );
+    Some(Fragment::new(sql, Vec::new()))
 }
 
 /// Statements that insert rows by value.

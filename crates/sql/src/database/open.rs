@@ -141,6 +141,7 @@ impl ShardedDatabase {
             broadcast: Mutex::new(()),
             announcements: Announcements::default(),
             constraints: Mutex::new(()),
+            showing: RwLock::new(()),
             unconstrained: RwLock::new(()),
             desk: Desk::new(options),
             recovery: Mutex::new(()),
@@ -170,7 +171,11 @@ impl ShardedDatabase {
 
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         self.refuse_read_only()?;
-        self.finish_commits()
+        match self.within() {
+            // It holds what would have to be written to.
+            Some(_) => Ok(()),
+            None => self.finish_commits(),
+        }
     }
 
     pub(super) fn refuse_read_only(&self) -> Result<(), Error> {

@@ -82,6 +82,7 @@ impl ShardedDatabase {
             }
             ReadTarget::One(place) => {
                 let places = &self.inner.places;
+                let place = self.place_of_copies(plan, place);
                 places.read(place, Call::new(&planned.statement, *params), &mut keep)?;
                 (
                     vec![places.name(place).to_owned()],
@@ -114,6 +115,15 @@ impl ShardedDatabase {
             tier,
             reason,
         })
+    }
+
+    /// Where a statement of a transaction reads that any place could answer: where it has begun already, if it has.
+    fn place_of_copies(&self, plan: &ReadPlan, place: Place) -> Place {
+        let begun = match self.within() {
+            Some(transaction) if plan.is_answered_anywhere() => transaction.lock().places(),
+            Some(_) | None => Vec::new(),
+        };
+        begun.last().copied().unwrap_or(place)
     }
 
     pub(super) fn why_single(&self, plan: &ReadPlan, place: Place) -> &'static str {

@@ -2,6 +2,7 @@
 //! one schema have in common whatever does not depend on the map.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -231,6 +232,14 @@ impl State {
         limits: Limits,
     ) -> Result<Vec<Vec<Value>>, Error> {
         self.schema_readers.read(&self.schema, sql, params, limits)
+    }
+
+    /// What has to be asked about the new rows of a write.
+    pub(super) fn checks_of(&self, needs_guard: bool) -> Cow<'_, Checks> {
+        match needs_guard {
+            true => Cow::Borrowed(&*self.checks),
+            false => Cow::Owned(self.checks.without_watch()),
+        }
     }
 
     /// Whether the rows of a table live at a place.

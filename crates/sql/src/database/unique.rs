@@ -6,17 +6,19 @@
 
 mod existing;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use backon::{BlockingRetryable, ExponentialBuilder};
 use shardwright_store::Value;
 use turso_parser::ast::{Cmd, Stmt};
 
 pub(super) use self::existing::Question;
 use super::{ShardedDatabase, atomic::Commit, deferred::Deferred, state::State, write::Target};
 use crate::{
+    commit::notes::HELD,
     error::Error,
     schema::{Schema, Table, UniqueConstraint, quote_identifier},
-    shards::{Call, Place, PlaceTransaction, Ran, Watch, Watching},
+    shards::{Call, FaultKind, Place, PlaceTransaction, Places, Ran, Watch, Watching},
     statement,
 };
 
@@ -25,7 +27,7 @@ use crate::{
 const NOTES: &str = "_shardwright_unique";
 
 /// What has to be asked about the rows of a schema.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Checks {
     /// Notes new rows; `None` if every shard can keep all constraints alone.
     watch: Option<Arc<Watch>>,
@@ -35,7 +37,7 @@ pub(super) struct Checks {
     deferred: Deferred,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Probe {
     /// `table.column, ...`, for the message.
     columns: String,
@@ -80,6 +82,11 @@ impl Checks {
             deferred: self.deferred.clone(),
             ..Self::default()
         }
+    }
+
+    /// Whether other shards have to be asked about rows.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// What a place checks only when it commits.
@@ -184,6 +191,49 @@ impl ShardedDatabase {
         Ok(())
     }
 
+    /// Whether a row of a place answers a question.
+    pub(super) fn finds(&self, place: Place, question: Call<'_>) -> Result<bool, Error> {
+        let found = |places: &dyn Places| places.query(place, question, |_| ControlFlow::Break(()));
+        self.when_shown(place, found).map(|flow| flow.is_break())
+    }
+
+    /// Asks a place for rows that matter to others. A commit of which another place may have shown its part is waited for,
+    /// until this one shows its own.
+    pub(super) fn when_shown<T>(
+        &self,
+        place: Place,
+        ask: impl FnOnce(&dyn Places) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let places = &*self.inner.places;
+        if self.within().is_some() {
+            return ask(places);
+        }
+        if self.commits_on_files() {
+            let _shown = self.inner.shared.showing.read();
+            return ask(places);
+        }
+        self.until_shown(place)?;
+        ask(places)
+    }
+
+    /// Waits until a place has no part that is prepared and not seen.
+    fn until_shown(&self, place: Place) -> Result<(), Error> {
+        let places = &self.inner.places;
+        let left = places.time_left().unwrap_or(self.limits().time);
+        let held = || match places.query(place, Call::new(HELD, ()), |_| ControlFlow::Break(()))? {
+            ControlFlow::Break(()) => Err(self.fault(FaultKind::Busy, "a commit is not resolved")),
+            ControlFlow::Continue(()) => Ok(()),
+        };
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(1))
+            .with_max_delay(Duration::from_millis(50))
+            .with_jitter()
+            .without_max_times()
+            .with_total_delay(Some(left));
+        let is_held = |error: &Error| matches!(error, Error::Place { fault, .. } if fault.kind == FaultKind::Busy);
+        held.retry(backoff).when(is_held).call()
+    }
+
     fn conflict(&self, probe: &Probe, at: Place, rule: Option<&'static str>) -> Error {
         match rule {
             Some(rule) => Error::GlobalConflict {
@@ -212,8 +262,7 @@ impl ShardedDatabase {
             if place == own {
                 continue;
             }
-            let found = places.query(place, question, |_| ControlFlow::Break(()))?;
-            if found.is_break() {
+            if self.finds(place, question)? {
                 return Err(self.conflict(probe, place, rule));
             }
         }

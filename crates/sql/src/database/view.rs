@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard, RwLockWriteGuard};
 
-use super::{Inner, ShardedDatabase};
+use super::{Inner, ShardedDatabase, session::Within};
 use crate::{
     error::Error,
     shards::{Fault, FaultKind, Place, Places},
@@ -17,6 +17,26 @@ pub(super) struct View {
     of: ShardedDatabase,
     /// Whether it leaves to another engine what only one may do.
     is_peer: bool,
+    /// The transaction whose statements it runs.
+    within: Option<Arc<Within>>,
+}
+
+impl View {
+    fn of(database: &ShardedDatabase) -> Self {
+        Self {
+            of: database.clone(),
+            is_peer: false,
+            within: None,
+        }
+    }
+
+    /// One that runs the statements of a transaction.
+    pub(super) fn within(database: &ShardedDatabase, transaction: &Arc<Within>) -> Self {
+        Self {
+            within: Some(Arc::clone(transaction)),
+            ..Self::of(database)
+        }
+    }
 }
 
 impl ShardedDatabase {
@@ -61,10 +81,7 @@ impl ShardedDatabase {
                 shared: Arc::clone(&base.inner.shared),
                 places,
                 state: ArcSwap::new(state),
-                view: Some(View {
-                    of: base.clone(),
-                    is_peer: false,
-                }),
+                view: Some(View::of(base)),
             }),
         }
     }
@@ -81,8 +98,8 @@ impl ShardedDatabase {
                 places: Arc::clone(&inner.places),
                 state: ArcSwap::new(inner.state.load_full()),
                 view: Some(View {
-                    of: self.base().clone(),
                     is_peer: true,
+                    ..View::of(self.base())
                 }),
             }),
         }
@@ -116,17 +133,28 @@ impl ShardedDatabase {
                 shared: Arc::clone(&base.inner.shared),
                 places,
                 state: ArcSwap::new(base.inner.state.load_full()),
-                view: Some(View {
-                    of: base.clone(),
-                    is_peer: false,
-                }),
+                view: Some(View::of(base)),
             }),
         }
     }
 
-    /// Held by a write that other rows than those of its place may forbid, and by one that draws numbers.
-    pub(super) fn lock_constraints(&self) -> Result<MutexGuard<'_, ()>, Error> {
-        self.lock(&self.inner.shared.constraints)
+    /// The transaction whose statements this handle runs.
+    pub(super) fn within(&self) -> Option<&Within> {
+        self.inner.view.as_ref()?.within.as_deref()
+    }
+
+    /// Held by a write that other rows than those of its place may forbid, and by one that draws numbers. A transaction
+    /// that does so has all shards for itself, and needs no lock.
+    pub(super) fn lock_constraints(&self) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+        match self.within() {
+            Some(_) => Ok(None),
+            None => self.lock(&self.inner.shared.constraints).map(Some),
+        }
+    }
+
+    /// Held while the shards of a transaction show its rows one after the other: nobody asks them for these meanwhile.
+    pub(super) fn hide_commit(&self) -> RwLockWriteGuard<'_, ()> {
+        self.inner.shared.showing.write()
     }
 
     /// Held by a change that reaches all places.

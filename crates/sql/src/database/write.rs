@@ -1,5 +1,7 @@
 //! Updates, deletes, and what all writes share.
 
+use std::collections::BTreeMap;
+
 use parking_lot::MutexGuard;
 use shardwright_store::{Params, ValueRef};
 use shardwright_topology::Position;
@@ -63,7 +65,7 @@ impl ShardedDatabase {
         let table = state.table(&plan.table)?;
         if let Some(located) = &plan.located
             && mode == WriteMode::Atomic
-            && self.commits_on_files()
+            && self.commits_everywhere()
             && plan.is_not_local(params, state.routing())
         {
             return self.change_located(state, planned, plan.rule, located, params);
@@ -192,6 +194,15 @@ impl ShardedDatabase {
         unit: &[Call<'_>],
     ) -> Result<Vec<Ran>, Error> {
         self.check_writable()?;
+        if let Some(transaction) = self.within() {
+            let part = unit.iter().map(|call| Fragment::from(*call)).collect();
+            let parts = BTreeMap::from([(place, part)]);
+            let checks = state.checks_of(planned.needs_guard);
+            let ran = transaction
+                .lock()
+                .run(state, &checks, target.rule, &parts, &[])?;
+            return Ok(ran.into_iter().map(|(_, ran)| ran).collect());
+        }
         if planned.needs_guard {
             self.write_checked(state, place, unit, target)
         } else {
@@ -249,12 +260,18 @@ impl ShardedDatabase {
         table: &Table,
     ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
         let wanted = state.needs_guard(table);
-        wanted.then(|| self.lock_constraints()).transpose()
+        Ok(wanted
+            .then(|| self.lock_constraints())
+            .transpose()?
+            .flatten())
     }
 
     fn guard_of(&self, planned: &PlannedStatement) -> Result<Option<MutexGuard<'_, ()>>, Error> {
         let wanted = planned.needs_guard;
-        wanted.then(|| self.lock_constraints()).transpose()
+        Ok(wanted
+            .then(|| self.lock_constraints())
+            .transpose()?
+            .flatten())
     }
 
     fn write_reference(

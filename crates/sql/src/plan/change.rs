@@ -26,7 +26,7 @@ pub(crate) struct ChangePlan {
     sets_key: SetsKey,
     /// Whether the statement changes rows by a rule other than refusal.
     pub(crate) rule: Option<&'static str>,
-    /// The statement in two parts, if it reads other rows than those that it changes.
+    /// The statement in two parts, if it reads other rows than those that it changes, or moves rows.
     pub(crate) located: Option<Located>,
 }
 
@@ -66,9 +66,10 @@ impl ChangePlan {
                 table: unknown.clone(),
             });
         }
-        let located = match reads.refs.len() {
-            0 | 1 => None,
-            _ => Located::of(statement, table, schema),
+        let is_plain = reads.refs.len() <= 1 && matches!(sets_key, SetsKey::No);
+        let located = match is_plain {
+            true => None,
+            false => Located::of(statement, table, schema),
         };
         reads.spread();
         let follows = reads.follows(0);
@@ -124,9 +125,14 @@ impl ChangePlan {
         Ok(shards)
     }
 
-    /// Whether the statement is refused for nothing but the rows of other places that it reads.
+    /// Whether the statement is refused for nothing but rows of other places that it reads, or that are to go there.
     pub(crate) fn is_not_local(&self, params: &Params<'_>, routing: Routing<'_>) -> bool {
-        let is_refused = |ran: Result<(), Error>| matches!(ran, Err(Error::NotShardLocal { .. }));
+        let is_refused = |ran: Result<(), Error>| {
+            matches!(
+                ran,
+                Err(Error::NotShardLocal { .. } | Error::ShardKeyUpdate { .. })
+            )
+        };
         match self.table(routing.schema).map(|table| &table.kind) {
             Ok(TableKind::Sharded(_)) => is_refused(self.shards(params, routing).map(drop)),
             Ok(TableKind::Global) => is_refused(self.check_unsharded(routing.schema)),

@@ -9,7 +9,7 @@ use turso_parser::ast::{Cmd, Expr, Name, OneSelect, ResultColumn, Set, Stmt, Wit
 
 use super::{Routing, scope::Walker};
 use crate::{
-    schema::{Schema, Table, TableKind, quote_identifier},
+    schema::{Generated, Schema, Table, TableKind, quote_identifier},
     shards::Place,
     statement,
 };
@@ -94,6 +94,62 @@ impl Located {
         match row.first() {
             Some(key) if self.has_key => Place::Shard(routing.shard_of(table, key.as_ref())),
             Some(_) | None => Place::Catalog,
+        }
+    }
+
+    /// The new value of the shard key in a row that was found, if the statement sets it.
+    pub(crate) fn new_key<'r>(&self, row: &'r [Value], table: &Table) -> Option<&'r Value> {
+        let key = table.shard_key()?.column;
+        let mut set = self.new_values(row);
+        // Of two values for a column the last one counts.
+        let found = set.rfind(|(column, _)| table.resolve(column) == Some(key));
+        found.map(|(_, value)| value)
+    }
+
+    /// What tells a row apart at its place.
+    pub(crate) fn identity_of<'r>(&self, row: &'r [Value]) -> &'r [Value] {
+        let skipped = usize::from(self.has_key);
+        &row[skipped..skipped + self.identity.len()]
+    }
+
+    /// The columns that the statement sets, with their values in a row that was found.
+    fn new_values<'r>(
+        &self,
+        row: &'r [Value],
+    ) -> impl DoubleEndedIterator<Item = (&str, &'r Value)> {
+        let columns = match &self.write {
+            Write::Update(_, columns) => columns.as_slice(),
+            Write::Delete => &[],
+        };
+        let values = &row[usize::from(self.has_key) + self.identity.len()..];
+        columns.iter().map(String::as_str).zip(values)
+    }
+
+    /// The values with which a row is inserted elsewhere that was stored with those.
+    pub(crate) fn new_row(&self, table: &Table, row: &[Value], stored: &[Value]) -> Vec<Value> {
+        let mut values = stored.to_vec();
+        let ordinary = |column: &usize| table.columns[*column].generated == Generated::Ordinary;
+        for (column, value) in self.new_values(row) {
+            let Some(column) = table.resolve(column) else {
+                continue;
+            };
+            let before = (0..column).filter(ordinary).count();
+            if let Some(old) = values.get_mut(before) {
+                *old = value.clone();
+            }
+        }
+        values
+    }
+
+    /// How a row is inserted elsewhere; `None` if one that is in the way would have to keep it where it is.
+    pub(crate) fn insert_verb(&self) -> Option<&'static str> {
+        match &self.write {
+            Write::Update(update, _) if update.starts_with("UPDATE OR REPLACE ") => {
+                Some("INSERT OR REPLACE")
+            }
+            Write::Update(update, _) if update.starts_with("UPDATE OR ") => None,
+            Write::Update(..) => Some("INSERT"),
+            Write::Delete => None,
         }
     }
 

@@ -264,6 +264,12 @@ impl ReadPlan {
             .map(|table| table.name.clone())
     }
 
+    /// Whether it reads no rows but those of which every place has a copy.
+    pub(crate) fn is_answered_anywhere(&self) -> bool {
+        let mut refs = self.refs.iter();
+        !self.opaque && refs.all(|found| found.kind == RefKind::Reference)
+    }
+
     /// The references to tables, for calls that name a key.
     pub(crate) fn refs(&self) -> &[TableRef] {
         &self.refs

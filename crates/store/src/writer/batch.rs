@@ -164,6 +164,7 @@ impl Writer {
                 member: place,
                 result: members[place](&mut member),
             };
+            member.end_savepoints()?;
             let conduct = member.conduct();
             match self.settle(&mut last.result, conduct, apart)? {
                 Ran::Done => executed.push(last),

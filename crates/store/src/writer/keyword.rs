@@ -36,6 +36,51 @@ pub(super) enum Definition {
     Other,
 }
 
+/// What divides a transaction, with the name of the savepoint as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Division<'a> {
+    /// SAVEPOINT.
+    Begin(&'a str),
+    /// RELEASE.
+    Keep(&'a str),
+    /// ROLLBACK TO.
+    Undo(&'a str),
+}
+
+/// Returns how a statement divides a transaction, if it does nothing else.
+pub(super) fn division(sql: &str) -> Option<Division<'_>> {
+    let (word, rest) = next_word(sql);
+    let is = |word: &str, other: &str| word.eq_ignore_ascii_case(other);
+    let skip = |rest, optional: &str| match next_word(rest) {
+        (word, after) if is(word, optional) => after,
+        _ => rest,
+    };
+    if is(word, "SAVEPOINT") {
+        Some(Division::Begin(name(rest)))
+    } else if is(word, "RELEASE") {
+        Some(Division::Keep(name(skip(rest, "SAVEPOINT"))))
+    } else if is(word, "ROLLBACK") {
+        match next_word(skip(rest, "TRANSACTION")) {
+            (to, after) if is(to, "TO") => Some(Division::Undo(name(skip(after, "SAVEPOINT")))),
+            _ => None,
+        }
+    } else {
+        None
+    }
+}
+
+/// Returns the name that a statement ends with, without its quotes.
+fn name(rest: &str) -> &str {
+    let is_blank = |c: char| c.is_ascii_whitespace() || c == ';';
+    let written = skip_blanks(rest).trim_end_matches(is_blank);
+    let quoted = [('"', '"'), ('\'', '\''), ('`', '`'), ('[', ']')];
+    let mut bare = quoted.iter().filter_map(|(before, after)| {
+        let inner = written.strip_prefix(*before)?;
+        inner.strip_suffix(*after)
+    });
+    bare.next().unwrap_or(written)
+}
+
 /// Returns what a statement is.
 #[inline]
 pub(super) fn kind(sql: &str) -> Kind<'_> {
@@ -184,6 +229,29 @@ mod tests {
             "EXPLAIN COMMIT",
         ] {
             assert_eq!(kind(sql), Kind::Rows, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_divides_a_transaction_names_its_savepoint() {
+        for (sql, expected) in [
+            ("savepoint s", Division::Begin("s")),
+            ("SAVEPOINT \"a b\" ;", Division::Begin("a b")),
+            ("RELEASE s", Division::Keep("s")),
+            ("/**/ release savepoint [s]", Division::Keep("s")),
+            ("ROLLBACK TO s", Division::Undo("s")),
+            ("rollback transaction to savepoint 's'", Division::Undo("s")),
+        ] {
+            assert_eq!(division(sql), Some(expected), "{sql}");
+        }
+        for sql in [
+            "ROLLBACK",
+            "ROLLBACK TRANSACTION",
+            "COMMIT",
+            "BEGIN",
+            "SELECT 1",
+        ] {
+            assert_eq!(division(sql), None, "{sql}");
         }
     }
 

@@ -4,17 +4,19 @@ use std::ops::ControlFlow;
 
 use super::{
     Writer,
-    keyword::{self, Kind},
+    keyword::{self, Division, Kind},
 };
 use crate::{Error, Outcome, Params, Result, Row, Sql, guard::Guard};
 
 /// The view that a member of a batch has of the writer.
 ///
-/// It has no way to end the transaction that it shares with others.
+/// It has no way to end the transaction that it shares with others. It may divide its own part of that by savepoints, which end with it.
 #[derive(Debug)]
 pub struct Member<'w> {
     writer: &'w mut Writer,
     conduct: Conduct,
+    /// The names of its savepoints, the outermost first. SQLite knows them by their place here.
+    savepoints: Vec<String>,
 }
 
 /// What is known of a member that decides what is to be done after it.
@@ -55,14 +57,18 @@ impl<'w> Member<'w> {
             #[cfg(feature = "capture")]
             touches_before: writer.touches(),
         };
-        Self { writer, conduct }
+        Self {
+            writer,
+            conduct,
+            savepoints: Vec::new(),
+        }
     }
 
     /// Runs one statement to its end and drops the rows it gives.
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionStatement`] for BEGIN, COMMIT, SAVEPOINT and their like, and
+    /// [`Error::TransactionStatement`] for BEGIN, COMMIT and ROLLBACK, and
     /// [`Error::TransactionEnded`] if the statement ended the transaction. Otherwise as
     /// [`Writer::execute`].
     pub fn execute<'p>(
@@ -87,11 +93,17 @@ impl<'w> Member<'w> {
     ) -> Result<(Outcome, ControlFlow<B>)> {
         let sql = sql.into();
         let kind = keyword::kind(sql.as_str());
-        if kind == Kind::Transaction {
-            return Err(Error::TransactionStatement);
-        }
         if self.conduct.ended {
             return Err(Error::NoTransaction);
+        }
+        if kind == Kind::Transaction {
+            let division = keyword::division(sql.as_str());
+            self.divide(division.ok_or(Error::TransactionStatement)?)?;
+            let outcome = Outcome {
+                changes: 0,
+                last_insert_rowid: self.writer.connection().raw().last_insert_rowid(),
+            };
+            return Ok((outcome, ControlFlow::Continue(())));
         }
         let result = self.run(kind, sql, params.into(), visit);
         self.conduct.ended = result.is_err() && !self.writer.in_transaction();
@@ -119,6 +131,49 @@ impl<'w> Member<'w> {
             Kind::Schema(_) | Kind::File | Kind::Transaction => {}
         }
         self.writer.query_open(kind, sql, params, visit)
+    }
+
+    /// Makes, keeps or undoes a savepoint of the member's own.
+    fn divide(&mut self, division: Division<'_>) -> Result<()> {
+        let kept = match division {
+            Division::Begin(name) => {
+                self.writer.savepoint(&own_name(self.savepoints.len()))?;
+                self.savepoints.push(name.to_owned());
+                return Ok(());
+            }
+            Division::Keep(name) => {
+                let found = self.find(name)?;
+                self.writer.release(&own_name(found))?;
+                found
+            }
+            Division::Undo(name) => {
+                let found = self.find(name)?;
+                #[cfg(feature = "capture")]
+                self.writer.note_undone();
+                self.writer.rollback_to(&own_name(found))?;
+                found + 1
+            }
+        };
+        self.savepoints.truncate(kept);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<usize> {
+        let is_it = |own: &String| own.eq_ignore_ascii_case(name);
+        let found = self.savepoints.iter().rposition(is_it);
+        found.ok_or_else(|| Error::Sql {
+            message: format!("no such savepoint: {name}"),
+            offset: None,
+        })
+    }
+
+    /// Ends the savepoints that are left, and keeps what was done since.
+    pub(super) fn end_savepoints(&mut self) -> Result<()> {
+        if self.savepoints.is_empty() || self.conduct.ended {
+            return Ok(());
+        }
+        self.savepoints.clear();
+        self.writer.release(&own_name(0))
     }
 
     /// Returns what it did so far.
@@ -172,6 +227,11 @@ impl<'w> Member<'w> {
         let (_, flow) = self.query(sql, params, |row| ControlFlow::Break(map(row)))?;
         Ok(flow.break_value())
     }
+}
+
+/// The name by which SQLite knows a savepoint of a member.
+fn own_name(place: usize) -> String {
+    format!("member {place}")
 }
 
 impl Writer {

@@ -26,6 +26,23 @@ fn changes_of_a_member_that_was_undone_are_not_captured() {
 }
 
 #[test]
+fn what_a_member_has_undone_itself_is_not_captured() {
+    let mut pair = Pair::after(&["CREATE TABLE t (id INTEGER PRIMARY KEY, a)"]);
+    pair.execute("INSERT INTO t VALUES (1, 1), (2, 2)");
+    let (_, sets) = pair.run(&mut [statements(&[
+        "INSERT INTO t VALUES (3, 'kept')",
+        "SAVEPOINT s",
+        "UPDATE t SET a = 'undone'",
+        "DELETE FROM t WHERE id = 1",
+        "INSERT INTO t VALUES (4, 'undone')",
+        "ROLLBACK TO s",
+        "UPDATE t SET a = 'kept' WHERE id = 2",
+        "RELEASE s",
+    ])]);
+    assert_eq!(sets[0].changes().count(), 2);
+}
+
+#[test]
 fn a_statement_that_fails_halfway_counts_as_far_as_sqlite_keeps_it() {
     let mut pair = Pair::after(&[
         "CREATE TABLE t (id INTEGER PRIMARY KEY, a)",

@@ -66,6 +66,17 @@ pub(super) fn too_much_returned() -> Refusal {
     }
 }
 
+/// Why what a transaction reads of its own rows is not given. The transaction goes on.
+pub(super) fn too_much_read() -> Refusal {
+    let message = format!(
+        "the rows of a shard that the transaction has changed take more than {RETURNED_MAX} bytes"
+    );
+    Refusal::Fault {
+        fault: Fault::new(FaultKind::TooLarge, message),
+        ended: false,
+    }
+}
+
 /// Returns what a shard has to remember of a write of the shard that it replaces, if another one remembers what it did: that it was made,
 /// without rows and counts, so that whoever asks both counts it once. Bytes that are no outcome of a statement stay as they are.
 pub(crate) fn outcome_elsewhere(outcome: &[u8]) -> Vec<u8> {

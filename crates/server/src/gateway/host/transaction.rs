@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Reason, fault, known, refusal,
-    returned::{Room, run_one, too_much_returned},
+    returned::{Room, run_one, too_much_read, too_much_returned},
     sessions::{Session, Sessions},
 };
 use crate::{
@@ -37,18 +37,26 @@ struct State {
 }
 
 impl State {
-    /// Runs a statement; `None` if it returns more than there is room for.
+    /// Runs a statement whose rows are kept; `None` if it returns more than there is room for.
     async fn run(&mut self, fragment: Fragment) -> Result<Option<Ran>, Refusal> {
+        let (ran, room) = self.run_within(self.room, fragment).await?;
+        self.room = room;
+        Ok(ran)
+    }
+
+    /// Runs a statement whose rows may take so much, and returns what of that is left.
+    async fn run_within(
+        &self,
+        mut room: Room,
+        fragment: Fragment,
+    ) -> Result<(Option<Ran>, Room), Refusal> {
         self.shard.meter().wrote();
-        let mut room = self.room;
         let run = move |member: &mut Member<'_>| {
             let ran = run_one(member, &fragment, &mut room)?;
             Ok((ran, room))
         };
         let ran = self.interactive.execute(run).await;
-        let (ran, room) = ran.map_err(|error| not_run(&self.interactive, error))?;
-        self.room = room;
-        Ok(ran)
+        ran.map_err(|error| not_run(&self.interactive, error))
     }
 }
 
@@ -162,9 +170,10 @@ pub(super) async fn go_on(
             }
         }
         Step::Aside(fragment) => {
-            let open = state.as_mut().ok_or_else(|| transaction.gone())?;
-            let ran = open.run(fragment).await?;
-            ran.map(Said::Ran).ok_or_else(too_much_returned)
+            let open = state.as_ref().ok_or_else(|| transaction.gone())?;
+            // Nothing of it is kept for a retry.
+            let (ran, _) = open.run_within(Room::default(), fragment).await?;
+            ran.map(Said::Ran).ok_or_else(too_much_read)
         }
         Step::Stay => {
             let open = state.as_ref().ok_or_else(|| transaction.gone())?;

@@ -71,6 +71,11 @@ impl FileCommit {
         self.parts.keys().copied()
     }
 
+    /// Whether it has begun at a place.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.parts.contains_key(&place)
+    }
+
     /// Whether it has neither ended nor been ended.
     pub(super) fn is_open(&self) -> bool {
         self.caller.outcome().is_none()

@@ -1,13 +1,13 @@
 //! A commit over several places, whoever makes it: this process on the files of a directory, or the places among themselves.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use super::{clock::age, commit::FileCommit};
 use crate::{
     commit::Refusal,
     database::{ShardedDatabase, journal::Step},
     error::Error,
-    shards::{Call, Enlisted, JointTransaction, Place, PlaceTransaction, Ran, Watching},
+    shards::{Call, Enlisted, Fragment, JointTransaction, Place, PlaceTransaction, Ran, Watching},
 };
 
 /// A commit that is under way. Dropping it undoes it.
@@ -50,6 +50,14 @@ impl Commit {
         match &self.made {
             Made::Here(commit) => commit.places().collect(),
             Made::There { places, .. } => places.iter().copied().collect(),
+        }
+    }
+
+    /// Whether it has begun at a place.
+    pub(in crate::database) fn has(&self, place: Place) -> bool {
+        match &self.made {
+            Made::Here(commit) => commit.has(place),
+            Made::There { places, .. } => places.contains(&place),
         }
     }
 
@@ -122,19 +130,31 @@ impl Commit {
         }
     }
 
+    /// Runs a statement at a place that follows from another one: what it did is not told to who asks again what was done.
+    pub(in crate::database) fn follow(
+        &mut self,
+        place: Place,
+        statement: &Fragment,
+    ) -> Result<(), Error> {
+        match &mut self.made {
+            Made::Here(commit) => commit.run(place, Step::bound(statement)).map(drop),
+            Made::There { .. } => self
+                .within(place, |open| statement.with_call(|call| open.aside(call)))
+                .map(drop),
+        }
+    }
+
     /// Whether a row of a place answers a question, as this commit sees it.
     pub(in crate::database) fn finds(
         &mut self,
         place: Place,
         call: Call<'_>,
     ) -> Result<bool, Error> {
-        if self.places().contains(&place) {
+        if self.has(place) {
             let found = self.within(place, |transaction| transaction.aside(call))?;
             return Ok(!found.rows.is_empty());
         }
-        let places = &self.database.inner.places;
-        let found = places.query(place, call, |_| ControlFlow::Break(()))?;
-        Ok(found.is_break())
+        self.database.finds(place, call)
     }
 
     /// Commits at all places, or at none.

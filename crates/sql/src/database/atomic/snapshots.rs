@@ -23,6 +23,8 @@ impl ShardedDatabase {
         level: ReadLevel,
     ) -> Result<Rc<dyn Shards>, Error> {
         match level {
+            // A transaction holds what it reads.
+            _ if self.within().is_some() => Ok(Arc::clone(&self.inner.places).snapshots()),
             ReadLevel::PerShard => Ok(Arc::clone(&self.inner.places).snapshots()),
             ReadLevel::Consistent => self.consistent_snapshots(),
         }

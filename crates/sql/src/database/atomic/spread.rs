@@ -25,7 +25,7 @@ pub(in crate::database) type Parts = BTreeMap<Place, Part>;
 impl ShardedDatabase {
     /// Whether a write to several places can be all or nothing here.
     pub(in crate::database) fn commits_everywhere(&self) -> bool {
-        self.commits_on_files() || self.inner.places.join(0).is_some()
+        self.within().is_some() || self.commits_on_files() || self.inner.places.join(0).is_some()
     }
 
     /// Whether this process makes such writes itself, alone on the files of a directory.
@@ -44,37 +44,36 @@ impl ShardedDatabase {
         let reason = "the shards that the rows are on, all or none";
         let mut answer = Answer::of_changes(Vec::new(), Tier::Broadcast, reason);
         answer.columns.clone_from(&planned.columns);
-        let none = state.checks.without_watch();
         let _held = self.unconstrained(state, planned)?;
-        let checks = if planned.needs_guard {
-            &*state.checks
-        } else {
-            &none
-        };
         if self.inner.places.may_recur()
             && let Some(made) = self.made_as_a_whole(state, planned)?
         {
             return Ok(made);
         }
-        match self.run_parts(checks, rule, parts)? {
+        match self.run_parts(state, planned.needs_guard, rule, parts)? {
             Some(ran) => {
                 for (place, ran) in ran {
                     answer.add(self.inner.places.name(place), ran);
                 }
                 Ok(answer)
             }
-            None => {
-                let made = self.made_as_a_whole(state, planned)?;
-                made.ok_or_else(|| {
-                    self.fault(FaultKind::Interrupted, "the statement was made meanwhile")
-                })
-            }
+            None => self.made_meanwhile(state, planned),
         }
+    }
+
+    /// The answer to a statement that a place has turned out to know.
+    pub(super) fn made_meanwhile(
+        &self,
+        state: &State,
+        planned: &PlannedStatement,
+    ) -> Result<Answer, Error> {
+        let made = self.made_as_a_whole(state, planned)?;
+        made.ok_or_else(|| self.fault(FaultKind::Interrupted, "the statement was made meanwhile"))
     }
 
     /// The answer to a statement that has been made before at all its places. Nobody has to be the writer to ask: it was
     /// made everywhere or nowhere, so whoever knows of a part can wait for the others to tell theirs.
-    fn made_as_a_whole(
+    pub(super) fn made_as_a_whole(
         &self,
         state: &State,
         planned: &PlannedStatement,
@@ -100,15 +99,9 @@ impl ShardedDatabase {
     ) -> Result<Ran, Error> {
         let _guard = self.guard(state, table)?;
         // A foreign key may carry the change to rows that other shards have a say in.
-        let none = state.checks.without_watch();
-        let checks = if state.needs_guard(table) {
-            &*state.checks
-        } else {
-            &none
-        };
         let all = self.inner.places.all();
         let parts = all.map(|place| (place, statements.to_vec())).collect();
-        let ran = self.run_parts(checks, None, &parts)?;
+        let ran = self.run_parts(state, state.needs_guard(table), None, &parts)?;
         Ok(ran
             .into_iter()
             .flatten()
@@ -120,11 +113,19 @@ impl ShardedDatabase {
     /// Returns what each place did; `None` if the statement turns out to have been made before.
     fn run_parts(
         &self,
-        checks: &Checks,
+        state: &State,
+        needs_guard: bool,
         rule: Option<&'static str>,
         parts: &Parts,
     ) -> Result<Option<Vec<(Place, Ran)>>, Error> {
-        self.repeatedly(|commit| self.run_in(commit, checks, rule, parts))
+        let checks = state.checks_of(needs_guard);
+        match self.within() {
+            Some(transaction) => {
+                let mut transaction = transaction.lock();
+                transaction.run(state, &checks, rule, parts, &[]).map(Some)
+            }
+            None => self.repeatedly(|commit| self.run_in(commit, &checks, rule, parts)),
+        }
     }
 
     /// Does work in a commit of its own, and again after an older one took a place from it. `None` of the work is no commit.
@@ -183,20 +184,40 @@ impl ShardedDatabase {
                 return Ok(None);
             }
             let deferred = checks.deferred();
-            let before = commit.within(place, |open| deferred.violations(place, open))?;
-            let mut ran = Vec::new();
-            for statement in part {
-                ran.push(commit.run(place, Step::bound(statement))?);
-            }
-            let after = commit.within(place, |open| deferred.violations(place, open))?;
-            if before < after {
-                return Err(Error::Constraint {
-                    message: "FOREIGN KEY constraint failed".to_owned(),
-                });
-            }
+            let before = deferred.violations_of(commit, &[place])?;
+            all.push((place, run_part(commit, place, part)?));
+            deferred.check(commit, &before)?;
             self.check_notes_of(checks, place, commit, rule)?;
-            all.push((place, Ran::all(ran)));
         }
         Ok(Some(all))
     }
+
+    /// Asks about all rows that a commit has written, wherever that was.
+    pub(in crate::database) fn check_all_notes(
+        &self,
+        checks: &Checks,
+        commit: &mut Commit,
+        rule: Option<&'static str>,
+    ) -> Result<(), Error> {
+        for place in commit.places() {
+            self.check_notes_of(checks, place, commit, rule)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs what each place is to do, where the commit has begun.
+pub(in crate::database) fn run_parts(
+    commit: &mut Commit,
+    parts: &Parts,
+) -> Result<Vec<(Place, Ran)>, Error> {
+    let mut parts = parts.iter();
+    let run = |(place, part): (&Place, &Part)| Ok((*place, run_part(commit, *place, part)?));
+    parts.by_ref().map(run).collect()
+}
+
+fn run_part(commit: &mut Commit, place: Place, part: &Part) -> Result<Ran, Error> {
+    let run = |statement| commit.run(place, Step::bound(statement));
+    let ran = part.iter().map(run).collect::<Result<_, _>>()?;
+    Ok(Ran::all(ran))
 }

@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 
 use super::{
-    super::{Access, ShardedDatabase, atomic::Commit, state::State},
+    super::{Access, ShardedDatabase, state::State},
     DirectoryEntry, entries,
 };
 use crate::{
     error::Error,
     plan::{HomeKey, Homes, Purpose, Routing},
-    shards::{Call, Place},
+    shards::Place,
 };
 
 impl ShardedDatabase {
@@ -20,7 +20,7 @@ impl ShardedDatabase {
         homes: &Homes,
         make: impl Fn(Routing<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let look = |key: &HomeKey| self.home_of(state, homes, key, None);
+        let look = |key: &HomeKey| self.home_of(state, homes, key);
         homes.plan(&state.schema, &state.map, look, make)
     }
 
@@ -33,33 +33,13 @@ impl ShardedDatabase {
         self.route(state, &Homes::new(self.purpose(Purpose::Find)), make)
     }
 
-    /// As [`ShardedDatabase::route`], for a transaction, which sees the entries that it has made.
-    pub(in crate::database) fn route_within<T>(
-        &self,
-        state: &State,
-        homes: &Homes,
-        mut commit: Option<&mut Commit>,
-        make: impl Fn(Routing<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let look = |key: &HomeKey| self.home_of(state, homes, key, commit.as_deref_mut());
-        homes.plan(&state.schema, &state.map, look, make)
-    }
-
-    fn home_of(
-        &self,
-        state: &State,
-        homes: &Homes,
-        key: &HomeKey,
-        commit: Option<&mut Commit>,
-    ) -> Result<Option<usize>, Error> {
+    fn home_of(&self, state: &State, homes: &Homes, key: &HomeKey) -> Result<Option<usize>, Error> {
+        let own = self.within().and_then(|own| own.lock().home_of(key));
+        if own.is_some() {
+            return Ok(own);
+        }
         let entry = state.map.index_at(key.position());
-        let listed = match commit {
-            Some(commit) if commit.places().contains(&Place::Shard(entry)) => {
-                self.entry_within(commit, entry, key)?
-            }
-            Some(_) | None => self.entry_of(entry, key)?,
-        };
-        match listed {
+        match self.entry_of(entry, key)? {
             None if homes.allocates() => self.allocate(state, homes, key, entry),
             home => Ok(home),
         }
@@ -75,25 +55,13 @@ impl ShardedDatabase {
         }
         let version = cache.version();
         drop(cache);
-        let name = entries::find(&*self.inner.places, entry, key)?;
+        // Nobody moves a key meanwhile, so that a transaction needs not hold the shard for that.
+        let name = entries::find(&*self.base().inner.places, entry, key)?;
         let home = name.map(|name| self.index_of(&name)).transpose()?;
         if is_writer {
             directory.cache.lock().keep(version, key, home);
         }
         Ok(home)
-    }
-
-    fn entry_within(
-        &self,
-        commit: &mut Commit,
-        entry: usize,
-        key: &HomeKey,
-    ) -> Result<Option<usize>, Error> {
-        let question = entries::question(key);
-        let call = Call::new(&*question.sql, &question.params);
-        let found = commit.within(Place::Shard(entry), |open| open.aside(call))?;
-        let name = found.rows.first().and_then(|row| row.first()?.as_str());
-        name.map(|name| self.index_of(name)).transpose()
     }
 
     /// The number of a shard that an entry names.

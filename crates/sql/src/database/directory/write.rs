@@ -32,19 +32,12 @@ impl ShardedDatabase {
         parts: &Parts,
         new: &[NewHome],
     ) -> Result<Answer, Error> {
-        let none = state.checks.without_watch();
-        let checks = if planned.needs_guard {
-            &*state.checks
-        } else {
-            &none
-        };
+        let checks = state.checks_of(planned.needs_guard);
         self.check_writable()?;
-        let written =
-            self.commit_with(|commit| self.run_with_homes(commit, checks, rule, parts, new));
-        match &written {
-            Ok(_) => self.keep_homes(new),
-            Err(_) => self.forget_homes(new.iter().map(|new| &new.key)),
-        }
+        let written = match self.within() {
+            Some(transaction) => transaction.lock().run(state, &checks, rule, parts, new),
+            None => self.write_alone_with_homes(&checks, rule, parts, new),
+        };
         let tier = if parts.len() > 1 {
             Tier::Broadcast
         } else {
@@ -57,6 +50,22 @@ impl ShardedDatabase {
             answer.add(self.inner.places.name(place), ran);
         }
         Ok(answer)
+    }
+
+    fn write_alone_with_homes(
+        &self,
+        checks: &Checks,
+        rule: Option<&'static str>,
+        parts: &Parts,
+        new: &[NewHome],
+    ) -> Result<Vec<(Place, Ran)>, Error> {
+        let written =
+            self.commit_with(|commit| self.run_with_homes(commit, checks, rule, parts, new));
+        match &written {
+            Ok(_) => self.keep_homes(new),
+            Err(_) => self.forget_homes(new.iter().map(|new| &new.key)),
+        }
+        written
     }
 
     fn run_with_homes(

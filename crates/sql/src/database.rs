@@ -25,6 +25,7 @@ mod prepared;
 mod read;
 mod recall;
 mod records;
+mod restore_point;
 mod schema_read;
 mod sequence;
 mod session;
@@ -40,7 +41,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use shardwright_store::Batch;
 
-pub(crate) use self::records::{last_broadcast, stored_schema};
+pub(crate) use self::records::{create_records, last_broadcast, stored_schema};
 use self::{
     announce::Announcements, atomic::Desk, directory::Directory, records::Records, state::State,
     view::View,

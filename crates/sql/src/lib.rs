@@ -52,6 +52,7 @@
 
 pub mod adopt;
 mod answer;
+pub mod backup;
 pub mod commit;
 mod database;
 pub mod error;

@@ -109,7 +109,7 @@ impl Snapshot {
 }
 
 /// Removes a copy that has failed: what remains of it says nothing.
-fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     for suffix in LEFT_BESIDE {
         let _removed = fs::remove_file(beside(path, suffix));
     }

@@ -1,6 +1,8 @@
 //! `POST /v1/sql`: one statement, one answer. `GET /v1/commits`: what is left of commits over several shards.
+//! `POST /v1/backup`: all shards as they were at one moment.
 
 mod attempts;
+mod backup;
 mod commits;
 mod outcome;
 
@@ -26,10 +28,17 @@ use super::{
 /// How many bytes a request may have.
 const BODY_MAX: usize = 16 << 20;
 
+/// How many bytes a request for a backup may have.
+const BACKUP_BODY_MAX: usize = 4 << 10;
+
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql).layer(DefaultBodyLimit::max(BODY_MAX)))
         .route("/v1/commits", get(commits::list))
+        .route(
+            crate::backup::PATH,
+            post(backup::create).layer(DefaultBodyLimit::max(BACKUP_BODY_MAX)),
+        )
         .with_state(shared)
 }
 

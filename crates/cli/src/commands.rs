@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod backup;
 mod config;
 mod coordinator;
 mod demo;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Rebalance(rebalance::Command),
     #[command(subcommand)]
     Tx(tx::Command),
+    #[command(subcommand)]
+    Backup(backup::Command),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
@@ -89,6 +92,7 @@ impl Command {
             Self::Partition(command) => partition::run(&command, out),
             Self::Rebalance(command) => rebalance::run(&command, out),
             Self::Tx(command) => tx::run(&command, out),
+            Self::Backup(command) => backup::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
             Self::Config(command) => config::run(&command, out),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use shardwright_coordinator::http::{BindError, InvalidToken};
 
+use crate::backup::BackupError;
 use crate::client::{ClientError, SqlError};
 use crate::interrupt::{self, Interrupted};
 use crate::settings::SettingError;
@@ -171,6 +172,9 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<JournalError>() {
         return Some(of_journal(error));
     }
+    if let Some(error) = cause.downcast_ref::<BackupError>() {
+        return Some(of_backup(error));
+    }
     if let Some(error) = cause.downcast_ref::<BindError>() {
         return Some(of_bind(error));
     }
@@ -242,6 +246,14 @@ fn of_journal(error: &JournalError) -> Report {
         code: "JOURNAL".to_owned(),
         hint: error.hint().map(str::to_owned),
         exit: if error.is_refusal() { REFUSED } else { ERROR },
+    }
+}
+
+fn of_backup(error: &BackupError) -> Report {
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit: exit_after(error.is_refusal(), false),
     }
 }
 

@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod audit;
 mod automatic;
+mod backup;
 mod client;
 mod cluster;
 mod commands;

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use super::{
     CONNECT_TIMEOUT, ErrorBody, join,
     sql_error::{Fate, SqlError},
+    streamed::Streamed,
 };
 
 /// The waits between two attempts.
@@ -200,6 +201,48 @@ impl SqlClient {
             }
             Err(last)
         })
+    }
+
+    /// Posts to a path, and returns the answer as it comes. The next node is asked where one does not answer; nothing may be wrong with
+    /// asking twice.
+    ///
+    /// # Errors
+    /// [`SqlError`] of the last node that was asked.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Streamed<'_>, SqlError> {
+        let mut last = SqlError::NoNode;
+        for node in &self.nodes {
+            match self.runtime.block_on(self.begin_stream(node, path, body)) {
+                Ok(response) => return Ok(Streamed::new(&self.runtime, response)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn begin_stream(
+        &self,
+        node: &Url,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<reqwest::Response, SqlError> {
+        let url = join(node, path);
+        let mut asking = self.http.post(url.clone()).json(body);
+        if let Some(token) = &self.token {
+            asking = asking.header(AUTHORIZATION, token.header());
+        }
+        let lost = |source| SqlError::of(&url, source);
+        let response = asking.send().await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(lost)?;
+        let body = serde_json::from_slice::<ErrorBody>(&body).ok();
+        Err(SqlError::answered(&url, status, body))
     }
 
     /// Waits for so long.

@@ -1,5 +1,6 @@
 //! The binary from outside: its arguments, its output and its exit codes.
 
+mod backup;
 mod bad_input;
 mod client;
 mod command;

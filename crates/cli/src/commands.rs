@@ -17,6 +17,7 @@ mod op;
 mod partition;
 mod reassign;
 mod rebalance;
+mod schema;
 mod shard;
 pub(crate) mod shards;
 mod sql;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Tx(tx::Command),
     #[command(subcommand)]
     Backup(backup::Command),
+    #[command(subcommand)]
+    Schema(schema::Command),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
@@ -93,6 +96,7 @@ impl Command {
             Self::Rebalance(command) => rebalance::run(&command, out),
             Self::Tx(command) => tx::run(&command, out),
             Self::Backup(command) => backup::run(&command, out),
+            Self::Schema(command) => schema::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
             Self::Config(command) => config::run(&command, out),

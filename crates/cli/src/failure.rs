@@ -9,6 +9,7 @@ use shardwright_coordinator::http::{BindError, InvalidToken};
 use crate::backup::BackupError;
 use crate::client::{ClientError, SqlError};
 use crate::interrupt::{self, Interrupted};
+use crate::migrations::MigrationError;
 use crate::settings::SettingError;
 use crate::transfer::JournalError;
 
@@ -175,6 +176,9 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<BackupError>() {
         return Some(of_backup(error));
     }
+    if let Some(error) = cause.downcast_ref::<MigrationError>() {
+        return Some(of_migration(error));
+    }
     if let Some(error) = cause.downcast_ref::<BindError>() {
         return Some(of_bind(error));
     }
@@ -254,6 +258,14 @@ fn of_backup(error: &BackupError) -> Report {
         code: error.code().to_owned(),
         hint: error.hint().map(str::to_owned),
         exit: exit_after(error.is_refusal(), false),
+    }
+}
+
+fn of_migration(error: &MigrationError) -> Report {
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit: exit_after(error.is_refusal(), error.is_timeout()),
     }
 }
 

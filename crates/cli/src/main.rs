@@ -18,6 +18,7 @@ mod health;
 mod interrupt;
 mod listening;
 mod logging;
+mod migrations;
 mod output;
 mod pass_on;
 mod process;

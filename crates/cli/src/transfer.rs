@@ -181,6 +181,7 @@ impl Transfer<'_> {
                         args: &batch.args,
                         writing: Writing::BestEffort,
                         number,
+                        together: &[],
                     })?;
                     journal.acknowledged()?;
                 }

@@ -27,6 +27,7 @@ mod recall;
 mod records;
 mod restore_point;
 mod schema_read;
+mod schema_standing;
 mod sequence;
 mod session;
 mod several;
@@ -57,6 +58,7 @@ pub use self::{
     lookup_keys::LookupForm,
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
     prepared::Prepared,
+    schema_standing::{Drift, DriftKind, PlaceStanding, SchemaStanding},
     session::Session,
 };
 pub(crate) use self::{

@@ -122,6 +122,14 @@ struct Request<'a> {
     timeout_ms: u64,
     client: &'a str,
     seq: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    together: Vec<Further<'a>>,
+}
+
+/// A statement that is made together with the one of a request.
+#[derive(Debug, Serialize)]
+struct Further<'a> {
+    sql: &'a str,
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,6 +149,8 @@ pub(crate) struct Numbered<'a> {
     pub(crate) args: &'a [Value],
     pub(crate) writing: Writing,
     pub(crate) number: u64,
+    /// What is made together with it: all of it or nothing.
+    pub(crate) together: &'a [String],
 }
 
 impl SqlClient {
@@ -280,14 +290,37 @@ impl SqlClient {
         args: &[Value],
         writing: Writing,
     ) -> Result<SqlReply, SqlError> {
-        let number = self.next.get();
-        self.next.set(number + 1);
         self.run(Numbered {
             sql,
             args,
             writing,
-            number,
+            number: self.number(),
+            together: &[],
         })
+    }
+
+    /// Makes changes of the schema, and inserts rows into tables of the catalog: all of it happens or nothing.
+    ///
+    /// # Errors
+    /// As [`SqlClient::execute`].
+    pub(crate) fn execute_together(&self, statements: &[String]) -> Result<(), SqlError> {
+        let Some((first, together)) = statements.split_first() else {
+            return Ok(());
+        };
+        let made = self.run(Numbered {
+            sql: first,
+            args: &[],
+            writing: Writing::Atomic,
+            number: self.number(),
+            together,
+        });
+        made.map(drop)
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        number
     }
 
     /// Runs a statement under its number, which may have been sent before.
@@ -364,6 +397,11 @@ impl SqlClient {
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1),
             client: &self.name,
             seq: statement.number,
+            together: statement
+                .together
+                .iter()
+                .map(|sql| Further { sql })
+                .collect(),
         };
         let mut sending = self.http.post(url.clone()).json(&request);
         if let Some(token) = &self.token {

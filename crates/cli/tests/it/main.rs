@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod op;
 mod running;
+mod schema;
 mod shell;
 mod tx;
 mod worker;

@@ -1,10 +1,12 @@
 //! `POST /v1/sql`: one statement, one answer. `GET /v1/commits`: what is left of commits over several shards.
 //! `POST /v1/backup`: all shards as they were at one moment.
+//! `GET /v1/schema`: which changes of the schema every shard has.
 
 mod attempts;
 mod backup;
 mod commits;
 mod outcome;
+mod schema;
 
 pub(super) use self::{attempts::run, outcome::Outcome};
 
@@ -35,6 +37,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql).layer(DefaultBodyLimit::max(BODY_MAX)))
         .route("/v1/commits", get(commits::list))
+        .route("/v1/schema", get(schema::standing))
         .route(
             crate::backup::PATH,
             post(backup::create).layer(DefaultBodyLimit::max(BACKUP_BODY_MAX)),

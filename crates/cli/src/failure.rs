@@ -211,6 +211,7 @@ fn of_bind(error: &BindError) -> Report {
 fn of_token(error: &InvalidToken) -> Report {
     let hint = match error {
         InvalidToken::Malformed => Some("write one to the file, on one line"),
+        InvalidToken::BadLine { .. } => Some("write a role and a token, such as `read TOKEN`"),
         _ => None,
     };
     Report {

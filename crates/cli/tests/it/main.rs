@@ -13,6 +13,7 @@ mod interruption;
 mod keys;
 mod limits;
 mod op;
+mod roles;
 mod running;
 mod schema;
 mod shell;

@@ -2,6 +2,7 @@
 //! `POST /v1/backup`: all shards as they were at one moment.
 //! `GET /v1/schema`: which changes of the schema every shard has.
 
+mod allowed;
 mod attempts;
 mod backup;
 mod commits;
@@ -12,13 +13,16 @@ pub(super) use self::{attempts::run, outcome::Outcome};
 
 use std::sync::Arc;
 
-use shardwright_http::axum::{
-    Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
-    routing::{get, post},
+use shardwright_http::{
+    Role,
+    axum::{
+        Extension, Router,
+        body::Bytes,
+        extract::{DefaultBodyLimit, State},
+        http::{HeaderMap, StatusCode},
+        response::{IntoResponse as _, Response},
+        routing::{get, post},
+    },
 };
 
 use super::{
@@ -45,7 +49,12 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn sql(
+    State(shared): State<Arc<Shared>>,
+    role: Option<Extension<Role>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let parsed = serde_json::from_slice::<SqlRequest>(&body)
         .map_err(BadRequest::from)
         .and_then(|request| {
@@ -76,6 +85,11 @@ async fn sql(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes)
             None,
             false,
         );
+    }
+    if role.is_some_and(|Extension(role)| role < Role::Write)
+        && let Err(response) = allowed::only_reads(&shared, &statement).await
+    {
+        return response;
     }
     let is_passed_on = headers.contains_key(FORWARDED);
     // Whoever has gone by then gets no answer; the statement ends properly all the same.

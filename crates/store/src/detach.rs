@@ -4,8 +4,8 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
     Config, Params, Result, Snapshot, Synchronous, Value,
+    aside::remove,
     connection::{Connection, Purpose},
-    copy::remove,
     create::failed,
     identity,
     replica::LAYOUT_KEY,

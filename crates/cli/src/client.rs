@@ -7,6 +7,7 @@ mod error;
 mod shapes;
 mod sql;
 mod sql_error;
+mod streamed;
 
 use std::{io::Write, path::PathBuf, pin::pin, str::FromStr, time::Duration};
 

@@ -51,6 +51,11 @@ impl Cluster {
         SqlClient::named(self.node.clone(), token, self.patience(), name)
     }
 
+    /// How long one statement, or another request, may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        *self.timeout
+    }
+
     fn patience(&self) -> Patience {
         Patience {
             statement: *self.timeout,

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod adopt;
+mod backup;
 mod config;
 mod coordinator;
 mod demo;
@@ -17,6 +18,7 @@ mod op;
 mod partition;
 mod reassign;
 mod rebalance;
+mod schema;
 mod shard;
 pub(crate) mod shards;
 mod sql;
@@ -63,6 +65,10 @@ pub(crate) enum Command {
     Rebalance(rebalance::Command),
     #[command(subcommand)]
     Tx(tx::Command),
+    #[command(subcommand)]
+    Backup(backup::Command),
+    #[command(subcommand)]
+    Schema(schema::Command),
     Events(events::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
@@ -95,6 +101,8 @@ impl Command {
             Self::Partition(command) => partition::run(&command, out),
             Self::Rebalance(command) => rebalance::run(&command, out),
             Self::Tx(command) => tx::run(&command, out),
+            Self::Backup(command) => backup::run(&command, out),
+            Self::Schema(command) => schema::run(&command, out),
             Self::Events(arguments) => events::run(&arguments, out),
             Self::Doctor(arguments) => doctor::run(&arguments, out),
             Self::Config(command) => config::run(&command, out),

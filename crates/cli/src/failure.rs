@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use shardwright_coordinator::http::{BindError, InvalidToken};
 
+use crate::backup::BackupError;
 use crate::client::{ClientError, SqlError};
 use crate::interrupt::{self, Interrupted};
+use crate::migrations::MigrationError;
 use crate::settings::SettingError;
 use crate::transfer::JournalError;
 
@@ -171,6 +173,12 @@ fn describe_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Report> {
     if let Some(error) = cause.downcast_ref::<JournalError>() {
         return Some(of_journal(error));
     }
+    if let Some(error) = cause.downcast_ref::<BackupError>() {
+        return Some(of_backup(error));
+    }
+    if let Some(error) = cause.downcast_ref::<MigrationError>() {
+        return Some(of_migration(error));
+    }
     if let Some(error) = cause.downcast_ref::<BindError>() {
         return Some(of_bind(error));
     }
@@ -203,6 +211,7 @@ fn of_bind(error: &BindError) -> Report {
 fn of_token(error: &InvalidToken) -> Report {
     let hint = match error {
         InvalidToken::Malformed => Some("write one to the file, on one line"),
+        InvalidToken::BadLine { .. } => Some("write a role and a token, such as `read TOKEN`"),
         _ => None,
     };
     Report {
@@ -242,6 +251,22 @@ fn of_journal(error: &JournalError) -> Report {
         code: "JOURNAL".to_owned(),
         hint: error.hint().map(str::to_owned),
         exit: if error.is_refusal() { REFUSED } else { ERROR },
+    }
+}
+
+fn of_backup(error: &BackupError) -> Report {
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit: exit_after(error.is_refusal(), false),
+    }
+}
+
+fn of_migration(error: &MigrationError) -> Report {
+    Report {
+        code: error.code().to_owned(),
+        hint: error.hint().map(str::to_owned),
+        exit: exit_after(error.is_refusal(), error.is_timeout()),
     }
 }
 

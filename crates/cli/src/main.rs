@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod audit;
 mod automatic;
+mod backup;
 mod client;
 mod cluster;
 mod commands;
@@ -17,6 +18,7 @@ mod health;
 mod interrupt;
 mod listening;
 mod logging;
+mod migrations;
 mod output;
 mod pass_on;
 mod process;

@@ -113,10 +113,10 @@ async fn pass_on(
 }
 
 impl Passing {
-    /// Refuses what has not the token, or what a web page makes a browser send.
+    /// Refuses what has no token, or what a web page makes a browser send. What a caller may do is for the coordinators to say.
     fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
         match &self.token {
-            Some(token) if token.is_in(headers) => Ok(()),
+            Some(token) if token.role_in(headers).is_some() => Ok(()),
             Some(_) => Err(Refused::NoToken),
             None if is_foreign(method, headers) => Err(Refused::Foreign),
             None => Ok(()),

@@ -4,6 +4,7 @@
 //! a [journal](Journal) beside, so that a transfer that was interrupted goes on.
 
 mod batches;
+mod bringing;
 mod definitions;
 mod fit;
 mod journal;
@@ -22,6 +23,7 @@ use shardwright_sql::{
 
 use self::definitions::Definition;
 pub(crate) use self::{
+    bringing::{Bringing, journal_path},
     journal::{Journal, JournalError},
     source::Source,
 };
@@ -179,6 +181,7 @@ impl Transfer<'_> {
                         args: &batch.args,
                         writing: Writing::BestEffort,
                         number,
+                        together: &[],
                     })?;
                     journal.acknowledged()?;
                 }

@@ -59,6 +59,7 @@
 //! It moves no data itself. Clocks may differ by any time, and run at rates that differ by less than a tenth.
 
 pub mod balance;
+pub mod clock;
 pub mod core;
 pub mod directory;
 pub mod driver;
@@ -70,7 +71,6 @@ pub mod protocol;
 pub mod worker;
 
 mod client;
-mod clock;
 
 /// How shards are split and merged.
 pub use shardwright_elastic as elastic;

@@ -38,6 +38,7 @@
 //! # Guarantees
 //!
 //! - A token is never printed, and is compared in a time that does not depend on how much of it is right.
+//! - [`Token::is_in`] lets nobody in but those who may do anything. Callers with another [`Role`] are let in by name only.
 //! - No head of a request holds a connection for ever, and no request the end of a server.
 //! - Neither a proxy that the environment names nor a redirect leads a client, and the token with it, elsewhere.
 //!
@@ -49,6 +50,7 @@ mod client;
 mod listen;
 mod origin;
 mod relay;
+mod role;
 mod serve;
 mod server;
 mod token;
@@ -61,6 +63,7 @@ pub use crate::{
     listen::{BindError, bind},
     origin::is_foreign,
     relay::{relayed_answer, relayed_headers},
+    role::{Role, UnknownRole},
     serve::{CONNECTIONS_MAX, IDLE_MAX, serve},
     server::Server,
     token::{InvalidToken, TOKEN_MAX, TOKEN_MIN, Token},

@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use shardwright_hashing::sha256_hex;
 use subtle::ConstantTimeEq;
 
+use crate::Role;
+
 /// The shortest token, in bytes.
 pub const TOKEN_MIN: usize = 16;
 
@@ -19,12 +21,14 @@ pub const TOKEN_MAX: usize = 4_096;
 /// What stands in front of the token in a header.
 const SCHEME: &str = "Bearer ";
 
-/// A secret that all processes of a cluster share. It is never printed.
+/// A secret that all processes of a cluster share, and the tokens of callers that may do less. None of them is ever printed.
 #[derive(Clone)]
 pub struct Token {
     /// `Bearer` and the secret, marked as sensitive.
     header: HeaderValue,
     digest: Arc<str>,
+    /// Of other callers: what they may do, and the digests of their tokens.
+    others: Arc<[(Role, String)]>,
 }
 
 /// A token that cannot be used.
@@ -53,6 +57,14 @@ pub enum InvalidToken {
         "a token has {TOKEN_MIN} to {TOKEN_MAX} visible ASCII characters and no spaces, this one is different"
     )]
     Malformed,
+    /// A line of the file is neither a token nor a role and a token.
+    #[error("line {line} of token file {} is not a role, `read`, `write` or `admin`, and a token", .path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from one.
+        line: usize,
+    },
 }
 
 impl Token {
@@ -71,10 +83,26 @@ impl Token {
         Ok(Self {
             header,
             digest: sha256_hex(text).into(),
+            others: Arc::default(),
+        })
+    }
+
+    /// Lets a caller with another token do what a role may.
+    ///
+    /// # Errors
+    /// [`InvalidToken::Malformed`].
+    pub fn and(self, role: Role, text: &str) -> Result<Self, InvalidToken> {
+        let other = Self::new(text)?;
+        let more = (role, other.digest.to_string());
+        Ok(Self {
+            others: self.others.iter().cloned().chain([more]).collect(),
+            ..self
         })
     }
 
     /// Reads the token from a file that only its owner may read. White space around the token is left out.
+    ///
+    /// Further lines are for other callers, each with a [`Role`] and a token. Empty lines, and those that begin with `#`, say nothing.
     ///
     /// # Errors
     /// [`InvalidToken`].
@@ -89,7 +117,28 @@ impl Token {
             let path = path.to_owned();
             return Err(InvalidToken::Exposed { path, mode });
         }
-        Self::new(fs::read_to_string(path).map_err(unreadable)?.trim())
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Self::in_lines(&text).map_err(|bad| match bad {
+            None => InvalidToken::Malformed,
+            Some(line) => InvalidToken::BadLine {
+                path: path.to_owned(),
+                line,
+            },
+        })
+    }
+
+    /// Takes the lines of a file. `Err` names one that is wrong, if it is not the first of them.
+    fn in_lines(text: &str) -> Result<Self, Option<usize>> {
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let first = lines.next().map_or("", |(_, line)| line);
+        let token = Self::new(first).map_err(|_| None)?;
+        lines.try_fold(token, |token, (number, line)| {
+            let bad = Some(number);
+            let (role, text) = line.split_once(char::is_whitespace).ok_or(bad)?;
+            let role = role.parse().map_err(|_| bad)?;
+            token.and(role, text.trim()).map_err(|_| bad)
+        })
     }
 
     /// Returns the value of the header `authorization` that shows it.
@@ -111,10 +160,25 @@ impl Token {
         self.digest.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 
-    /// Returns whether the headers of a request show it, as `Bearer` in upper or lower case and the token.
+    /// Returns whether the headers of a request show it, as `Bearer` in upper or lower case and the token, or that of another caller who
+    /// may do anything.
     #[must_use]
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        presented(headers).is_some_and(|text| self.is(text))
+        self.role_in(headers) == Some(Role::Admin)
+    }
+
+    /// Returns what the caller may do whose token the headers of a request show; `None` if they show none that is known. The time that this
+    /// takes does not depend on how much of a token is right.
+    #[must_use]
+    pub fn role_in(&self, headers: &HeaderMap) -> Option<Role> {
+        let digest = sha256_hex(presented(headers)?);
+        let own = (Role::Admin, &*self.digest);
+        let others = self.others.iter().map(|(role, digest)| (*role, &**digest));
+        // All of them are looked at, whichever it is.
+        others.chain([own]).fold(None, |found, (role, known)| {
+            let is_it: bool = known.as_bytes().ct_eq(digest.as_bytes()).into();
+            found.max(is_it.then_some(role))
+        })
     }
 }
 
@@ -190,6 +254,49 @@ mod tests {
             assert!(matches!(refused, Err(InvalidToken::Malformed)), "{text:?}");
         }
         assert!(Token::new("sixteen-letters.").is_ok());
+    }
+
+    #[test]
+    fn each_caller_has_its_role_and_no_other() {
+        let text = format!(
+            "# the cluster's\n{TEXT}\n\nread  reader-reader-reader\nwrite writer-writer-writer\nadmin other-other-other-other\n"
+        );
+        let token = Token::in_lines(&text).expect("tokens");
+        let shown = |text: &str| {
+            let value = HeaderValue::from_str(&format!("Bearer {text}")).expect("a header");
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+            (token.role_in(&headers), token.is_in(&headers))
+        };
+        assert_eq!(shown(TEXT), (Some(Role::Admin), true));
+        assert_eq!(shown("other-other-other-other"), (Some(Role::Admin), true));
+        assert_eq!(shown("writer-writer-writer"), (Some(Role::Write), false));
+        assert_eq!(shown("reader-reader-reader"), (Some(Role::Read), false));
+        assert_eq!(shown("reader-reader-readez"), (None, false));
+        assert_eq!(token.role_in(&HeaderMap::new()), None);
+        // Only the first is the cluster's own.
+        assert_eq!(token.secret(), TEXT.as_bytes());
+        assert!(!token.is("other-other-other-other"));
+        assert!(Role::Read < Role::Write && Role::Write < Role::Admin);
+    }
+
+    #[test]
+    fn lines_that_say_nothing_known_are_refused() {
+        for (text, bad) in [
+            ("", None),
+            ("read reader-reader-reader", None),
+            ("correct-horse-battery\nreader-reader-reader", Some(2)),
+            (
+                "correct-horse-battery\n\nroot reader-reader-reader",
+                Some(3),
+            ),
+            ("correct-horse-battery\nread short", Some(2)),
+            (
+                "correct-horse-battery\nread two words-words-words-words",
+                Some(2),
+            ),
+        ] {
+            assert_eq!(Token::in_lines(text).map(drop), Err(bad), "{text:?}");
+        }
     }
 
     #[cfg(unix)]

@@ -63,6 +63,9 @@ const STATEMENTS_MAX: usize = 256;
 /// How many of them may be such as the keyspace's writer runs: those wait for one another, and must not keep others from running.
 const WRITER_MAX: usize = 64;
 
+/// How many backups are made at once: each takes a thread of those that may wait, and one for each shard.
+const BACKUPS_MAX: usize = 1;
+
 /// The gateway of a node. It works until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -84,6 +87,8 @@ struct Shared {
     running: Semaphore,
     /// What runs here as the keyspace's writer.
     writing: Semaphore,
+    /// Held by who makes a backup through this node.
+    backups: Arc<Semaphore>,
     tries: Tries,
 }
 
@@ -123,6 +128,7 @@ impl Gateway {
             engines,
             running: Semaphore::new(STATEMENTS_MAX),
             writing: Semaphore::new(WRITER_MAX),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             tries: Tries::default(),
         };
         Ok(Self {

@@ -90,6 +90,7 @@
 //!
 //! Over HTTP a transaction is one statement, on however many shards it writes. There is one keyspace, `main`.
 
+pub mod backup;
 mod elastic;
 mod gateway;
 mod hrana;

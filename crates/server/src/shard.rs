@@ -35,7 +35,9 @@ use shardwright_store::{Config, Error as StoreError, Window};
 use shardwright_topology::{Halts, Lsn, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-pub(crate) use self::{alarm::Alarm, convert::is_fault_of_disk, meter::Meter};
+pub(crate) use self::{
+    alarm::Alarm, convert::is_fault_of_disk, generations::FOR_OTHERS, meter::Meter,
+};
 use self::{
     copy_file::CopyFile,
     executor::{Claim, Executor, Request},

@@ -26,7 +26,9 @@ mod read;
 mod read_several;
 mod recall;
 mod records;
+mod restore_point;
 mod schema_read;
+mod schema_standing;
 mod sequence;
 mod session;
 mod several;
@@ -41,7 +43,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use shardwright_store::Batch;
 
-pub(crate) use self::records::{last_broadcast, stored_schema};
+pub(crate) use self::records::{create_records, last_broadcast, stored_schema};
 use self::{
     announce::Announcements, atomic::Desk, directory::Directory, records::Records, state::State,
     view::View,
@@ -57,6 +59,7 @@ pub use self::{
     lookup_keys::LookupForm,
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},
     prepared::Prepared,
+    schema_standing::{Drift, DriftKind, PlaceStanding, SchemaStanding},
     session::Session,
 };
 pub(crate) use self::{

@@ -52,6 +52,7 @@
 
 pub mod adopt;
 mod answer;
+pub mod backup;
 pub mod commit;
 mod database;
 pub mod error;
@@ -72,8 +73,9 @@ pub use crate::{
     answer::{Answer, Outcome, ResultColumn, ShardResult, Tier},
     database::{
         Access, Allocation, CATALOG, CommitGap, CreateOptions, Description, DirectoryEntry, Draft,
-        Explanation, Layout, Limits, LookupForm, Options, Page, Prepared, ReadLevel, Reassigned,
-        Session, ShardListing, ShardStats, ShardedDatabase, Strategy, Unresolved, WriteMode,
+        Drift, DriftKind, Explanation, Layout, Limits, LookupForm, Options, Page, PlaceStanding,
+        Prepared, ReadLevel, Reassigned, SchemaStanding, Session, ShardListing, ShardStats,
+        ShardedDatabase, Strategy, Unresolved, WriteMode,
     },
     error::Error,
     key::Key,

@@ -105,6 +105,31 @@ pub trait Shards: Debug {
             .map(|place| self.run(*place, fragment))
             .collect()
     }
+
+    /// Returns the content of a place's snapshot, as a file that has no more to do with the place: none of the engine's notes of what is
+    /// under way, and nothing by which the place would be taken for another copy of itself. The snapshot may be let go with that, so that
+    /// no fragment runs on it any more.
+    ///
+    /// # Errors
+    /// When the place cannot be reached, or gives no files.
+    fn file(&self, place: Place) -> Result<Box<dyn ByteSource>, Error> {
+        Err(Error::Unsupported {
+            what: format!("a copy of the file of {}", self.name(place)),
+            hint: "export the database, or copy its directory while nobody has it open",
+        })
+    }
+}
+
+/// The bytes of a file, in pieces.
+pub trait ByteSource: Debug {
+    /// How many bytes there are in all.
+    fn size(&self) -> u64;
+
+    /// Returns the next bytes, and none after the end.
+    ///
+    /// # Errors
+    /// When the place fails; the bytes handed over so far are then worth nothing.
+    fn next_bytes(&mut self) -> Result<Vec<u8>, Error>;
 }
 
 /// The rows of a fragment, in batches.

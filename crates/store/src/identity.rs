@@ -37,6 +37,17 @@ pub(crate) fn is_note(key: crate::ValueRef<'_>) -> bool {
     key.as_bytes().is_some_and(|key| key.contains(&b'.'))
 }
 
+/// Removes the notes whose keys begin with one of these.
+#[cfg(feature = "capture")]
+pub(crate) fn remove_notes(connection: &Connection, begins: &[&str]) -> Result<()> {
+    for begins in begins {
+        let notes = [Value::from(format!("{begins}*"))];
+        let sql = "DELETE FROM main._meta WHERE key GLOB ?1";
+        connection.execute(sql, Params::from(&notes))?;
+    }
+    Ok(())
+}
+
 /// Finds the notes among the rows of `_meta`.
 pub(crate) const IS_NOTE: &str = "instr(key, '.') > 0";
 

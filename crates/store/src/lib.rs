@@ -76,6 +76,8 @@ mod cursor;
 #[cfg(feature = "capture")]
 mod dedup;
 mod describe;
+#[cfg(feature = "capture")]
+mod detach;
 mod digest;
 mod error;
 mod file;

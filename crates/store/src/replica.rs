@@ -32,7 +32,7 @@ pub struct Replica {
 const LAYOUT: i64 = 1;
 
 /// The key of `_meta` that holds it.
-const LAYOUT_KEY: &str = "replication";
+pub(crate) const LAYOUT_KEY: &str = "replication";
 
 const READ: &str = "SELECT replica, epoch, lsn, hash FROM main._repl WHERE id = 0";
 

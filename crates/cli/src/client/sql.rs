@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use super::{
     CONNECT_TIMEOUT, ErrorBody, join,
     sql_error::{Fate, SqlError},
+    streamed::Streamed,
 };
 
 /// The waits between two attempts.
@@ -121,6 +122,14 @@ struct Request<'a> {
     timeout_ms: u64,
     client: &'a str,
     seq: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    together: Vec<Further<'a>>,
+}
+
+/// A statement that is made together with the one of a request.
+#[derive(Debug, Serialize)]
+struct Further<'a> {
+    sql: &'a str,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +149,8 @@ pub(crate) struct Numbered<'a> {
     pub(crate) args: &'a [Value],
     pub(crate) writing: Writing,
     pub(crate) number: u64,
+    /// What is made together with it: all of it or nothing.
+    pub(crate) together: &'a [String],
 }
 
 impl SqlClient {
@@ -202,6 +213,48 @@ impl SqlClient {
         })
     }
 
+    /// Posts to a path, and returns the answer as it comes. The next node is asked where one does not answer; nothing may be wrong with
+    /// asking twice.
+    ///
+    /// # Errors
+    /// [`SqlError`] of the last node that was asked.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Streamed<'_>, SqlError> {
+        let mut last = SqlError::NoNode;
+        for node in &self.nodes {
+            match self.runtime.block_on(self.begin_stream(node, path, body)) {
+                Ok(response) => return Ok(Streamed::new(&self.runtime, response)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn begin_stream(
+        &self,
+        node: &Url,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<reqwest::Response, SqlError> {
+        let url = join(node, path);
+        let mut asking = self.http.post(url.clone()).json(body);
+        if let Some(token) = &self.token {
+            asking = asking.header(AUTHORIZATION, token.header());
+        }
+        let lost = |source| SqlError::of(&url, source);
+        let response = asking.send().await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(lost)?;
+        let body = serde_json::from_slice::<ErrorBody>(&body).ok();
+        Err(SqlError::answered(&url, status, body))
+    }
+
     /// Waits for so long.
     pub(crate) fn pause(&self, time: Duration) {
         self.runtime.block_on(tokio::time::sleep(time));
@@ -237,14 +290,37 @@ impl SqlClient {
         args: &[Value],
         writing: Writing,
     ) -> Result<SqlReply, SqlError> {
-        let number = self.next.get();
-        self.next.set(number + 1);
         self.run(Numbered {
             sql,
             args,
             writing,
-            number,
+            number: self.number(),
+            together: &[],
         })
+    }
+
+    /// Makes changes of the schema, and inserts rows into tables of the catalog: all of it happens or nothing.
+    ///
+    /// # Errors
+    /// As [`SqlClient::execute`].
+    pub(crate) fn execute_together(&self, statements: &[String]) -> Result<(), SqlError> {
+        let Some((first, together)) = statements.split_first() else {
+            return Ok(());
+        };
+        let made = self.run(Numbered {
+            sql: first,
+            args: &[],
+            writing: Writing::Atomic,
+            number: self.number(),
+            together,
+        });
+        made.map(drop)
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        number
     }
 
     /// Runs a statement under its number, which may have been sent before.
@@ -321,6 +397,11 @@ impl SqlClient {
             timeout_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1),
             client: &self.name,
             seq: statement.number,
+            together: statement
+                .together
+                .iter()
+                .map(|sql| Further { sql })
+                .collect(),
         };
         let mut sending = self.http.post(url.clone()).json(&request);
         if let Some(token) = &self.token {

@@ -1,6 +1,7 @@
 //! The binary from outside: its arguments, its output and its exit codes.
 
 mod adopt;
+mod backup;
 mod bad_input;
 mod client;
 mod command;
@@ -13,7 +14,9 @@ mod interruption;
 mod keys;
 mod limits;
 mod op;
+mod roles;
 mod running;
+mod schema;
 mod shell;
 mod tx;
 mod worker;

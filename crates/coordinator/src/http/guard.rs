@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use metrics::counter;
-use shardwright_http::is_foreign;
+use shardwright_http::{Role, is_foreign};
 
 use super::{Api, Problem};
 
@@ -74,14 +74,30 @@ fn admit(api: &Api, request: &Request) -> Result<(), Problem> {
     }
     match &api.settings.token {
         Some(_) if request.uri().path() == OPEN_PATH => Ok(()),
-        Some(token) if token.is_in(headers) => Ok(()),
-        Some(_) => Err(Problem::new(
+        Some(token) => check_role(token.role_in(headers), request),
+        None => check_origin(request.method(), headers),
+    }
+}
+
+/// Callers who may not do everything may look at the cluster.
+fn check_role(role: Option<Role>, request: &Request) -> Result<(), Problem> {
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.uri().path().starts_with("/api/");
+    match role {
+        Some(Role::Admin) => Ok(()),
+        Some(Role::Read | Role::Write) if looks => Ok(()),
+        Some(Role::Read | Role::Write) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            "this is for a caller with the role admin",
+        )
+        .hint("ask with the token of a caller who may do that")),
+        None => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
             "the request carries no token, or another one",
         )
         .hint("send the header `Authorization: Bearer TOKEN`")),
-        None => check_origin(request.method(), headers),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a request passes before its body is read.
 
 use shardwright_http::{
-    Token,
+    Role, Token,
     axum::{
         extract::{Request, State},
         http::StatusCode,
@@ -13,21 +13,40 @@ use shardwright_http::{
 
 use super::request::problem;
 
-/// Refuses requests without the token.
+/// What those may ask who may not do everything. What else there is, is for processes of the cluster and for those who look after it.
+const FOR_ALL: [&str; 3] = ["/v1/sql", "/v1/commits", "/v1/schema"];
+
+/// Refuses requests without a token, and those that the caller may not make. Says to the others what the caller may do.
 pub(super) async fn require_token(
     State(token): State<Token>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if token.is_in(request.headers()) {
-        return next.run(request).await;
+    let Some(role) = token.role_in(request.headers()) else {
+        let message = "the request carries no token, or another one";
+        return problem(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            message,
+            None,
+            false,
+        );
+    };
+    if role < Role::Admin && !FOR_ALL.contains(&request.uri().path()) {
+        return forbidden("this is for a caller with the role admin");
     }
-    let message = "the request carries no token, or another one";
+    request.extensions_mut().insert(role);
+    next.run(request).await
+}
+
+/// The refusal of what a caller may not do.
+pub(super) fn forbidden(message: &str) -> Response {
+    let hint = "ask with the token of a caller who may do that";
     problem(
-        StatusCode::UNAUTHORIZED,
-        "UNAUTHORIZED",
+        StatusCode::FORBIDDEN,
+        "FORBIDDEN",
         message,
-        None,
+        Some(hint),
         false,
     )
 }

@@ -2,6 +2,7 @@
 
 mod basis;
 mod commits;
+mod detached;
 mod returned;
 mod seats;
 mod sessions;

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     cluster::{Cluster, Heard, Reached, Unanswered, milliseconds},
-    fault::{fault, indeterminate, unexpected},
+    fault::{indeterminate, unexpected},
     numbers::{Numbered, Numbering},
     way::{Lost, Way},
     wire::{Ask, Basis, CommitLevel, Freshness, Number, Point, Refusal, Request, Rows, Said, Step},
@@ -237,16 +237,6 @@ impl View {
                 Ok((rows, way))
             }
             said => Err(self.error(place, unexpected(&said))),
-        }
-    }
-
-    /// Asks for the next rows on a snapshot.
-    fn more(&self, place: Place, way: &Way, session: u64, step: Step) -> Result<Rows, Error> {
-        match self.go_on(place, way, session, step) {
-            Ok(Said::Rows(rows)) => Ok(rows),
-            Ok(said) => Err(self.error(place, unexpected(&said))),
-            Err(Ok(refusal)) => Err(self.error(place, fault(refusal, false))),
-            Err(Err(_)) => Err(self.error(place, fault(Refusal::NoSession, false))),
         }
     }
 

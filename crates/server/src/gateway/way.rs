@@ -141,7 +141,10 @@ async fn answer(State(host): State<Host>, body: Bytes) -> Response {
 fn only_reads(ask: &Ask) -> bool {
     match ask {
         Ask::Read { .. } | Ask::Size | Ask::Commits => true,
-        Ask::Session { step, .. } => matches!(step, Step::Open(_) | Step::More(_)),
+        Ask::Session { step, .. } => matches!(
+            step,
+            Step::Open(_) | Step::More(_) | Step::Detach | Step::Bytes(_)
+        ),
         Ask::Write { .. }
         | Ask::Recall { .. }
         | Ask::Begin { .. }

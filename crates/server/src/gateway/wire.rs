@@ -111,6 +111,10 @@ pub(super) enum Step {
     More(u32),
     /// Forget the session: a transaction is undone.
     End,
+    /// Keep the content of a snapshot as a file that is no copy of the shard, and let the snapshot go.
+    Detach,
+    /// Give some bytes of that file, from there on.
+    Bytes(u64),
 }
 
 /// What the plan of a statement rests on: where it is not so, nothing is run.
@@ -200,6 +204,8 @@ pub(super) enum Said {
     },
     /// What is left of commits over several shards.
     Commits(Vec<Leftover>),
+    /// Bytes of a file, and none after its end.
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// What is left of a commit over several shards at one of them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use shardwright_http::{
+    Role,
     axum::{
         Router,
         body::Bytes,
@@ -68,13 +69,19 @@ async fn supported() -> StatusCode {
     StatusCode::OK
 }
 
-/// Refuses requests without the token, those that a foreign web page makes a browser send, and those for another keyspace.
+/// Refuses requests without a token, those of callers who may only read, those that a foreign web page makes a browser send, and those for another keyspace.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let refused = match shared.client.token() {
-        Some(token) if !token.is_in(headers) => {
+    let role = shared.client.token().map(|token| token.role_in(headers));
+    let refused = match role {
+        Some(None) => {
             let message = "the request carries no token, or another one";
             Some((StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message.to_owned()))
+        }
+        // Its streams may write, whatever is in them now.
+        Some(Some(Role::Read)) => {
+            let message = "a caller with the role read asks by POST /v1/sql";
+            Some((StatusCode::FORBIDDEN, "FORBIDDEN", message.to_owned()))
         }
         None if is_foreign(request.method(), headers) => {
             let message = "the request comes from a web page of another origin: address the server as localhost or by its number, or run it with a token";

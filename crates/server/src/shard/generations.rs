@@ -5,7 +5,7 @@
 //!   shard-NUMBER.db      the file; of several, the one with the highest number
 //!   received.db          a snapshot that is about to become one
 //!   joined.db            the file with the rows of another one, which is about to become one
-//!   sent-NUMBER.db       a snapshot on its way to another copy, if the file itself cannot be read
+//!   sent-NUMBER.db       a snapshot on its way to another copy, if the file itself cannot be read, or to a backup
 //! ```
 //! A file is never replaced under those who read it: the next one gets another name, and the one before is removed once it is there.
 
@@ -101,7 +101,7 @@ impl Generations {
     pub(super) fn clean(&self) -> io::Result<()> {
         let current = format!("shard-{}.db", self.number);
         for name in self.names()? {
-            let is_data = name.starts_with("shard-") || name.starts_with("sent-");
+            let is_data = name.starts_with("shard-") || name.starts_with(FOR_OTHERS);
             let is_current = name
                 .strip_prefix(&current)
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -117,7 +117,7 @@ impl Generations {
     pub(super) fn send(&self, snapshot: Snapshot) -> impl Read + Send + use<> {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         Sent {
-            path: self.directory.join(format!("sent-{number}.db")),
+            path: self.directory.join(format!("{FOR_OTHERS}{number}.db")),
             content: match snapshot.bytes() {
                 Ok(bytes) => Sending::InPlace(bytes),
                 Err(snapshot) => Sending::Waits(snapshot),
@@ -142,6 +142,9 @@ impl Generations {
 
 const RECEIVED: &str = "received.db";
 const JOINED: &str = "joined.db";
+
+/// What the names of files begin with that are copies on their way elsewhere. Those that a crash has left are removed.
+pub(crate) const FOR_OTHERS: &str = "sent-";
 
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix("shard-")?

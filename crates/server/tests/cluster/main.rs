@@ -1,5 +1,6 @@
 //! Nodes and a coordinator in one process, whose shards are written to while they fail.
 
+mod backups;
 mod balancing;
 mod by_hand;
 mod cluster;

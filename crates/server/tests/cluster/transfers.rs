@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) const ACCOUNTS: u64 = 24;
 
-const BALANCE: i64 = 1_000;
+pub(crate) const BALANCE: i64 = 1_000;
 
 const TRANSFER: &str =
     "UPDATE accounts SET balance = balance + CASE id WHEN ?1 THEN -?3 ELSE ?3 END
@@ -119,7 +119,7 @@ impl Bank {
     }
 
     /// Lets tellers work until they are to stop, each through its own node.
-    fn tellers(&self, count: u64, nodes: &[&'static str]) -> JoinSet<()> {
+    pub(crate) fn tellers(&self, count: u64, nodes: &[&'static str]) -> JoinSet<()> {
         let mut tellers = JoinSet::new();
         for teller in 0..count {
             let bank = self.clone();
@@ -135,12 +135,12 @@ impl Bank {
         tellers
     }
 
-    async fn at_least(&self, count: u64) {
+    pub(crate) async fn at_least(&self, count: u64) {
         let come = async || (count <= self.count.load(Ordering::Relaxed)).then_some(());
         wait("transfers", come).await;
     }
 
-    async fn stop(&self, mut tellers: JoinSet<()>) {
+    pub(crate) async fn stop(&self, mut tellers: JoinSet<()>) {
         self.stops.store(true, Ordering::Relaxed);
         while let Some(ended) = tellers.join_next().await {
             ended.expect("no panic");

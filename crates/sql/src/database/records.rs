@@ -7,10 +7,13 @@ use shardwright_registry::{
     Error as RegistryError, KeyspaceRecord, Partitioning, Record, Records as Journals,
     Registration, Registry, SqliteStore, StoreError,
 };
-use shardwright_topology::{KeyspaceName, NodeId, ReplicaId, ShardId, ShardMap, ShardRecord};
+use shardwright_topology::{
+    KeyRange, KeyspaceName, NodeId, ReplicaId, ShardId, ShardMap, ShardRecord,
+};
 
 use super::{journal::Operation, layout::Layout};
 use crate::{
+    backup::{Extent, Outline},
     error::Error,
     schema::{StoredSchema, Undeclared},
 };
@@ -65,7 +68,7 @@ impl Record for Operation {
 }
 
 impl Records {
-    /// Creates the shards and the keyspace. The keyspace record comes last: without it, there is no database.
+    /// Creates even shards of these names, and the keyspace.
     pub(super) fn create(
         layout: &Layout,
         names: &[ShardId],
@@ -73,32 +76,43 @@ impl Records {
         database: &str,
         schema: &StoredSchema,
     ) -> Result<(), Error> {
+        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let even = names.iter().cloned().zip(KeyRange::even(count));
+        let outline = Outline {
+            shards: even.map(|(id, range)| Extent { id, range }).collect(),
+            schema: schema.clone(),
+            number: 0,
+            undeclared,
+        };
+        Self::restore(layout, database, &outline)
+    }
+
+    /// Creates the shards and the keyspace of an outline. The keyspace record comes last: without it, there is no database.
+    pub(super) fn restore(layout: &Layout, database: &str, outline: &Outline) -> Result<(), Error> {
         let store =
             SqliteStore::open(layout.registry()).map_err(|error| open_error(layout, error))?;
         let keyspace = keyspace();
         let registry = Registry::new(Arc::new(store), keyspace.clone());
-        let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let records = ShardRecord::even(&keyspace, count).zip(names);
-        let records: Vec<ShardRecord> = records
-            .map(|(record, name)| ShardRecord {
-                id: name.clone(),
-                ..record
-            })
-            .collect();
-        let mut record = KeyspaceRecord::new(keyspace);
+        let shards = outline.shards.iter();
+        let ids = shards.clone().map(|shard| shard.id.clone()).collect();
+        let mut record = KeyspaceRecord::new(keyspace.clone());
         record.partitioning = Partitioning::Ranges;
-        record.schema = to_json(schema);
-        record.settings.insert(DATABASE.to_owned(), database.into());
-        record
-            .settings
-            .insert(UNDECLARED.to_owned(), to_json(&undeclared));
-        record.settings.insert(BROADCAST.to_owned(), 0.into());
+        record.schema = to_json(&outline.schema);
+        let settings = [
+            (DATABASE, database.into()),
+            (UNDECLARED, to_json(&outline.undeclared)),
+            (BROADCAST, outline.number.into()),
+        ];
+        for (name, value) in settings {
+            record.settings.insert(name.to_owned(), value);
+        }
         block_on(async {
-            for shard in records {
+            for Extent { id, range } in shards {
+                let shard = ShardRecord::new(keyspace.clone(), id.clone(), Some(*range));
                 registry.create_shard(shard).await?;
             }
             let mut registration = Registration::new(node(), "embedded");
-            registration.shards = names.to_vec();
+            registration.shards = ids;
             registry.register(registration).await?;
             registry.create_keyspace(record, []).await
         })?;
@@ -218,6 +232,15 @@ impl Records {
                 message: "it is gone".to_owned(),
             })
     }
+}
+
+/// Writes the registry of a database whose files are there.
+pub(crate) fn create_records(
+    layout: &Layout,
+    database: &str,
+    outline: &Outline,
+) -> Result<(), Error> {
+    Records::restore(layout, database, outline)
 }
 
 /// A new identity for the files of one database.

@@ -32,11 +32,7 @@ pub(super) fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
     connection.execute("ATTACH DATABASE ?1 AS whole", Params::from(&whole))?;
     connection.run_script("PRAGMA writable_schema = ON; BEGIN")?;
     fill(&connection, part)?;
-    for begins in part.without_notes {
-        let notes = [Value::from(format!("{begins}*"))];
-        let sql = "DELETE FROM main._meta WHERE key GLOB ?1";
-        connection.execute(sql, Params::from(&notes))?;
-    }
+    identity::remove_notes(&connection, part.without_notes)?;
     identity::set_meta(&connection, "place", &Value::from(part.place))?;
     dedup::share(&connection, part.remembers)?;
     dedup::store(&connection, 0, part.entries)?;

@@ -275,3 +275,39 @@ fn slices_of_later_moments_show_every_difference() {
     let rest = rest.unwrap();
     assert_eq!((rest.rows, rest.next), (0, None));
 }
+
+#[test]
+fn a_detached_copy_is_a_file_of_its_own() {
+    let pair = filled();
+    let path = pair.directory.path().join("apart.db");
+    let mut writer = pair.primary.writer().unwrap();
+    writer
+        .execute(
+            "INSERT INTO _meta(key, value) VALUES ('one.a', 1), ('other.a', 3)",
+            (),
+        )
+        .unwrap();
+    drop(writer);
+    let snapshot = pair.primary.snapshot().unwrap();
+    let bytes = snapshot.copy_detached(&path, &["one."], go_on).unwrap();
+    assert_eq!(bytes, fs::metadata(&path).unwrap().len());
+    let again = snapshot.copy_detached(&path, &["one."], go_on).unwrap_err();
+    assert!(matches!(again, Error::Io { .. }), "{again}");
+    drop(snapshot);
+    let apart = ShardFile::open(&path, &config()).unwrap();
+    assert_eq!(apart.replica().unwrap(), None);
+    assert_eq!(apart.meta("one.a").unwrap(), None);
+    assert_eq!(apart.meta("other.a").unwrap(), Some(Value::Integer(3)));
+    assert_eq!(apart.identity(), pair.primary.identity());
+    let rows = |file: &ShardFile| file.snapshot().unwrap().row_count("t").unwrap();
+    assert_eq!(rows(&apart), rows(&pair.primary));
+    let system = "SELECT count(*) FROM sqlite_schema WHERE name IN ('_repl', '_dedup')";
+    assert_eq!(value(&apart, system), Value::Integer(0));
+    // It takes writes like any other.
+    apart
+        .writer()
+        .unwrap()
+        .execute("DELETE FROM t", ())
+        .unwrap();
+    assert_eq!(rows(&apart), 0);
+}

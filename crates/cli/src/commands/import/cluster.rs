@@ -1,9 +1,6 @@
 //! `import --node`: a database brought into a cluster.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::io::Write;
 
 use shardwright_sql::{
     Value,
@@ -12,10 +9,8 @@ use shardwright_sql::{
 
 use super::{Arguments, warn};
 use crate::{
-    interrupt::Interrupt,
     output::{self, ListingFormat, Sheet},
-    progress,
-    transfer::{Journal, Progress, Source, Transfer},
+    transfer::{Bringing, Source, journal_path},
 };
 
 /// Brings a file or a directory into a cluster.
@@ -25,55 +20,18 @@ pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> anyhow::Result<
     if arguments.dry_run {
         return report(arguments, &source, "would be in the cluster", out);
     }
-    let interrupt = Interrupt::catch()?;
-    let path = journal_path(arguments);
-    let client = arguments.cluster.client()?;
-    let mut journal = if arguments.resume {
-        Journal::resume(path, &source)?
-    } else {
-        Journal::check_absent(&path)?;
-        let transfer = Transfer {
-            source: &source,
-            client: &client,
-            rows: &client,
-            interrupt: &interrupt,
-        };
-        transfer.check_absent()?;
-        Journal::begin(path, &source)?
+    let bringing = Bringing {
+        cluster: &arguments.cluster,
+        journal: journal_path(arguments.journal.as_deref(), &arguments.file),
+        resume: arguments.resume,
     };
-    let rows = arguments
-        .cluster
-        .client_named(journal.client().to_owned())?;
-    let transfer = Transfer {
-        source: &source,
-        client: &client,
-        rows: &rows,
-        interrupt: &interrupt,
-    };
-    let bar = progress::rows(source.rows());
-    let done = transfer.run(&mut journal, &mut |Progress { doing, rows }| {
-        bar.set_message(doing.to_owned());
-        bar.set_position(rows);
-    });
-    bar.finish_and_clear();
-    done?;
-    journal.finish()?;
+    bringing.bring(&source)?;
     let are = if arguments.resume {
         "are now in the cluster, after an interruption"
     } else {
         "are now in the cluster"
     };
     report(arguments, &source, are, out)
-}
-
-/// Where it is written what has been acknowledged, unless said otherwise: in the current directory.
-fn journal_path(arguments: &Arguments) -> PathBuf {
-    arguments.journal.clone().unwrap_or_else(|| {
-        let name = arguments.file.file_name();
-        let name = name.map(|name| name.to_string_lossy().into_owned());
-        let name = name.unwrap_or_else(|| "database".to_owned());
-        Path::new(".").join(format!("{name}.import-journal"))
-    })
 }
 
 fn report(

@@ -8,10 +8,11 @@ use std::{
 };
 
 use shardwright_sql::shards::{Batch, Fault, FaultKind, Fragment};
-use shardwright_store::{Cursor, Error as StoreError, Snapshot};
+use shardwright_store::{Cursor, Error as StoreError, ShardFile, Snapshot};
 use tokio::{runtime::Handle, sync::oneshot, task::spawn_blocking};
 
 use super::{
+    detached::Detached,
     fault,
     seats::Seat,
     sessions::{Session, Sessions},
@@ -126,11 +127,38 @@ fn serve(sessions: &Sessions, read: &Read, alarm: &Alarm, told: oneshot::Sender<
     let mut goes_on = tell(told, Ok(Said::Rows(rows)));
     while goes_on && let Ok(Turn { step, alarm, told }) = inbox.recv_timeout(end.since(clock.now()))
     {
+        if let Step::Detach = step {
+            let detached = reading.in_time(&alarm, |reading| reading.detach(&alarm));
+            // Nothing but the file is read from now on, and commits need not keep what the snapshot has shown.
+            drop(reading);
+            serve_file(detached, told, &inbox, || end.since(clock.now()));
+            break;
+        }
         let answer = reading.in_time(&alarm, |reading| reading.go_on(step));
         let is_used = read.is_kept || !reading.cursors.is_empty();
         goes_on = tell(told, answer) && is_used;
     }
     sessions.remove(session);
+}
+
+/// Gives the bytes of a file to whoever has asked for it, as long as there is time.
+fn serve_file(
+    detached: Result<Detached, Refusal>,
+    told: oneshot::Sender<Answer>,
+    inbox: &mpsc::Receiver<Turn>,
+    left: impl Fn() -> Duration,
+) {
+    let mut file = match detached {
+        Ok(file) => file,
+        Err(refusal) => {
+            tell(told, Err(refusal));
+            return;
+        }
+    };
+    let mut goes_on = tell(told, Ok(Said::Size(file.size())));
+    while goes_on && let Ok(Turn { step, told, .. }) = inbox.recv_timeout(left()) {
+        goes_on = tell(told, file.go_on(&step));
+    }
 }
 
 /// Whether whoever asked is still there.
@@ -141,6 +169,7 @@ fn tell(told: oneshot::Sender<Answer>, answer: Answer) -> bool {
 /// A snapshot and the statements that run on it.
 struct Reading {
     shard: Shard,
+    file: Arc<ShardFile>,
     snapshot: Rc<Snapshot>,
     cursors: BTreeMap<u32, Cursor>,
     opened: u32,
@@ -164,6 +193,7 @@ impl Reading {
         let known = fresh.token.lsn.0 + fresh.lag;
         Ok(Self {
             shard: shard.clone(),
+            file: Arc::clone(&fresh.file),
             snapshot: Rc::new(snapshot),
             cursors: BTreeMap::new(),
             opened: 0,
@@ -194,10 +224,21 @@ impl Reading {
                 let cursor = self.cursors.remove(&number).ok_or(Refusal::NoSession)?;
                 self.next(number, cursor).map(Said::Rows)
             }
-            Step::Run(_) | Step::Aside(_) | Step::Stay | Step::Commit | Step::End => {
-                Err(Refusal::NoSession)
-            }
+            Step::Run(_)
+            | Step::Aside(_)
+            | Step::Stay
+            | Step::Commit
+            | Step::End
+            | Step::Detach
+            | Step::Bytes(_) => Err(Refusal::NoSession),
         }
+    }
+
+    /// Keeps the content of the snapshot as a file of its own.
+    fn detach(&self, alarm: &Alarm) -> Result<Detached, Refusal> {
+        let beside = self.file.path();
+        let detached = Detached::of(&self.snapshot, beside, || alarm.has_rung());
+        detached.map_err(|error| refusal(&self.shard, &error))
     }
 
     fn open(&mut self, fragment: &Fragment) -> Result<Rows, Refusal> {

@@ -197,7 +197,9 @@ pub(super) async fn go_on(
                 Err(error) => Err(refusal(error, &Reason::default())),
             }
         }
-        Step::Open(_) | Step::More(_) | Step::End => Err(Refusal::NoSession),
+        Step::Open(_) | Step::More(_) | Step::End | Step::Detach | Step::Bytes(_) => {
+            Err(Refusal::NoSession)
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use crate::gateway::{
 };
 
 /// The waits until a statement is planned again.
-const WAITS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+pub(super) const WAITS: (Duration, Duration) =
+    (Duration::from_millis(5), Duration::from_millis(200));
 
 /// Runs a statement with a number: the client's, that of the gateway that has passed it on, or one of this gateway.
 pub(in crate::gateway) async fn run(
@@ -447,7 +448,7 @@ fn cause_of(error: &Error) -> &Error {
     }
 }
 
-fn kind_of(error: &Error) -> Option<FaultKind> {
+pub(super) fn kind_of(error: &Error) -> Option<FaultKind> {
     match error {
         Error::Place { fault, .. } => Some(fault.kind),
         _ => None,
@@ -481,7 +482,7 @@ fn not_writer() -> Error {
     Fault::new(FaultKind::NotWriter, message).at("gateway")
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     let message =
         "the node that ran the statement was lost, and it is not known what of it has happened";
     Fault::new(FaultKind::Indeterminate, message).at("gateway")

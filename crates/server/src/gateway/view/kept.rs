@@ -6,8 +6,9 @@ use shardwright_sql::{Error, shards::Place};
 
 use super::View;
 use crate::gateway::{
+    fault::{fault, unexpected},
     way::Way,
-    wire::{Rows, Step},
+    wire::{Refusal, Rows, Said, Step},
 };
 
 /// A snapshot on the node that has the shard. It is let go when this is dropped, however the statement ends.
@@ -24,8 +25,22 @@ pub(super) struct Kept<V: Borrow<View>> {
 impl<V: Borrow<View>> Kept<V> {
     /// Asks for the next rows of the snapshot.
     pub(super) fn step(&self, step: Step) -> Result<Rows, Error> {
+        match self.say(step)? {
+            Said::Rows(rows) => Ok(rows),
+            said => Err(self.view.borrow().error(self.place, unexpected(&said))),
+        }
+    }
+
+    /// Asks for something else of it.
+    pub(super) fn say(&self, step: Step) -> Result<Said, Error> {
         let view = self.view.borrow();
-        view.more(self.place, &self.way, self.session, step)
+        let said = view.go_on(self.place, &self.way, self.session, step);
+        let refusal = match said {
+            Ok(said) => return Ok(said),
+            Err(Ok(refusal)) => refusal,
+            Err(Err(_)) => Refusal::NoSession,
+        };
+        Err(view.error(self.place, fault(refusal, false)))
     }
 }
 

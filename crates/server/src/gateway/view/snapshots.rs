@@ -4,11 +4,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use shardwright_sql::{
     Error, Row, Value,
-    shards::{Batch, Fragment, Place, Places, RowSource, Shards},
+    shards::{Batch, ByteSource, Fault, FaultKind, Fragment, Place, Places, RowSource, Shards},
 };
 
 use super::{View, kept::Kept};
-use crate::gateway::wire::{Rows, Step};
+use crate::gateway::{
+    fault::unexpected,
+    wire::{Rows, Said, Step},
+};
 
 /// Snapshots on the nodes that have the shards.
 #[derive(Debug)]
@@ -63,6 +66,51 @@ impl Shards for ClusterShards {
     fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error> {
         let (Rows { rows, more, .. }, kept) = self.open(place, fragment)?;
         Ok(Box::new(ClusterRows { kept, rows, more }))
+    }
+
+    fn file(&self, place: Place) -> Result<Box<dyn ByteSource>, Error> {
+        let kept = self.kept.borrow_mut().remove(&place);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let (_, kept) = self.open(place, &Fragment::new("SELECT 1", Vec::new()))?;
+                self.kept.borrow_mut().remove(&place);
+                kept
+            }
+        };
+        match kept.say(Step::Detach)? {
+            Said::Size(size) => Ok(Box::new(ClusterFile { kept, size, at: 0 })),
+            said => Err(self.view.error(place, unexpected(&said))),
+        }
+    }
+}
+
+/// The file of a place, on the node that has made it.
+#[derive(Debug)]
+struct ClusterFile {
+    kept: Rc<Snapshot>,
+    size: u64,
+    /// How much of it has come.
+    at: u64,
+}
+
+impl ByteSource for ClusterFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn next_bytes(&mut self) -> Result<Vec<u8>, Error> {
+        let Kept { view, place, .. } = &*self.kept;
+        let bytes = match self.kept.say(Step::Bytes(self.at))? {
+            Said::Bytes(bytes) => bytes,
+            said => return Err(view.error(*place, unexpected(&said))),
+        };
+        self.at += bytes.len() as u64;
+        if bytes.is_empty() && self.at != self.size {
+            let message = "the copy for a backup has become shorter";
+            return Err(view.error(*place, Fault::new(FaultKind::Io, message)));
+        }
+        Ok(bytes)
     }
 }
 

@@ -12,6 +12,7 @@ mod migration;
 mod mirror;
 mod moving;
 mod notice;
+mod pins;
 mod reconcile;
 mod refusal;
 mod replicated;

@@ -69,6 +69,7 @@ mod lease;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod pin;
 mod record_watch;
 mod records;
 mod registry;
@@ -102,6 +103,7 @@ pub use crate::{
         node_lease, node_of_lease,
     },
     memory::MemoryStore,
+    pin::PinRecord,
     record_watch::{RecordWatch, Seen, watch_below, watch_records},
     records::{Records, Stored},
     registry::{Assignment, MapWatch, Registration, Registry, assignments_of},

@@ -13,8 +13,8 @@ use futures_util::{
 use shardwright_topology::{NodeRecord, Operation, RegisteredCopies, ShardRecord};
 
 use crate::{
-    Entry, Error, Event, Key, KeyspaceRecord, LeaseRecord, Prefix, Revision, Store, StoreError,
-    Stored, Watch, records::stored,
+    Entry, Error, Event, Key, KeyspaceRecord, LeaseRecord, PinRecord, Prefix, Revision, Store,
+    StoreError, Stored, Watch, records::stored,
 };
 
 /// One thing that a watcher of all records learns.
@@ -32,6 +32,8 @@ pub enum Seen {
     Lease(Stored<LeaseRecord>),
     /// The copies that a node vouches for, as they are now.
     Copies(Stored<RegisteredCopies>),
+    /// Where somebody has put a shard, as it is now.
+    Pin(Stored<PinRecord>),
     /// A record that is gone.
     Deleted {
         /// Its key.
@@ -184,6 +186,7 @@ fn read(entry: Entry) -> Option<Result<Seen, Error>> {
         "op" => stored(entry).map(Seen::Operation),
         "lease" => stored(entry).map(Seen::Lease),
         "replica" => stored(entry).map(Seen::Copies),
+        "pin" => stored(entry).map(Seen::Pin),
         _ => return None,
     })
 }

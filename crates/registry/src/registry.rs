@@ -33,6 +33,7 @@ use crate::{
 /// | `replica/<keyspace>/<node>` | [`RegisteredCopies`] |
 /// | `op/<id>` | [`Operation`] |
 /// | `lease/<id>` | [`LeaseRecord`](crate::LeaseRecord) |
+/// | `pin/<keyspace>/<shard>` | [`PinRecord`](crate::PinRecord) |
 /// | `journal/<keyspace>/<kind>/<id>` | whatever the caller's work needs to go on after a crash |
 ///
 /// There is no transaction over two keys. A change that spans shards is decided by one change of its operation.

@@ -199,7 +199,7 @@ impl Control {
             .entries()
             .filter_map(|stored| match &stored.value {
                 Value::Shard(record) => Some((record, record.active.as_ref()?)),
-                Value::Node(_) | Value::Lease(_) | Value::Operation(_) => None,
+                Value::Node(_) | Value::Lease(_) | Value::Operation(_) | Value::Pin(_) => None,
             });
         let mut shards = shards.filter(|(record, active)| {
             let id = PartitionId::new(record.keyspace.clone(), record.id.clone());

@@ -60,8 +60,8 @@ impl Core {
             }
             Command::Gather { .. } => Ok(Done::with(0)),
             Command::Unpin { partition } => {
-                let was_pinned = self.pins.remove(&partition).is_some();
-                self.place_in_cluster(&partition);
+                let was_pinned = self.pin_of(&partition).is_some();
+                self.pin(&partition, None);
                 Ok(Done::with(usize::from(was_pinned)))
             }
             Command::Steer { operation, .. } => Err(Refusal::UnknownOperation { operation }),
@@ -244,7 +244,7 @@ impl Core {
             }
             None => Step::Place { to: to.clone() },
         };
-        self.pins.insert(id.clone(), to);
+        self.pin(&id, Some(to));
         self.begin(now, &id, Goal::Step(step), actions);
         Ok(Done::with(1))
     }
@@ -281,7 +281,7 @@ impl Core {
             });
         }
         // Whoever names a node wants it there: no plan takes it away again.
-        self.pins.insert(id.clone(), node.clone());
+        self.pin(&id, Some(node.clone()));
         self.begin(now, &id, Goal::Step(Step::Promote { to: node }), actions);
         Ok(Done::with(1))
     }

@@ -38,6 +38,7 @@ impl Core {
         self.failures.clear();
         self.unserved.clear();
         self.plan = Plan::default();
+        self.drop_pins();
         actions.push(Action::Notify(Notice::SteppedDown {
             coordinator: self.settings.id.clone(),
             term: leadership.term,
@@ -131,6 +132,7 @@ impl Core {
                     sent_at: claim.sent_at,
                 });
                 self.pings_from = Timestamp::default();
+                self.pins.check();
                 for contact in self.contacts.values_mut() {
                     *contact = Contact::new(contact.incarnation, now);
                 }

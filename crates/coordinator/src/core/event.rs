@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shardwright_rebalancer::PartitionId;
-use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored};
+use shardwright_registry::{Key, LeaseRecord, PinRecord, Revision, Seen, Stored};
 use shardwright_topology::{
     Gap, Incarnation, NodeId, NodeRecord, Operation, OperationId, ShardId, ShardRecord,
 };
@@ -88,6 +88,8 @@ pub enum Value {
     Lease(LeaseRecord),
     /// The move of a shard that commits on several members.
     Operation(Operation),
+    /// Where somebody has put a shard.
+    Pin(PinRecord),
 }
 
 impl Value {
@@ -111,6 +113,11 @@ impl Value {
                 revision,
             }),
             Self::Operation(value) => Seen::Operation(Stored {
+                key,
+                value,
+                revision,
+            }),
+            Self::Pin(value) => Seen::Pin(Stored {
                 key,
                 value,
                 revision,

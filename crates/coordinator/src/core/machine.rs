@@ -13,6 +13,7 @@ use super::{
     leadership::{Claim, LEASE, Leadership},
     mirror::{Changed, Mirror},
     moving::Moving,
+    pins::Pins,
     replicated::Replicated,
 };
 
@@ -43,7 +44,7 @@ pub struct Core {
     /// Partitions that were removed, and are still held.
     pub(super) retiring: BTreeSet<PartitionId>,
     /// Where people have put partitions, which stay there while the node may keep them.
-    pub(super) pins: BTreeMap<PartitionId, NodeId>,
+    pub(super) pins: Pins,
     /// Sessions that have said that they serve nothing any more.
     pub(super) gone: BTreeMap<NodeId, Incarnation>,
     pub(super) moving: BTreeMap<PartitionId, Moving>,
@@ -95,6 +96,8 @@ pub(super) enum Purpose {
     },
     Shard(PartitionId),
     Replicated(PartitionId),
+    /// Where somebody has put a partition, or that it may go again.
+    Pin,
     /// A step of a move, which is there once it is done.
     Operation(Gap),
     /// What a command about a move has asked for.
@@ -148,7 +151,7 @@ impl Core {
             pings_from: Timestamp::default(),
             plan: Plan::default(),
             retiring: BTreeSet::new(),
-            pins: BTreeMap::new(),
+            pins: Pins::default(),
             gone: BTreeMap::new(),
             moving: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -186,6 +189,7 @@ impl Core {
             Event::Tick => {
                 self.tick(now, actions);
                 self.replicated.tick();
+                self.pins.tick();
                 self.is_to_move = true;
             }
         }
@@ -230,6 +234,7 @@ impl Core {
                     self.node_changed(now, &node);
                 }
             }
+            Changed::Pin(id) => self.pin_changed(&id),
             Changed::Complete => {
                 self.complete_at = Some(now);
                 self.watch_lease(now, LEASE);
@@ -261,6 +266,9 @@ impl Core {
 
     pub(super) fn shard_changed(&mut self, now: Timestamp, id: &PartitionId) {
         self.is_heard |= self.moving.contains_key(id);
+        if self.mirror.pins.contains_key(id) {
+            self.pins.check();
+        }
         let known = self.cluster.partition(id);
         let before = known.map(|known| known.holders.clone());
         self.place_in_cluster(id);
@@ -295,7 +303,7 @@ impl Core {
             self.is_dirty |= self.cluster.remove_partition(id).is_some();
             return;
         };
-        let pin = self.pins.get(id);
+        let pin = self.pin_of(id);
         let is_pinned = pin.is_some_and(|node| record.primary() == Some(node));
         let mut partition = Partition {
             pinned: is_pinned || record.hold.is_some(),
@@ -347,7 +355,7 @@ impl Core {
                 let known = self.mirror.operations.get(&operation.id);
                 known.map(|stored| stored.revision)
             }
-            None => None,
+            Some(Value::Pin(_)) | None => None,
         };
         self.write_at(key, expected, value, purpose, actions)
     }
@@ -437,6 +445,7 @@ impl Core {
             Purpose::Node
             | Purpose::Expire { .. }
             | Purpose::Replicated(_)
+            | Purpose::Pin
             | Purpose::Operation(_)
             | Purpose::Asked { .. } => {}
         }
@@ -444,6 +453,7 @@ impl Core {
 
     /// What the leader does after every event.
     fn lead(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.keep_pins(actions);
         self.bootstrap(now, actions);
         self.expire_the_silent(now, actions);
         self.reconcile(now, actions);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shardwright_rebalancer::PartitionId;
-use shardwright_registry::{Key, LeaseRecord, Revision, Seen, Stored, node_lease};
+use shardwright_registry::{Key, LeaseRecord, PinRecord, Revision, Seen, Stored, node_lease};
 use shardwright_topology::{
     KeyspaceName, NodeId, NodeRecord, Operation, OperationId, RegisteredCopies, ShardId,
     ShardRecord, ShardState,
@@ -22,6 +22,8 @@ pub(super) enum Changed {
     Copies(KeyspaceName, NodeId),
     /// What became of an operation decides what its shards are: these.
     Operation(Vec<PartitionId>),
+    /// Where somebody has put a shard.
+    Pin(PartitionId),
     /// Everything has been shown once.
     Complete,
 }
@@ -40,6 +42,8 @@ pub(super) struct Mirror {
     pub(super) copies: BTreeMap<(KeyspaceName, NodeId), Stored<RegisteredCopies>>,
     /// The splits, merges and moves of all keyspaces.
     pub(super) operations: BTreeMap<OperationId, Stored<Operation>>,
+    /// Where people have put shards.
+    pub(super) pins: BTreeMap<PartitionId, Stored<PinRecord>>,
     /// Who holds what, in any role.
     holdings: BTreeMap<NodeId, BTreeSet<PartitionId>>,
 }
@@ -54,6 +58,7 @@ impl Mirror {
             Seen::Keyspace(stored) => stored.revision,
             Seen::Operation(stored) => stored.revision,
             Seen::Copies(stored) => stored.revision,
+            Seen::Pin(stored) => stored.revision,
             Seen::Deleted { revision, .. } => *revision,
             Seen::Listed(revision) => *revision,
         };
@@ -96,6 +101,11 @@ impl Mirror {
                 let (id, shards) = (stored.value.id.clone(), shards_of(&stored.value));
                 newer(&mut self.operations, id, stored).then_some(Changed::Operation(shards))
             }
+            Seen::Pin(stored) => {
+                let mut names = stored.key.as_str().split('/').skip(1);
+                let id = named(names.next()?, names.next()?)?;
+                newer(&mut self.pins, id.clone(), stored).then_some(Changed::Pin(id))
+            }
             Seen::Deleted { key, .. } => self.delete(&key),
             Seen::Keyspace(_) => None,
             Seen::Listed(_) => {
@@ -122,11 +132,14 @@ impl Mirror {
                 Some(Changed::Operation(shards_of(&removed.value)))
             }
             ("shard", keyspace, Some(shard)) => {
-                let keyspace = KeyspaceName::new(keyspace).ok()?;
-                let id = PartitionId::new(keyspace, ShardId::new(shard).ok()?);
+                let id = named(keyspace, shard)?;
                 let removed = self.shards.remove(&id)?;
                 self.held_by(&id, &holders(&removed.value), &[]);
                 Some(Changed::Shard(id))
+            }
+            ("pin", keyspace, Some(shard)) => {
+                let id = named(keyspace, shard)?;
+                self.pins.remove(&id).map(|_| Changed::Pin(id))
             }
             ("replica", keyspace, Some(node)) => {
                 let key = (KeyspaceName::new(keyspace).ok()?, NodeId::new(node).ok()?);
@@ -187,6 +200,13 @@ impl Mirror {
 /// The name of a shard among those of all keyspaces.
 pub(super) fn partition_of(record: &ShardRecord) -> PartitionId {
     PartitionId::new(record.keyspace.clone(), record.id.clone())
+}
+
+/// The shard that two parts of a key name.
+fn named(keyspace: &str, shard: &str) -> Option<PartitionId> {
+    let keyspace = KeyspaceName::new(keyspace).ok()?;
+    let shard = ShardId::new(shard).ok()?;
+    Some(PartitionId::new(keyspace, shard))
 }
 
 /// The shards that an operation names, among those of all keyspaces.

@@ -17,6 +17,7 @@ impl Core {
             self.is_to_judge = true;
             self.is_heard = true;
             self.is_urgent |= self.cluster.remove_node(id).is_some();
+            self.pins.check();
             self.contacts.remove(id);
             self.replicated.node_gone(id);
             return;
@@ -38,14 +39,11 @@ impl Core {
             ..Node::from(record)
         };
         if self.cluster.node(id) != Some(&node) {
-            let keeps = node.accepts();
             self.cluster.set_node(node);
             // A lease that is only renewed lets nobody off.
             self.is_to_judge = true;
             self.is_heard = true;
-            if !keeps {
-                self.unpin(now, id);
-            }
+            self.pins.check();
             self.is_dirty = true;
             match standing {
                 Standing::Down | Standing::Draining => self.is_urgent = true,
@@ -56,16 +54,6 @@ impl Core {
             }
             // A worker that comes up or goes down changes what others are to do.
             self.change_list(now, id);
-        }
-    }
-
-    /// What people have put on a node stays there only while the node may keep it.
-    fn unpin(&mut self, now: Timestamp, node: &NodeId) {
-        let pinned = self.pins.iter().filter(|(_, pinned)| *pinned == node);
-        let freed: Vec<_> = pinned.map(|(partition, _)| partition.clone()).collect();
-        for partition in freed {
-            self.pins.remove(&partition);
-            self.shard_changed(now, &partition);
         }
     }
 

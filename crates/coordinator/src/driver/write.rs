@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use shardwright_registry::{
-    Error, Key, LeaseRecord, Prefix, Record, Records, Revision, Seen, Store, StoreError, Stored,
+    Error, Key, LeaseRecord, PinRecord, Prefix, Record, Records, Revision, Seen, Store, StoreError,
+    Stored,
 };
 use shardwright_topology::{Gap, Halts, NodeRecord, Operation, ShardRecord};
 use tokio::sync::mpsc;
@@ -74,6 +75,7 @@ pub(super) async fn write(store: &Arc<dyn Store>, change: Change) -> (Option<See
         Some(Value::Operation(record)) => {
             put::<Operation>(store, key, expected, record, Seen::Operation).await
         }
+        Some(Value::Pin(record)) => put::<PinRecord>(store, key, expected, record, Seen::Pin).await,
         None => delete(store, &key, expected).await,
     }
 }

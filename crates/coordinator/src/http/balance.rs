@@ -264,7 +264,7 @@ async fn pin_to(api: &Api, shard: &ShardId, to: Pinned) -> Result<(), Problem> {
     pinned.await.map_err(problem)
 }
 
-/// Has what somebody has begun to move, or has promoted, stay where it is put, unless they say otherwise. Of other shards the core remembers that.
+/// Has what somebody has begun to move, or has promoted, stay where it is put, unless they say otherwise. Of other shards the core sees to that.
 pub(super) async fn pin_moved(api: &Api, partition: &PartitionId, pinning: Pinning) {
     let view = api.handle.view();
     let shard = &partition.shard;

@@ -82,7 +82,11 @@ impl Driver {
             Seen::Shard(shard) => self.handle(Input::Shard(shard)),
             Seen::Deleted { key, .. } => self.handle(Input::Gone(key)),
             Seen::Listed(_) => self.handle(Input::Current),
-            Seen::Node(_) | Seen::Keyspace(_) | Seen::Operation(_) | Seen::Copies(_) => {}
+            Seen::Node(_)
+            | Seen::Keyspace(_)
+            | Seen::Operation(_)
+            | Seen::Copies(_)
+            | Seen::Pin(_) => {}
         }
     }
 }

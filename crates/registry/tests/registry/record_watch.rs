@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Mutex};
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use shardwright_registry::{
-    Entry, Error, Key, Listing, Partitioning, Prefix, RecordWatch, Revision, Seen, StoreError,
-    Watch,
+    Entry, Error, Key, Listing, Partitioning, PinRecord, Prefix, RecordWatch, Revision, Seen,
+    StoreError, Watch, encode,
     topology::{KeyspaceName, ShardRecord},
     watch_records,
 };
@@ -24,6 +24,7 @@ fn settle(watch: &mut RecordWatch, mirror: &mut BTreeMap<Key, &'static str>) -> 
             Seen::Operation(stored) => (stored.key, "operation"),
             Seen::Lease(stored) => (stored.key, "lease"),
             Seen::Copies(stored) => (stored.key, "copies"),
+            Seen::Pin(stored) => (stored.key, "pin"),
             Seen::Deleted { key, .. } => {
                 assert!(mirror.remove(&key).is_some(), "{key:?} was never shown");
                 continue;
@@ -64,9 +65,16 @@ fn a_mirror_follows_every_kind_of_record() {
         registry.shards().delete(&named).await.expect("unchanged");
         let foreign = Key::new("journal/main/x/y").expect("a key");
         registry.store().create(&foreign, b"{}").await.expect("new");
+        let pin = PinRecord {
+            node: NodeId::new("a").expect("a name"),
+        };
+        let pinned = PinRecord::key(registry.name(), &ShardId::numbered(0));
+        let pin = encode(&pin).expect("an object");
+        registry.store().create(&pinned, &pin).await.expect("new");
         settle(&mut watch, &mut mirror);
-        assert_eq!(mirror.len(), 4, "{mirror:?}");
+        assert_eq!(mirror.len(), 5, "{mirror:?}");
         assert!(!mirror.contains_key(&named.key));
+        assert_eq!(mirror.get(&pinned), Some(&"pin"));
     });
 }
 

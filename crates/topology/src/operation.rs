@@ -252,6 +252,16 @@ impl Operation {
         self.sources.contains(shard) && self.targets.contains(shard)
     }
 
+    /// Returns the shards that own nothing any more by its decision: none as long as it has none.
+    pub fn retires(&self) -> impl Iterator<Item = &ShardId> {
+        let retired: &[ShardId] = match self.phase.decision() {
+            Decision::Open => &[],
+            Decision::Commit => &self.sources,
+            Decision::Abort => &self.targets,
+        };
+        retired.iter().filter(|shard| !self.keeps(shard))
+    }
+
     /// Returns where it is once it has written something.
     #[must_use]
     pub fn gap(&self, written: Written) -> Gap {

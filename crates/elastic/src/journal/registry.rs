@@ -309,13 +309,7 @@ impl RegistryJournal {
             let mut nodes = registered.iter();
             nodes.any(|node| node.value.copies.contains_key(shard))
         };
-        let gone = match ended.phase.decision() {
-            Decision::Open => return Ok(()),
-            Decision::Commit => &ended.sources,
-            Decision::Abort => &ended.targets,
-        };
-        let mut left = gone.iter().filter(|shard| !ended.keeps(shard));
-        match left.find(|shard| has_copies(shard)) {
+        match ended.retires().find(|shard| has_copies(shard)) {
             None => Ok(()),
             Some(shard) => {
                 let why = format!("a node still has a copy of shard {shard}");

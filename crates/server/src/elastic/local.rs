@@ -368,12 +368,7 @@ impl<S: ShardCopies> Local<S> {
     /// Removes the copy on this node of a shard that owns nothing any more.
     async fn remove(&self, id: &PartitionId, operation: &OperationId) -> Answer {
         let found = self.operation(id, operation).await?;
-        let may = match found.phase.decision() {
-            Decision::Open => false,
-            Decision::Commit => found.sources.contains(&id.shard) && !found.keeps(&id.shard),
-            Decision::Abort => found.targets.contains(&id.shard) && !found.keeps(&id.shard),
-        };
-        if !may {
+        if !found.retires().any(|shard| *shard == id.shard) {
             return Err(Refusal::NotHeld);
         }
         let removed = self.copies.retire(id).await;

@@ -3,7 +3,7 @@
 mod metrics;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,8 +18,7 @@ use shardwright_elastic::{
 use shardwright_http::{ClientError, Token};
 use shardwright_registry::{BoxError, Registry, Store};
 use shardwright_topology::{
-    Backoff, KeyRange, KeyspaceName, Lsn, NodeId, Operation, OperationId, Phase, ShardId,
-    ShardState, Side,
+    Backoff, KeyRange, KeyspaceName, Lsn, NodeId, OperationId, ShardId, ShardState, Side,
 };
 
 use self::metrics::metrics_in;
@@ -434,24 +433,29 @@ impl ShardStore for ClusterStore {
             let mut nodes = registered.iter();
             nodes.any(|node| node.value.copies.contains_key(shard))
         };
-        let is_of = |operation: &Operation, shard: &ShardId| match operation.phase {
-            Phase::Aborted => operation.targets.contains(shard),
-            Phase::Done => operation.sources.contains(shard),
-            _ => false,
+        let records: BTreeMap<_, _> = shards.iter().map(|it| (&it.value.id, &it.value)).collect();
+        // What a node had that was away when an operation ended, or what it was told to make just then. The record of the shard may have gone since.
+        let owns_nothing = |shard: &ShardId| {
+            let record = records.get(shard);
+            record.is_none_or(|record| record.state == ShardState::Retired)
         };
-        let importing = shards.into_iter().filter_map(|stored| {
-            let record = stored.value;
-            if record.state == ShardState::Importing && record.replicated {
-                let hold = record.hold.filter(|hold| hold.side == Side::Target)?;
-                return Some((record.id, hold.operation));
-            }
-            // What a node had that was away when an operation ended, or what it was told to make just then.
-            let is_left = record.state == ShardState::Retired && has_copies(&record.id);
-            let mut operations = operations.iter().map(|stored| &stored.value);
-            let of = operations.find(|operation| is_left && is_of(operation, &record.id))?;
-            Some((record.id, of.id.clone()))
+        let operations = operations.iter().map(|stored| &stored.value);
+        let ended = operations
+            .filter(|operation| operation.keyspace == self.keyspace && operation.phase.is_final());
+        let left = ended.flat_map(|operation| {
+            let retired = operation.retires();
+            let left = retired.filter(|shard| owns_nothing(shard) && has_copies(shard));
+            left.map(|shard| (shard.clone(), operation.id.clone()))
         });
-        Ok(importing.collect())
+        let filled = records.values().filter_map(|record| {
+            let is_filled = record.state == ShardState::Importing && record.replicated;
+            let hold = record
+                .hold
+                .as_ref()
+                .filter(|hold| is_filled && hold.side == Side::Target)?;
+            Some((record.id.clone(), hold.operation.clone()))
+        });
+        Ok(filled.chain(left).collect())
     }
 
     async fn metrics(&self, shard: &ShardId) -> Result<ShardMetrics, StoreError> {

@@ -6,6 +6,7 @@ mod layout;
 mod peers;
 mod report;
 mod scrub;
+mod unannounced;
 
 use std::{path::PathBuf, sync::Arc};
 

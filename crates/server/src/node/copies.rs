@@ -35,6 +35,7 @@ use super::{
     layout::Layout,
     report::{report, trouble},
     scrub,
+    unannounced::Unannounced,
 };
 use crate::{
     elastic::ShardCopies,
@@ -177,6 +178,13 @@ impl Copies {
         retired
     }
 
+    /// Removes a new copy of such a shard. The registry forgets it first: a node that dies behind that finds what it has noted of the copy.
+    async fn retire_new(&self, shard: &PartitionId, copy: &Member) -> Result<(), Kept> {
+        let registry = self.registry(&shard.keyspace);
+        registry.forget_copy(&shard.shard, copy).await?;
+        self.retire(shard).await
+    }
+
     async fn remove_retired(&self, shard: &PartitionId) -> Result<(), Kept> {
         let open = self.state().open.remove(shard);
         let directory = self.shared.layout.copy(shard);
@@ -273,10 +281,16 @@ impl Copies {
         }
         let keyspace = shared.keyspace(&mut state, &shard.keyspace);
         let (directory, halts) = (shared.layout.copy(shard), shared.halts.clone());
+        let unannounced = Unannounced::of(&directory);
+        let unannounced = unannounced.unwrap_or_else(|error| {
+            // Whoever opens the copy meets the same disk, and tries again.
+            tracing::warn!(%shard, %error, "it cannot be noted that a copy is new");
+            None
+        });
         let registrar = Arc::new(Announcer {
             registry: keyspace.registry,
             partition: shard.clone(),
-            makes: (!directory.exists()).then(|| Arc::downgrade(shared)),
+            new: unannounced.map(|note| (note, Arc::downgrade(shared))),
             is_announced: AtomicBool::new(false),
         });
         let options = ShardOptions {
@@ -441,8 +455,8 @@ impl ShardCopies for Copies {
 struct Announcer {
     registry: Registry,
     partition: PartitionId,
-    /// Whose copy it is, if that was not there before.
-    makes: Option<Weak<Shared>>,
+    /// What is noted of it, and whose copy it is, if it was not announced before.
+    new: Option<(Unannounced, Weak<Shared>)>,
     /// Whether it was announced before: then it may hold something, whoever made it.
     is_announced: AtomicBool,
 }
@@ -456,17 +470,22 @@ struct Needless;
 impl Registrar for Announcer {
     async fn register(&self, shard: &ShardId, copy: &Member) -> Result<Incarnation, BoxError> {
         let is_announced = self.is_announced.load(Ordering::Acquire);
-        let Some(owner) = self.makes.as_ref().filter(|_| !is_announced) else {
+        let Some((note, owner)) = self.new.as_ref().filter(|_| !is_announced) else {
             return Ok(self.registry.register_copy(shard, copy).await?);
         };
         let opened = self.registry.register_new_copy(shard, copy).await?;
+        if opened.is_some() {
+            let note = note.clone();
+            spawn_blocking(move || note.end()).await??;
+        }
         self.is_announced.store(opened.is_some(), Ordering::Release);
         if opened.is_none()
             && let Some(shared) = owner.upgrade()
         {
             let (copies, partition) = (Copies::of(Arc::clone(&shared)), self.partition.clone());
+            let copy = copy.clone();
             shared.runtime.spawn(async move {
-                while let Err(why) = copies.retire(&partition).await {
+                while let Err(why) = copies.retire_new(&partition, &copy).await {
                     if matches!(why, Kept::Going) {
                         return;
                     }

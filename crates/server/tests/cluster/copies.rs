@@ -1,13 +1,13 @@
 //! Copies that cannot follow the log, and those that must not.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use shardwright_server::{
     node::Scrubbing,
     shard::{ScrubOptions, Write},
 };
 use shardwright_store::{Config, Member, ShardFile};
-use shardwright_topology::{Lsn, ReplicaId};
+use shardwright_topology::{Lsn, ReplicaId, ShardId};
 
 use crate::{
     cluster::{Cluster, insert, node_id, wait},
@@ -196,6 +196,44 @@ async fn copies_are_compared_while_they_are_written_to() {
     let count = writers.count();
     writers.at_least(count + 50).await;
     writers.stop().await;
+    cluster.until_equal().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_never_announced_goes_with_its_shard_when_its_node_starts_again() {
+    let cluster = Cluster::start(3).await;
+    let name = cluster.names().remove(0);
+    cluster.until_applied(&name).await;
+    let note = |home: &Path| home.join("UNANNOUNCED");
+    let own = cluster.directory(&name);
+    wait("it is announced", async || {
+        (!note(&own).exists()).then_some(())
+    })
+    .await;
+    cluster.kill(&name);
+    // It has died when it had made copies for an operation that is long over.
+    let [new, old, empty] = ["op-1.0", "op-1.1", "op-1.2"].map(|it| own.with_file_name(it));
+    for home in [&new, &old] {
+        fs::create_dir_all(home.join("copy/data")).expect("room");
+    }
+    fs::write(note(&new), "").expect("room");
+    fs::create_dir(&empty).expect("room");
+    cluster.restart(&name).await;
+    wait("what nobody wants goes", async || {
+        (!new.exists() && !empty.exists()).then_some(())
+    })
+    .await;
+    let listed = wait("what may hold something is known", async || {
+        let found = cluster.registry().copies().get(&node_id(&name)).await;
+        let copies = found.ok().flatten()?.value.copies;
+        let old = ShardId::new("op-1.1").expect("a name");
+        copies.contains_key(&old).then_some(copies)
+    })
+    .await;
+    assert!(old.join("copy").exists());
+    let gone = ["op-1.0", "op-1.2"].map(|it| ShardId::new(it).expect("a name"));
+    assert!(gone.iter().all(|it| !listed.contains_key(it)), "{listed:?}");
     cluster.until_equal().await;
     cluster.stop().await;
 }

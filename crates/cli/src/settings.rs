@@ -181,6 +181,22 @@ pub(crate) const NATS_CREDS: Setting = Setting {
     default: None,
 };
 
+pub(crate) const OPERATION_GRACE: Setting = Setting {
+    name: "operation-grace",
+    variable: "SHARDWRIGHT_OPERATION_GRACE",
+    value: Some("DURATION"),
+    help: "How long the old shards are kept after a split or a merge",
+    default: Some("5s"),
+};
+
+pub(crate) const OPERATION_RETENTION: Setting = Setting {
+    name: "operation-retention",
+    variable: "SHARDWRIGHT_OPERATION_RETENTION",
+    value: Some("DURATION"),
+    help: "How long splits, merges and moves are remembered after their end; longer than a coordinator may stand still",
+    default: Some("1day"),
+};
+
 pub(crate) const REGION: Setting = Setting {
     name: "region",
     variable: "SHARDWRIGHT_REGION",
@@ -288,6 +304,8 @@ pub(crate) const ALL: &[&Setting] = &[
     &MERGE_REQUESTS,
     &MERGE_ROWS,
     &NATS_CREDS,
+    &OPERATION_GRACE,
+    &OPERATION_RETENTION,
     &REGION,
     &REGISTRY,
     &REPLICAS,

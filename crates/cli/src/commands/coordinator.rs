@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use shardwright_coordinator::{
     Coordinator,
     core::{Replication, Settings as CoreSettings},
+    elastic,
     failover::replication,
     http::{self, Api, Metrics},
 };
@@ -21,8 +22,9 @@ use crate::{
     registry::Location,
     settings::{
         ADVERTISE, ALLOW_SHORT_LEASES, AUTOMATIC, BOOTSTRAP_WAIT, BUCKET, CHECK_INTERVAL, Family,
-        Given, HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, REGISTRY, REPLICAS,
-        REPLICATION_FACTOR, SHARDER, SHARDS, Setting, Settings, TOKEN_FILE,
+        Given, HALT_AT, HEARTBEAT_TIMEOUT, ID, LISTEN, LOG, NATS_CREDS, OPERATION_GRACE,
+        OPERATION_RETENTION, REGISTRY, REPLICAS, REPLICATION_FACTOR, SHARDER, SHARDS, Setting,
+        Settings, TOKEN_FILE,
     },
     sharder::Sharder,
     signals::Ending,
@@ -69,6 +71,8 @@ impl Family for Coordinating {
         &SHARDS,
         &SHARDER,
         &BOOTSTRAP_WAIT,
+        &OPERATION_GRACE,
+        &OPERATION_RETENTION,
         &HALT_AT,
         &TOKEN_FILE,
         &LOG,
@@ -125,6 +129,7 @@ fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Res
     let factor = settings.count(&REPLICATION_FACTOR)?;
     let bootstrap_wait = settings.duration(&BOOTSTRAP_WAIT)?;
     let shards = settings.required(&SHARDS)?;
+    let usual = CoreSettings::new(id, Incarnation(rand::random()));
     Ok(CoreSettings {
         check_interval: timing.check_interval,
         timing: CoreSettings::timing_of(timing.heartbeat_timeout)?,
@@ -134,7 +139,12 @@ fn core_settings(settings: &Settings, timing: Timing, id: NodeId) -> anyhow::Res
         balance: automatic::balance(settings, shards)?,
         bootstrap_wait,
         replication: replication(factor, bootstrap_wait)?,
-        ..CoreSettings::new(id, Incarnation(rand::random()))
+        operations: elastic::Settings {
+            grace: settings.duration(&OPERATION_GRACE)?,
+            retention: settings.duration(&OPERATION_RETENTION)?,
+            ..usual.operations
+        },
+        ..usual
     })
 }
 

@@ -17,8 +17,8 @@ use crate::{Handle, core::View};
 /// How long to wait after a manager could not be made.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often a manager looks for what others did, and for what is left over.
-const UPKEEP_SECS: u64 = 30;
+/// How often a manager looks for what others did, and for what is left over: more often where operations are not remembered for as long.
+const UPKEEP: Duration = Duration::from_secs(30);
 
 /// One store for the shards of every node: it finds them wherever they are.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Leading {
             halts: self.halts.clone(),
         };
         let config = ShardConfig {
-            rebalance_interval_secs: UPKEEP_SECS,
+            rebalance_interval_secs: UPKEEP.min(self.settings.retention).as_secs().max(1),
             split_threshold: split.cpu_threshold,
             merge_threshold: merge.cpu_threshold,
             ..ShardConfig::default()

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Mutex};
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use shardwright_registry::{
-    Entry, Error, Key, Listing, Partitioning, Prefix, RecordWatch, Revision, Seen, StoreError,
-    Watch,
+    Entry, Error, Key, Listing, Partitioning, PinRecord, Prefix, RecordWatch, Revision, Seen,
+    StoreError, Watch, encode,
     topology::{KeyspaceName, ShardRecord},
     watch_records,
 };

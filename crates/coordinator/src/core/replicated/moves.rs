@@ -1,6 +1,6 @@
 //! Shards that move from one of their members to another node: how that is begun, held up, taken back, and carried on by whoever leads.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use shardwright_failover::replication::Move;
 use shardwright_rebalancer::PartitionId;
@@ -15,9 +15,6 @@ use crate::core::{
     machine::Purpose,
     migration::{self, Holder, Sight, Step},
 };
-
-/// How long the record of one that is over is kept, as whoever leads has known it.
-const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// How a command about a move is answered.
 pub(super) enum Begun {
@@ -341,7 +338,7 @@ impl Core {
         }
     }
 
-    /// Removes the record of a move that was over long ago. Nothing points at it any more: each end is written after its shard is let go of.
+    /// Removes the record of a move that this leader has known to be over for the time of retention. Nothing points at it any more: each end is written after its shard is let go of.
     fn forget_ended(
         &mut self,
         now: Timestamp,
@@ -358,7 +355,7 @@ impl Core {
             let hold = record.and_then(|stored| stored.value.hold.as_ref());
             hold.is_some_and(|hold| hold.operation == operation.id)
         });
-        if RETENTION <= now.since(since) && !is_held {
+        if self.settings.operations.retention <= now.since(since) && !is_held {
             let (key, expected) = (stored.key.clone(), Some(stored.revision));
             let purpose = Purpose::Operation(operation.gap(Written::Removed));
             self.write_at(key, expected, None, purpose, actions);

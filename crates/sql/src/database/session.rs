@@ -96,6 +96,7 @@ impl Session {
         let params = params.into();
         match &planned.plan {
             Plan::Transaction(statement) => self.control(statement, sql),
+            Plan::Shards(explained) => database.explain_shards(&planned, explained, &params),
             _ if !self.in_transaction() => {
                 let mode = database.inner.shared.options.write_mode;
                 let pass = database.enter();
@@ -380,6 +381,8 @@ fn place_of(
                 crate::schema::TableKind::Reference => Err(several("every shard")),
             }
         }
-        Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) => Err(several("every shard")),
+        Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) | Plan::Shards(_) => {
+            Err(several("every shard"))
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// How much less of a processor such a thread gets than others that want it: about a third.
+/// How much less of a processor such a thread gets than others that want it: about a tenth.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 
 /// Lets this thread give way to others, where the system can tell threads apart.
 pub(crate) fn give_way() {
@@ -15,6 +15,19 @@ pub(crate) fn give_way() {
         // It takes as much as the others then.
         tracing::debug!(%error, "a thread does not give way");
     }
+}
+
+/// Runs something on a thread of its own that gives way to others, and waits for it.
+pub(crate) fn aside<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            give_way();
+            run()
+        });
+        running
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Runs something on a thread of its own that gives way to others. `None` if there is none, or it panicked.

@@ -17,7 +17,8 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::{
     Error, Replica, ReplicaError, Result, Snapshot,
-    create::{LEFT_BESIDE, beside, failed, sync_directory},
+    aside::{remove, sync},
+    create::failed,
     flush::while_written,
 };
 
@@ -48,12 +49,8 @@ impl Snapshot {
         progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<FileCopy> {
         let copy = while_written(path, || self.copy_aside(path, progress))?;
-        let synced = File::open(path).and_then(|file| file.sync_all());
-        let synced = synced.map_err(|source| failed("sync", path, source));
-        synced
-            .and_then(|()| sync_directory(path))
-            .map(|()| copy)
-            .inspect_err(|_| remove(path))
+        let synced = sync(path).inspect_err(|_| remove(path));
+        synced.map(|()| copy)
     }
 
     /// As [`Snapshot::copy_to`], for what is gone before it matters that a power failure may take it.
@@ -105,12 +102,5 @@ impl Snapshot {
         }
         drop(backup);
         target.close().map_err(|(_, error)| failed(error))
-    }
-}
-
-/// Removes a copy that has failed: what remains of it says nothing.
-fn remove(path: &Path) {
-    for suffix in LEFT_BESIDE {
-        let _removed = fs::remove_file(beside(path, suffix));
     }
 }

@@ -260,11 +260,11 @@ pub(crate) fn store(connection: &Connection, lsn: u64, entries: &[Entry<'_>]) ->
     Ok(())
 }
 
-/// Takes in what another file remembers, which is attached as `absorbed`. Its records are those of another log.
-pub(crate) fn absorb(connection: &Connection, both: &Both) -> Result<()> {
+/// Takes in what another file remembers, which is attached as `other`. Its records are those of another log.
+pub(crate) fn join(connection: &Connection, both: &Both) -> Result<()> {
     let mut twice = Vec::new();
     let sql = "SELECT here.client, here.sequence, here.outcome, other.outcome
-         FROM absorbed._dedup AS other JOIN main._dedup AS here USING (client, sequence)";
+         FROM other._dedup AS other JOIN main._dedup AS here USING (client, sequence)";
     let _all = connection.query(sql, Params::NONE, |row| {
         let (here, other) = (row.get(2), row.get(3));
         let bytes = |value: ValueRef<'_>| value.as_bytes().unwrap_or_default().to_vec();
@@ -297,7 +297,7 @@ pub(crate) fn absorb(connection: &Connection, both: &Both) -> Result<()> {
         connection.execute(sql, Params::from(&values))?;
     }
     let sql = "INSERT INTO main._dedup (client, sequence, lsn, outcome)
-         SELECT client, sequence, 0, outcome FROM absorbed._dedup WHERE 1 ON CONFLICT DO NOTHING";
+         SELECT client, sequence, 0, outcome FROM other._dedup WHERE 1 ON CONFLICT DO NOTHING";
     connection.execute(sql, Params::NONE).map(drop)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, BufWriter, IntoInnerError, Read},
     path::Path,
     sync::Arc,
 };
@@ -12,9 +12,30 @@ use crate::{
     Thoroughness, Writer,
     connection::{Connection, Purpose},
     create::{LEFT_BESIDE, beside, failed, sync_directory},
+    flush::while_written,
 };
 
+/// How much of what is received is written at once, in bytes.
+const RECEIVED_AT_ONCE: usize = 1 << 18;
+
 impl ShardFile {
+    /// Writes a copy that is received into a file, in place of what may be there, for [`ShardFile::install`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: what is there is not complete.
+    pub fn receive(content: &mut dyn Read, path: &Path) -> Result<()> {
+        let mut write = || {
+            let mut file = BufWriter::with_capacity(RECEIVED_AT_ONCE, File::create(path)?);
+            io::copy(content, &mut file)?;
+            file.into_inner()
+                .map(drop)
+                .map_err(IntoInnerError::into_error)
+        };
+        let failed = |source| failed("write the copy", path, source);
+        while_written(path, || write().map_err(failed))
+    }
+
     /// Gives the file at `received` an id of its own as a copy, puts it in the place of the file at
     /// `path`, if there is one, and opens it there.
     ///

@@ -56,6 +56,8 @@
 //! It does not know keys, ranges or other shards, and it does not keep two processes from writing the
 //! same file; SQLite's lock makes one wait for the other.
 
+#[cfg(feature = "capture")]
+mod aside;
 mod batch;
 #[cfg(feature = "capture")]
 mod capture;
@@ -83,6 +85,8 @@ mod guard;
 mod identity;
 #[cfg(feature = "capture")]
 mod install;
+#[cfg(feature = "capture")]
+mod join;
 mod params;
 #[cfg(feature = "capture")]
 mod part;
@@ -132,9 +136,10 @@ pub use crate::{
     copy::FileCopy,
     dedup::{Entry, Seen, Window, is_name, is_stream},
     error::{Difference, ReplicaError},
+    join::{Both, Join},
     part::{DividedTable, Keeps, Part, PartCopy, Whole},
     replica::{Applied, Replica},
     scrub::{Scrub, ScrubPlace, ScrubSlice, Scrubbed},
     still::FileBytes,
-    writer::{Absorb, Both, Captured},
+    writer::Captured,
 };

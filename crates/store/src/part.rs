@@ -16,7 +16,8 @@ use self::cut::cut;
 use crate::{
     Config, Determinism, Digest, Entry, Function, Result, Scrub, ShardFile, Snapshot, Value,
     ValueRef,
-    create::{LEFT_BESIDE, beside, failed, sync_directory},
+    aside::{remove, sync},
+    create::{LEFT_BESIDE, beside, failed},
     flush::while_written,
 };
 
@@ -127,12 +128,6 @@ fn keeps_function(part: &Part<'_>) -> Function {
     })
 }
 
-fn sync(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|source| failed("sync", path, source))?;
-    sync_directory(path)
-}
-
 fn digest(path: &Path) -> Result<PartCopy> {
     let file = ShardFile::open(path, &Config::default())?;
     let mut scrub = Scrub::new(file.snapshot()?)?;
@@ -149,12 +144,5 @@ fn digest(path: &Path) -> Result<PartCopy> {
                 rows: scrubbed.rows,
             });
         }
-    }
-}
-
-fn remove(path: &Path) {
-    for suffix in LEFT_BESIDE {
-        // What remains of it says nothing, and is in nobody's way.
-        let _removed = fs::remove_file(beside(path, suffix));
     }
 }

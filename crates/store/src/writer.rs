@@ -1,8 +1,6 @@
 //! The one writer of a shard file.
 
 #[cfg(feature = "capture")]
-mod absorb;
-#[cfg(feature = "capture")]
 mod apply;
 mod batch;
 #[cfg(feature = "capture")]
@@ -28,12 +26,9 @@ use crate::{
     commits::Commits, connection::Connection, describe, file::Shared, guard::Guard, identity,
 };
 
-use self::moving::Moving;
 #[cfg(feature = "capture")]
-pub use self::{
-    absorb::{Absorb, Both},
-    captured::Captured,
-};
+pub use self::captured::Captured;
+use self::moving::Moving;
 pub use self::{
     batch::{Decision, Executed, Fate},
     member::Member,

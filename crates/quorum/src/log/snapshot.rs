@@ -22,6 +22,9 @@ const MAGIC: &[u8; 8] = b"SWSNAP01";
 /// The length of the head.
 const HEAD: usize = 72;
 
+/// How much is written between two syncs: a sync of all at once in the end would hold up those of every log on the disk.
+const SYNCED_EVERY: u64 = 2 << 20;
+
 /// What a state machine has made of the records up to a place.
 pub struct Snapshot {
     /// The place.
@@ -44,6 +47,8 @@ pub(crate) struct Storing {
     directory: PathBuf,
     file: File,
     length: u64,
+    /// How much of it is durable.
+    synced: u64,
     crc: crc32fast::Hasher,
 }
 
@@ -63,6 +68,7 @@ impl Storing {
             directory: directory.to_owned(),
             file,
             length: 0,
+            synced: 0,
             crc: crc32fast::Hasher::new(),
         })
     }
@@ -71,7 +77,12 @@ impl Storing {
     pub(crate) fn add(&mut self, content: &[u8], crc: &crc32fast::Hasher) -> io::Result<()> {
         self.crc.combine(crc);
         self.length += content.len() as u64;
-        self.file.write_all(content)
+        self.file.write_all(content)?;
+        if self.length - self.synced >= SYNCED_EVERY {
+            self.file.sync_data()?;
+            self.synced = self.length;
+        }
+        Ok(())
     }
 
     /// Returns the length and the checksum of what was added.

@@ -4,13 +4,14 @@
 //! DIRECTORY/
 //!   shard-NUMBER.db      the file; of several, the one with the highest number
 //!   received.db          a snapshot that is about to become one
+//!   joined.db            the file with the rows of another one, which is about to become one
 //!   sent-NUMBER.db       a snapshot on its way to another copy, if the file itself cannot be read
 //! ```
 //! A file is never replaced under those who read it: the next one gets another name, and the one before is removed once it is there.
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Read},
+    io::{self, Read},
     mem,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -18,8 +19,10 @@ use std::{
 };
 
 use shardwright_store::{
-    Applied, Config, Error as StoreError, FileBytes, Replica, ShardFile, Snapshot,
+    Applied, Config, Error as StoreError, FileBytes, Join, Replica, ShardFile, Snapshot,
 };
+
+use crate::threads::aside;
 
 /// The files of a copy.
 #[derive(Debug)]
@@ -56,18 +59,9 @@ impl Generations {
         config: &Config,
     ) -> Result<ShardFile, StoreError> {
         let received = self.directory.join(RECEIVED);
-        let failed = |source| StoreError::Io {
-            action: "write the snapshot",
-            path: received.clone(),
-            source,
-        };
-        let file = File::create(&received).map_err(failed)?;
-        let mut file = BufWriter::with_capacity(COPY_BYTES, file);
-        io::copy(content, &mut file).map_err(failed)?;
-        file.into_inner()
-            .map_err(|error| failed(error.into_error()))?;
+        ShardFile::receive(content, &received)?;
         let next = self.file(self.number + 1);
-        let installed = ShardFile::install(&received, next, &rand::random(), config)?;
+        let installed = aside(|| ShardFile::install(&received, next, &rand::random(), config))?;
         self.number += 1;
         Ok(installed)
     }
@@ -89,6 +83,20 @@ impl Generations {
         Ok(installed)
     }
 
+    /// Lets what a snapshot shows, with the rows of another file, be the next file, at a place in the log.
+    pub(super) fn join(
+        &mut self,
+        snapshot: Snapshot,
+        (from, what): (&Path, &Join<'_>),
+        applied: Applied,
+        config: &Config,
+    ) -> Result<ShardFile, StoreError> {
+        let joined = self.directory.join(JOINED);
+        snapshot.joined_to(&joined, from, what)?;
+        drop(snapshot);
+        self.take(&joined, applied, config)
+    }
+
     /// Removes all files but the one in use.
     pub(super) fn clean(&self) -> io::Result<()> {
         let current = format!("shard-{}.db", self.number);
@@ -97,7 +105,8 @@ impl Generations {
             let is_current = name
                 .strip_prefix(&current)
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
-            if (is_data && !is_current) || name.starts_with(RECEIVED) {
+            let is_next = [RECEIVED, JOINED].iter().any(|next| name.starts_with(next));
+            if (is_data && !is_current) || is_next {
                 remove(&self.directory.join(name))?;
             }
         }
@@ -132,9 +141,7 @@ impl Generations {
 }
 
 const RECEIVED: &str = "received.db";
-
-/// How much of a snapshot is copied at once.
-const COPY_BYTES: usize = 1 << 20;
+const JOINED: &str = "joined.db";
 
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix("shard-")?

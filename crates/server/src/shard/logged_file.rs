@@ -17,7 +17,7 @@ use shardwright_quorum::log::{
 };
 use shardwright_sql::commit::notes;
 use shardwright_store::{
-    Absorb, ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Replica,
+    ChangeSet, Config, Error as StoreError, Expect, Identity, Interrupter, Join, Replica,
     ReplicaError, ShardFile, Synchronous, Window, Writer,
 };
 use shardwright_topology::ShardId;
@@ -32,6 +32,7 @@ use super::{
     remembered,
     split::{self, Aside, SplitBase},
 };
+use crate::threads::aside;
 
 /// The data of a copy of a shard, in a directory of its own.
 #[derive(Debug)]
@@ -198,7 +199,7 @@ impl LoggedFile {
         let from = split::base::file(home, &take.source, take.at);
         let taken = match &take.joins {
             None => self.begin_with(record, &from),
-            Some(tables) => self.absorb(record, &from, tables),
+            Some(tables) => self.join(record, &from, tables),
         };
         taken.map(|()| take.source)
     }
@@ -206,27 +207,22 @@ impl LoggedFile {
     /// Lets a file be the data from now on, durably.
     fn begin_with(&mut self, record: &Record, from: &Path) -> Result<(), StateError> {
         let applied = applied_of(record);
-        let file = self.generations.take(from, applied, &self.config);
+        let file = aside(|| self.generations.take(from, applied, &self.config));
         self.replace(file.and_then(Opened::of).map_err(state_error)?)
     }
 
-    /// Takes in the rows of a file, durably: it is not kept.
-    fn absorb(
-        &mut self,
-        record: &Record,
-        from: &Path,
-        tables: &[String],
-    ) -> Result<(), StateError> {
+    /// Lets what the data is now, and the rows of a file, be the data from now on, durably.
+    fn join(&mut self, record: &Record, from: &Path, tables: &[String]) -> Result<(), StateError> {
         self.roll_back();
-        let what = Absorb {
+        let what = Join {
             tables,
             shifts: split::SHIFT,
             both: &remembered::both,
         };
-        let absorbed = self.writer.absorb(applied_of(record), from, &what);
-        absorbed.map_err(state_error)?;
-        self.applied = record.point();
-        self.save()
+        let (generations, applied) = (&mut self.generations, applied_of(record));
+        let snapshot = self.file.snapshot().map_err(state_error)?;
+        let joined = aside(|| generations.join(snapshot, (from, &what), applied, &self.config));
+        self.replace(joined.and_then(Opened::of).map_err(state_error)?)
     }
 
     /// Undoes the transaction that waits, if one does.

@@ -5,19 +5,14 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use rusqlite::config::DbConfig;
-
 use super::{KEEPS, Part, keeps_function};
 use crate::{
-    Config, Params, Result, Value,
+    Config, Params, Result, Value, aside,
     capture::{TableDef, Tables},
     connection::{Connection, Purpose},
     dedup, identity,
     writer::quote,
 };
-
-/// How much of a file that is written is kept in memory, in KiB: indexes are written in the order of the rows, not in theirs.
-const CACHE: i64 = 64 << 10;
 
 /// What the header of a file says, and a new one has to be told before anything is in it.
 const LAYOUT: [&str; 3] = ["page_size", "auto_vacuum", "encoding"];
@@ -27,30 +22,10 @@ const MARKS: [&str; 2] = ["user_version", "application_id"];
 
 /// Writes a part of the whole into a new file.
 pub(super) fn cut(whole: &Path, path: &Path, part: &Part<'_>) -> Result<()> {
-    let config = Config {
-        foreign_keys: false,
-        ..Config::default()
-    };
-    let open = |path: &Path| Connection::open(&Arc::from(path), &config, Purpose::Write);
-    let connection = open(path)?;
-    let source = open(whole)?;
+    let connection = aside::open(path)?;
+    let source = Connection::open(&Arc::from(whole), &Config::default(), Purpose::Write)?;
     for pragma in LAYOUT {
         copy_pragma(&source, &connection, pragma)?;
-    }
-    // Nothing of an unfinished part is used.
-    connection.run_script(&format!(
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE};
-         PRAGMA ignore_check_constraints = ON"
-    ))?;
-    // SQLite's own tables are made by their definitions, too.
-    let raw = connection.raw();
-    for (setting, on) in [
-        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
-    ] {
-        let set = raw.set_db_config(setting, on);
-        set.map_err(|error| connection.error(error))?;
     }
     keeps_function(part).register(&connection)?;
     let whole = [Value::from(whole.to_string_lossy().into_owned())];

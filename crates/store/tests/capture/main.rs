@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
-mod absorbing;
 mod change_sets;
 mod copies;
 mod differential;
+mod joining;
 mod kinds;
 mod members;
 mod notes;

@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use shardwright_store::{Absorb, Error, Part, Seen, Value};
+use shardwright_store::{Error, Join, Part, Replica, Seen, ShardFile, Value};
 
-use crate::pair::{Pair, value};
+use crate::pair::{Pair, config, value};
 
 const SCHEMA: [&str; 4] = [
     "CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)",
@@ -51,16 +51,24 @@ fn whole(pair: &Pair) -> PathBuf {
     path
 }
 
-fn absorb(one: &mut Pair, from: &Path) -> Result<(), Error> {
+/// Lets both files be what they are and the rows of another one.
+fn join(one: &mut Pair, from: &Path) -> Result<(), Error> {
     let tables = tables();
-    let what = Absorb {
+    let what = Join {
         tables: &tables,
         shifts: "elastic.shift.",
         both: &|one, other| [one, b"+", other].concat(),
     };
     let next = one.next();
-    for file in [&one.primary, &one.copy] {
-        file.writer()?.absorb(next, from, &what)?;
+    for (file, id) in [(&mut one.primary, 7), (&mut one.copy, 8)] {
+        let joined = one.directory.path().join("joined.db");
+        file.snapshot()?.joined_to(&joined, from, &what)?;
+        let replica = Replica {
+            id: [id; 16],
+            applied: next,
+        };
+        let path = one.directory.path().join(format!("next-{id}.db"));
+        *file = ShardFile::install_at(&joined, path, &replica, &config())?;
     }
     one.applied = next;
     Ok(())
@@ -83,7 +91,7 @@ fn a_file_that_takes_in_another_has_the_rows_of_both_and_follows_both() {
     one.execute("INSERT INTO _meta VALUES ('a.low', 1), ('a.high', 9), ('a.text', 'one')");
     other.execute("INSERT INTO _meta VALUES ('a.low', 5), ('a.high', 2), ('a.text', 'other')");
     let whole = whole(&other);
-    absorb(&mut one, &whole).unwrap();
+    join(&mut one, &whole).unwrap();
     one.compare();
     let shift = value(
         &one.primary,
@@ -157,11 +165,12 @@ fn go_on(one: &mut Pair, other: &mut Pair, shift: i64) {
 fn a_row_that_is_in_both_files_is_refused_and_nothing_is_taken_in() {
     let (mut one, other) = (pair(1), pair(3));
     let whole = whole(&other);
-    let refused = absorb(&mut one, &whole);
+    let refused = join(&mut one, &whole);
     assert!(
         matches!(refused, Err(Error::Constraint { .. })),
         "{refused:?}"
     );
+    assert!(!one.directory.path().join("joined.db").exists());
     one.compare();
     assert_eq!(
         value(&one.primary, "SELECT count(*) FROM users"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use shardwright_testkit::{
-    Answer, Database, Failure, FailureKind, ForeignKeys, Oracle, Statement, Verdict, judge,
+    Answer, Database, Failure, FailureKind, ForeignKeys, Oracle, Statement, Value, Verdict, judge,
     minimise, sqlgen::Case,
 };
 
@@ -38,6 +38,8 @@ pub enum Origin {
 pub struct Tally {
     /// Answers that are those of SQLite.
     pub equal: usize,
+    /// Those of them that the shards answered for their own rows.
+    pub scattered: usize,
     /// Statements that both databases call wrong.
     pub invalid: usize,
     /// Statements that cost too much.
@@ -125,6 +127,7 @@ fn play(pair: &mut Pair, statement: &Statement, tally: &mut Tally) -> Result<boo
     match judge(&mut pair.oracle, statement, &actual) {
         Verdict::Equal => {
             tally.equal += 1;
+            tally.scattered += usize::from(is_scattered(pair, statement));
             match statement.sql.as_str() {
                 "BEGIN" => pair.in_transaction = true,
                 "COMMIT" | "END TRANSACTION" | "ROLLBACK" => pair.in_transaction = false,
@@ -150,6 +153,19 @@ fn play(pair: &mut Pair, statement: &Statement, tally: &mut Tally) -> Result<boo
         Verdict::Wrong(how) => return Err(Trouble::Wrong(how)),
     }
     Ok(true)
+}
+
+/// Whether the shards answer a statement for their own rows.
+fn is_scattered(pair: &mut Pair, statement: &Statement) -> bool {
+    if statement.writes || pair.in_transaction {
+        return false;
+    }
+    let sql = format!("EXPLAIN SHARDS {}", statement.sql);
+    let explained = pair.tested.execute(&sql, &statement.params);
+    let way = explained
+        .ok()
+        .and_then(|explained| explained.rows.into_iter().flatten().next());
+    matches!(way, Some(Value::Text(way)) if way == b"scatter")
 }
 
 fn asked(

@@ -74,8 +74,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("refused: {count} with {code}");
     }
     println!(
-        "{} equal, {} invalid for both, {} too costly",
-        tally.equal, tally.invalid, tally.exhausted
+        "{} equal, {} of them scattered, {} invalid for both, {} too costly",
+        tally.equal, tally.scattered, tally.invalid, tally.exhausted
     );
     Ok(told(found.as_ref()))
 }

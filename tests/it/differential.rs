@@ -86,6 +86,10 @@ fn compare_all(origin: Origin, storage: Storage) {
         tally.equal > refused * 10,
         "too many writes are refused: {tally:?}"
     );
+    assert!(
+        tally.scattered > 0,
+        "no shard has answered for its own rows: {tally:?}"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod describe;
 mod directory;
 mod draft;
 mod execute;
+mod explain;
 mod insert;
 mod journal;
 mod layout;
@@ -54,7 +55,7 @@ pub use self::{
     describe::Description,
     directory::{Allocation, DirectoryEntry, Reassigned, ShardStats, Strategy},
     draft::Draft,
-    execute::Explanation,
+    explain::Explanation,
     layout::{CATALOG, Layout},
     lookup_keys::LookupForm,
     options::{Access, CreateOptions, Limits, Options, ReadLevel, WriteMode},

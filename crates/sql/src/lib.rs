@@ -2,9 +2,9 @@
 //!
 //! A [`ShardedDatabase`] is a directory of SQLite files, the shards. A row of a sharded table lives on the shard that
 //! owns its key; reference tables have a copy on every shard; global tables live on the catalog shard. A statement
-//! that names its key runs on one shard, untouched. Any other SELECT runs over rows that are fetched from the shards,
-//! in a private SQLite, and has the answer that one file with all rows would give. A statement that cannot have
-//! exactly that answer is refused, with a [code](Error::code) and a [hint](Error::hint).
+//! that names its key runs on one shard, untouched. Any other SELECT is answered by every shard for its own rows where that is exact, and
+//! otherwise over rows that are fetched from the shards, in a private SQLite; it has the answer that one file with all rows would
+//! give. A statement that cannot have exactly that answer is refused, with a [code](Error::code) and a [hint](Error::hint).
 //!
 //! ```
 //! use shardwright_sql::{CreateOptions, ShardedDatabase, Tier, Value};

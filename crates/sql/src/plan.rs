@@ -26,6 +26,8 @@ pub(crate) use self::{
     scope::RefKind,
 };
 
+use std::sync::Arc;
+
 use turso_parser::ast::{Cmd, Stmt};
 
 use crate::{
@@ -45,6 +47,8 @@ pub(crate) enum Plan {
     Pragma(Box<Stmt>),
     /// EXPLAIN or EXPLAIN QUERY PLAN, answered by one place that the statement would run on.
     Explain(ReadPlan),
+    /// EXPLAIN SHARDS of this statement, answered by the engine.
+    Shards(Arc<str>),
 }
 
 /// Plans a statement.
@@ -52,6 +56,9 @@ pub(crate) enum Plan {
 /// # Errors
 /// When the statement is one that a sharded database does not run.
 pub(crate) fn plan(sql: &str, schema: &Schema) -> Result<Plan, Error> {
+    if let Some(explained) = statement::of_explain_shards(sql) {
+        return Ok(Plan::Shards(explained.into()));
+    }
     let Some(command) = statement::parse(sql) else {
         if statement::is_too_deep(sql) {
             return Err(Error::Unsupported {

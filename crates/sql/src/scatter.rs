@@ -51,6 +51,8 @@ pub(crate) fn query(
         params: plan.values(params, window)?,
         named: Vec::new(),
     };
+    // Snapshots may end with the last who holds them, and the sources read them.
+    let _held = Rc::clone(&shards);
     let sources = shards.scatter(&places, &fragment, meter.time())?;
     let feeds: Vec<Feed> = sources.into_iter().map(Feed::new).collect();
     if let Some(combine) = &plan.combine {

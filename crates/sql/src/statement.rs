@@ -51,6 +51,15 @@ pub(crate) fn parse(sql: &str) -> Option<Cmd> {
     matches!(parser.next_cmd(), Ok(None)).then_some(command)
 }
 
+/// The statement of an `EXPLAIN SHARDS`, which is ours and not SQLite's.
+pub(crate) fn of_explain_shards(sql: &str) -> Option<&str> {
+    let mut words = split::Words(sql);
+    let mut is_next = |word: &str| matches!(words.next(), Some(split::Token::Word(found)) if found.eq_ignore_ascii_case(word));
+    let is_ours = is_next("EXPLAIN") && is_next("SHARDS");
+    let explained = words.0;
+    (is_ours && words.next().is_some()).then_some(explained)
+}
+
 /// Tells the kind of a parsed statement.
 pub(crate) fn kind_of(command: &Cmd) -> StatementKind {
     match command {
@@ -121,6 +130,15 @@ mod tests {
         assert_eq!(first_word("-- a\n /* b */ Select 1"), "Select");
         assert_eq!(first_word("  "), "");
         assert_eq!(first_word("/* open"), "");
+    }
+
+    #[test]
+    fn explain_shards_is_known_behind_comments() {
+        let inner = of_explain_shards("/* why */ explain -- \n Shards SELECT 1");
+        assert_eq!(inner, Some(" SELECT 1"));
+        assert_eq!(of_explain_shards("EXPLAIN SELECT shards"), None);
+        assert_eq!(of_explain_shards("EXPLAIN 'SHARDS'"), None);
+        assert_eq!(of_explain_shards("EXPLAIN SHARDS -- of nothing"), None);
     }
 
     #[test]

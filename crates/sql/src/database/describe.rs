@@ -43,6 +43,14 @@ impl ShardedDatabase {
             Plan::Read(_) | Plan::Explain(_) | Plan::Insert(_) | Plan::Change(_) | Plan::Ddl(_) => {
                 compiled(&state, sql)
             }
+            Plan::Shards(_) => Ok(Description {
+                columns: planned.columns.clone(),
+                parameters: (planned.parameters.iter())
+                    .map(|name| name.as_deref().map(str::to_owned))
+                    .collect(),
+                is_explain: true,
+                is_read_only: true,
+            }),
             Plan::Pragma(statement) => of_pragma(&state, statement, sql),
             Plan::Transaction(_) => Ok(Description::of_columns(Vec::new(), true)),
         }

@@ -112,7 +112,8 @@ impl Draft {
             | Plan::Change(_)
             | Plan::Transaction(_)
             | Plan::Pragma(_)
-            | Plan::Explain(_) => Err(refused("this statement")),
+            | Plan::Explain(_)
+            | Plan::Shards(_) => Err(refused("this statement")),
         }
     }
 

@@ -310,7 +310,7 @@ pub(super) fn home_of(state: &State, plan: &Plan, key: Option<&Key>) -> Result<H
             add(&plan.table, keys.as_deref());
         }
         Plan::Change(plan) => add(&plan.table, plan.pin()),
-        Plan::Ddl(_) | Plan::Transaction(_) | Plan::Pragma(_) => {}
+        Plan::Ddl(_) | Plan::Transaction(_) | Plan::Pragma(_) | Plan::Shards(_) => {}
     }
     let wanted = key.and_then(Key::group);
     let group = |table: &Table| table.shard_key().map(|key| key.group.clone());

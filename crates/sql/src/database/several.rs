@@ -121,7 +121,7 @@ impl ShardedDatabase {
         let state = self.inner.state.load();
         let planned = state.plan(sql)?;
         Ok(match &planned.plan {
-            Plan::Read(_) | Plan::Explain(_) | Plan::Transaction(_) => false,
+            Plan::Read(_) | Plan::Explain(_) | Plan::Shards(_) | Plan::Transaction(_) => false,
             Plan::Ddl(_) => true,
             Plan::Pragma(statement) => super::pragma::sets_number(statement),
             Plan::Insert(plan) => {

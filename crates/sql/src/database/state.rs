@@ -15,6 +15,7 @@ use shardwright_topology::ShardMap;
 
 use super::{
     Limits,
+    explain::explained_columns,
     prepared::{Home, home_of},
     schema_read::SchemaReaders,
     unique::Checks,
@@ -161,6 +162,14 @@ impl State {
             Plan::Read(_) | Plan::Insert(_) | Plan::Change(_) | Plan::Explain(_) => {
                 self.describe(sql)?
             }
+            Plan::Shards(ref explained) => {
+                let explained = self.plan(explained)?;
+                Described {
+                    columns: explained_columns(),
+                    parameters: explained.parameters.clone(),
+                    read_only: true,
+                }
+            }
             Plan::Ddl(_) | Plan::Transaction(_) | Plan::Pragma(_) => Described::default(),
         };
         if matches!(plan, Plan::Read(_)) && !described.read_only {
@@ -188,7 +197,8 @@ impl State {
             | Plan::Ddl(_)
             | Plan::Transaction(_)
             | Plan::Pragma(_)
-            | Plan::Explain(_) => return false,
+            | Plan::Explain(_)
+            | Plan::Shards(_) => return false,
         };
         self.schema
             .table(table)

@@ -1,6 +1,9 @@
 //! Reads: on one place untouched, or gathered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use shardwright_store::{Params, Value};
 use turso_parser::ast::Select;
@@ -22,8 +25,8 @@ pub(crate) struct ReadPlan {
     temporary: bool,
     /// The text for the gathering tier.
     pub(crate) gather_sql: Arc<str>,
-    /// How the shards answer it for themselves, or why they cannot.
-    scatter: Result<ScatterPlan, Unscattered>,
+    /// How the shards answer it for themselves, or why they cannot; found out when several have to be asked.
+    scatter: OnceLock<Result<ScatterPlan, Unscattered>>,
 }
 
 /// Where a read runs.
@@ -78,7 +81,7 @@ impl ReadPlan {
             temporary: reads.temporary.is_some(),
             opaque,
             gather_sql: statement::without_index_hints(sql).into(),
-            scatter: ScatterPlan::of(sql, schema),
+            scatter: OnceLock::new(),
         }
     }
 
@@ -88,7 +91,7 @@ impl ReadPlan {
             opaque: true,
             temporary: false,
             gather_sql: statement::without_index_hints(sql).into(),
-            scatter: Err(UNKNOWN_FORM),
+            scatter: OnceLock::new(),
         }
     }
 
@@ -185,7 +188,10 @@ impl ReadPlan {
         params: &Params<'_>,
         routing: Routing<'_>,
     ) -> Result<ReadTarget, Error> {
-        let scatter = match &self.scatter {
+        let planned = self
+            .scatter
+            .get_or_init(|| ScatterPlan::of(&self.gather_sql, routing.schema));
+        let scatter = match planned {
             Ok(scatter) => scatter,
             Err(unscattered) => {
                 return Ok(ReadTarget::Gather {
@@ -207,9 +213,9 @@ impl ReadPlan {
         })
     }
 
-    /// How the shards answer for themselves, where they can.
+    /// How the shards answer for themselves, where the target is that they do.
     pub(crate) fn scatter(&self) -> Option<&ScatterPlan> {
-        self.scatter.as_ref().ok()
+        self.scatter.get()?.as_ref().ok()
     }
 
     /// The keys to which every reference to a table is pinned, by folded table name: rows with other keys take no part.

@@ -450,3 +450,118 @@ fn sums_are_those_of_one_file() {
         ));
     }
 }
+
+#[test]
+fn explain_shards_says_what_is_sent_where_and_why() {
+    let shop = pair(2, Options::default(), SHOP);
+    let shards = shop.db.shard_names().join(", ");
+    let home = shop.db.locate(Some("customers"), 1).unwrap();
+    let keyless = "customers is read without its shard key id";
+    for (sql, expect) in [
+        (
+            "SELECT name FROM customers WHERE id = 1",
+            format!(
+                "single | {home} | SELECT name FROM customers WHERE id = 1 | the statement names the shard key"
+            ),
+        ),
+        (
+            "SELECT id FROM customers ORDER BY lower(name) LIMIT 3 OFFSET 1",
+            format!(
+                "scatter | {shards} | SELECT id, lower (name) FROM customers ORDER BY lower (name) LIMIT ?1 | {keyless}"
+            ),
+        ),
+        (
+            "SELECT city, avg(credit) FROM customers GROUP BY city HAVING count(*) > ?1",
+            format!(
+                "scatter | {shards} | SELECT city, total (credit), count (credit), count (*) FROM customers GROUP BY city | {keyless}\n\
+                scatter | - | SELECT shardwright_0, shardwright_avg (shardwright_1, shardwright_2) FROM shardwright_parts GROUP BY shardwright_0 \
+                HAVING shardwright_count (shardwright_3) > ?1 | it makes the answer of the rows that the shards give"
+            ),
+        ),
+        (
+            "DELETE FROM customers WHERE id = 1",
+            format!(
+                "single | {home} | DELETE FROM customers WHERE id = 1 | the shards whose rows it can reach"
+            ),
+        ),
+        (
+            "SELECT name FROM sqlite_schema",
+            "schema |  | - | it reads the schema alone".to_owned(),
+        ),
+    ] {
+        assert_eq!(explained(&shop, sql), expect, "{sql}");
+    }
+    let gathered = explained(&shop, "SELECT id, row_number() OVER () FROM customers");
+    assert!(
+        gathered.starts_with("gather | ") && gathered.contains("function"),
+        "{gathered}"
+    );
+    let inserted = explained(
+        &shop,
+        "INSERT INTO customers(id) VALUES (1), (2), (3), (4), (5), (6)",
+    );
+    assert!(inserted.starts_with("broadcast | "), "{inserted}");
+}
+
+#[test]
+fn explain_shards_runs_nothing() {
+    let shop = pair(2, Options::default(), SHOP);
+    // In a transaction it neither binds nor ends it, and what is refused is refused for the same reason.
+    let mut session = shop.db.session();
+    session.execute("BEGIN", ()).unwrap();
+    session
+        .execute("EXPLAIN SHARDS SELECT count(*) FROM customers", ())
+        .unwrap();
+    session
+        .execute("UPDATE customers SET name = 'x' WHERE id = 1", ())
+        .unwrap();
+    session.execute("ROLLBACK", ()).unwrap();
+    assert!(
+        shop.db
+            .only_reads("EXPLAIN SHARDS DELETE FROM customers")
+            .unwrap()
+    );
+    assert!(
+        !shop
+            .db
+            .needs_writer("EXPLAIN SHARDS DROP TABLE customers")
+            .unwrap()
+    );
+    let described = shop
+        .db
+        .describe("EXPLAIN SHARDS SELECT :a FROM customers WHERE id = ?2")
+        .unwrap();
+    assert_eq!(
+        (described.columns.len(), described.parameters.len()),
+        (4, 2)
+    );
+    for wrong in [
+        "EXPLAIN SHARDS",
+        "EXPLAIN SHARDS SELECT nothing FROM nowhere",
+        "EXPLAIN SHARDS EXPLAIN",
+    ] {
+        assert_eq!(
+            shop.db.execute(wrong, ()).unwrap_err().code(),
+            "SQL_ERROR",
+            "{wrong}"
+        );
+    }
+}
+
+/// The rows of EXPLAIN SHARDS, as lines.
+#[track_caller]
+fn explained(shop: &Pair, sql: &str) -> String {
+    let answer = shop
+        .db
+        .execute(&format!("EXPLAIN SHARDS {sql}"), ())
+        .unwrap();
+    let names: Vec<&str> = answer.columns.iter().map(|column| &*column.name).collect();
+    assert_eq!(names, ["tier", "shards", "statement", "reason"]);
+    let rows = answer.rows.iter().map(|row| {
+        let cells = row
+            .iter()
+            .map(|value| value.as_str().unwrap_or("-").to_owned());
+        cells.collect::<Vec<_>>().join(" | ")
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}

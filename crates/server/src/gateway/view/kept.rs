@@ -53,3 +53,9 @@ impl<V: Borrow<View>> Drop for Kept<V> {
         view.end(self.place, &self.way, self.session);
     }
 }
+
+impl<V: Borrow<View>> AsRef<Self> for Kept<V> {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}

@@ -1,10 +1,12 @@
 //! The places as one statement reads them: a snapshot of each, begun when it is first asked.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use shardwright_sql::{
     Error, Row, Value,
-    shards::{Batch, ByteSource, Fault, FaultKind, Fragment, Place, Places, RowSource, Shards},
+    shards::{
+        Apart, Batch, ByteSource, Fault, FaultKind, Fragment, Place, Places, RowSource, Shards,
+    },
 };
 
 use super::{View, kept::Kept};
@@ -33,24 +35,15 @@ impl ClusterShards {
         }
     }
 
-    fn open(&self, place: Place, fragment: &Fragment) -> Result<(Rows, Rc<Snapshot>), Error> {
+    fn open(&self, place: Place, fragment: &Fragment) -> Result<ClusterRows<Rc<Snapshot>>, Error> {
         let kept = self.kept.borrow().get(&place).cloned();
         if let Some(kept) = kept {
-            let rows = kept.step(Step::Open(fragment.clone()))?;
-            return Ok((rows, kept));
+            return ClusterRows::on(kept, fragment);
         }
-        let keep = Some(self.statement);
-        let (rows, way) = self.view.open(place, fragment.clone(), keep)?;
-        let kept = Rc::new(Kept {
-            view: Arc::clone(&self.view),
-            place,
-            way,
-            // A snapshot that was asked for has a number.
-            session: rows.session.unwrap_or_default(),
-            is_over: false,
-        });
-        self.kept.borrow_mut().insert(place, Rc::clone(&kept));
-        Ok((rows, kept))
+        let rows = ClusterRows::open(&self.view, place, fragment, Some(self.statement))?;
+        let rows = rows.shared();
+        self.kept.borrow_mut().insert(place, Rc::clone(&rows.kept));
+        Ok(rows)
     }
 }
 
@@ -64,8 +57,32 @@ impl Shards for ClusterShards {
     }
 
     fn run(&self, place: Place, fragment: &Fragment) -> Result<Box<dyn RowSource>, Error> {
-        let (Rows { rows, more, .. }, kept) = self.open(place, fragment)?;
-        Ok(Box::new(ClusterRows { kept, rows, more }))
+        Ok(Box::new(self.open(place, fragment)?))
+    }
+
+    fn scatter(
+        self: Rc<Self>,
+        places: &[Place],
+        fragment: &Fragment,
+        patience: Duration,
+    ) -> Result<Vec<Box<dyn RowSource>>, Error> {
+        if let [only] = places {
+            return Ok(vec![self.run(*only, fragment)?]);
+        }
+        let started = places.iter().map(|place| {
+            let place = *place;
+            let kept = self.kept.borrow_mut().remove(&place);
+            let kept = kept.and_then(Rc::into_inner);
+            let (view, fragment) = (Arc::clone(&self.view), fragment.clone());
+            let statement = self.statement;
+            // Nothing stops a request that is on its way, so its thread is not waited for.
+            let rows = Apart::start(self.view.name(place), patience, None, move || match kept {
+                Some(kept) => ClusterRows::on(kept, &fragment),
+                None => ClusterRows::open(&view, place, &fragment, Some(statement)),
+            })?;
+            Ok(Box::new(rows) as Box<dyn RowSource>)
+        });
+        started.collect()
     }
 
     fn file(&self, place: Place) -> Result<Box<dyn ByteSource>, Error> {
@@ -73,9 +90,9 @@ impl Shards for ClusterShards {
         let kept = match kept {
             Some(kept) => kept,
             None => {
-                let (_, kept) = self.open(place, &Fragment::new("SELECT 1", Vec::new()))?;
+                let opened = self.open(place, &Fragment::new("SELECT 1", Vec::new()))?;
                 self.kept.borrow_mut().remove(&place);
-                kept
+                opened.kept
             }
         };
         match kept.say(Step::Detach)? {
@@ -114,21 +131,66 @@ impl ByteSource for ClusterFile {
     }
 }
 
-/// The rows of one statement at one place.
+/// The rows of one statement at one place, and who lets go of the snapshot.
 #[derive(Debug)]
-struct ClusterRows {
-    kept: Rc<Snapshot>,
+struct ClusterRows<K> {
+    kept: K,
     rows: Vec<Vec<Value>>,
     more: Option<u32>,
 }
 
-impl RowSource for ClusterRows {
+impl<K: AsRef<Snapshot>> ClusterRows<K> {
+    /// Opens a statement on a snapshot.
+    fn on(kept: K, fragment: &Fragment) -> Result<Self, Error> {
+        let Rows { rows, more, .. } = kept.as_ref().step(Step::Open(fragment.clone()))?;
+        Ok(Self { kept, rows, more })
+    }
+}
+
+impl ClusterRows<Snapshot> {
+    /// Opens a statement on a snapshot that begins with it.
+    fn open(
+        view: &Arc<View>,
+        place: Place,
+        fragment: &Fragment,
+        keep: Option<u64>,
+    ) -> Result<Self, Error> {
+        let (
+            Rows {
+                rows,
+                more,
+                session,
+                ..
+            },
+            way,
+        ) = view.open(place, fragment.clone(), keep)?;
+        let kept = Kept {
+            view: Arc::clone(view),
+            place,
+            way,
+            // A snapshot that was asked for has a number.
+            session: session.unwrap_or_default(),
+            is_over: false,
+        };
+        Ok(Self { kept, rows, more })
+    }
+
+    fn shared(self) -> ClusterRows<Rc<Snapshot>> {
+        ClusterRows {
+            kept: Rc::new(self.kept),
+            rows: self.rows,
+            more: self.more,
+        }
+    }
+}
+
+impl<K: AsRef<Snapshot> + std::fmt::Debug> RowSource for ClusterRows<K> {
     fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         batch.clear();
         if self.rows.is_empty()
             && let Some(cursor) = self.more.take()
         {
-            let Rows { rows, more, .. } = self.kept.step(Step::More(cursor))?;
+            let Rows { rows, more, .. } = self.kept.as_ref().step(Step::More(cursor))?;
             (self.rows, self.more) = (rows, more);
         }
         for row in self.rows.drain(..) {

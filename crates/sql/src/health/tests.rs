@@ -1,3 +1,5 @@
+//! The thresholds of monitoring, and a shard that is broken.
+
 use serde_json::json;
 
 use super::*;

@@ -268,6 +268,11 @@ impl ShardedDatabase {
         places.close()
     }
 
+    /// Whether the registry can be read.
+    pub(crate) fn registry_answers(&self) -> bool {
+        self.inner.shared.records.standing().is_ok()
+    }
+
     pub(crate) fn place_of(&self, shard: &str) -> Result<Place, Error> {
         self.inner
             .places

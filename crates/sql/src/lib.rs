@@ -58,6 +58,7 @@ mod database;
 pub mod error;
 pub mod export;
 mod gather;
+pub mod health;
 pub mod json;
 pub mod key;
 mod local;

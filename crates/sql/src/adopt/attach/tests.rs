@@ -1,3 +1,5 @@
+//! Adoption in place, on files as their owners make them.
+
 use std::{fs, path::PathBuf};
 
 use rusqlite::Connection;

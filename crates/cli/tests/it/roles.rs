@@ -9,7 +9,11 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
-use crate::{command::run, fixture::Fixture, running::Running};
+use crate::{
+    command::{Run, run},
+    fixture::Fixture,
+    running::Running,
+};
 
 const ADMIN: &str = "a-secret-of-the-cluster";
 
@@ -43,55 +47,63 @@ fn post(address: &str, path: &str, token: &str, body: &str) -> u16 {
     status.expect("a status")
 }
 
+/// A node, its coordinator, and the token files of callers.
+struct Guarded {
+    coordinator: Running,
+    node: Running,
+    admin: String,
+    reader: String,
+    writer: String,
+    nobody: String,
+    _fixture: Fixture,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        let fixture = Fixture::new();
+        let all = format!("{ADMIN}\n# others\nread {READER}\nwrite {WRITER}\n");
+        let admin = token_file(&fixture, "admin", &all);
+        let registry = format!("sqlite:{}", fixture.arg("registry.db"));
+        let shared = ["--registry", &registry, "--token-file", &admin];
+        let leads = ["coordinator", "--id", "c1", "--shards", "2"];
+        let factor = ["--replication-factor", "1", "--bootstrap-wait", "1s"];
+        let coordinator = Running::start(&[&leads[..], &factor, &shared].concat());
+        let data = fixture.arg("n1");
+        let serves = ["node", "--id", "n1", "--data", &data];
+        let node = Running::start(&[&serves[..], &shared].concat());
+        Self {
+            coordinator,
+            node,
+            reader: token_file(&fixture, "reader", READER),
+            writer: token_file(&fixture, "writer", &format!("{WRITER}\n")),
+            nobody: token_file(&fixture, "nobody", "a-secret-of-nobody-at-all"),
+            admin,
+            _fixture: fixture,
+        }
+    }
+
+    fn sql(&self, token: &str, sql: &str) -> Run {
+        let url = self.node.url();
+        let through = ["sql", "--node", &url, "--token-file", token];
+        run([&through[..], &["-o", "json", "-e", sql]].concat())
+    }
+}
+
 #[test]
-fn each_caller_may_do_what_its_role_says() {
-    let fixture = Fixture::new();
-    let all = format!("{ADMIN}\n# others\nread {READER}\nwrite {WRITER}\n");
-    let admin = token_file(&fixture, "admin", &all);
-    let reader = token_file(&fixture, "reader", READER);
-    let writer = token_file(&fixture, "writer", &format!("{WRITER}\n"));
-    let nobody = token_file(&fixture, "nobody", "a-secret-of-nobody-at-all");
-    let registry = format!("sqlite:{}", fixture.arg("registry.db"));
-    let shared = [
-        "--registry",
-        &registry,
-        "--replication-factor",
-        "1",
-        "--token-file",
-        &admin,
-    ];
-    let leads = [
-        "coordinator",
-        "--id",
-        "c1",
-        "--shards",
-        "2",
-        "--bootstrap-wait",
-        "1s",
-    ];
-    let coordinator = Running::start(&[&leads[..], &shared].concat());
-    let (data, shared) = (
-        fixture.arg("n1"),
-        ["--registry", &registry, "--token-file", &admin],
-    );
-    let node = Running::start(&[&["node", "--id", "n1", "--data", &data][..], &shared].concat());
-    let (url, leader) = (node.url(), coordinator.url());
-    let sql = |token: &str, sql: &str| {
-        run([
-            "sql",
-            "--node",
-            &url,
-            "--token-file",
-            token,
-            "-o",
-            "json",
-            "-e",
-            sql,
-        ])
-    };
-    sql(&admin, "CREATE TABLE t(id INTEGER PRIMARY KEY)").success();
-    sql(&writer, "INSERT INTO t VALUES (1)").success();
-    assert!(sql(&reader, "SELECT id FROM t").success().contains("[[1]]"));
+fn each_caller_runs_the_statements_of_its_role() {
+    let guarded = Guarded::start();
+    let Guarded {
+        admin,
+        reader,
+        writer,
+        ..
+    } = &guarded;
+    guarded
+        .sql(admin, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+        .success();
+    guarded.sql(writer, "INSERT INTO t VALUES (1)").success();
+    let read = guarded.sql(reader, "SELECT id FROM t").success();
+    assert!(read.contains("[[1]]"), "{read}");
     for change in [
         "INSERT INTO t VALUES (2)",
         "UPDATE t SET id = 3",
@@ -99,18 +111,27 @@ fn each_caller_may_do_what_its_role_says() {
         "DROP TABLE t",
         "PRAGMA user_version = 7",
     ] {
-        let refused = sql(&reader, change).failure(1);
+        let refused = guarded.sql(reader, change).failure(1);
         assert!(refused.contains("error[FORBIDDEN]"), "{refused}");
     }
-    let refused = sql(&nobody, "SELECT 1").failure(1);
+    let refused = guarded.sql(&guarded.nobody, "SELECT 1").failure(1);
     assert!(refused.contains("error[UNAUTHORIZED]"), "{refused}");
 
     // What is made together with a statement counts, too.
+    let url = guarded.node.url();
     let together = r#"{"sql": "SELECT 1", "together": [{"sql": "DROP TABLE t"}]}"#;
     assert_eq!(post(&url, "/v1/sql", READER, together), 403);
     let pipeline = r#"{"requests": [{"type": "execute", "stmt": {"sql": "SELECT 1"}}]}"#;
     assert_eq!(post(&url, "/v2/pipeline", READER, pipeline), 403);
     assert_eq!(post(&url, "/v2/pipeline", WRITER, pipeline), 200);
+    let read = guarded.sql(admin, "SELECT id FROM t").success();
+    assert!(read.contains("[[1]]"), "{read}");
+}
+
+#[test]
+fn only_an_admin_changes_the_cluster() {
+    let guarded = Guarded::start();
+    let url = guarded.node.url();
     for path in ["/shardwright/shards", "/v1/backup"] {
         for token in [READER, WRITER] {
             assert_eq!(post(&url, path, token, ""), 403, "{path}");
@@ -121,19 +142,21 @@ fn each_caller_may_do_what_its_role_says() {
         401,
         "it is for coordinators"
     );
-
+    let leader = guarded.coordinator.url();
     let cluster = |token: &str, through: &str, what: &[&str]| {
-        run([what, &["--coordinator", through, "--token-file", token]].concat())
+        let shown = ["--coordinator", through, "--token-file", token];
+        run([what, &shown].concat())
     };
     // A node passes on what coordinators decide about.
     for through in [&leader, &url] {
-        cluster(&reader, through, &["status"]).success();
+        cluster(&guarded.reader, through, &["status"]).success();
     }
-    for token in [&reader, &writer] {
+    for token in [&guarded.reader, &guarded.writer] {
         let refused = cluster(token, &leader, &["partition", "add", "p"]).failure(1);
         assert!(refused.contains("error[FORBIDDEN]"), "{refused}");
     }
-    assert!(sql(&admin, "SELECT id FROM t").success().contains("[[1]]"));
+    let refused = cluster(&guarded.nobody, &leader, &["status"]).failure(1);
+    assert!(refused.contains("error[UNAUTHORIZED]"), "{refused}");
 }
 
 #[test]

@@ -15,11 +15,9 @@ use shardwright_server::{
         core::{Replication, Settings},
         failover::replication,
         http::{Api, Settings as HttpSettings, serve},
-        rebalancer::{PartitionId, ReplicaPolicy},
+        rebalancer::ReplicaPolicy,
     },
     http::{axum, bind},
-    shard::Write,
-    store::Member,
 };
 use shardwright_topology::{Incarnation, KeyspaceName, NodeId, ShardId, Timestamp};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -152,26 +150,11 @@ impl Cluster {
 
     /// Writes so many rows.
     pub(crate) async fn fill(&self, rows: u64) -> anyhow::Result<()> {
-        let shard = self.shards().await?.swap_remove(0);
-        let shard = PartitionId::new(KeyspaceName::main(), shard);
-        let primaries = self
-            .nodes
-            .iter()
-            .filter_map(|running| running.node.as_ref()?.shard(&shard));
-        let primary = primaries
-            .into_iter()
-            .find(|copy| copy.status().borrow().leading().is_some());
-        let primary = primary.context("a primary")?;
         let mut from = 0;
         while from < rows {
             let to = (from + BATCH).min(rows);
-            let range = [from, to].map(|bound| i64::try_from(bound).unwrap_or(i64::MAX));
-            let insert = move |member: &mut Member<'_>| {
-                let range = range.map(shardwright_store::Value::from);
-                member.execute(INSERT, &range)?;
-                Ok(Vec::new())
-            };
-            primary.write(Write::new(insert)).await?;
+            let insert = json!({ "sql": INSERT, "args": [from, to] });
+            self.sql(0, &insert).await?;
             if from / SHOWN < to / SHOWN {
                 progress(&format!("{to} of {rows} rows are written"));
             }

@@ -2,7 +2,8 @@
 //! another node, in a cluster of three copies.
 //!
 //! Clients send each request when it is due, whatever became of those before, and a wait is counted from then on: so a stall is seen by all that
-//! were due in it. They try again as the command does, and no request may fail. The nodes and the clients share the processors of this machine.
+//! were due in it. They try again as the command does, and no request may fail. Each node is a process of its own; they share the processors and the
+//! disk of this machine with the clients.
 
 mod load;
 mod waits;
@@ -66,7 +67,7 @@ fn measure(runtime: &Runtime, runs: usize) -> anyhow::Result<[Vec<Window>; 4]> {
         nodes: 4,
         copies: 3,
         calm: Duration::from_secs(1),
-        home: Home::Here,
+        home: Home::Apart,
     };
     progress(&format!("writes {ROWS} rows to three nodes"));
     let cluster = runtime.block_on(async {

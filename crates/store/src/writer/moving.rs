@@ -1,7 +1,7 @@
 //! Moving the write-ahead log into the file: a little at the end of a commit, much on a thread of its own.
 //!
-//! While a snapshot is held, nothing that came after it can be moved, and the log grows. What has gathered by its end takes as long as it is
-//! much, and no commit waits for that. The commit after it moves the rest, so that the log begins anew. If commits go on writing as fast as the
+//! A thread moves what has gathered, since no commit waits for that, and again what was written meanwhile, which is less and less. The commit after
+//! it moves the rest, so that the log begins anew. While a snapshot is held, nothing that came after it can be moved, and the log grows. If commits go on writing as fast as the
 //! thread moves, there is always more left than that: then one of them moves all of it, and the others wait, or the log would never end.
 
 use std::{
@@ -20,8 +20,8 @@ use crate::{
     flush::while_written,
 };
 
-/// How much a commit moves itself, in lengths of the log at which it begins to.
-const OWN: u32 = 2;
+/// Which part of the length at which a log begins to be moved a commit moves itself: it waits for the disk to have it.
+const OWN: u32 = 8;
 
 /// How many threads in a row may leave hardly less than there was when they began, because as much was written meanwhile.
 const OVERTAKEN_MAX: u32 = 3;
@@ -87,19 +87,18 @@ impl Moving {
         let moved = self.reached.pages.load(Ordering::Acquire);
         // One that is shorter than that has begun anew.
         let left = pages.checked_sub(moved).unwrap_or(pages);
-        if left < limit.saturating_mul(OWN) {
+        if left <= limit / OWN {
             (self.left, self.overtaken) = (None, 0);
             return Turn::Commit;
         }
-        // While a snapshot is held, it would be tried in vain at each commit.
+        // Whoever reads for a moment holds back a little; what holds back much would do so for a commit too, and it would be tried in vain at each.
+        let is_held = limit <= self.reached.held.load(Ordering::Acquire);
         let grown = pages.checked_sub(self.started_at).unwrap_or(pages);
-        if grown < limit {
+        if is_held && grown < limit {
             return Turn::Nobody;
         }
         let before = self.left.replace(left);
         let is_less = before.is_none_or(|before| left < before - before / 4);
-        // Whoever reads for a moment holds back a little; what holds back much would do so for a commit too.
-        let is_held = limit <= self.reached.held.load(Ordering::Acquire);
         if is_less || is_held {
             self.overtaken = 0;
         } else {

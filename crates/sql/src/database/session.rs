@@ -99,6 +99,7 @@ impl Session {
         let params = params.into();
         match &planned.plan {
             Plan::Transaction(statement) => self.control(statement, sql),
+            Plan::Shards(explained) => database.explain_shards(&planned, explained, &params),
             _ if !self.in_transaction() => {
                 let mode = database.inner.shared.options.write_mode;
                 let pass = database.enter();

@@ -116,7 +116,7 @@ impl Session {
                 };
                 (table, shard)
             }
-            Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) => {
+            Plan::Ddl(_) | Plan::Pragma(_) | Plan::Transaction(_) | Plan::Shards(_) => {
                 return Err(several("every shard"));
             }
         };

@@ -11,7 +11,7 @@ use std::{
 
 use shardwright_server::shard::CopyGap;
 use shardwright_testkit::sim::{Pid, Sim};
-use shardwright_topology::{Decision, Gap, Halts, OperationKind, Phase};
+use shardwright_topology::{Decision, Gap, Halts, OperationKind, Phase, Written};
 
 use super::{Missing, Reshape, TIMEOUT, Token, executor::Executor, situations};
 
@@ -21,6 +21,9 @@ const DEADLY: u32 = 3;
 /// The same of gaps to which few come, and of those that few merges come to.
 const DEADLY_OF_FEW: u32 = 10;
 const DEADLY_OF_FEWEST: u32 = 30;
+
+/// The same of gaps after the end of a merge: few merges are over for so long while there are faults.
+const DEADLY_OF_LAST: u32 = 90;
 
 /// Where somebody has come to.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +44,7 @@ impl Place {
                     || gap.phase.decision() == Decision::Commit
                     || gap.phase == Phase::Aborted;
                 match (is_merge, gap.phase) {
+                    (true, Phase::Done) if gap.written != Written::Phase => DEADLY_OF_LAST,
                     (true, _) if is_late => DEADLY_OF_FEWEST,
                     (false, Phase::Planned | Phase::Aborting | Phase::Aborted) => DEADLY,
                     _ => DEADLY_OF_FEW,

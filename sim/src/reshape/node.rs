@@ -53,6 +53,8 @@ pub(super) struct Copy {
     pub(super) arrived: Option<Point>,
     /// Counts how often it was opened.
     pub(super) opening: u32,
+    /// Whether it was announced, as it is noted beside it. It holds nothing before.
+    pub(super) is_announced: bool,
     pub(super) incarnation: Incarnation,
     pub(super) machine: Option<Participant>,
     pub(super) written: Ticket,
@@ -220,6 +222,7 @@ impl Reshape {
             saved: Point::default(),
             arrived: None,
             opening: 0,
+            is_announced: false,
             incarnation: Incarnation(0),
             machine: None,
             written: Ticket::default(),
@@ -271,12 +274,13 @@ impl Reshape {
         };
         handle.lock().insert(shard.clone(), copy_handle);
         let (opening, replica_id) = (copy.opening, copy.replica_id);
+        let is_announced = copy.is_announced;
         if let Err(rule) = opened {
             self.breaks(|| format!("{at} {shard}: {rule}"));
             return;
         }
         sim.trace(|| format!("{at} has {shard} as {replica_id}, process {process}"));
-        let registering = handle.register(shard.clone(), replica_id, opening);
+        let registering = handle.register(shard.clone(), replica_id, opening, is_announced);
         self.tasks.spawn(at, registering);
     }
 
@@ -299,7 +303,7 @@ impl Reshape {
             node: node_id(at),
             incarnation,
         };
-        copy.incarnation = incarnation;
+        (copy.incarnation, copy.is_announced) = (incarnation, true);
         let opened = Participant::open(now, me, settings(), copy.synced.clone(), copy.saved);
         match opened {
             Ok(machine) => copy.machine = Some(machine),

@@ -310,14 +310,15 @@ impl NodeHandle {
         shard: ShardId,
         replica_id: ReplicaId,
         opening: u32,
+        is_announced: bool,
     ) -> Done {
         let node = self.node.clone();
         let member = Member { node, replica_id };
         loop {
-            let registered = if opening == 1 {
-                self.registry.register_new_copy(&shard, &member).await
-            } else {
+            let registered = if is_announced {
                 self.registry.register_copy(&shard, &member).await.map(Some)
+            } else {
+                self.registry.register_new_copy(&shard, &member).await
             };
             match registered {
                 Ok(Some(incarnation)) => {
@@ -332,10 +333,15 @@ impl NodeHandle {
             }
         }
         let partition = PartitionId::new(KeyspaceName::main(), shard);
-        while self.retire(&partition).await.is_err() {
+        while self.retire_new(&partition, &member).await.is_err() {
             self.port.ask(Want::Pause(TIMEOUT / 10)).await;
         }
         Done::Nothing
+    }
+
+    async fn retire_new(&self, shard: &PartitionId, copy: &Member) -> Result<(), BoxError> {
+        self.registry.forget_copy(&shard.shard, copy).await?;
+        self.retire(shard).await
     }
 
     /// Takes a copy that has stopped out of the registry, and removes it.

@@ -127,8 +127,8 @@ impl Cluster {
         let Some(gap) = left.pop_front() else {
             return self.replace_coordinator(index, &forgetful);
         };
-        let halts = ["--halt-at", &gap.to_string()];
-        self.replace_coordinator(index, &[forgetful, halts].concat());
+        let halting = ["--halt-at", &gap.to_string()];
+        self.replace_coordinator(index, &[forgetful, halting].concat());
         let (started, _) = self.coordinators.last().expect("it was started");
         started.kill_when_it_stands_still();
         halting.insert(started.name().to_owned(), gap);

@@ -94,9 +94,7 @@ impl Session {
                     ReadTarget::One(place) => Ok(place),
                     ReadTarget::SchemaCopy
                     | ReadTarget::Scatter { .. }
-                    | ReadTarget::Gather { .. } => {
-                        Err(several("several shards"))
-                    }
+                    | ReadTarget::Gather { .. } => Err(several("several shards")),
                 };
             }
             Plan::Insert(plan) if plan.reads() => return Err(several("several shards")),
